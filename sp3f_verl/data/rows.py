@@ -1,0 +1,70 @@
+"""One row of RL data, whatever layout it came in.
+
+Two layouts load as they are:
+- verl's own columns (`prompt`, `data_source`, `reward_model.ground_truth`, `extra_info`) plus ours (`id`, `language`,
+  `query_en`, `solution_en`, optionally `translated_solution`);
+- the published SP3F training data (SP3F `construct_dataset.py`): `input` is the prompt, `query` the English question,
+  `solution` the English solution, `extra_info.lang` the language, `translated_solution` the own-language solution.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# field -> the places in which it may stand, in order of preference; a dotted name is a key of a struct column.
+SOURCES: dict[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "input"),
+    "ground_truth": ("reward_model.ground_truth",),
+    "language": ("language", "extra_info.lang", "extra_info.language"),
+    "query_en": ("query_en", "query"),
+    "solution_en": ("solution_en", "solution"),
+    "translated_solution": ("translated_solution",),
+    "data_source": ("data_source",),
+    "id": ("id",),
+}
+REQUIRED = ("prompt", "ground_truth", "language")
+REFERENCE = ("query_en", "solution_en")  # needed by a judge that sees the privileged reference
+_ABSENT = ("", "None")  # the published data writes the text "None" where it has no translation
+
+
+def lookup(row: Mapping[str, Any], name: str) -> Any:
+    """The value at `name` (`a` or `a.b`), or None where a part of the way is missing."""
+    value: Any = row
+    for part in name.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value
+
+
+def field(row: Mapping[str, Any], name: str) -> Any:
+    """The canonical field `name` of a row of either layout, or None."""
+    for source in SOURCES[name]:
+        value = lookup(row, source)
+        if value is not None and not (isinstance(value, str) and value.strip() in _ABSENT):
+            return value
+    return None
+
+
+def prompt_id(prompt: Any) -> str:
+    """A stable id for a row that has none: 16 hex digits of the SHA-256 of its prompt."""
+    text = json.dumps(prompt, ensure_ascii=False, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def canonical(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with verl's columns and ours filled in; text fields that it lacks become "".
+
+    The keys are the same for every row, so rows of different layouts can share a batch.
+    """
+    prompt = field(row, "prompt")
+    texts = {name: field(row, name) or "" for name in ("language", "query_en", "solution_en", "translated_solution")}
+    return {
+        "prompt": prompt,
+        "data_source": field(row, "data_source") or "sp3f",
+        "reward_model": {"style": "rule", "ground_truth": str(field(row, "ground_truth"))},
+        "extra_info": dict(row.get("extra_info") or {}),
+        "id": str(field(row, "id") or prompt_id(prompt)),
+        **texts,
+    }

@@ -1,0 +1,66 @@
+"""The parquet files of the quickstart: SFT rows, RL rows in the canonical layout, and the held-out splits."""
+
+import itertools
+import random
+from pathlib import Path
+
+from sp3f_verl.data.files import write_parquet
+from sp3f_verl.quickstart.corpus import Problem, answer, problems, question, sft_answer, split
+
+SPLITS = ("validation", "test", "unseen_sums")
+
+
+def rl_row(problem: Problem, language: str) -> dict:
+    return {
+        "id": f"{language}:{problem.key}",
+        "data_source": "quickstart",
+        "prompt": [{"role": "user", "content": question(problem, language)}],
+        "reward_model": {"style": "rule", "ground_truth": str(problem.result)},
+        "extra_info": {"index": 0, "kind": problem.kind},
+        "language": language,
+        "query_en": question(problem, "en"),
+        "solution_en": answer(problem, "en"),
+        "translated_solution": answer(problem, language),
+    }
+
+
+def write_tables(settings: dict, folder: Path) -> dict[str, int]:
+    """Write sft, train and the held-out splits as parquet into `folder`; answers the number of rows of each."""
+    corpus, seed = settings["corpus"], settings["data_seed"]
+    parts = split(settings)
+    stream = problems(parts["train"], random.Random(f"sft:{seed}"), corpus["story_share"])
+    rng = random.Random(f"faults:{seed}")
+    sft = [
+        {
+            "messages": [
+                {"role": "user", "content": question(problem, language)},
+                {"role": "assistant", "content": sft_answer(problem, language, rng, settings["faults"])},
+            ],
+            "language": language,
+        }
+        for language, problem in itertools.islice(stream, corpus["sft_rows"])
+    ]
+    stream = problems(parts["train"], random.Random(f"rl:{seed}"), corpus["story_share"])
+    tables = {
+        "sft": sft,
+        "train": [rl_row(problem, language) for language, problem in itertools.islice(stream, corpus["rl_rows"])],
+    }
+    for name in SPLITS:
+        tables[name] = _held_out(parts[name], random.Random(f"{name}:{seed}"), corpus)
+    for name, rows in tables.items():
+        write_parquet(rows, folder / f"{name}.parquet")
+    return {name: len(rows) for name, rows in tables.items()}
+
+
+def _held_out(pairs: list, rng: random.Random, corpus: dict) -> list[dict]:
+    """`held_out_rows` different problems of each language, spread over its pairs, ordered by language."""
+    by_language: dict[str, list] = {}
+    for pair in pairs:
+        by_language.setdefault(pair[0], []).append(pair)
+    rows = []
+    for own in by_language.values():
+        # A pair has ten problems (nine stories and a plain sum); the stream visits them evenly and repeats itself.
+        stream = itertools.islice(problems(own, rng, corpus["story_share"]), 40 * corpus["held_out_rows"])
+        distinct = {problem.key: rl_row(problem, language) for language, problem in stream}
+        rows += list(distinct.values())[: corpus["held_out_rows"]]
+    return rows

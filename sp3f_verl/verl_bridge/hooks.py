@@ -1,0 +1,85 @@
+"""Run our registrations when, and only when, verl imports the module that they belong to.
+
+Importing verl's trainer registry in the entry point would make `import verl` 2 s slower and load vLLM in every process
+(measured on verl 0.9.1), so a meta path finder waits for it instead. `benchmarks/import_time.py` shows what is left.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+
+# verl module -> (our module, function), called once, right after verl's module has been executed.
+AFTER_IMPORT: dict[str, tuple[str, str]] = {
+    "verl.experimental.reward_loop.reward_manager": ("sp3f_verl.verl_bridge.reward_manager", "register"),
+    "verl.trainer.ppo.v1": ("sp3f_verl.verl_bridge.trainer", "install"),
+    "verl.utils.distributed": ("sp3f_verl.verl_bridge.cpu.patches", "one_backend_per_device"),
+    "verl.workers.engine.base": ("sp3f_verl.verl_bridge.cpu.patches", "engine_registry_key"),
+    "verl.workers.engine.fsdp.transformer_impl": ("sp3f_verl.verl_bridge.cpu.patches", "unpinned_offload"),
+}
+# verl module -> (our module, function), called once, right before.
+BEFORE_IMPORT: dict[str, tuple[str, str]] = {
+    "verl.third_party.vllm": ("sp3f_verl.verl_bridge.cpu.patches", "vllm_version_alias"),
+}
+
+
+def _call(target: tuple[str, str]) -> None:
+    module, function = target
+    getattr(importlib.import_module(module), function)()
+
+
+class _ImportHooks:
+    """A meta path finder that finds nothing itself: it wraps the spec that the other finders give."""
+
+    def __init__(self, before: dict[str, tuple[str, str]], after: dict[str, tuple[str, str]]):
+        self._before, self._after = dict(before), dict(after)
+
+    def find_spec(self, fullname: str, path=None, target=None):
+        before, after = self._before.pop(fullname, None), self._after.pop(fullname, None)
+        if before is None and after is None:
+            return None
+        if before is not None:
+            _call(before)
+        spec = importlib.util.find_spec(fullname)  # our entry is popped, so this asks the other finders
+        if after is not None and spec is not None and spec.loader is not None:
+            spec.loader.exec_module = _then(spec.loader.exec_module, after)
+        return spec
+
+
+def _then(exec_module: Callable, target: tuple[str, str]) -> Callable:
+    def run(module) -> None:
+        exec_module(module)
+        _call(target)
+
+    return run
+
+
+def install() -> None:
+    """Register the cpu platform with verl and hook the rest. Safe to call twice."""
+    if any(isinstance(finder, _ImportHooks) for finder in sys.meta_path):
+        return
+    from sp3f_verl.verl_bridge.cpu import patches, platform
+
+    platform.register()
+    patches.logical_gpus()
+    waiting_before = {name: target for name, target in BEFORE_IMPORT.items() if name not in sys.modules}
+    waiting_after = {}
+    for name, target in AFTER_IMPORT.items():
+        if name in sys.modules:
+            _call(target)
+        else:
+            waiting_after[name] = target
+    sys.meta_path.insert(0, _ImportHooks(waiting_before, waiting_after))
+
+
+def resolve_all() -> dict[str, str]:
+    """Import every hooked module and call its hook, for `sp3f doctor`: name -> "" or one line that says what broke."""
+    outcome = {}
+    for name, (module, function) in {**BEFORE_IMPORT, **AFTER_IMPORT}.items():
+        try:
+            importlib.import_module(name)
+            getattr(importlib.import_module(module), function)
+            outcome[name] = ""
+        except Exception as error:  # the doctor reports every kind of failure; that is its purpose
+            outcome[name] = f"{type(error).__name__}: {error}"
+    return outcome

@@ -1,0 +1,142 @@
+"""The language term: oracle 6.7, mixed and borderline text, and 18 languages of real news sentences."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sp3f_verl import languages
+from sp3f_verl.rewards.language import UnsupportedLanguage, _candidates, language_share
+
+DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+SP3F = "ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split()
+
+MATHS_HEAVY = {
+    "id": r"Jumlah apel adalah $x + 5 = 12$, jadi $x = 12 - 5 = \frac{14}{2} = 7$. Jawabannya adalah \boxed{7}.",
+    "es": r"La suma es \(a + b = 12\), así que \[a = 12 - 5 = 7 \text{ kg}\] y la respuesta es \boxed{7}.",
+    "sw": r"Idadi ya matufaha ni 7+5=12, kwa hiyo x = 12. Hivyo jibu ni $\boxed{12}$.",
+    "bn": r"আপেলের সংখ্যা $\alpha + \beta = 12$, সুতরাং উত্তর হলো \boxed{12}। x = 5, y = 7.",
+    "zh": r"苹果的数量是 $x + 5 = 12$，所以 $\sqrt{x} = \sqrt{7}$，x=7，答案是 \boxed{7}。",
+    "th": r"จำนวนแอปเปิลคือ $x + 5 = 12$ ดังนั้น x = 12 - 5 = 7 และ \frac{a}{b} = 3y คำตอบคือ \boxed{7}",
+    "yo": r"Iye àwọn èso náà jẹ́ $7 + 5 = 12$, nítorí náà ìdáhùn ni \boxed{12}.",
+    "te": r"ఆపిల్స్ సంఖ్య $x + 5 = 12$, కాబట్టి $x = 7$. సమాధానం \boxed{7}.",
+    "de": r"Die Summe ist `a + b` und ```print(a + b)``` gibt 12, siehe https://example.org/a. Die Antwort: \boxed{12}.",
+}
+ENGLISH = "She sells the remaining eggs at the market every morning, and she earns eighteen dollars a day."
+HALVES = {
+    "id": "Dia menjual sisa telur di pasar setiap pagi, dan dia mendapatkan delapan belas dolar setiap hari.",
+    "es": "Ella vende los huevos restantes en el mercado cada mañana, y gana dieciocho dólares cada día.",
+    "sw": "Anauza mayai yaliyobaki sokoni kila asubuhi, na anapata dola kumi na nane kila siku ya wiki.",
+    "ru": "Она продаёт оставшиеся яйца на рынке каждое утро и зарабатывает восемнадцать долларов в день всегда.",
+}
+
+
+def sentences(code):
+    path = DATA / "sentences" / f"{code}.txt"
+    if not path.is_file():
+        pytest.skip(f"no real sentences of {code!r}: set SP3F_REAL_DATA to the folder that holds sentences/{path.name}")
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def mean_share(lines, code, others=()):
+    shares = [language_share(" ".join(lines[i:i + 3]), code, others) for i in range(0, len(lines) - 2, 3)]
+    shares = [share for share in shares if share is not None]
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.parametrize("code", sorted(MATHS_HEAVY))
+def test_maths_code_and_links_do_not_count_as_english(code):
+    assert language_share(MATHS_HEAVY[code], code, SP3F) >= 0.95
+    assert language_share(MATHS_HEAVY[code], "en", SP3F) <= 0.05
+
+
+def test_names_inside_formulas_do_not_count():
+    formulas = r"$ABC \sim DEF$ และ \[PQRS\] กับ \(KLM\) และ $$UVW$$ \begin{align}ABC &= DEF\end{align} คือสามเหลี่ยม"
+    assert language_share(formulas, "th") == 1.0
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "12 + 5 = 17", r"$x$ \boxed{12}", f"<think>{ENGLISH}</think> 12", "Ja."]
+)
+def test_what_says_too_little_is_undefined(text):
+    assert language_share(text, "id") is None
+    assert language_share(text, "th") is None
+
+
+@pytest.mark.parametrize("code", sorted(HALVES))
+@pytest.mark.parametrize("joint", [" ", "\n", "\n\n"])
+def test_half_english_is_about_one_half(code, joint):
+    for text in (HALVES[code] + joint + ENGLISH, ENGLISH + joint + HALVES[code]):
+        assert language_share(text, code) == pytest.approx(0.5, abs=0.1)
+        assert language_share(text, "en", (code,)) == pytest.approx(0.5, abs=0.1)
+    assert language_share(HALVES[code], code) > 0.95
+
+
+def test_a_third_language_is_neither_the_target_nor_english():
+    french = "Elle vend les œufs restants au marché chaque matin et gagne dix-huit dollars par jour."
+    for code in ("id", "en", "sw", "yo", "es"):
+        assert language_share(french, code) < 0.1
+    assert language_share(HALVES["es"], "pt") < 0.1
+    assert language_share(HALVES["es"], "en") < 0.1
+
+
+def test_script_decides_where_it_can():
+    assert language_share("彼女は毎朝、市場で残りの卵を売っています。", "zh") < 0.1
+    assert language_share("她每天早上在市场上卖掉剩下的鸡蛋。", "ja") < 0.1
+    assert language_share(HALVES["ru"], "sw") == 0.0
+    assert language_share("เธอขายไข่ที่เหลือ she sells eggs", "th") == pytest.approx(0.52, abs=0.1)
+
+
+def test_words_between_dollar_signs_or_in_a_text_command_are_still_words():
+    assert language_share("Vende por $5 los huevos y gana $18 en total.", "es") > 0.95
+    for hidden in (f"${ENGLISH}$", rf"\text{{{ENGLISH}}}", rf"\boxed{{{ENGLISH}}}"):
+        assert language_share("คำตอบคือสิบสอง " + hidden, "th") < 0.3
+
+
+@pytest.mark.parametrize("language", languages.all_languages(), ids=lambda language: language.code)
+def test_every_language_recognises_its_own_instruction(language):
+    assert language_share(language.instruction, language.code, languages.codes()) >= 0.95
+
+
+def test_an_unknown_language_without_a_script_of_its_own_is_refused(monkeypatch):
+    invented = replace(languages.get("sw"), code="xx", confusables=())
+    monkeypatch.setattr(languages, "get", lambda code: invented)
+    _candidates.cache_clear()
+    with pytest.raises(UnsupportedLanguage, match="'xx' cannot be recognised"):
+        language_share("anything", "xx")
+    _candidates.cache_clear()
+
+
+@given(st.text(max_size=300), st.sampled_from(["en", "ja", "th", "yo"]))
+@settings(deadline=None, max_examples=100)
+def test_a_share_is_a_share_of_any_text(text, code):
+    share = language_share(text, code, SP3F)
+    assert share is None or 0.0 <= share <= 1.0
+
+
+def test_threads_with_different_sets_do_not_disturb_each_other():
+    targets = [(target, others) for target in ("id", "es", "en") for others in ((), SP3F)]
+    calls = [(text, *target) for text in HALVES.values() for target in targets]
+    alone = [language_share(*call) for call in calls]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda call: language_share(*call), calls * 5)) == alone * 5
+
+
+@pytest.mark.parametrize("code", SP3F)
+def test_real_sentences_are_in_their_language(code):
+    assert mean_share(sentences(code), code, SP3F) >= 0.9
+
+
+@pytest.mark.parametrize(("written", "asked"), [("fr", "id"), ("es", "pt"), ("pt", "es"), ("es", "en"), ("ja", "zh"),
+                                                ("zh", "ja"), ("yo", "en"), ("it", "es")])
+def test_real_sentences_are_not_in_another_language(written, asked):
+    assert mean_share(sentences(written), asked, SP3F) <= 0.05
+
+
+def test_malay_is_less_indonesian_than_indonesian_is():
+    # py3langid takes most Malay news for Indonesian (0.82 measured); it is only asked to lean the right way.
+    assert mean_share(sentences("ms"), "id") < mean_share(sentences("id"), "id") - 0.05

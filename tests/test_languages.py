@@ -1,0 +1,193 @@
+"""The language table and its loader: every entry is whole, in its own script, and recognisable by an identifier."""
+
+import itertools
+import re
+import subprocess
+import sys
+
+import pytest
+import regex
+import yaml
+
+from sp3f_verl import languages
+from sp3f_verl.languages.checks import QUICKSTART_LENGTH, QUICKSTART_LISTS, QUICKSTART_TEMPLATES
+
+SP3F = ("ar", "bn", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "sw", "te", "th", "yo", "zh")
+QUICKSTART = ("ar", "de", "en", "es", "fr", "hi", "ko", "ru", "sw", "zh")
+ANSWERS = ("add_answer", "sub_answer", "sum_answer")
+PLACEHOLDER = re.compile(r"\{\w*\}")
+
+
+@pytest.fixture(autouse=True)
+def _shipped_table_only(monkeypatch):
+    monkeypatch.delenv("SP3F_LANGUAGES", raising=False)
+
+
+def shipped():
+    """The shipped entries as plain data: code -> entry."""
+    return yaml.safe_load(languages.TABLE.read_text(encoding="utf-8"))
+
+
+def extra_table(tmp_path, monkeypatch, entries):
+    """Write `entries` as a user's own table, point SP3F_LANGUAGES at it and give back its path."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
+    monkeypatch.setenv("SP3F_LANGUAGES", str(file))
+    return file
+
+
+def script_share(text, scripts):
+    """Share of the letters of `text`, \\boxed and placeholders aside, that belong to one of `scripts`."""
+    letters = regex.findall(r"\p{L}", PLACEHOLDER.sub("", text.replace(r"\boxed{}", "")))
+    pattern = regex.compile("[" + "".join(rf"\p{{Script={script}}}" for script in scripts) + "]")
+    return sum(bool(pattern.match(letter)) for letter in letters) / len(letters)
+
+
+def answers(block, work=""):
+    """Every answer line of a quickstart block, name x object x template, with `work` for the equation."""
+    for name, noun, key in itertools.product(block["names"], block["objects"], ANSWERS):
+        yield block[key].replace("{name}", name).replace("{object}", noun).replace("{work}", work)
+
+
+def test_the_table_holds_the_languages_of_sp3f():
+    assert languages.codes() == SP3F
+    assert tuple(language.code for language in languages.all_languages()) == SP3F
+    assert {code for code in SP3F if languages.get(code).quickstart} == set(QUICKSTART)
+    keys = re.findall(r"^([\w'\"]+):", languages.TABLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(keys) == len(set(keys)), "YAML keeps the last of two entries of one code without a word"
+
+
+@pytest.mark.parametrize("code", SP3F)
+def test_entry(code):
+    language = languages.get(code)
+    assert re.fullmatch(r"[a-z]{3}", language.iso639_3)
+    assert re.fullmatch(r"[a-z]{3}_[A-Z][a-z]{3}", language.flores)
+    assert isinstance(language.scripts, tuple) and isinstance(language.confusables, tuple)
+    assert isinstance(hash(language), int)
+    assert language.instruction.count(r"\boxed{}") == 1 and "\n" not in language.instruction
+    assert language.answer_sentence.count("{answer}") == 1
+    assert PLACEHOLDER.findall(language.answer_sentence) == ["{answer}"]
+    for text in (language.native_name, language.instruction, language.answer_sentence):
+        assert script_share(text, language.scripts) == 1, text
+
+
+@pytest.mark.parametrize("code", QUICKSTART)
+def test_quickstart_block(code):
+    language = languages.get(code)
+    block = language.quickstart
+    assert set(block) == set(QUICKSTART_LISTS) | set(QUICKSTART_TEMPLATES)
+    assert len(block["names"]) == len(block["objects"]) == QUICKSTART_LENGTH
+    for key, wanted in QUICKSTART_TEMPLATES.items():
+        assert set(PLACEHOLDER.findall(block[key])) == {f"{{{name}}}" for name in wanted}
+        assert r"\boxed" not in block[key] and "\n" not in block[key]
+        assert script_share(block[key], language.scripts) == 1, block[key]
+    for word in (*block["names"], *block["objects"]):
+        assert script_share(word, language.scripts) == 1, word
+    # Han and Hangul say in one letter what others say in two or more.
+    enough = 10 if set(language.scripts) & {"Han", "Hangul"} else 15
+    for line in answers(block):
+        assert len(regex.findall(r"[\p{L}\p{M}]", line)) >= enough, line
+
+
+def test_no_answer_reads_the_same_in_two_languages_or_to_two_questions():
+    per_language = {code: set(answers(languages.get(code).quickstart)) for code in QUICKSTART}
+    lines = set().union(*per_language.values())
+    assert all(len(found) == 2 * QUICKSTART_LENGTH**2 + 1 for found in per_language.values())
+    assert len(lines) == sum(map(len, per_language.values()))
+
+
+@pytest.mark.parametrize("work", ["", "7+5=12"])
+def test_an_identifier_recognises_every_answer(work):
+    langid = pytest.importorskip("py3langid.langid")
+    identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+    wanted = set(SP3F).union(*(language.confusables for language in languages.all_languages()))
+    identifier.set_languages(sorted(wanted & set(identifier.labels)))
+    for code in QUICKSTART:
+        for line in answers(languages.get(code).quickstart, work):
+            assert identifier.classify(line)[0] == code, line
+
+
+@pytest.mark.parametrize("value, closest", [("swa", "sw (Swahili)"), ("germn", "de (German)"), ("español", "es (Spa"),
+                                            ("EN", "en (English)"), ("xyzzy", "ar, bn, de"), (None, "known codes are")])
+def test_unknown_language_says_what_to_do(value, closest):
+    with pytest.raises(languages.UnknownLanguage) as caught:
+        languages.get(value)
+    sentence = str(caught.value)
+    assert repr(value) in sentence and closest in sentence and "\n" not in sentence
+    assert "add an entry to sp3f_verl/languages/table.yaml or point SP3F_LANGUAGES at your own table" in sentence
+
+
+def test_an_unhashable_value_is_an_unknown_language():
+    with pytest.raises(languages.UnknownLanguage):
+        languages.get(["en"])
+
+
+def test_own_table_adds_and_replaces(tmp_path, monkeypatch):
+    entry = shipped()["id"] | {"confusables": []}
+    mine = {"ms": entry | {"english_name": "Malay"}, "id": entry | {"decimal_comma": False}}
+    extra_table(tmp_path, monkeypatch, mine)
+    assert languages.get("ms").english_name == "Malay" and languages.get("ms").quickstart is None
+    assert languages.get("id").decimal_comma is False
+    assert languages.codes() == tuple(sorted((*SP3F, "ms")))
+    monkeypatch.delenv("SP3F_LANGUAGES")
+    assert languages.codes() == SP3F and languages.get("id").decimal_comma is True
+
+
+@pytest.mark.parametrize("field, value", [
+    ("flores", None),
+    ("flores", ""),
+    ("instruction", "Reason in English."),
+    ("answer_sentence", "The answer."),
+    ("answer_sentence", "{answer} is {answer}."),
+    ("decimal_comma", "yes"),
+    ("scripts", []),
+    ("scripts", "Latin"),
+    ("confusables", [False]),
+    ("confusables", ["English"]),
+    ("confusables", ["xx"]),
+    ("quickstart", ["Anna"]),
+    ("colour", "blue"),
+    ("quickstart.names", ["Anna", "Omar"]),
+    ("quickstart.objects", ["apples", "books", 3]),
+    ("quickstart.sum_answer", "The result is {result}."),
+    ("quickstart.add_answer", "{name} has {work}."),
+    ("quickstart.sum_question", "What is {work}} ?"),
+    ("quickstart.sum_question", None),
+    ("quickstart.extra", "What?"),
+])
+def test_malformed_entry_is_named(tmp_path, monkeypatch, field, value):
+    entry = shipped()["en"]
+    *path, last = field.split(".")
+    block = entry[path[0]] if path else entry
+    block[last] = value
+    if value is None:
+        del block[last]
+    file = extra_table(tmp_path, monkeypatch, {"xx": entry})
+    with pytest.raises(ValueError) as caught:
+        languages.codes()
+    assert str(caught.value).startswith(f"{file}: language 'xx', field {field!r}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("no: {}", "language False, field '(key)'"),
+    ("xx: 3", "language 'xx', field '(entry)'"),
+    ("- xx", "maps language codes to entries"),
+    ("xx: [", "cannot be read as YAML"),
+    (None, "cannot be read as YAML"),
+])
+def test_unusable_table_is_named(tmp_path, monkeypatch, text, expected):
+    file = tmp_path / "mine.yaml"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("SP3F_LANGUAGES", str(file))
+    with pytest.raises(ValueError) as caught:
+        languages.get("en")
+    assert str(caught.value).startswith(f"{file}: ") and expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_import_is_cheap():
+    code = "import sys, sp3f_verl.languages; print({'yaml', 'torch', 'ray', 'verl', 'numpy'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert answer.strip() == "set()"
