@@ -24,7 +24,7 @@ MATHS_HEAVY = {
     "th": r"จำนวนแอปเปิลคือ $x + 5 = 12$ ดังนั้น x = 12 - 5 = 7 และ \frac{a}{b} = 3y คำตอบคือ \boxed{7}",
     "yo": r"Iye àwọn èso náà jẹ́ $7 + 5 = 12$, nítorí náà ìdáhùn ni \boxed{12}.",
     "te": r"ఆపిల్స్ సంఖ్య $x + 5 = 12$, కాబట్టి $x = 7$. సమాధానం \boxed{7}.",
-    "de": r"Die Summe ist `a + b` und ```print(a + b)``` gibt 12, siehe https://example.org/a. Die Antwort: \boxed{12}.",
+    "de": r"Die Summe ist `a + b` und ```print(a + b)``` gibt 12, siehe https://example.org/a. Antwort: \boxed{12}.",
 }
 ENGLISH = "She sells the remaining eggs at the market every morning, and she earns eighteen dollars a day."
 HALVES = {
