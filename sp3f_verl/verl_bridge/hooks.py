@@ -19,7 +19,9 @@ AFTER_IMPORT: dict[str, tuple[str, str]] = {
 }
 # verl module -> (our module, function), called once, right before.
 BEFORE_IMPORT: dict[str, tuple[str, str]] = {
+    "vllm": ("sp3f_verl.verl_bridge.cpu.patches", "vllm_version_alias"),
     "verl.third_party.vllm": ("sp3f_verl.verl_bridge.cpu.patches", "vllm_version_alias"),
+    "verl.workers.rollout.vllm_rollout": ("sp3f_verl.verl_bridge.cpu.patches", "vllm_version_alias"),
 }
 
 

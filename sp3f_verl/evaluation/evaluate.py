@@ -1,0 +1,44 @@
+"""`sp3f evaluate`: greedy and sampled accuracy and language fidelity of a checkpoint, per language."""
+
+import json
+from pathlib import Path
+
+from rich.progress import track
+
+from sp3f_verl.data.files import digest, read_parquet, write_json, write_text
+from sp3f_verl.data.rows import canonical, field
+from sp3f_verl.evaluation.generate import generate
+from sp3f_verl.evaluation.measure import mean_by_language, measure
+
+
+def evaluate(
+    model: Path | str, data: Path, output: Path, samples: int = 4, max_new_tokens: int = 32, seed: int = 1
+) -> dict:
+    """Evaluate `model` on the rows of parquet file `data`; write `output` (summary) and `output`.responses.jsonl.
+
+    The summary holds `greedy` and `sampled`: language (and `all`, the mean of the languages) -> measure -> mean.
+    """
+    rows = read_parquet(data)
+    if not rows:
+        raise ValueError(f"{data} has no rows; give a parquet file with at least one prompt.")
+    languages = tuple(sorted({canonical(row)["language"] for row in rows}))
+    prompts = [field(row, "prompt") for row in rows]
+    greedy, sampled, lines = [], [], []
+    answers = generate(model, prompts, samples, max_new_tokens, seed)
+    for row, texts in track(zip(rows, answers, strict=True), f"evaluate {Path(data).stem}", total=len(rows)):
+        language = canonical(row)["language"]
+        measured = [measure(text, row, languages) for text in texts]
+        greedy.append((language, measured[0]))
+        sampled += [(language, each) for each in measured[1:]]
+        lines.append({"id": canonical(row)["id"], "language": language, "responses": texts, "measured": measured})
+    summary = {
+        "model": str(model),
+        "data": {"file": Path(data).name, "sha256": digest(data), "rows": len(rows)},
+        "settings": {"samples": samples, "max_new_tokens": max_new_tokens, "seed": seed},
+        "greedy": mean_by_language(greedy),
+        "sampled": mean_by_language(sampled),
+    }
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_text(text, output.with_suffix(".responses.jsonl"))
+    write_json(summary, output)
+    return summary
