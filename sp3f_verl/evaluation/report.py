@@ -1,0 +1,102 @@
+"""`sp3f report`: report.md and its plots from what a quickstart run left behind."""
+
+import json
+from pathlib import Path
+
+from sp3f_verl.data.files import read_parquet, write_text
+from sp3f_verl.evaluation.metrics import read_metrics
+from sp3f_verl.evaluation.plots import before_after, reward_curves
+
+SPLITS = {
+    "test": "held-out (language, sum) pairs whose sum SFT showed in other languages; no choice was made on them",
+    "rl_only_test": "held-out pairs of sums that no SFT row shows: RL met them, in other languages, with a reward only",
+    "unseen_sums": "sums that no training row shows, in any language",
+    "validation": "like test, but the settings were chosen on it",
+}
+COLUMNS = {
+    "accuracy": "boxed accuracy",
+    "lenient_accuracy": "lenient accuracy",
+    "fidelity": "language fidelity",
+    "parseable": "boxed",
+}
+TERMS = {
+    "reward/accuracy/mean": "accuracy",
+    "reward/parseable/mean": "parseable",
+    "reward/language/mean": "language",
+    "reward/judge/mean": "win rate (0.5 by construction)",
+}
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _change(before: float, after: float) -> str:
+    return f"{before:.3f} → {after:.3f}"
+
+
+def summary_rows(results: dict, decoding: str) -> list[list[str]]:
+    """One row a split: SFT → SP3F of each measure, as the mean over the languages."""
+    rows = []
+    for split in SPLITS:
+        before, after = (results[stage, split][decoding]["all"] for stage in ("sft", "sp3f"))
+        rows.append([split, *(_change(before[name], after[name]) for name in COLUMNS)])
+    return rows
+
+
+def write_report(output: Path) -> Path:
+    """Write report.md and plots into `output`, the folder of a finished quickstart. Raises FileNotFoundError if it is not."""
+    results = {
+        (stage, split): json.loads((output / "evaluation" / f"{stage}_{split}.json").read_text(encoding="utf-8"))
+        for stage in ("sft", "sp3f")
+        for split in SPLITS
+    }
+    steps = read_metrics(output / "sp3f" / "metrics")
+    reward_curves(steps, TERMS, output / "rewards.png")
+    before, after = results["sft", "test"]["greedy"], results["sp3f", "test"]["greedy"]
+    measures = {"accuracy": "boxed accuracy", "fidelity": "language fidelity"}
+    before_after(before, after, measures, output / "languages.png")
+
+    languages = [language for language in before if language != "all"]
+    per_language = [
+        [language, *(_change(before[language][name], after[language][name]) for name in COLUMNS)]
+        for language in languages
+    ]
+    worst = max(values.get("training/rollout_probs_diff_max", 0.0) for values in steps.values())
+    header = ["split", *COLUMNS.values()]
+    text = f"""# SP3F quickstart
+
+A tiny model, trained from scratch: SFT on {len(read_parquet(output / "data" / "sft.parquet")):,} rows with faults put
+in on purpose (missing boxes, answers in English), then {len(steps)} steps of SP3F. Every number is SFT → SP3F, the mean
+over {len(languages)} languages ({", ".join(languages)}).
+
+Greedy decoding:
+
+{_table(header, summary_rows(results, "greedy"))}
+Sampled at temperature 1:
+
+{_table(header, summary_rows(results, "sampled"))}
+{chr(10).join(f"- **{split}**: {meaning}." for split, meaning in SPLITS.items())}
+
+![reward terms over steps](rewards.png)
+
+![accuracy and fidelity per language](languages.png)
+
+Per language, split test, greedy:
+
+{_table(["language", *COLUMNS.values()], per_language)}
+## How to read it
+
+- *Boxed accuracy* needs the right number in the last box. *Lenient accuracy* also takes the number after the last `=`:
+  where it does not move, RL taught the format and not the arithmetic.
+- *Language fidelity* is the share of responses that are at least 70 % in the language of the question.
+- The win rate compares the rollouts of one prompt with each other, so its mean over a group is always 0.5: it tells the
+  good from the bad within a group and cannot show progress over steps.
+- The judge is `judge=reference`, a deterministic stand-in that needs no model. It is not the paper's LLM judge.
+- Rollouts used the trained weights: `training/rollout_probs_diff_max` was at most {worst:.1e} over all steps.
+- One seed. docs/quickstart.md has three and their spread.
+"""
+    path = output / "report.md"
+    write_text(text, path)
+    return path

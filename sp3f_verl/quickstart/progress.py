@@ -1,0 +1,73 @@
+"""Run a stage as a process of its own: its noise goes to a log file, its steps to a progress bar."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from sp3f_verl.evaluation.metrics import read_metrics
+
+POLL_SECONDS = 0.5
+
+
+class StageFailed(RuntimeError):
+    """A stage's process ended with an error or ran out of time."""
+
+
+def run(name: str, command: list[str], log: Path, metrics: Path, steps: int, shown: dict[str, str], limit: float) -> None:
+    """Run `command` with a progress bar of `steps` steps, told by verl's file logger in folder `metrics`.
+
+    shown: metric -> label of what stands beside the bar. limit: seconds after which the process and its children are
+    ended. Raises StageFailed with the last lines of the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    metrics.mkdir(parents=True, exist_ok=True)
+    attempt = metrics / f"{len(list(metrics.iterdir())):03d}.jsonl"  # verl truncates the file that it opens
+    environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(attempt), "PYTHONUNBUFFERED": "1"}
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[values]}"),
+    )
+    deadline = time.monotonic() + limit
+    with log.open("a") as sink, Progress(*columns) as progress:
+        task = progress.add_task(f"{name} (log: {log})", total=steps, values="starting")
+        process = subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+        try:
+            while process.poll() is None and time.monotonic() < deadline:
+                _show(progress, task, metrics, shown)
+                time.sleep(POLL_SECONDS)
+        finally:
+            timed_out = process.poll() is None
+            if timed_out:
+                os.killpg(process.pid, signal.SIGTERM)
+                _wait_or_kill(process)
+        _show(progress, task, metrics, shown)
+    if timed_out or process.returncode:
+        reason = f"ran longer than {limit:g} s" if timed_out else f"ended with exit code {process.returncode}"
+        tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
+        raise StageFailed(f"{name} {reason}; the end of {log}:\n{tail}")
+
+
+def _wait_or_kill(process: subprocess.Popen) -> None:
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _show(progress: Progress, task, metrics: Path, shown: dict[str, str]) -> None:
+    rows = read_metrics(metrics)
+    if rows:
+        step, values = max(rows.items())
+        text = "  ".join(f"{label} {values[name]:.2f}" for name, label in shown.items() if name in values)
+        progress.update(task, completed=step, values=text)

@@ -1,0 +1,21 @@
+"""The quickstart's settings: settings.yaml, a preset over it, and the seeds of the command line."""
+
+from pathlib import Path
+
+import yaml
+
+
+def _merge(base: dict, over: dict) -> dict:
+    merged = dict(base)
+    for key, value in over.items():
+        merged[key] = _merge(base[key], value) if isinstance(value, dict) else value
+    return merged
+
+
+def load(preset: str = "default", **overrides) -> dict:
+    """The settings of a preset; `overrides` (such as train_seed=2) replace top-level values unless None."""
+    presets = yaml.safe_load((Path(__file__).parent / "settings.yaml").read_text(encoding="utf-8"))
+    if preset not in presets:
+        raise ValueError(f"preset {preset!r} does not exist; the presets are {', '.join(presets)}.")
+    settings = presets["default"] if preset == "default" else _merge(presets["default"], presets[preset])
+    return {**settings, **{key: value for key, value in overrides.items() if value is not None}}

@@ -1,0 +1,141 @@
+"""The five stages of the quickstart. Each is skipped when it is done with the same settings, or resumed half-way.
+
+data -> model -> sft -> sp3f -> evaluation, each in a folder of its own under the output folder.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sp3f_verl.data.files import read_parquet, write_json
+from sp3f_verl.evaluation.evaluate import evaluate
+from sp3f_verl.quickstart import progress
+from sp3f_verl.quickstart.model import build_model
+from sp3f_verl.quickstart.tables import write_tables
+
+LIMIT_SECONDS = {"sft": 1800.0, "sp3f": 2400.0}  # several times the quiet time: shared cores are slow
+EVALUATED = ("validation", "test", "rl_only_test", "unseen_sums")
+
+
+class Stages:
+    """The stages of one output folder. Paths handed to verl are absolute, as Ray workers run elsewhere."""
+
+    def __init__(self, settings: dict, output: Path, say: Callable[[str], None]):
+        self.settings, self.output, self.say = settings, output.resolve(), say
+        self.data, self.model = self.output / "data", self.output / "model"
+
+    def checkpoint(self, stage: str) -> Path:
+        """The Hugging Face folder that a training stage leaves."""
+        step = self.settings["sft" if stage == "sft" else "rl"]["steps"]
+        folder = self.output / stage / "checkpoints" / f"global_step_{step}"
+        return folder / "huggingface" if stage == "sft" else folder / "actor" / "huggingface"
+
+    def once(self, stage: str, inputs: dict, run: Callable[[], dict]) -> None:
+        """Run a stage unless its marker says that it is done with these inputs; start over when they changed."""
+        folder = self.output / stage
+        marker, key = folder / "done.json", folder / "settings.sha256"
+        wanted = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        same = key.exists() and key.read_text() == wanted
+        if same and marker.exists():
+            self.say(f"{stage}: done before, skipped ({folder})")
+            return
+        if not same:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            key.write_text(wanted)
+        write_json(run(), marker)
+
+    def run_all(self) -> None:
+        settings = self.settings
+        data = {name: settings[name] for name in ("languages", "data_seed", "corpus", "faults")}
+        self.once("data", data, lambda: write_tables(settings, self.data))
+        model = {**data, "model": settings["model"], "seed": settings["train_seed"]}
+        self.once("model", model, self._build_model)
+        sft = {**model, "sft": settings["sft"]}
+        self.once("sft", sft, self._sft)
+        sp3f = {**sft, "rl": settings["rl"]}
+        self.once("sp3f", sp3f, self._sp3f)
+        self.once("evaluation", {**sp3f, "evaluation": settings["evaluation"]}, self._evaluate)
+
+    def _build_model(self) -> dict:
+        rows = read_parquet(self.data / "sft.parquet")
+        texts = [message["content"] for row in rows for message in row["messages"]]
+        roles = ["user\n", "assistant\n", "system\n"]
+        size = build_model(texts + roles, self.settings["model"], self.settings["train_seed"], self.model)
+        self.say(f"model: {size:,} parameters, from scratch, in {self.model}")
+        return {"parameters": size}
+
+    def _train(self, stage: str, command: list[str], steps: int, shown: dict[str, str]) -> dict:
+        folder = self.output / stage
+        limit = LIMIT_SECONDS[stage]
+        progress.run(stage, command, folder / "train.log", folder / "metrics", steps, shown, limit)
+        return {"checkpoint": str(self.checkpoint(stage))}
+
+    def _sft(self) -> dict:
+        sft = self.settings["sft"]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
+        command += ["-m", "verl.trainer.sft_trainer", "+recipe=sft", "device=cpu"]
+        command += [
+            f"data.train_files={self.data / 'sft.parquet'}",
+            f"data.train_batch_size={sft['batch']}",
+            f"data.micro_batch_size_per_gpu={sft['batch']}",
+            f"data.max_length={sft['max_length']}",
+            f"model.path={self.model}",
+            f"optim.lr={sft['lr']}",
+            f"trainer.total_training_steps={sft['steps']}",
+            f"trainer.save_freq={sft['save_every']}",
+            f"engine.seed={self.settings['train_seed']}",
+            *self._folders("sft"),
+        ]
+        return self._train("sft", command, sft["steps"], {"train/loss": "loss"})
+
+    def _sp3f(self) -> dict:
+        rl, seed = self.settings["rl"], self.settings["train_seed"]
+        command = [sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=sp3f", "judge=reference", "device=cpu"]
+        command += [
+            f"data.train_files={self.data / 'train.parquet'}",
+            f"data.val_files={self.data / 'validation.parquet'}",
+            f"data.train_batch_size={rl['prompts']}",
+            f"data.max_prompt_length={rl['prompt_tokens']}",
+            f"data.max_response_length={rl['response_tokens']}",
+            f"data.seed={seed}",
+            f"actor_rollout_ref.model.path={self.checkpoint('sft')}",
+            f"actor_rollout_ref.actor.optim.lr={rl['lr']}",
+            f"actor_rollout_ref.rollout.n={rl['rollouts']}",
+            f"actor_rollout_ref.rollout.seed={seed}",
+            f"actor_rollout_ref.rollout.max_model_len={rl['prompt_tokens'] + rl['response_tokens']}",
+            f"trainer.total_training_steps={rl['steps']}",
+            f"trainer.save_freq={rl['save_every']}",
+            "trainer.test_freq=-1",
+            "trainer.val_before_train=false",  # the evaluation stage measures more, on the same split
+            f"trainer.rollout_data_dir={self.output / 'sp3f' / 'rollouts'}",
+            *self._folders("sp3f"),
+        ]
+        shown = {"reward/accuracy/mean": "accuracy", "reward/language/mean": "language", "critic/score/mean": "reward"}
+        return self._train("sp3f", command, rl["steps"], shown)
+
+    def _folders(self, stage: str) -> list[str]:
+        folder = self.output / stage
+        return [
+            f"trainer.default_local_dir={folder / 'checkpoints'}",
+            "trainer.logger=[console,file]",
+            f"hydra.run.dir={folder / 'hydra'}",
+        ]
+
+    def _evaluate(self) -> dict:
+        settings, folder = self.settings["evaluation"], self.output / "evaluation"
+        for stage in ("sft", "sp3f"):
+            for split in EVALUATED:
+                self.say(f"evaluate the {stage} checkpoint on {split}")
+                evaluate(
+                    self.checkpoint(stage),
+                    self.data / f"{split}.parquet",
+                    folder / f"{stage}_{split}.json",
+                    settings["samples"],
+                    settings["max_new_tokens"],
+                    self.settings["train_seed"],
+                )
+        return {}
