@@ -20,7 +20,9 @@ def generate(model_path: Path | str, prompts: list, samples: int, max_new_tokens
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # of loading weights; the caller shows progress over the prompts
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").eval()
     model.to("cuda" if torch.cuda.is_available() else "cpu")

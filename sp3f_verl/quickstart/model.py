@@ -48,7 +48,9 @@ def build_model(texts: Iterable[str], settings: dict, seed: int, folder: Path) -
     """Write tokenizer and randomly initialised model to `folder` (Hugging Face layout); answers its parameters."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     tokenizer = build_tokenizer(texts, settings["vocabulary"])
     config = Qwen3Config(
         vocab_size=len(tokenizer),

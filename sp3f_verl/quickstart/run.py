@@ -1,10 +1,12 @@
 """`sp3f quickstart`: from nothing to a model that got better in several languages, on a CPU."""
 
+import json
 import os
 import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.evaluation.report import COLUMNS, SPLITS, summary_rows, write_report
@@ -17,10 +19,6 @@ def quickstart(output: Path, preset: str, data_seed: int | None, train_seed: int
 
     Raises ValueError for an unknown preset, StageFailed when a training process fails.
     """
-    import json
-
-    from rich.table import Table
-
     # Two cores are shared by some ten processes here; threads that wait for each other cost more than they bring.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -39,5 +37,5 @@ def quickstart(output: Path, preset: str, data_seed: int | None, train_seed: int
     table = Table("split", *COLUMNS.values(), title="SFT → SP3F, greedy, mean over languages")
     for row in summary_rows(results, "greedy"):
         table.add_row(*row)
-    console.print(table)
+    (console if console.is_terminal else Console(width=100)).print(table)
     console.print(f"report: {report}   ({time.monotonic() - start:.0f} s)", highlight=False)

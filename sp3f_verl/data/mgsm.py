@@ -1,0 +1,88 @@
+"""Join translated questions (MGSM layout) with English problems and worked solutions (GSM8K layout), row by row.
+
+Row i of every file is the same problem. The files carry no id, so the gold answers of row i must agree in all of them:
+a shuffled or shortened file is refused instead of being joined wrongly (SPEC 1g-15).
+"""
+
+import json
+import re
+from pathlib import Path
+
+from sp3f_verl import languages
+from sp3f_verl.data.rows import prompt_id
+from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.accuracy import answers_match
+
+_CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K marks: <<48/2=24>>
+_FINAL = re.compile(r"\n?#### *(.+?)\s*$")
+
+
+def read_questions(path: Path) -> list[tuple[str, str]]:
+    """(question, answer) of each line of a TSV file."""
+    rows = []
+    for number, line in enumerate(_lines(path)):
+        parts = line.split("\t")
+        if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
+            raise BadInput(f"{path}, line {number + 1}: {len(parts)} columns; make it question, tab, answer.")
+        rows.append((parts[0].strip(), parts[1].strip()))
+    if not rows:
+        raise BadInput(f"{path} has no rows; give a file with at least one question.")
+    return rows
+
+
+def read_solutions(path: Path) -> list[tuple[str, str, str]]:
+    """(question, worked solution ending in a box, gold answer) of each line of a GSM8K JSON-lines file."""
+    rows = []
+    for number, line in enumerate(_lines(path)):
+        try:
+            row = json.loads(line)
+            question, answer = row["question"], row["answer"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise BadInput(f"{path}, line {number + 1}: {error!r}; make it {{question, answer}} as JSON.") from None
+        final = _FINAL.search(answer)
+        if final is None:
+            raise BadInput(f"{path}, line {number + 1}: 'answer' does not end in `#### <number>`; add it.")
+        steps = _CALCULATOR.sub("", answer[: final.start()]).strip()
+        rows.append((question.strip(), f"{steps}\n\\boxed{{{final.group(1)}}}", final.group(1)))
+    return rows
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise BadInput(f"{path} does not exist; give the path of a text file.")
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
+    """RL rows (canonical layout), problem by problem, each in every language. Raises BadInput where files disagree."""
+    solved = read_solutions(solutions)
+    rows = []
+    for code, path in questions.items():
+        language = languages.get(code)
+        asked = read_questions(path)
+        if len(asked) > len(solved):
+            raise BadInput(f"{path} has {len(asked)} rows and {solutions} {len(solved)}; give files with the same rows.")
+        for number, ((question, answer), (query_en, solution_en, gold)) in enumerate(zip(asked, solved, strict=False)):
+            if not answers_match(answer, gold):
+                raise BadInput(
+                    f"{path}, line {number + 1}: the answer is {answer!r}, but {gold!r} in {solutions}; "
+                    "give files whose rows are the same problems in the same order."
+                )
+            rows.append(
+                {
+                    "id": f"{code}:{prompt_id(query_en)}",
+                    "problem": prompt_id(query_en),
+                    "data_source": "mgsm",
+                    "prompt": [
+                        {"role": "system", "content": language.instruction},
+                        {"role": "user", "content": question},
+                    ],
+                    "reward_model": {"style": "rule", "ground_truth": gold},
+                    "extra_info": {"index": number, "lang": code},
+                    "language": code,
+                    "query_en": query_en,
+                    "solution_en": solution_en,
+                    "translated_solution": "",
+                }
+            )
+    return rows
