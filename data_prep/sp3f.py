@@ -55,8 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
         "step": "sp3f",
         "inputs": {path.name: digest(path) for path in inputs},
         "settings": {"languages": list(questions), "validation": options.validation, "seed": options.seed},
-        "rows": {name: dict(Counter(row["language"] for row in rows)) for name, rows in
-                 {"train": train, "validation": validation}.items()},
+        "rows": {
+            name: dict(Counter(row["language"] for row in rows))
+            for name, rows in {"train": train, "validation": validation}.items()
+        },
         "outputs": {name: digest(options.output / name) for name in ("train.parquet", "validation.parquet")},
     }
     write_json(manifest, options.output / "manifest.json")

@@ -1,4 +1,4 @@
-"""An agent loop that injects faults at step 1: rollout 2 of the first prompt fails late, rollout 1 of the second is empty."""
+"""An agent loop with faults at step 1: rollout 2 of the first prompt fails late, rollout 1 of the second is empty."""
 
 import asyncio
 

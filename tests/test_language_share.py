@@ -43,7 +43,7 @@ def sentences(code):
 
 
 def mean_share(lines, code, others=()):
-    shares = [language_share(" ".join(lines[i:i + 3]), code, others) for i in range(0, len(lines) - 2, 3)]
+    shares = [language_share(" ".join(lines[i : i + 3]), code, others) for i in range(0, len(lines) - 2, 3)]
     shares = [share for share in shares if share is not None]
     return sum(shares) / len(shares)
 
@@ -59,9 +59,7 @@ def test_names_inside_formulas_do_not_count():
     assert language_share(formulas, "th") == 1.0
 
 
-@pytest.mark.parametrize(
-    "text", ["", " \n", "12 + 5 = 17", r"$x$ \boxed{12}", f"<think>{ENGLISH}</think> 12", "Ja."]
-)
+@pytest.mark.parametrize("text", ["", " \n", "12 + 5 = 17", r"$x$ \boxed{12}", f"<think>{ENGLISH}</think> 12", "Ja."])
 def test_what_says_too_little_is_undefined(text):
     assert language_share(text, "id") is None
     assert language_share(text, "th") is None
@@ -131,8 +129,10 @@ def test_real_sentences_are_in_their_language(code):
     assert mean_share(sentences(code), code, SP3F) >= 0.9
 
 
-@pytest.mark.parametrize(("written", "asked"), [("fr", "id"), ("es", "pt"), ("pt", "es"), ("es", "en"), ("ja", "zh"),
-                                                ("zh", "ja"), ("yo", "en"), ("it", "es")])
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [("fr", "id"), ("es", "pt"), ("pt", "es"), ("es", "en"), ("ja", "zh"), ("zh", "ja"), ("yo", "en"), ("it", "es")],
+)
 def test_real_sentences_are_not_in_another_language(written, asked):
     assert mean_share(sentences(written), asked, SP3F) <= 0.05
 

@@ -107,8 +107,17 @@ def test_an_identifier_recognises_every_answer(work):
             assert identifier.classify(line)[0] == code, line
 
 
-@pytest.mark.parametrize("value, closest", [("swa", "sw (Swahili)"), ("germn", "de (German)"), ("español", "es (Spa"),
-                                            ("EN", "en (English)"), ("xyzzy", "ar, bn, de"), (None, "known codes are")])
+@pytest.mark.parametrize(
+    "value, closest",
+    [
+        ("swa", "sw (Swahili)"),
+        ("germn", "de (German)"),
+        ("español", "es (Spa"),
+        ("EN", "en (English)"),
+        ("xyzzy", "ar, bn, de"),
+        (None, "known codes are"),
+    ],
+)
 def test_unknown_language_says_what_to_do(value, closest):
     with pytest.raises(languages.UnknownLanguage) as caught:
         languages.get(value)
@@ -133,28 +142,31 @@ def test_own_table_adds_and_replaces(tmp_path, monkeypatch):
     assert languages.codes() == SP3F and languages.get("id").decimal_comma is True
 
 
-@pytest.mark.parametrize("field, value", [
-    ("flores", None),
-    ("flores", ""),
-    ("instruction", "Reason in English."),
-    ("answer_sentence", "The answer."),
-    ("answer_sentence", "{answer} is {answer}."),
-    ("decimal_comma", "yes"),
-    ("scripts", []),
-    ("scripts", "Latin"),
-    ("confusables", [False]),
-    ("confusables", ["English"]),
-    ("confusables", ["xx"]),
-    ("quickstart", ["Anna"]),
-    ("colour", "blue"),
-    ("quickstart.names", ["Anna", "Omar"]),
-    ("quickstart.objects", ["apples", "books", 3]),
-    ("quickstart.sum_answer", "The result is {result}."),
-    ("quickstart.add_answer", "{name} has {work}."),
-    ("quickstart.sum_question", "What is {work}} ?"),
-    ("quickstart.sum_question", None),
-    ("quickstart.extra", "What?"),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("flores", None),
+        ("flores", ""),
+        ("instruction", "Reason in English."),
+        ("answer_sentence", "The answer."),
+        ("answer_sentence", "{answer} is {answer}."),
+        ("decimal_comma", "yes"),
+        ("scripts", []),
+        ("scripts", "Latin"),
+        ("confusables", [False]),
+        ("confusables", ["English"]),
+        ("confusables", ["xx"]),
+        ("quickstart", ["Anna"]),
+        ("colour", "blue"),
+        ("quickstart.names", ["Anna", "Omar"]),
+        ("quickstart.objects", ["apples", "books", 3]),
+        ("quickstart.sum_answer", "The result is {result}."),
+        ("quickstart.add_answer", "{name} has {work}."),
+        ("quickstart.sum_question", "What is {work}} ?"),
+        ("quickstart.sum_question", None),
+        ("quickstart.extra", "What?"),
+    ],
+)
 def test_malformed_entry_is_named(tmp_path, monkeypatch, field, value):
     entry = shipped()["en"]
     *path, last = field.split(".")
@@ -169,13 +181,16 @@ def test_malformed_entry_is_named(tmp_path, monkeypatch, field, value):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("no: {}", "language False, field '(key)'"),
-    ("xx: 3", "language 'xx', field '(entry)'"),
-    ("- xx", "maps language codes to entries"),
-    ("xx: [", "cannot be read as YAML"),
-    (None, "cannot be read as YAML"),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("no: {}", "language False, field '(key)'"),
+        ("xx: 3", "language 'xx', field '(entry)'"),
+        ("- xx", "maps language codes to entries"),
+        ("xx: [", "cannot be read as YAML"),
+        (None, "cannot be read as YAML"),
+    ],
+)
 def test_unusable_table_is_named(tmp_path, monkeypatch, text, expected):
     file = tmp_path / "mine.yaml"
     if text is not None:

@@ -61,7 +61,9 @@ def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
         language = languages.get(code)
         asked = read_questions(path)
         if len(asked) > len(solved):
-            raise BadInput(f"{path} has {len(asked)} rows and {solutions} {len(solved)}; give files with the same rows.")
+            raise BadInput(
+                f"{path} has {len(asked)} rows and {solutions} {len(solved)}; give files with the same rows."
+            )
         for number, ((question, answer), (query_en, solution_en, gold)) in enumerate(zip(asked, solved, strict=False)):
             if not answers_match(answer, gold):
                 raise BadInput(

@@ -13,7 +13,9 @@ def _encode(tokenizer, prompts: list):
     )
 
 
-def generate(model_path: Path | str, prompts: list, samples: int, max_new_tokens: int, seed: int) -> Iterator[list[str]]:
+def generate(
+    model_path: Path | str, prompts: list, samples: int, max_new_tokens: int, seed: int
+) -> Iterator[list[str]]:
     """For each prompt (a list of chat messages), in order: [greedy, sample 1, ..., sample n].
 
     The same seed gives the same texts on the same machine. Raises OSError where there is no model at `model_path`.

@@ -1,6 +1,7 @@
 """The report's two pictures."""
 
 from pathlib import Path
+from statistics import mean
 
 
 def _axes(columns: int, width: float):
@@ -29,7 +30,7 @@ def reward_curves(steps: dict[int, dict[str, float]], terms: dict[str, str], pat
             continue
         xs = [step for step, _ in points]
         ys = [value for _, value in points]
-        smooth = [sum(ys[max(0, i - window + 1) : i + 1]) / len(ys[max(0, i - window + 1) : i + 1]) for i in range(len(ys))]
+        smooth = [mean(ys[max(0, i - window + 1) : i + 1]) for i in range(len(ys))]
         axis.plot(xs, smooth, label=label)
     axis.set_xlabel("step")
     axis.set_ylabel(f"mean over rollouts ({window}-step average)")

@@ -46,7 +46,7 @@ def summary_rows(results: dict, decoding: str) -> list[list[str]]:
 
 
 def write_report(output: Path) -> Path:
-    """Write report.md and plots into `output`, the folder of a finished quickstart. Raises FileNotFoundError if it is not."""
+    """Write report.md and plots into `output`, the folder of a finished quickstart (else FileNotFoundError)."""
     results = {
         (stage, split): json.loads((output / "evaluation" / f"{stage}_{split}.json").read_text(encoding="utf-8"))
         for stage in ("sft", "sp3f")

@@ -86,8 +86,9 @@ def _read(file):
 
 def _language(code, entry):
     """The `Language` of a checked entry, with its lists as tuples (those inside `quickstart` stay lists)."""
-    return Language(code=code, **{key: tuple(value) if isinstance(value, list) else value
-                                  for key, value in entry.items()})
+    return Language(
+        code=code, **{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    )
 
 
 def _unknown_sentence(code, table):
@@ -99,5 +100,7 @@ def _unknown_sentence(code, table):
     close = difflib.get_close_matches(str(code).lower(), spellings, n=3)
     near = dict.fromkeys(spellings[spelling] for spelling in close)
     known = ", ".join(f"{code} ({table[code].english_name})" for code in near) or ", ".join(table)
-    return (f"unknown language {code!r}: the {'closest ' if near else ''}known codes are {known}; use one of them, "
-            f"add an entry to sp3f_verl/languages/table.yaml or point {EXTRA_VARIABLE} at your own table.")
+    return (
+        f"unknown language {code!r}: the {'closest ' if near else ''}known codes are {known}; use one of them, "
+        f"add an entry to sp3f_verl/languages/table.yaml or point {EXTRA_VARIABLE} at your own table."
+    )

@@ -37,6 +37,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 def check_entry(file, code, entry):
     """Raise ValueError unless `entry`, read from `file` under the key `code`, is a well-formed language entry."""
+
     def fail(field, problem):
         raise ValueError(f"{file}: language {code!r}, field {field!r}: {problem}.")
 

@@ -99,7 +99,7 @@ def split(settings: dict) -> dict[str, list[tuple[str, tuple[str, int, int]]]]:
 
 
 def problems(pairs: list, rng: random.Random, story_share: float) -> Iterator[tuple[str, Problem]]:
-    """An endless stream of (language, problem) over the pairs, in shuffled rounds so that each pair comes equally often."""
+    """An endless stream of (language, problem), in shuffled rounds so that each pair comes equally often."""
     while True:
         order = list(pairs)
         rng.shuffle(order)

@@ -1,7 +1,7 @@
 """A byte-level BPE tokenizer and a Qwen-style model, both from scratch.
 
-The architecture is Qwen3's, which is Qwen2's with normalised queries and keys: for the model type `qwen2`, transformers 5
-ignores the saved tokenizer class and puts Qwen2's own word split in place of ours, and Hindi falls apart.
+The architecture is Qwen3's, which is Qwen2's with normalised queries and keys: for the model type `qwen2`, transformers
+5 ignores the saved tokenizer class and puts Qwen2's own word split in place of ours, and Hindi falls apart.
 
 Any text can be encoded (bytes), so the model also runs on real data. The vocabulary is exactly the tokenizer's: verl
 masks ids beyond it in vLLM only, and a padded vocabulary would bias log-probs.

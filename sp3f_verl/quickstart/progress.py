@@ -42,7 +42,9 @@ class _Bar:
             print(f"{self.name}: step {step}/{self.steps}, {now - self.start:.0f} s  {text}", flush=True)
 
 
-def run(name: str, command: list[str], log: Path, metrics: Path, steps: int, shown: dict[str, str], limit: float) -> None:
+def run(
+    name: str, command: list[str], log: Path, metrics: Path, steps: int, shown: dict[str, str], limit: float
+) -> None:
     """Run `command` with a progress bar of `steps` steps, told by verl's file logger in folder `metrics`.
 
     shown: metric -> label of what stands beside the bar. limit: seconds after which the process and its children are

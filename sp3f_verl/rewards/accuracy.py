@@ -26,8 +26,12 @@ def _outline(side: str) -> tuple[str, str] | None:
 
 def _readable(side: str) -> bool:
     plain = re.sub(r"\\[A-Za-z]+", " ", side)
-    return (len(side) <= MAX_SYMBOLIC_CHARS and not _UNREADABLE.search(plain) and not _DROPPED.search(side)
-            and side.count("=") <= 1)
+    return (
+        len(side) <= MAX_SYMBOLIC_CHARS
+        and not _UNREADABLE.search(plain)
+        and not _DROPPED.search(side)
+        and side.count("=") <= 1
+    )
 
 
 def _comparable(answer: str, gold: str) -> bool:

@@ -20,6 +20,6 @@ def extract_boxed(text: str) -> str | None:
     for match in reversed(list(_BOX.finditer(text))):
         opening = match.end()
         if opening in pairs:
-            content = text[opening + 1:pairs[opening]].strip()
+            content = text[opening + 1 : pairs[opening]].strip()
             return content if _NOTHING.sub("", content) else None
     return None

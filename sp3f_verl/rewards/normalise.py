@@ -4,10 +4,27 @@ import re
 import unicodedata
 from fractions import Fraction
 
-_SYMBOLS = str.maketrans({
-    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
-    "≤": r"\le ", "≥": r"\ge ", "٫": ".", "٬": ",", "،": ",", "、": ",", "。": ".", "।": ".", "۔": ".",
-})
+_SYMBOLS = str.maketrans(
+    {
+        "−": "-",
+        "–": "-",
+        "×": r"\times ",
+        "·": r"\cdot ",
+        "÷": "/",
+        "⁄": "/",
+        "π": r"\pi ",
+        "∞": r"\infty ",
+        "≤": r"\le ",
+        "≥": r"\ge ",
+        "٫": ".",
+        "٬": ",",
+        "،": ",",
+        "、": ",",
+        "。": ".",
+        "।": ".",
+        "۔": ".",
+    }
+)
 _SUPERSCRIPT = re.compile("[⁻⁰¹²³⁴-⁹]+")
 _FRACTION_SIGN = re.compile("[¼-¾⅐-⅞]")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|boxed)\s*\{([^{}]*)\}")

@@ -20,9 +20,7 @@ _MATHS = re.compile(
 )
 # Two plain words, or six letters running of a script that formulas do not use: somebody is talking. Without this,
 # "costs $5 and sells for $9" loses its words, and text put between dollar signs hides from the language check.
-_PHRASE = regex.compile(
-    r"(?<![\\\p{L}])\p{L}{3,}[\s,]+\p{L}{3,}|[\p{L}--[\p{Latin}\p{Greek}]]{6}", regex.VERSION1
-)
+_PHRASE = regex.compile(r"(?<![\\\p{L}])\p{L}{3,}[\s,]+\p{L}{3,}|[\p{L}--[\p{Latin}\p{Greek}]]{6}", regex.VERSION1)
 # Variables and units that touch a number or an operator: x = 5, 3kg, 2y + 1.
 _VARIABLE = regex.compile(
     r"(?<=[\d=+*/^<>×÷−] ?)[A-Za-z]{1,2}(?!\p{L})|(?<![\p{L}\\])[A-Za-z]{1,2}(?= ?[\d=+*/^<>×÷−])"
@@ -51,7 +49,7 @@ def _drop_commands(text: str) -> str:
     phrases = [match.start() for match in _PHRASE.finditer(text)]
     kept, position = [], 0
     while match := _COMMAND.search(text, position):
-        kept.append(text[position:match.start()])
+        kept.append(text[position : match.start()])
         position = match.end()
         while (close := pairs.get(position)) is not None:
             first = bisect_left(phrases, position)

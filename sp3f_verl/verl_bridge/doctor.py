@@ -22,16 +22,26 @@ def versions() -> Iterator[Row]:
     for distribution, wanted in SUPPORTED.items():
         found = installed(distribution)
         good = found is not None and supported(found, wanted)
-        yield "version", distribution, f"{found} (supported {wanted})", "" if good else f"pip install '{distribution}{wanted}'"
+        yield (
+            "version",
+            distribution,
+            f"{found} (supported {wanted})",
+            "" if good else f"pip install '{distribution}{wanted}'",
+        )
     found = next((f"{name} {installed(name)}" for name in VLLM if installed(name)), None)
     good = found is not None and supported(found.split()[1], VLLM_SUPPORTED)
-    yield "version", "vllm", f"{found} (supported {VLLM_SUPPORTED})", "" if good else "run make setup, or pip install vllm"
+    yield (
+        "version",
+        "vllm",
+        f"{found} (supported {VLLM_SUPPORTED})",
+        "" if good else "run make setup, or pip install vllm",
+    )
 
 
 def hooks() -> Iterator[Row]:
-    from sp3f_verl.verl_bridge import hooks as bridge
-
     import verl  # noqa: F401  (loads the plugin, if it loads)
+
+    from sp3f_verl.verl_bridge import hooks as bridge
 
     loaded = "sp3f_verl.plugin" in sys.modules
     policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto")

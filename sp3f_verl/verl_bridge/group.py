@@ -5,7 +5,7 @@ verl 0.9 has no slot for a group reward, but all rollouts of a prompt run on the
 group to the reward manager in a single call, and each takes its own score home. Meanwhile other prompts generate.
 
 Differs from stock verl in three more points: a rollout that failed is known to its siblings at once (they do not wait
-for stragglers), an empty response is survived, and a reward worker that does not answer costs one deadline, not the run.
+for stragglers), an empty response is survived, and a reward worker that does not answer costs a deadline, not the run.
 """
 
 import asyncio

@@ -114,7 +114,7 @@ def reward(config: DictConfig) -> None:
     if judge is None and weight:
         raise BadInput(f"sp3f.reward.weights.judge={weight} with judge=none; set it to 0 or name a judge.")
     if judge is not None and not weight:
-        raise BadInput(f"judge={settings.judge.name} with sp3f.reward.weights.judge=0 is work for nothing; use judge=none.")
+        raise BadInput(f"judge={settings.judge.name} has sp3f.reward.weights.judge=0; raise it or use judge=none.")
     if judge is not None and config.actor_rollout_ref.rollout.n < 2:
         n = config.actor_rollout_ref.rollout.n
         raise BadInput(f"actor_rollout_ref.rollout.n={n}, but a pairwise judge compares siblings; set it to 2 or more.")

@@ -1,6 +1,6 @@
 """Reward manager `sp3f`: rule terms of every response and the judge's win rates within the group, summed by weight.
 
-Called by `verl_bridge.group` with all rollouts of a prompt (n rows, answered with n scores), and by verl itself with one.
+Called by `verl_bridge.group` with all rollouts of a prompt (n rows in, n scores out), and by verl itself with one.
 """
 
 import asyncio

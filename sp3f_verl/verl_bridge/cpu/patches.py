@@ -31,7 +31,7 @@ def one_backend_per_device() -> None:
 
 
 def engine_registry_key() -> None:
-    """verl/workers/engine/fsdp/transformer_impl.py registers its engines for cuda and npu only: use verl's own switch."""
+    """workers/engine/fsdp/transformer_impl.py registers its engines for cuda and npu only: use verl's own switch."""
     if is_cpu():
         os.environ.setdefault("VERL_ENGINE_DEVICE", "cuda")
 
