@@ -25,11 +25,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from sp3f_verl.evaluation.evaluate import evaluate
+    from sp3f_verl.evaluation.generate import Decoding
     from sp3f_verl.evaluation.measure import MEASURES
 
-    summary = evaluate(
-        arguments.model, arguments.data, arguments.output, arguments.samples, arguments.max_new_tokens, arguments.seed
-    )
+    names = ("samples", "temperature", "top_p", "max_new_tokens", "seed")
+    decoding = Decoding(**{name: getattr(arguments, name) for name in names})
+    summary = evaluate(arguments.model, arguments.data, arguments.output, decoding)
     for decoding in ("greedy", "sampled"):
         for language, values in summary[decoding].items():
             print(decoding, language, *(f"{name}={values[name]:.3f}" for name in MEASURES if name in values))
@@ -38,9 +39,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from sp3f_verl.evaluation.report import write_report
+    from sp3f_verl.evaluation.report import seeds_table, write_report
 
-    print(write_report(arguments.output))
+    if len(arguments.folders) > 1:
+        print(seeds_table(arguments.folders))
+    else:
+        print(write_report(arguments.folders[0]))
     return 0
 
 
@@ -62,13 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--model", required=True, help="a Hugging Face model folder or name")
     command.add_argument("--data", type=Path, required=True, help="a parquet file with RL rows (docs/data.md)")
     command.add_argument("--output", type=Path, required=True, help="the summary, a .json file")
-    command.add_argument("--samples", type=int, default=4, help="responses a prompt at temperature 1 (default: 4)")
+    command.add_argument("--samples", type=int, default=4, help="sampled responses a prompt (default: 4; paper: 8)")
+    command.add_argument("--temperature", type=float, default=1.0, help="of the samples (default: 1; paper: 0.7)")
+    command.add_argument("--top-p", type=float, default=1.0, help="of the samples (default: 1; paper: 0.8)")
     command.add_argument("--max-new-tokens", type=int, default=1024, help="length of a response (default: 1024)")
     command.add_argument("--seed", type=int, default=1, help="seed of the sampling (default: 1)")
     command.set_defaults(run=_evaluate)
 
-    command = commands.add_parser("report", help="write report.md of a finished quickstart again")
-    command.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="its folder")
+    command = commands.add_parser("report", help="report.md of a finished quickstart, or a table over several")
+    command.add_argument("folders", type=Path, nargs="*", default=[Path("runs/quickstart")], help="their folders")
     command.set_defaults(run=_report)
     return parser
 

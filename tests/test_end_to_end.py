@@ -177,12 +177,12 @@ def cluster(tmp_path_factory):
     """A Ray started by hand, with logical GPUs for two workers; its dashboard takes jobs."""
     folder = tmp_path_factory.mktemp("ray")
     ray = str(Path(sys.executable).with_name("ray"))
-    ports = {"--port": "16379", "--dashboard-port": "18265", "--num-cpus": "20", "--num-gpus": "2"}
+    ports = {"--port": "6399", "--dashboard-port": "8299", "--num-cpus": "20", "--num-gpus": "2"}
     arguments = [f"{name}={value}" for name, value in ports.items()]
     command = [ray, "start", "--head", "--block", "--include-dashboard=true", *arguments]
     with started(command, folder / "ray.log", {"RAY_TMPDIR": "/tmp"}) as run:
         run.wait_for(lambda: "Ray runtime started" in run.text(), 120, "Ray head")
-        yield "127.0.0.1:16379", "http://127.0.0.1:18265"
+        yield "127.0.0.1:6399", "http://127.0.0.1:8299"
 
 
 def test_ray_job_submit_trains_on_real_text(cluster, quickstart, tmp_path):
@@ -204,7 +204,8 @@ def test_ray_job_submit_trains_on_real_text(cluster, quickstart, tmp_path):
         *("trainer.total_training_steps=2", "trainer.save_freq=-1", "trainer.logger=[console]"),
     )
     ray = str(Path(sys.executable).with_name("ray"))
-    with started([ray, "job", "submit", "--address", cluster[1], "--", *entry], tmp_path / "job.log") as run:
+    submit = [ray, "job", "submit", "--address", cluster[1], "--", *entry]
+    with started(submit, tmp_path / "job.log", {"RAY_AUTH_MODE": "token"}) as run:
         log = run.wait(400)
     assert "succeeded" in log
     groups = rollouts(tmp_path, 1) + rollouts(tmp_path, 2)

@@ -1,6 +1,7 @@
-"""Responses of a Hugging Face model to the prompts of a parquet file: one greedy, and `samples` at temperature 1."""
+"""Responses of a Hugging Face model to prompts: one greedy, and some sampled."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 BATCH = 64  # prompts generated together
@@ -13,9 +14,21 @@ def _encode(tokenizer, prompts: list):
     )
 
 
-def generate(
-    model_path: Path | str, prompts: list, samples: int, max_new_tokens: int, seed: int
-) -> Iterator[list[str]]:
+@dataclass(frozen=True)
+class Decoding:
+    """How responses are drawn: one greedy, and `samples` at `temperature` and `top_p`, of at most `max_new_tokens`.
+
+    The SP3F paper evaluates with 8 samples, temperature 0.7 and top_p 0.8.
+    """
+
+    samples: int = 4
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 1024
+    seed: int = 1
+
+
+def generate(model_path: Path | str, prompts: list, decoding: Decoding) -> Iterator[list[str]]:
     """For each prompt (a list of chat messages), in order: [greedy, sample 1, ..., sample n].
 
     The same seed gives the same texts on the same machine. Raises OSError where there is no model at `model_path`.
@@ -28,16 +41,16 @@ def generate(
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").eval()
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(seed)
+    torch.manual_seed(decoding.seed)
     for start in range(0, len(prompts), BATCH):
         batch = _encode(tokenizer, prompts[start : start + BATCH]).to(model.device)
-        texts = _decode(model, tokenizer, batch, max_new_tokens, do_sample=False)
+        texts = _decode(model, tokenizer, batch, decoding.max_new_tokens, do_sample=False)
         answers = [[text] for text in texts]
-        if samples:
-            settings = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
-            sampled = _decode(model, tokenizer, batch, max_new_tokens, num_return_sequences=samples, **settings)
+        if n := decoding.samples:
+            settings = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0, "do_sample": True}
+            sampled = _decode(model, tokenizer, batch, decoding.max_new_tokens, num_return_sequences=n, **settings)
             for index, own in enumerate(answers):
-                own += sampled[index * samples : (index + 1) * samples]
+                own += sampled[index * n : (index + 1) * n]
         yield from answers
 
 

@@ -1,6 +1,7 @@
 """`sp3f report`: report.md and its plots from what a quickstart run left behind."""
 
 import json
+import statistics
 from pathlib import Path
 
 from sp3f_verl.data.files import read_parquet, write_text
@@ -36,6 +37,37 @@ def _change(before: float, after: float) -> str:
     return f"{before:.3f} → {after:.3f}"
 
 
+def read_results(output: Path) -> dict[tuple[str, str], dict]:
+    """(stage, split) -> what `evaluate` wrote, for the stages sft and sp3f. FileNotFoundError where it is not there."""
+    return {
+        (stage, split): json.loads((output / "evaluation" / f"{stage}_{split}.json").read_text(encoding="utf-8"))
+        for stage in ("sft", "sp3f")
+        for split in SPLITS
+    }
+
+
+def seeds_table(folders: list[Path]) -> str:
+    """Mean ± sample standard deviation over several quickstart folders, SFT → SP3F, greedy and sampled."""
+    every = [read_results(folder) for folder in folders]
+    text = ""
+    for decoding in ("greedy", "sampled"):
+        rows = []
+        for split in SPLITS:
+            cells = []
+            for name in COLUMNS:
+                before, after = (
+                    [results[stage, split][decoding]["all"][name] for results in every] for stage in ("sft", "sp3f")
+                )
+                cells.append(f"{_mean_and_spread(before)} → {_mean_and_spread(after)}")
+            rows.append([split, *cells])
+        text += f"{decoding}, {len(folders)} seeds:\n\n{_table(['split', *COLUMNS.values()], rows)}\n"
+    return text
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
 def summary_rows(results: dict, decoding: str) -> list[list[str]]:
     """One row a split: SFT → SP3F of each measure, as the mean over the languages."""
     rows = []
@@ -47,11 +79,7 @@ def summary_rows(results: dict, decoding: str) -> list[list[str]]:
 
 def write_report(output: Path) -> Path:
     """Write report.md and plots into `output`, the folder of a finished quickstart (else FileNotFoundError)."""
-    results = {
-        (stage, split): json.loads((output / "evaluation" / f"{stage}_{split}.json").read_text(encoding="utf-8"))
-        for stage in ("sft", "sp3f")
-        for split in SPLITS
-    }
+    results = read_results(output)
     steps = read_metrics(output / "sp3f" / "metrics")
     reward_curves(steps, TERMS, output / "rewards.png")
     before, after = results["sft", "test"]["greedy"], results["sp3f", "test"]["greedy"]

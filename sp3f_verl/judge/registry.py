@@ -10,6 +10,7 @@ from typing import Any
 
 from sp3f_verl.judge.reference import Privileged, judge_group
 from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.rewards.text import strip_think
 
 Judge = Callable[[list[str], dict[str, Any]], Awaitable[list[tuple[int, int, Verdict]]]]
 
@@ -21,7 +22,7 @@ async def reference(responses: list[str], row: dict[str, Any]) -> list[tuple[int
         solution_en=row["solution_en"],
         solution_own=row["translated_solution"] or None,
     )
-    return await asyncio.to_thread(judge_group, responses, privileged)
+    return await asyncio.to_thread(judge_group, [strip_think(each) for each in responses], privileged)
 
 
 JUDGES: dict[str, Judge | None] = {"reference": reference, "none": None}

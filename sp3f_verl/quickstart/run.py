@@ -1,6 +1,5 @@
 """`sp3f quickstart`: from nothing to a model that got better in several languages, on a CPU."""
 
-import json
 import os
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sp3f_verl.data.files import write_json
-from sp3f_verl.evaluation.report import COLUMNS, SPLITS, summary_rows, write_report
+from sp3f_verl.evaluation.report import COLUMNS, read_results, summary_rows, write_report
 from sp3f_verl.quickstart import settings as presets
 from sp3f_verl.quickstart.stages import Stages
 
@@ -29,11 +28,7 @@ def quickstart(output: Path, preset: str, data_seed: int | None, train_seed: int
     Stages(settings, output, lambda text: console.print(text, highlight=False)).run_all()
     report = write_report(output)
 
-    results = {
-        (stage, split): json.loads((output / "evaluation" / f"{stage}_{split}.json").read_text(encoding="utf-8"))
-        for stage in ("sft", "sp3f")
-        for split in SPLITS
-    }
+    results = read_results(output)
     table = Table("split", *COLUMNS.values(), title="SFT → SP3F, greedy, mean over languages")
     for row in summary_rows(results, "greedy"):
         table.add_row(*row)

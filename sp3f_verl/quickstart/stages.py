@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sp3f_verl.data.files import read_parquet, write_json
 from sp3f_verl.evaluation.evaluate import evaluate
+from sp3f_verl.evaluation.generate import Decoding
 from sp3f_verl.quickstart import progress
 from sp3f_verl.quickstart.model import build_model
 from sp3f_verl.quickstart.tables import write_tables
@@ -126,7 +127,8 @@ class Stages:
         ]
 
     def _evaluate(self) -> dict:
-        settings, folder = self.settings["evaluation"], self.output / "evaluation"
+        folder = self.output / "evaluation"
+        decoding = Decoding(**self.settings["evaluation"], seed=self.settings["train_seed"])
         for stage in ("sft", "sp3f"):
             for split in EVALUATED:
                 self.say(f"evaluate the {stage} checkpoint on {split}")
@@ -134,8 +136,6 @@ class Stages:
                     self.checkpoint(stage),
                     self.data / f"{split}.parquet",
                     folder / f"{stage}_{split}.json",
-                    settings["samples"],
-                    settings["max_new_tokens"],
-                    self.settings["train_seed"],
+                    decoding,
                 )
         return {}

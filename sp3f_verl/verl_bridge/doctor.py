@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +15,7 @@ from sp3f_verl.verl_bridge.versions import SUPPORTED, VLLM, VLLM_SUPPORTED, inst
 
 # (area, item, what was found, mend; "" where nothing is wrong)
 Row = tuple[str, str, str, str]
-RECIPES = {"sft": "sft_trainer", "grpo": "main_ppo", "sp3f": "main_ppo"}
+RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "recipe"
 JUDGE_VARIABLES = {"LLM_API_URL": "endpoint", "LLM_API_KEY": "key"}  # names; a value is never read out
 
 
@@ -49,11 +50,16 @@ def hooks() -> Iterator[Row]:
     yield "plugin", "verl.plugins", f"loaded: {loaded}, policy: {policy}", "" if loaded else mend
     for name, problem in bridge.resolve_all().items():
         yield "hook", name, problem or "resolved", "use a supported version of verl and vLLM" if problem else ""
+    from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
+
+    yield "hook", "reward manager sp3f", get_reward_manager_cls("sp3f").__name__, ""
 
 
 def recipes() -> Iterator[Row]:
     """Each recipe composed by verl's own entry point, in a process of its own, as a user would."""
-    for recipe, trainer in RECIPES.items():
+    for file in sorted(RECIPES.glob("*.yaml")):
+        settings = yaml.safe_load(file.read_text(encoding="utf-8")).get("sp3f", {})
+        recipe, trainer = file.stem, settings.get("trainer", "main_ppo")
         command = [sys.executable, "-m", f"verl.trainer.{trainer}", f"+recipe={recipe}", "--cfg", "job"]
         try:
             result = subprocess.run(command, capture_output=True, text=True, timeout=180)

@@ -9,18 +9,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from numbers import Number
 
+OF_A_GROUP = ("judge_", "group_")
+
 
 def term_metrics(infos: Iterable[Mapping[str, float]], languages: Iterable[str]) -> dict[str, float]:
-    """`reward/<term>/mean` over all rows and `reward/<term>/<language>` over those of a language.
+    """`reward/<term>/mean` over all rows and, for the terms of a response, `reward/<term>/<language>`.
 
-    A language share of -1 means "undefined" and is left out of its mean.
+    What is told of a whole group has no value per language. A language share of -1 means "undefined" and is left out.
     """
     values: dict[str, list[float]] = defaultdict(list)
     for info, language in zip(infos, languages, strict=True):
         for term, value in info.items():
             if isinstance(value, Number) and not (term.endswith("_share") and value < 0):
                 values[f"reward/{term}/mean"].append(float(value))
-                values[f"reward/{term}/{language}"].append(float(value))
+                if not term.startswith(OF_A_GROUP):
+                    values[f"reward/{term}/{language}"].append(float(value))
     return {name: sum(each) / len(each) for name, each in values.items()}
 
 
