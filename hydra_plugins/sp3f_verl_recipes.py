@@ -5,13 +5,36 @@ a plain new key to Hydra, and stock verl would train something else without a wo
 and its preflight then says in one sentence what is missing.
 """
 
+import sys
 from pathlib import Path
 
+import yaml
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+
+def trainer_of(recipe: str) -> str | None:
+    """The entry point of verl that a recipe of ours is for: `main_ppo` where it does not say; None if not ours."""
+    file = RECIPES / "recipe" / f"{recipe}.yaml"
+    if not file.is_file():
+        return None
+    return yaml.safe_load(file.read_text(encoding="utf-8")).get("sp3f", {}).get("trainer", "main_ppo")
+
+
+def wrong_trainer(arguments: list[str], main_module: str | None) -> str | None:
+    """A sentence where the command line starts a recipe with the wrong entry point, before Hydra stumbles over it."""
+    recipe = next((each.partition("=")[2] for each in arguments if each.startswith("+recipe=")), None)
+    wanted = trainer_of(recipe) if recipe else None
+    if wanted is None or main_module is None or not main_module.startswith("verl.trainer."):
+        return None
+    if main_module.startswith(f"verl.trainer.{wanted}"):  # sft_trainer_ray runs what sft_trainer runs
+        return None
+    return (
+        f"sp3f_verl: +recipe={recipe} is for `python -m verl.trainer.{wanted}`, not {main_module}; start it with that."
+    )
 
 
 def _device() -> str:
@@ -23,5 +46,9 @@ def _device() -> str:
 
 class SP3FRecipes(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        if sentence := wrong_trainer(sys.argv[1:], spec.name if spec else None):
+            print(sentence, file=sys.stderr, flush=True)
+            raise SystemExit(1)
         search_path.append(provider="sp3f_verl", path=f"file://{RECIPES}")
         OmegaConf.register_new_resolver("sp3f_device", _device, replace=True)

@@ -233,7 +233,7 @@ def test_the_total_is_the_weighted_sum():
 
 def test_weights_are_checked_by_name_and_value():
     check_weights({"accuracy": 1, "judge": 0.0})
-    with pytest.raises(ValueError, match="unknown reward term 'acuracy': the nearest term is 'accuracy'"):
+    with pytest.raises(ValueError, match=r"unknown reward term 'acuracy' \(the nearest is 'accuracy'\)"):
         check_weights({"acuracy": 1})
     for weight in (float("nan"), float("inf"), "1", None, True):
         with pytest.raises(ValueError, match="finite number"):

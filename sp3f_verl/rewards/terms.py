@@ -63,8 +63,8 @@ def check_weights(weights: Mapping[str, float]) -> None:
         if name not in TERMS:
             nearest = difflib.get_close_matches(name, TERMS, n=1, cutoff=0.0)[0]
             raise ValueError(
-                f"unknown reward term {name!r}: the nearest term is {nearest!r}; "
-                f"rename it or remove it (terms: {', '.join(TERMS)})"
+                f"unknown reward term {name!r} (the nearest is {nearest!r}); rename it or remove it, "
+                f"the terms are {', '.join(TERMS)}."
             )
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
             raise ValueError(f"the weight of reward term {name!r} is {weight!r}: give a finite number (0: off)")

@@ -117,7 +117,8 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
             # lists, on the last output.
             await asyncio.wait_for(super()._compute_score(list(finals), kwargs=row), self._deadline)
             scores, infos = finals[-1].reward_score, finals[-1].extra_fields["reward_extra_info"]
-            for future, score, info in zip(futures, scores, infos, strict=True):
+            answers = list(zip(futures, scores, infos, strict=True))  # a wrong number of scores is given to no one
+            for future, score, info in answers:
                 if not future.done():
                     future.set_result((float(score), info))
         except BaseException as error:

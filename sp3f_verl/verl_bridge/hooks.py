@@ -7,6 +7,7 @@ Importing verl's trainer registry in the entry point would make `import verl` 2 
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable
 
 # verl module -> (our module, function), called once, right after verl's module has been executed.
@@ -31,29 +32,37 @@ def _call(target: tuple[str, str]) -> None:
 
 
 class _ImportHooks:
-    """A meta path finder that finds nothing itself: it wraps the spec that the other finders give."""
+    """A meta path finder that finds nothing itself: it wraps the spec that the other finders give.
+
+    A hook is spent when its module is executed, not when somebody merely asks for a spec (`importlib.util.find_spec`).
+    """
 
     def __init__(self, before: dict[str, tuple[str, str]], after: dict[str, tuple[str, str]]):
-        self._before, self._after = dict(before), dict(after)
+        self._before, self._after = before, after
+        self._asking = threading.local()
 
     def find_spec(self, fullname: str, path=None, target=None):
-        before, after = self._before.pop(fullname, None), self._after.pop(fullname, None)
-        if before is None and after is None:
+        if (fullname not in self._before and fullname not in self._after) or getattr(self._asking, "now", False):
             return None
-        if before is not None:
-            _call(before)
-        spec = importlib.util.find_spec(fullname)  # our entry is popped, so this asks the other finders
-        if after is not None and spec is not None and spec.loader is not None:
-            spec.loader.exec_module = _then(spec.loader.exec_module, after)
+        self._asking.now = True  # this finder answers None while the others are asked
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asking.now = False
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = self._around(spec.loader.exec_module, fullname)
         return spec
 
+    def _around(self, exec_module: Callable, fullname: str) -> Callable:
+        def run(module) -> None:
+            before, after = self._before.pop(fullname, None), self._after.pop(fullname, None)
+            if before is not None:
+                _call(before)
+            exec_module(module)
+            if after is not None:
+                _call(after)
 
-def _then(exec_module: Callable, target: tuple[str, str]) -> Callable:
-    def run(module) -> None:
-        exec_module(module)
-        _call(target)
-
-    return run
+        return run
 
 
 def install() -> None:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,7 +19,6 @@ from sp3f_verl.languages import UnknownLanguage, get
 from sp3f_verl.rewards.terms import check_weights
 from sp3f_verl.verl_bridge.versions import check_versions
 
-PRIMARY_CONFIG = {"main_ppo": "ppo_trainer", "sft_trainer": "sft_trainer_engine"}
 SHARED_MEMORY = "/dev/shm"
 SHARED_MEMORY_MIB = 256  # what a small run needs: Ray's object store and the buffer of a weight sync
 
@@ -43,13 +41,6 @@ def plugin_loaded(config: DictConfig) -> None:
         policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS")
         why = f"VERL_USE_EXTERNAL_PLUGINS={policy} keeps it from doing so" if policy else "run `sp3f doctor` for why"
         raise BadInput(f"verl did not load the plugin sp3f_verl, without which the recipe cannot run; {why}.")
-
-
-def right_trainer(config: DictConfig) -> None:
-    primary, wanted = HydraConfig.get().job.config_name, config.sp3f.trainer
-    if primary != PRIMARY_CONFIG[wanted]:
-        recipe = HydraConfig.get().runtime.choices.get("recipe")
-        raise BadInput(f"+recipe={recipe} is for `python -m verl.trainer.{wanted}`; start it with that.")
 
 
 def device(config: DictConfig) -> None:
@@ -105,9 +96,12 @@ def reward(config: DictConfig) -> None:
     weights = OmegaConf.to_container(settings.reward.weights)
     try:
         check_weights(weights)
+    except ValueError as error:
+        raise BadInput(f"sp3f.reward.weights: {error}") from None
+    try:
         judge = load_judge(settings.judge.name)
     except ValueError as error:
-        raise BadInput(f"sp3f.reward.weights: {error}" if "weight" in str(error) else str(error)) from None
+        raise BadInput(str(error)) from None
     if config.reward.custom_reward_function.path is not None:
         raise BadInput("reward.custom_reward_function is not added up with our terms yet; set it to null.")
     weight = weights.get("judge", 0.0)
@@ -143,7 +137,6 @@ def declared_languages(config: DictConfig) -> None:
 CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     plugin_loaded,
     check_versions,
-    right_trainer,
     device,
     shared_memory,
     reward,

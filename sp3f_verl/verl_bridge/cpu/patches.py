@@ -94,6 +94,7 @@ def logical_gpus() -> None:
             if (address or os.environ.get("RAY_ADDRESS") or "local") != "local":
                 kwargs = {name: value for name, value in kwargs.items() if name not in LOCAL_CLUSTER_ONLY}
             else:
+                address = "local"  # else Ray joins whatever cluster it finds on this machine, and refuses the sizes
                 kwargs["num_cpus"] = kwargs.get("num_cpus") or LOGICAL_CPUS
                 kwargs.setdefault("include_dashboard", False)  # it takes a core's minute to start
                 kwargs["num_gpus"] = kwargs.get("num_gpus") or int(os.environ.get(GPUS_VARIABLE, "1"))

@@ -1,0 +1,31 @@
+"""What several test files need."""
+
+from pathlib import Path
+
+import verl
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")  # verl's own, in which a recipe is an override
+CONFIG_OF = {"sft": "sft_trainer_engine", "grpo": "ppo_trainer", "sp3f": "ppo_trainer"}  # recipe -> verl's config
+
+
+def compose_run(*overrides: str, config: str = "ppo_trainer") -> DictConfig:
+    """The config of a command line, hydra's own node included, as verl's entry point composes it."""
+    with initialize_config_dir(version_base=None, config_dir=CONFIGS):
+        cfg = compose(config, list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    return cfg
+
+
+def compose_recipe(recipe: str, *overrides: str) -> DictConfig:
+    return compose_run(f"+recipe={recipe}", *overrides, config=CONFIG_OF[recipe])
+
+
+def resolved(cfg: DictConfig) -> dict:
+    """What verl's task runner prints and trains with: every interpolation replaced by its value."""
+    copy = cfg.copy()
+    with open_dict(copy):
+        del copy["hydra"]
+    return OmegaConf.to_container(copy, resolve=True)
