@@ -138,6 +138,15 @@ SETTINGS = {
     ),
     "an unknown judge": (["sp3f.judge.name=oracle"], "judge='oracle' does not exist; the judges are none, reference"),
     "an unknown language": (["sp3f.languages=[es,klingon]"], "'klingon'"),
+    "a micro-batch that does not divide": (
+        ["trainer.n_gpus_per_node=2", "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32"],
+        "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32 does not divide the 16 rollouts of a worker",
+    ),
+    "a reward model": (["reward.reward_model.enable=true"], "reward.reward_model is not asked by reward manager sp3f"),
+    "another agent loop": (
+        ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"],
+        "agent_loop_manager_class=None, but a pairwise judge needs sp3f_verl.verl_bridge.group.GroupAgentLoopManager",
+    ),
     "no such model": (
         ["actor_rollout_ref.model.path=/no/such/model"],
         "actor_rollout_ref.model.path=/no/such/model does not exist",

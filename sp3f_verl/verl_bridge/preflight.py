@@ -19,6 +19,7 @@ from sp3f_verl.languages import UnknownLanguage, get
 from sp3f_verl.rewards.terms import check_weights
 from sp3f_verl.verl_bridge.versions import check_versions
 
+GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
 SHARED_MEMORY = "/dev/shm"
 SHARED_MEMORY_MIB = 256  # what a small run needs: Ray's object store and the buffer of a weight sync
 
@@ -104,6 +105,15 @@ def reward(config: DictConfig) -> None:
         raise BadInput(str(error)) from None
     if config.reward.custom_reward_function.path is not None:
         raise BadInput("reward.custom_reward_function is not added up with our terms yet; set it to null.")
+    if config.reward.reward_model.enable:
+        raise BadInput(
+            "reward.reward_model is not asked by reward manager sp3f yet; set reward.reward_model.enable=False."
+        )
+    manager = config.actor_rollout_ref.rollout.agent.get("agent_loop_manager_class")
+    if judge is not None and manager != GROUP_MANAGER:
+        raise BadInput(
+            f"agent_loop_manager_class={manager}, but a pairwise judge needs {GROUP_MANAGER}; set it to that."
+        )
     weight = weights.get("judge", 0.0)
     if judge is None and weight:
         raise BadInput(f"sp3f.reward.weights.judge={weight} with judge=none; set it to 0 or name a judge.")
@@ -112,6 +122,24 @@ def reward(config: DictConfig) -> None:
     if judge is not None and config.actor_rollout_ref.rollout.n < 2:
         n = config.actor_rollout_ref.rollout.n
         raise BadInput(f"actor_rollout_ref.rollout.n={n}, but a pairwise judge compares siblings; set it to 2 or more.")
+
+
+def batches(config: DictConfig) -> None:
+    """verl cuts a worker's rows into micro-batches of equal size, and fails on the first batch where that cannot be."""
+    workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
+    if config.sp3f.trainer == "sft_trainer":
+        rows, keys = config.data.train_batch_size / workers, ["data.micro_batch_size_per_gpu"]
+        dynamic, what = config.data.use_dynamic_bsz, "rows of a worker (data.train_batch_size / workers)"
+    else:
+        ref = config.actor_rollout_ref
+        rows = config.data.train_batch_size * ref.rollout.n / workers
+        keys = ["actor.ppo_micro_batch_size_per_gpu", "rollout.log_prob_micro_batch_size_per_gpu"]
+        keys = [f"actor_rollout_ref.{key}" for key in keys]
+        dynamic, what = ref.actor.use_dynamic_bsz, "rollouts of a worker (data.train_batch_size x rollout.n / workers)"
+    for key in () if dynamic else keys:
+        size = OmegaConf.select(config, key)
+        if size and rows % size:
+            raise BadInput(f"{key}={size} does not divide the {rows:g} {what}; set it to a divisor.")
 
 
 def data(config: DictConfig) -> None:
@@ -141,6 +169,7 @@ CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     shared_memory,
     reward,
     declared_languages,
+    batches,
     data,
     model,
 )
