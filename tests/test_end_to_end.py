@@ -219,8 +219,9 @@ def test_two_workers_join_a_running_cluster(cluster, quickstart, tmp_path):
         tmp_path,
         *("trainer.n_gpus_per_node=2", "trainer.total_training_steps=2", "trainer.save_freq=2"),
         "+ray_kwargs.ray_init.address=auto",
+        f"+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH={metrics}",  # its processes are the cluster's
     )
-    with started(command, tmp_path / "run.log", {"VERL_FILE_LOGGER_PATH": str(metrics)}) as run:
+    with started(command, tmp_path / "run.log") as run:
         run.wait(400)
     steps = [json.loads(line)["data"] for line in metrics.read_text().splitlines()]
     assert len(steps) == 2 and all(step["training/rollout_probs_diff_max"] < 1e-5 for step in steps)

@@ -59,10 +59,10 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
         uid, session = str(kwargs["uid"]), int(kwargs["session_id"])
         group = self._groups.setdefault(uid, Group(validate=bool(trajectory["validate"])))
         group.members += 1
-        # verl creates the n tasks of a prompt without awaiting in between, so one turn of the loop lets every sibling
-        # register before any goes on. The size of the group is counted, not guessed from the config.
-        await asyncio.sleep(0)
         try:
+            # verl creates the n tasks of a prompt without awaiting in between, so one turn of the loop lets every
+            # sibling register before any goes on. The size of the group is counted, not guessed from the config.
+            await asyncio.sleep(0)
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
         except BaseException:
             group.failed += session not in group.arrived
@@ -112,23 +112,27 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
         sessions = sorted(group.arrived)
         finals, rows, futures = zip(*(group.arrived[session] for session in sessions), strict=True)
         row = {**rows[0], SESSIONS: sessions, VALIDATE: group.validate}
+        # verl's own method builds the DataProto of all rows, asks a reward worker, and leaves the answer, here two
+        # lists, on the last output.
+        scoring = asyncio.ensure_future(super()._compute_score(list(finals), kwargs=row))
         try:
-            # verl's own method builds the DataProto of all rows, asks a reward worker, and leaves the answer, here two
-            # lists, on the last output.
-            await asyncio.wait_for(super()._compute_score(list(finals), kwargs=row), self._deadline)
+            await asyncio.wait([scoring], timeout=self._deadline)
+            if not scoring.done():  # not wait_for: a timeout inside the reward worker is another error than this one
+                raise TimeoutError(f"no reward worker scored the group within {self._deadline:g} s")
+            scoring.result()
             scores, infos = finals[-1].reward_score, finals[-1].extra_fields["reward_extra_info"]
-            answers = list(zip(futures, scores, infos, strict=True))  # a wrong number of scores is given to no one
-            for future, score, info in answers:
+            answers = [(float(score), info) for score, info in zip(scores, infos, strict=True)]
+            for future, answer in list(zip(futures, answers, strict=True)):  # a wrong answer is given to no one
                 if not future.done():
-                    future.set_result((float(score), info))
+                    future.set_result(answer)
         except BaseException as error:
-            if isinstance(error, TimeoutError):
-                error = TimeoutError(f"no reward worker scored the group within {self._deadline:g} s")
             for future in futures:
                 if not future.done():
                     future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
             if not isinstance(error, Exception):
                 raise
+        finally:
+            scoring.cancel()  # no effect on one that is done
 
 
 class GroupAgentLoopManager(AgentLoopManagerTQ):
