@@ -131,13 +131,26 @@ def test_the_deadline_is_told_from_a_timeout_inside_the_reward_worker(monkeypatc
     async def behave(uid, session):
         return rollout()
 
+    given_up = []
+
     async def score(kwargs, outputs):
         if hangs:
-            await asyncio.sleep(60)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                given_up.append(kwargs)
+                raise
         raise TimeoutError("the judge's endpoint timed out")
 
     worker = Worker(monkeypatch, behave, score, deadline=0.1)
-    results = asyncio.run(worker.prompt("p", 2))
+
+    async def run():
+        results = await worker.prompt("p", 2)
+        await asyncio.sleep(0.01)
+        return results, len(given_up)
+
+    results, cancelled = asyncio.run(run())
+    assert cancelled == hangs, "a call that nobody waits for any more is not left running"
     assert [type(result) for result in results] == [TimeoutError] * 2
     assert all(message in str(result) for result in results)
 

@@ -5,12 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import verl
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
+from helpers import compose_recipe
 
 from hydra_plugins.sp3f_verl_recipes import wrong_trainer
 from sp3f_verl.data.check import check_rl
@@ -19,7 +16,6 @@ from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge import preflight, versions
 
-CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")
 ROW = {
     "prompt": [{"role": "user", "content": "¿Cuánto es 7+5?"}],
     "reward_model": {"ground_truth": "12"},
@@ -39,11 +35,8 @@ PUBLISHED = {
 }
 
 
-def composed(*overrides: str, recipe: str = "sp3f", config: str = "ppo_trainer"):
-    with initialize_config_dir(version_base=None, config_dir=CONFIGS):
-        cfg = compose(config, [f"+recipe={recipe}", *overrides], return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    return cfg
+def composed(*overrides: str, recipe: str = "sp3f"):
+    return compose_recipe(recipe, *overrides)
 
 
 @pytest.fixture
@@ -142,6 +135,15 @@ SETTINGS = {
         ["trainer.n_gpus_per_node=2", "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32"],
         "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32 does not divide the 16 rollouts of a worker",
     ),
+    "a policy that is none": (["sp3f.group.on_failed_sibling=drop"], "sp3f.group.on_failed_sibling=drop; set it to"),
+    "no deadline": (["sp3f.group.deadline_seconds=0"], "sp3f.group.deadline_seconds=0; set it to a number of seconds"),
+    "a threshold in percent": (
+        ["sp3f.reward.language_threshold=70"],
+        "sp3f.reward.language_threshold=70; set it to a share",
+    ),
+    "languages as text": (["sp3f.languages=es"], "sp3f.languages=es is not a list; write sp3f.languages=[es]"),
+    "another reward manager": (["reward.reward_manager.name=naive"], "reward.reward_manager.name=naive, but"),
+    "no training files": (["data.train_files=null"], "data.train_files is empty"),
     "a reward model": (["reward.reward_model.enable=true"], "reward.reward_model is not asked by reward manager sp3f"),
     "another agent loop": (
         ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"],
@@ -169,6 +171,22 @@ def test_bad_model_folders(rl, tiny_model, tmp_path, capsys):
     assert "has no chat template" in refused(composed(*rl, path), capsys)
     (copy / "config.json").unlink()
     assert "has no config.json" in refused(composed(*rl, path), capsys)
+
+
+def test_files_of_both_layouts_do_not_make_one_run(rl, tmp_path, capsys):
+    write_parquet([PUBLISHED], tmp_path / "published.parquet")
+    files = f"data.train_files=[{tmp_path / 'rows.parquet'},{tmp_path / 'published.parquet'}]"
+    assert "keep their prompts in different columns" in refused(composed(*rl, files), capsys)
+
+
+def test_a_check_that_cannot_be_made_stops_the_run(rl, monkeypatch, capsys):
+    """Hydra turns the exception of a callback into a warning; an unchecked run must not go on."""
+
+    def disk_gone(config):
+        raise PermissionError("no access")
+
+    monkeypatch.setattr(preflight, "CHECKS", (disk_gone,))
+    assert "the check 'disk_gone' failed with PermissionError: no access." in refused(composed(*rl), capsys)
 
 
 def test_no_shared_memory(tmp_path):
@@ -217,7 +235,7 @@ def test_a_gpu_that_is_not_there_and_a_cpu_that_is_not_meant(rl, monkeypatch, ca
 def sft(tmp_path, tiny_model, messages, column="messages"):
     write_parquet([{column: messages}], tmp_path / "sft.parquet")
     overrides = ["device=cpu", f"data.train_files={tmp_path / 'sft.parquet'}", f"model.path={tiny_model}"]
-    return composed(*overrides, recipe="sft", config="sft_trainer_engine")
+    return composed(*overrides, recipe="sft")
 
 
 def test_sft_rows(tmp_path, tiny_model, capsys):

@@ -3,20 +3,12 @@
 from pathlib import Path
 
 import pytest
-import verl
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from helpers import compose_recipe as composed
+from helpers import resolved
 
-CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-PRIMARY = {"sft": "sft_trainer_engine"}
 PRESETS = sorted(file.stem for file in (RECIPES / "reward").glob("*.yaml"))
-
-
-def composed(recipe: str, *overrides: str):
-    with initialize_config_dir(version_base=None, config_dir=CONFIGS):
-        return compose(PRIMARY.get(recipe, "ppo_trainer"), [f"+recipe={recipe}", *overrides])
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu", "auto"])
@@ -24,9 +16,9 @@ def composed(recipe: str, *overrides: str):
 def test_every_recipe_resolves_on_every_device(recipe, device, monkeypatch):
     monkeypatch.setenv("LLM_API_KEY", "sk-very-secret")
     cfg = composed(recipe, f"device={device}")
-    resolved = OmegaConf.to_yaml(cfg, resolve=True)
+    text = yaml.safe_dump(resolved(cfg))
     assert cfg.sp3f.device == ("cpu" if device == "auto" else device)
-    assert "${" not in resolved and "very-secret" not in resolved
+    assert "${" not in text and "very-secret" not in text
 
 
 def test_both_devices_have_the_same_keys():

@@ -25,16 +25,27 @@ def _open(path: str):
         raise BadInput(f"{path} does not exist; give the path of a parquet file.")
     try:
         return pq.ParquetFile(Path(path).expanduser())
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
 
 
 def _rows(path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
-    for batch in _open(path).iter_batches(columns=list(columns)):
-        for row in batch.to_pylist():
-            yield number, row
-            number += 1
+    try:
+        for batch in _open(path).iter_batches(columns=list(columns)):
+            for row in batch.to_pylist():
+                yield number, row
+                number += 1
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read after row {number} ({error}); write it again.") from None
+
+
+def check_same_layout(paths: Sequence[str]) -> None:
+    """verl joins the files of a run into one table, so their prompts must stand in the same column."""
+    found = {path: next(key for key in SOURCES["prompt"] if key in _open(path).schema_arrow.names) for path in paths}
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"{path} in {column!r}" for path, column in found.items())
+        raise BadInput(f"the files keep their prompts in different columns ({told}); rename one.")
 
 
 def _missing_column(path: str, name: str, wanted: Sequence[str], columns: Sequence[str]) -> BadInput:
@@ -89,5 +100,5 @@ def check_sft(path: str, messages_key: str = "messages") -> None:
 
 def _check_messages(path: str, number: int, messages: Any, where: str) -> None:
     good = isinstance(messages, list) and messages
-    if not good or not all(isinstance(each, dict) and {"role", "content"} <= set(each) for each in messages):
+    if not good or not all(isinstance(each, dict) and each.get("role") and each.get("content") for each in messages):
         raise BadInput(f"{path}, row {number}: {where} is not a list of {{role, content}} messages; make it one.")

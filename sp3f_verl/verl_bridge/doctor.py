@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sp3f_verl.verl_bridge.versions import SUPPORTED, VLLM, VLLM_SUPPORTED, installed, supported
@@ -105,7 +106,7 @@ def doctor() -> int:
             rows = [(area.__name__, "examination", f"{type(error).__name__}: {error}", "see the error")]
         for where, item, found, mend in rows:
             wrong += bool(mend)
-            table.add_row("[red]✗[/red]" if mend else "[green]✓[/green]", where, item, found, mend)
+            table.add_row("[red]✗[/red]" if mend else "[green]✓[/green]", *map(escape, (where, item, found, mend)))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     print(f"{wrong} problem(s)" if wrong else "everything is in order")
     return 1 if wrong else 0

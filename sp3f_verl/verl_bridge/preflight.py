@@ -8,18 +8,17 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.check import check_rl, check_sft
+from sp3f_verl.data.check import check_rl, check_same_layout, check_sft
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge.registry import NEEDS_REFERENCE, load_judge
-from sp3f_verl.languages import UnknownLanguage, get
-from sp3f_verl.rewards.terms import check_weights
+from sp3f_verl.judge.registry import NEEDS_REFERENCE
+from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, reward
 from sp3f_verl.verl_bridge.versions import check_versions
 
-GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
 SHARED_MEMORY = "/dev/shm"
 SHARED_MEMORY_MIB = 256  # what a small run needs: Ray's object store and the buffer of a weight sync
 
@@ -28,13 +27,20 @@ class Preflight(Callback):
     """Runs every check in order; the first that fails ends the process with its sentence and exit code 1."""
 
     def on_job_start(self, config: DictConfig, **_kwargs) -> None:
-        try:
-            for check in CHECKS:
+        for check in CHECKS:
+            try:
                 check(config)
-        except (BadInput, UnknownLanguage) as error:
-            if int(os.environ.get("RANK", "0")) == 0:  # torchrun starts one process a worker
-                print(f"sp3f_verl: {error}", file=sys.stderr, flush=True)
-            raise SystemExit(1) from None
+            except BadInput as error:
+                self._stop(str(error))
+            except Exception as error:  # Hydra would only warn, and the run go on unchecked
+                reason = " ".join(str(error).split())
+                self._stop(f"the check {check.__name__!r} failed with {type(error).__name__}: {reason}.")
+
+    @staticmethod
+    def _stop(sentence: str) -> NoReturn:
+        if int(os.environ.get("RANK", "0")) == 0:  # torchrun starts one process a worker
+            print(f"sp3f_verl: {sentence}", file=sys.stderr, flush=True)
+        raise SystemExit(1)
 
 
 def plugin_loaded(config: DictConfig) -> None:
@@ -81,47 +87,14 @@ def model(config: DictConfig) -> None:
         raise BadInput(f"{key}={node.path} does not exist; give a Hugging Face model folder or name.")
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
         raise BadInput(f"{key}={node.path} has no config.json; give a Hugging Face model folder.")
+    source, key = (node.tokenizer_path, f"{key[:-4]}tokenizer_path") if node.tokenizer_path else (path, key)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(node.tokenizer_path or path, trust_remote_code=node.trust_remote_code)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadInput(f"{key}={node.path} has no tokenizer that loads ({reason}); mend the model folder.") from None
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=node.trust_remote_code)
+    except Exception as error:  # transformers raises what its files make it raise, KeyError among others
+        reason = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+        raise BadInput(f"{key}={source} has no tokenizer that loads ({reason}); mend the model folder.") from None
     if tokenizer.chat_template is None and node.custom_chat_template is None:
-        raise BadInput(f"the tokenizer of {key}={node.path} has no chat template; set model.custom_chat_template.")
-
-
-def reward(config: DictConfig) -> None:
-    if config.sp3f.trainer != "main_ppo" or config.reward.reward_manager.name != "sp3f":
-        return
-    settings = config.sp3f
-    weights = OmegaConf.to_container(settings.reward.weights)
-    try:
-        check_weights(weights)
-    except ValueError as error:
-        raise BadInput(f"sp3f.reward.weights: {error}") from None
-    try:
-        judge = load_judge(settings.judge.name)
-    except ValueError as error:
-        raise BadInput(str(error)) from None
-    if config.reward.custom_reward_function.path is not None:
-        raise BadInput("reward.custom_reward_function is not added up with our terms yet; set it to null.")
-    if config.reward.reward_model.enable:
-        raise BadInput(
-            "reward.reward_model is not asked by reward manager sp3f yet; set reward.reward_model.enable=False."
-        )
-    manager = config.actor_rollout_ref.rollout.agent.get("agent_loop_manager_class")
-    if judge is not None and manager != GROUP_MANAGER:
-        raise BadInput(
-            f"agent_loop_manager_class={manager}, but a pairwise judge needs {GROUP_MANAGER}; set it to that."
-        )
-    weight = weights.get("judge", 0.0)
-    if judge is None and weight:
-        raise BadInput(f"sp3f.reward.weights.judge={weight} with judge=none; set it to 0 or name a judge.")
-    if judge is not None and not weight:
-        raise BadInput(f"judge={settings.judge.name} has sp3f.reward.weights.judge=0; raise it or use judge=none.")
-    if judge is not None and config.actor_rollout_ref.rollout.n < 2:
-        n = config.actor_rollout_ref.rollout.n
-        raise BadInput(f"actor_rollout_ref.rollout.n={n}, but a pairwise judge compares siblings; set it to 2 or more.")
+        raise BadInput(f"the tokenizer of {key}={source} has no chat template; set custom_chat_template beside it.")
 
 
 def batches(config: DictConfig) -> None:
@@ -145,21 +118,19 @@ def batches(config: DictConfig) -> None:
 def data(config: DictConfig) -> None:
     for key in ("train_files", "val_files"):
         files = config.data[key]
-        if files is None:
-            continue
-        for path in [files] if isinstance(files, str) else files:
-            try:
+        files = [files] if isinstance(files, str) else list(files or [])
+        if not files and key == "train_files":
+            raise BadInput("data.train_files is empty; give a parquet file.")
+        try:
+            for path in files:
                 if config.sp3f.trainer == "sft_trainer":
                     check_sft(path, config.data.messages_key)
                 else:
                     check_rl(path, config.sp3f.judge.name in NEEDS_REFERENCE)
-            except BadInput as error:
-                raise BadInput(f"data.{key}: {error}") from None
-
-
-def declared_languages(config: DictConfig) -> None:
-    for code in config.sp3f.get("languages") or ():
-        get(code)
+            if config.sp3f.trainer != "sft_trainer":
+                check_same_layout(files)
+        except BadInput as error:
+            raise BadInput(f"data.{key}: {error}") from None
 
 
 CHECKS: tuple[Callable[[DictConfig], None], ...] = (
@@ -168,6 +139,7 @@ CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     device,
     shared_memory,
     reward,
+    group,
     declared_languages,
     batches,
     data,

@@ -1,0 +1,75 @@
+"""The part of the preflight that reads our own settings: reward, judge, group, languages."""
+
+from numbers import Real
+
+from omegaconf import DictConfig, OmegaConf
+
+from sp3f_verl.errors import BadInput
+from sp3f_verl.judge.registry import load_judge
+from sp3f_verl.languages import UnknownLanguage, get
+from sp3f_verl.rewards.terms import check_weights
+
+GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
+ON_FAILED_SIBLING = ("drop_group", "score_rest")
+
+
+def reward(config: DictConfig) -> None:
+    if config.sp3f.trainer != "main_ppo":
+        return
+    settings, manager = config.sp3f, config.reward.reward_manager.name
+    if manager != "sp3f":
+        raise BadInput(
+            f"reward.reward_manager.name={manager}, but the recipe's rewards and judge need 'sp3f'; set it to that."
+        )
+    weights = OmegaConf.to_container(settings.reward.weights)
+    try:
+        check_weights(weights)
+    except ValueError as error:
+        raise BadInput(f"sp3f.reward.weights: {error}") from None
+    threshold = settings.reward.language_threshold
+    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+        raise BadInput(f"sp3f.reward.language_threshold={threshold}; set it to a share from 0 to 1.")
+    try:
+        judge = load_judge(settings.judge.name)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    if config.reward.custom_reward_function.path is not None:
+        raise BadInput("reward.custom_reward_function is not added up with our terms yet; set it to null.")
+    if config.reward.reward_model.enable:
+        raise BadInput(
+            "reward.reward_model is not asked by reward manager sp3f yet; set reward.reward_model.enable=False."
+        )
+    manager = config.actor_rollout_ref.rollout.agent.get("agent_loop_manager_class")
+    if judge is not None and manager != GROUP_MANAGER:
+        raise BadInput(
+            f"agent_loop_manager_class={manager}, but a pairwise judge needs {GROUP_MANAGER}; set it to that."
+        )
+    weight = weights.get("judge", 0.0)
+    if judge is None and weight:
+        raise BadInput(f"sp3f.reward.weights.judge={weight} with judge=none; set it to 0 or name a judge.")
+    if judge is not None and not weight:
+        raise BadInput(f"judge={settings.judge.name} has sp3f.reward.weights.judge=0; raise it or use judge=none.")
+    if judge is not None and config.actor_rollout_ref.rollout.n < 2:
+        n = config.actor_rollout_ref.rollout.n
+        raise BadInput(f"actor_rollout_ref.rollout.n={n}, but a pairwise judge compares siblings; set it to 2 or more.")
+
+
+def group(config: DictConfig) -> None:
+    if config.sp3f.trainer != "main_ppo":
+        return
+    policy, deadline = config.sp3f.group.on_failed_sibling, config.sp3f.group.deadline_seconds
+    if policy not in ON_FAILED_SIBLING:
+        raise BadInput(f"sp3f.group.on_failed_sibling={policy}; set it to {' or '.join(ON_FAILED_SIBLING)}.")
+    if not isinstance(deadline, Real) or deadline <= 0:
+        raise BadInput(f"sp3f.group.deadline_seconds={deadline}; set it to a number of seconds above 0.")
+
+
+def declared_languages(config: DictConfig) -> None:
+    codes = config.sp3f.get("languages")
+    if isinstance(codes, str):
+        raise BadInput(f"sp3f.languages={codes} is not a list; write sp3f.languages=[{codes}].")
+    for code in codes or ():
+        try:
+            get(code)
+        except UnknownLanguage as error:
+            raise BadInput(f"sp3f.languages: {error}") from None
