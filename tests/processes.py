@@ -29,7 +29,7 @@ class Run:
 
     def __init__(self, command: list[str], log: Path, env: dict[str, str]):
         self.mark, self.log, self.command = uuid.uuid4().hex, log, command
-        self.env = {**os.environ, "OMP_NUM_THREADS": "1", **env, MARK: self.mark}
+        self.env = {**os.environ, "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu", **env, MARK: self.mark}
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
                 command, stdout=sink, stderr=subprocess.STDOUT, env=self.env, start_new_session=True

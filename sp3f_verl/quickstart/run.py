@@ -21,6 +21,7 @@ def quickstart(output: Path, preset: str, data_seed: int | None, train_seed: int
     # Two cores are shared by some ten processes here; threads that wait for each other cost more than they bring.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["VERL_PLATFORM"] = "cpu"  # also on a machine with a GPU, whose driver verl would find
     console, start = Console(), time.monotonic()
     settings = presets.load(preset, data_seed=data_seed, train_seed=train_seed)
     output.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sp3f_verl.data.files import read_parquet, write_json
+from sp3f_verl.data.files import read_parquet, write_json, write_text
+from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.evaluate import evaluate
 from sp3f_verl.evaluation.generate import Decoding
 from sp3f_verl.quickstart import progress
@@ -44,9 +45,10 @@ class Stages:
             self.say(f"{stage}: done before, skipped ({folder})")
             return
         if not same:
+            if folder.exists() and not key.exists() and any(folder.iterdir()):
+                raise BadInput(f"{folder} holds files that are not the quickstart's; give another --output.")
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            key.write_text(wanted)
+            write_text(wanted, key)
         write_json(run(), marker)
 
     def run_all(self) -> None:

@@ -47,7 +47,7 @@ def _with_terms(original):
             return
         fields = ["extra_fields", "language"]
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
-        infos = [extra["reward_extra_info"] for extra in data.pop("extra_fields").tolist()]
+        infos = [extra.get("reward_extra_info") or {} for extra in data.pop("extra_fields").tolist()]
         metrics.update(term_metrics(infos, data.pop("language").tolist()))
 
     return _compute_metrics
