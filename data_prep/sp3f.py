@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         questions = dict(options.questions)
+        if len(questions) < len(options.questions):
+            raise BadInput("--questions names a language twice; join its files into one.")
         train, validation = split_by_problem(join(questions, options.solutions), options.validation, options.seed)
     except (BadInput, UnknownLanguage) as error:
         print(f"data_prep.sp3f: {error}", file=sys.stderr)
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         write_parquet(rows, options.output / f"{name}.parquet")
     manifest = {
         "step": "sp3f",
-        "inputs": {path.name: digest(path) for path in inputs},
+        "inputs": {str(path): digest(path) for path in inputs},
         "settings": {"languages": list(questions), "validation": options.validation, "seed": options.seed},
         "rows": {
             name: dict(Counter(row["language"] for row in rows))

@@ -19,7 +19,5 @@ class FaultyAgentLoop(SingleTurnAgentLoop):
             raise ValueError("injected: rollout 2 of the first prompt fails late")
         output = await super().run(sampling_params, **kwargs)
         if _order.index(uid) == 1 and session == 1:
-            output.response_ids, output.response_mask = [], []
-            if output.response_logprobs is not None:
-                output.response_logprobs = []
+            output.response_ids, output.response_mask, output.response_logprobs = [], [], None
         return output

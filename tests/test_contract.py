@@ -181,6 +181,7 @@ def init(monkeypatch):
     for name in ("RAY_ADDRESS", "VERL_PLATFORM", platform.DEVICE_VARIABLE, patches.GPUS_VARIABLE):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    monkeypatch.setenv(platform.DEVICE_VARIABLE, "cpu")  # as the preflight of our recipes does
     patches.logical_gpus()
 
     def call(**kwargs):
@@ -193,7 +194,7 @@ def init(monkeypatch):
 
 def test_a_new_cluster_gets_logical_gpus(init, monkeypatch):
     given = init(num_cpus=None)
-    assert (given["address"], given["num_gpus"], given["num_cpus"]) == ("local", 1, patches.LOGICAL_CPUS)
+    assert (given["address"], given["num_gpus"], given["num_cpus"]) == ("local", 1, patches.cpu_slots(1))
     monkeypatch.setenv(patches.GPUS_VARIABLE, "2")
     assert init()["num_gpus"] == 2
     given = init(num_gpus=4, num_cpus=8)
@@ -201,12 +202,12 @@ def test_a_new_cluster_gets_logical_gpus(init, monkeypatch):
 
 
 def test_a_cluster_that_runs_is_joined_without_sizes(init, monkeypatch):
-    assert init(address="auto", num_cpus=8, num_gpus=1, log_to_driver=True) == {
-        "address": "auto",
-        "log_to_driver": True,
-    }
+    given = init(address="auto", num_cpus=8, num_gpus=1, log_to_driver=True)
+    assert given.pop("runtime_env") == {"env_vars": {platform.DEVICE_VARIABLE: "cpu"}}
+    assert given == {"address": "auto", "log_to_driver": True}
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert init(num_cpus=8, object_store_memory=1) == {"address": None}
+    given = init(num_cpus=8, object_store_memory=1)
+    assert given.pop("runtime_env") and given == {"address": None}
 
 
 def test_the_choice_of_device_travels_to_the_workers(init, monkeypatch):
@@ -215,6 +216,8 @@ def test_the_choice_of_device_travels_to_the_workers(init, monkeypatch):
     assert env == {"env_vars": {"A": "1", platform.DEVICE_VARIABLE: "cpu"}, "working_dir": None}
 
 
-def test_a_gpu_run_gives_ray_what_it_was_given(init, monkeypatch):
-    monkeypatch.setattr(patches, "is_cpu", lambda: False)
+@pytest.mark.parametrize("run", ["on a gpu", "without a recipe of ours"])
+def test_any_other_run_gives_ray_what_it_was_given(init, monkeypatch, run):
+    monkeypatch.delenv(platform.DEVICE_VARIABLE)
+    monkeypatch.setattr(patches, "is_cpu", lambda: run != "on a gpu")
     assert init(num_cpus=None) == {"address": None, "num_cpus": None}

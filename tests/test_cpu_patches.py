@@ -149,7 +149,7 @@ def test_the_manager_class_of_the_recipes_is_where_verl_looks_for_it_and_makes_o
 
 @pytest.mark.parametrize(("settings", "seconds"), [(None, 2.0), ({}, 2.0), ({"replay_poll_seconds": 0.1}, 0.1)])
 def test_a_run_without_our_config_polls_as_verl_does(settings, seconds):
-    build = trainer._with_poll_interval(lambda self: SimpleNamespace(poll_interval=2.0))
+    build = trainer._with_limits(lambda self: SimpleNamespace(poll_interval=2.0))
     assert build(SimpleNamespace(config={"sp3f": settings})).poll_interval == seconds
 
 

@@ -46,7 +46,11 @@ def test_rows_manifest_and_split(files):
     assert row["solution_en"] == f"Add them: {number}+1={number + 1}.\n\\boxed{{{number + 1}}}"
     assert "\\boxed{}" in row["prompt"][0]["content"]
     manifest = json.loads((files / "out" / "manifest.json").read_text())
-    assert manifest["rows"]["train"] == {"es": 7, "sw": 7} and set(manifest["inputs"]) >= {"es.tsv", "solutions.jsonl"}
+    assert manifest["rows"]["train"] == {"es": 7, "sw": 7} and {Path(name).name for name in manifest["inputs"]} == {
+        "es.tsv",
+        "sw.tsv",
+        "solutions.jsonl",
+    }
 
 
 def test_the_same_seed_gives_the_same_files(files):
@@ -70,7 +74,9 @@ def test_a_shuffled_file_is_refused_and_nothing_is_written(files, capsys):
     ("name", "text", "sentence"),
     [
         ("es.tsv", "no tab here", "line 1: 1 columns; make it question, tab, answer."),
-        ("es.tsv", "", "has no rows"),
+        ("es.tsv", "", "line 1: 1 columns"),
+        ("es.tsv", "a\t1\n\nb\t2", "line 2: 1 columns"),
+        ("es.tsv", "a\t1", "the question files differ in length"),
         ("solutions.jsonl", "{not json", "line 1: "),
         ("solutions.jsonl", '{"question": "q", "answer": "no mark"}', "does not end in `#### <number>`"),
     ],

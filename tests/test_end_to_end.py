@@ -188,7 +188,7 @@ def cluster(tmp_path_factory):
 def test_ray_job_submit_trains_on_real_text(cluster, quickstart, tmp_path):
     """MGSM questions in three scripts with GSM8K solutions: two steps on a Ray that was started by hand."""
     if not (REAL / "mgsm").is_dir():
-        pytest.skip(f"real data is not at {REAL} (set SP3F_REAL_DATA)")
+        pytest.skip(f"real data is not at {REAL} (set SP3F_REAL_DATA); the cluster test below runs all the same")
     questions = [f"{code}={REAL / 'mgsm' / f'mgsm_{code}.tsv'}" for code in ("es", "th", "zh")]
     prepare = [sys.executable, "-m", "data_prep.sp3f", "--questions", *questions, "--solutions"]
     prepare += [str(REAL / "gsm8k" / "test_first_250.jsonl"), "--output", str(tmp_path / "data")]

@@ -16,7 +16,7 @@ def python(code: str, **env: str) -> subprocess.CompletedProcess:
 def test_the_entry_points_are_installed():
     assert {each.value for each in entry_points(group="verl.plugins", name="sp3f_verl")} == {"sp3f_verl.plugin"}
     found = {each.value for each in entry_points(group="vllm.general_plugins", name="sp3f_verl")}
-    assert found == {"sp3f_verl.plugin:register_vllm"}
+    assert found == {"sp3f_verl.vllm_plugin:register"}
 
 
 def test_importing_verl_loads_nothing_heavy_because_of_us():

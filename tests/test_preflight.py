@@ -133,7 +133,7 @@ SETTINGS = {
     "an unknown language": (["sp3f.languages=[es,klingon]"], "'klingon'"),
     "a micro-batch that does not divide": (
         ["trainer.n_gpus_per_node=2", "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32"],
-        "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32 does not divide the 16 rollouts of a worker",
+        "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32 does not divide the 16 sequences of a worker",
     ),
     "a policy that is none": (["sp3f.group.on_failed_sibling=drop"], "sp3f.group.on_failed_sibling=drop; set it to"),
     "no deadline": (["sp3f.group.deadline_seconds=0"], "sp3f.group.deadline_seconds=0; set it to a number of seconds"),

@@ -1,7 +1,8 @@
 """Join translated questions (MGSM layout) with English problems and worked solutions (GSM8K layout), row by row.
 
-Row i of every file is the same problem. The files carry no id, so the gold answers of row i must agree in all of them:
-a shuffled or shortened file is refused instead of being joined wrongly (SPEC 1g-15).
+Row i of every file is the same problem. The files carry no id, so the gold answers of row i must agree in all of them
+and the question files be equally long: a shuffled or shortened file is refused instead of being joined wrongly (SPEC
+1g-15). Two rows with the same answer that changed places cannot be noticed.
 """
 
 import json
@@ -25,8 +26,6 @@ def read_questions(path: Path) -> list[tuple[str, str]]:
         if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
             raise BadInput(f"{path}, line {number + 1}: {len(parts)} columns; make it question, tab, answer.")
         rows.append((parts[0].strip(), parts[1].strip()))
-    if not rows:
-        raise BadInput(f"{path} has no rows; give a file with at least one question.")
     return rows
 
 
@@ -50,16 +49,20 @@ def read_solutions(path: Path) -> list[tuple[str, str, str]]:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise BadInput(f"{path} does not exist; give the path of a text file.")
-    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    return path.read_text(encoding="utf-8").rstrip("\n").split("\n")  # a blank line inside is an error: it shifts rows
 
 
 def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
     """RL rows (canonical layout), problem by problem, each in every language. Raises BadInput where files disagree."""
     solved = read_solutions(solutions)
+    read = {code: read_questions(path) for code, path in questions.items() if languages.get(code)}
+    lengths = {len(asked) for asked in read.values()}
+    if len(lengths) > 1:
+        told = ", ".join(f"{questions[code]} has {len(asked)}" for code, asked in read.items())
+        raise BadInput(f"the question files differ in length ({told} rows); give files with the same rows.")
     rows = []
     for code, path in questions.items():
-        language = languages.get(code)
-        asked = read_questions(path)
+        language, asked = languages.get(code), read[code]
         if len(asked) > len(solved):
             raise BadInput(
                 f"{path} has {len(asked)} rows and {solutions} {len(solved)}; give files with the same rows."

@@ -34,12 +34,15 @@ def generate(model_path: Path | str, prompts: list, decoding: Decoding) -> Itera
     The same seed gives the same texts on the same machine. Raises OSError where there is no model at `model_path`.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of loading weights; the caller shows progress over the prompts
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").eval()
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    # Only what `decoding` says: a checkpoint may bring a repetition penalty and other habits along.
+    model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(decoding.seed)
     for start in range(0, len(prompts), BATCH):

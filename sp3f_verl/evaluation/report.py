@@ -77,6 +77,17 @@ def summary_rows(results: dict, decoding: str) -> list[list[str]]:
     return rows
 
 
+def _weights_sentence(steps: dict[int, dict[str, float]]) -> str:
+    name = "training/rollout_probs_diff_max"
+    differences = [values[name] for step, values in steps.items() if step >= 2 and name in values]
+    if not differences:
+        return f"Whether rollouts used the trained weights is not known: `{name}` was not logged."
+    verdict = (
+        "Rollouts used the trained weights" if max(differences) < 1e-4 else "ROLLOUTS DID NOT USE THE TRAINED WEIGHTS"
+    )
+    return f"{verdict}: `{name}` was at most {max(differences):.1e} from step 2 on."
+
+
 def write_report(output: Path) -> Path:
     """Write report.md and plots into `output`, the folder of a finished quickstart (else FileNotFoundError)."""
     results = read_results(output)
@@ -91,7 +102,6 @@ def write_report(output: Path) -> Path:
         [language, *(_change(before[language][name], after[language][name]) for name in COLUMNS)]
         for language in languages
     ]
-    worst = max(values.get("training/rollout_probs_diff_max", 0.0) for values in steps.values())
     header = ["split", *COLUMNS.values()]
     text = f"""# SP3F quickstart
 
@@ -122,7 +132,7 @@ Per language, split test, greedy:
 - The win rate compares the rollouts of one prompt with each other, so its mean over a group is always 0.5: it tells the
   good from the bad within a group and cannot show progress over steps.
 - The judge is `judge=reference`, a deterministic stand-in that needs no model. It is not the paper's LLM judge.
-- Rollouts used the trained weights: `training/rollout_probs_diff_max` was at most {worst:.1e} over all steps.
+- {_weights_sentence(steps)}
 - One seed. docs/quickstart.md has three and their spread.
 """
     path = output / "report.md"

@@ -8,18 +8,19 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+from sp3f_verl import __version__
 from sp3f_verl.data.files import read_parquet, write_json, write_text
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.evaluate import evaluate
 from sp3f_verl.evaluation.generate import Decoding
 from sp3f_verl.quickstart import progress
 from sp3f_verl.quickstart.model import build_model
-from sp3f_verl.quickstart.tables import write_tables
+from sp3f_verl.quickstart.tables import SPLITS, write_tables
 
 LIMIT_SECONDS = {"sft": 1800.0, "sp3f": 2400.0}  # several times the quiet time: shared cores are slow
-EVALUATED = ("validation", "test", "rl_only_test", "unseen_sums")
 
 
 class Stages:
@@ -35,10 +36,15 @@ class Stages:
         folder = self.output / stage / "checkpoints" / f"global_step_{step}"
         return folder / "huggingface" if stage == "sft" else folder / "actor" / "huggingface"
 
-    def once(self, stage: str, inputs: dict, run: Callable[[], dict]) -> None:
-        """Run a stage unless its marker says that it is done with these inputs; start over when they changed."""
+    def once(self, stage: str, inputs: dict, run: Callable[[], dict], after: str | None = None) -> None:
+        """Run a stage unless its marker says that it is done with these inputs; start over when they changed.
+
+        `after` is the stage whose outcome it uses: run again, that makes this one run again.
+        """
         folder = self.output / stage
         marker, key = folder / "done.json", folder / "settings.sha256"
+        before = (self.output / after / "done.json").read_text() if after else ""
+        inputs = {**inputs, "before": before, "version": __version__}
         wanted = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
         same = key.exists() and key.read_text() == wanted
         if same and marker.exists():
@@ -49,19 +55,19 @@ class Stages:
                 raise BadInput(f"{folder} holds files that are not the quickstart's; give another --output.")
             shutil.rmtree(folder, ignore_errors=True)
             write_text(wanted, key)
-        write_json(run(), marker)
+        write_json({**run(), "finished": datetime.now(UTC).isoformat()}, marker)
 
     def run_all(self) -> None:
         settings = self.settings
         data = {name: settings[name] for name in ("languages", "data_seed", "corpus", "faults")}
         self.once("data", data, lambda: write_tables(settings, self.data))
         model = {**data, "model": settings["model"], "seed": settings["train_seed"]}
-        self.once("model", model, self._build_model)
+        self.once("model", model, self._build_model, after="data")
         sft = {**model, "sft": settings["sft"]}
-        self.once("sft", sft, self._sft)
+        self.once("sft", sft, self._sft, after="model")
         sp3f = {**sft, "rl": settings["rl"]}
-        self.once("sp3f", sp3f, self._sp3f)
-        self.once("evaluation", {**sp3f, "evaluation": settings["evaluation"]}, self._evaluate)
+        self.once("sp3f", sp3f, self._sp3f, after="sft")
+        self.once("evaluation", {**sp3f, "evaluation": settings["evaluation"]}, self._evaluate, after="sp3f")
 
     def _build_model(self) -> dict:
         rows = read_parquet(self.data / "sft.parquet")
@@ -90,7 +96,6 @@ class Stages:
             f"optim.lr={sft['lr']}",
             f"trainer.total_training_steps={sft['steps']}",
             f"trainer.save_freq={sft['save_every']}",
-            f"engine.seed={self.settings['train_seed']}",
             *self._folders("sft"),
         ]
         return self._train("sft", command, sft["steps"], {"train/loss": "loss"})
@@ -132,7 +137,7 @@ class Stages:
         folder = self.output / "evaluation"
         decoding = Decoding(**self.settings["evaluation"], seed=self.settings["train_seed"])
         for stage in ("sft", "sp3f"):
-            for split in EVALUATED:
+            for split in SPLITS:
                 self.say(f"evaluate the {stage} checkpoint on {split}")
                 evaluate(
                     self.checkpoint(stage),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from sp3f_verl.rewards.accuracy import answers_match, answers_match_async
 from sp3f_verl.rewards.boxed import extract_boxed
-from sp3f_verl.rewards.language import language_share
+from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
 
 THRESHOLD = 0.7  # share of letters in the language asked for, from which on a response counts as in the language
 UNDEFINED = -1.0  # logged share of a response too short to tell: keeps the key numeric and out of [0, 1]
@@ -25,7 +25,10 @@ TERMS: dict[str, str] = {
 
 def _terms(correct: bool, response: str, language: str, threshold: float, others: Sequence[str]) -> dict[str, float]:
     others = tuple(others)
-    share = language_share(response, language, others)
+    try:
+        share = language_share(response, language, others)
+    except UnsupportedLanguage:  # the preflight lets such a language through only where this term has no weight
+        share = None
     english = share if language == "en" else language_share(response, "en", (language, *others))
     in_language = share is not None and share >= threshold
     return {

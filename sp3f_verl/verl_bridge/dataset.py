@@ -4,6 +4,12 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from sp3f_verl.data.rows import SOURCES, canonical
 
+# What verl adds to a row or reads from its columns. Columns that no one reads do not travel with every rollout.
+VERL_KEYS = (
+    *("raw_prompt", "dummy_tensor", "index", "tools_kwargs", "interaction_kwargs"),
+    *("agent_name", "__rollout_n__", "__do_sample__"),
+)
+
 
 class SP3FDataset(RLHFDataset):
     """`RLHFDataset` whose rows carry the canonical columns of `sp3f_verl.data.rows` under constant names."""
@@ -19,6 +25,4 @@ class SP3FDataset(RLHFDataset):
 
     def __getitem__(self, item):
         row = super().__getitem__(item)
-        # "raw_prompt" and the keys that verl adds stay; columns that no one reads do not travel with every rollout.
-        verl_keys = ("raw_prompt", "dummy_tensor", "index", "tools_kwargs", "interaction_kwargs")
-        return {**{key: row[key] for key in verl_keys}, **canonical(row)}
+        return {**{key: row[key] for key in VERL_KEYS if key in row}, **canonical(row)}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import yaml
 from rich.console import Console
 from rich.markup import escape
@@ -51,9 +52,44 @@ def hooks() -> Iterator[Row]:
     yield "plugin", "verl.plugins", f"loaded: {loaded}, policy: {policy}", "" if loaded else mend
     for name, problem in bridge.resolve_all().items():
         yield "hook", name, problem or "resolved", "use a supported version of verl and vLLM" if problem else ""
+    for what, examine in EFFECTS.items():
+        try:
+            yield "hook", what, examine(), ""
+        except Exception as error:  # told in the table, like every other finding
+            yield "hook", what, f"{type(error).__name__}: {error}", "use a supported version of verl and vLLM"
+
+
+def _reward_manager() -> str:
     from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
 
-    yield "hook", "reward manager sp3f", get_reward_manager_cls("sp3f").__name__, ""
+    return get_reward_manager_cls("sp3f").__name__
+
+
+def _group_worker() -> str:
+    from sp3f_verl.verl_bridge.group import GroupAgentLoopManager
+
+    return GroupAgentLoopManager.__name__
+
+
+def _training_metrics() -> str:
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+    return f"wrapped: {PPOTrainer._compute_metrics.__wrapped__.__qualname__}"
+
+
+def _live_weights() -> str:
+    import vllm.model_executor.layers.utils as utils
+
+    return f"found: {utils.dispatch_cpu_unquantized_gemm.__name__}"
+
+
+# What the hooks are for, looked at in its effect.
+EFFECTS = {
+    "reward manager sp3f": _reward_manager,
+    "group agent loop": _group_worker,
+    "training metrics": _training_metrics,
+    "vLLM CPU weights": _live_weights,
+}
 
 
 def recipes() -> Iterator[Row]:
@@ -79,8 +115,9 @@ def machine() -> Iterator[Row]:
     from sp3f_verl.verl_bridge.preflight import SHARED_MEMORY, shared_memory
 
     yield "machine", "device", f"{get_platform().device_name} ({os.cpu_count()} cores)", ""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    yield "machine", "memory", f"{free:.1f} GiB free", "" if free >= 7 else "free some: the quickstart needs 7 GiB"
+    free, tight = psutil.virtual_memory().available / 2**30, get_platform().device_name == "cpu"
+    mend = "free some: the quickstart needs 8 GiB" if tight and free < 8 else ""
+    yield "machine", "memory", f"{free:.1f} GiB available", mend
     try:
         shared_memory(None)
         mend = ""

@@ -4,8 +4,9 @@ verl 0.9 has no slot for a group reward, but all rollouts of a prompt run on the
 (`AgentLoopWorkerTQ._run_prompt`). So each rollout parks its finished response, the last one to arrive sends the whole
 group to the reward manager in a single call, and each takes its own score home. Meanwhile other prompts generate.
 
-Differs from stock verl in three more points: a rollout that failed is known to its siblings at once (they do not wait
-for stragglers), an empty response is survived, and a reward worker that does not answer costs a deadline, not the run.
+Differs from stock verl in three more points: a rollout that failed is known to its siblings at once (those that still
+generate are cancelled), an empty response is survived, and a reward worker that does not answer costs a deadline, not
+the run.
 """
 
 import asyncio
@@ -30,6 +31,8 @@ class Group:
     members: int = 0  # rollouts that began; all of them do before the first one can finish (see _run_agent_loop)
     left: int = 0
     failed: int = 0
+    doomed: bool = False  # a failure ended it: nothing of it is scored
+    running: dict[int, asyncio.Task] = field(default_factory=dict)
     arrived: dict[int, tuple[Any, dict, asyncio.Future]] = field(default_factory=dict)  # session -> output, row, score
 
     def complete(self) -> bool:
@@ -54,20 +57,25 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
         settings = self.config.sp3f.group
         self._drop_on_failure = settings.on_failed_sibling == "drop_group"
         self._deadline = float(settings.deadline_seconds)
+        self._log_probs = bool(self.config.actor_rollout_ref.rollout.calculate_log_probs)
 
     async def _run_agent_loop(self, sampling_params, trajectory, **kwargs):
         uid, session = str(kwargs["uid"]), int(kwargs["session_id"])
         group = self._groups.setdefault(uid, Group(validate=bool(trajectory["validate"])))
         group.members += 1
+        group.running[session] = asyncio.current_task()
         try:
             # verl creates the n tasks of a prompt without awaiting in between, so one turn of the loop lets every
             # sibling register before any goes on. The size of the group is counted, not guessed from the config.
             await asyncio.sleep(0)
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
-        except BaseException:
+        except BaseException as error:
+            if group.doomed and isinstance(error, asyncio.CancelledError):  # by _advance, below
+                raise SiblingFailed(f"cancelled: another rollout of {uid} failed") from None
             group.failed += session not in group.arrived
             raise
         finally:
+            group.running.pop(session)
             if session not in group.arrived:  # it failed, or its agent loop gave no output
                 group.left += 1
                 self._advance(uid, group)
@@ -81,8 +89,8 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
         for each in outputs:
             if not each.response_ids:  # verl writes the score to the last response token: there must be one
                 each.response_ids, each.response_mask = [self.tokenizer.eos_token_id], [0]
-                if each.response_logprobs is not None:
-                    each.response_logprobs = [0.0]
+                # verl's agent loop leaves None for an empty response, but every row needs what the others have
+                each.response_logprobs = [0.0] if self._log_probs else None
         return await super()._agent_loop_postprocess(output, validate, **kwargs)
 
     async def _compute_score(self, outputs, kwargs):
@@ -101,8 +109,12 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
         """Whoever arrives or leaves calls this: fail the group, score it, or let it wait for the others."""
         waiting = [future for _, _, future in group.arrived.values() if not future.done()]
         if group.failed and not group.validate and self._drop_on_failure:
+            group.doomed = True
             for future in waiting:
                 future.set_exception(SiblingFailed(f"{group.failed} of {group.members} rollouts of {uid} failed"))
+            for session, task in group.running.items():  # no one waits for what a doomed rollout still generates
+                if session not in group.arrived:
+                    task.cancel()
         elif group.complete() and waiting:
             task = asyncio.create_task(self._score(group))
             self.background_tasks.add(task)

@@ -55,12 +55,13 @@ class _ImportHooks:
 
     def _around(self, exec_module: Callable, fullname: str) -> Callable:
         def run(module) -> None:
-            before, after = self._before.pop(fullname, None), self._after.pop(fullname, None)
-            if before is not None:
-                _call(before)
+            if fullname in self._before:
+                _call(self._before[fullname])
             exec_module(module)
-            if after is not None:
-                _call(after)
+            if fullname in self._after:
+                _call(self._after[fullname])
+            self._before.pop(fullname, None)  # spent only now: what fails is tried again with its hook
+            self._after.pop(fullname, None)
 
         return run
 
@@ -84,7 +85,7 @@ def install() -> None:
 
 
 def resolve_all() -> dict[str, str]:
-    """Import every hooked module and call its hook, for `sp3f doctor`: name -> "" or one line that says what broke."""
+    """Import every hooked module, for `sp3f doctor`: name -> "" or one line that says what broke."""
     outcome = {}
     for name, (module, function) in {**BEFORE_IMPORT, **AFTER_IMPORT}.items():
         try:

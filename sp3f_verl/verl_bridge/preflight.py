@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from sp3f_verl.data.check import check_rl, check_same_layout, check_sft
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge.registry import NEEDS_REFERENCE
-from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, reward
+from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
 from sp3f_verl.verl_bridge.versions import check_versions
 
 SHARED_MEMORY = "/dev/shm"
@@ -99,20 +99,24 @@ def model(config: DictConfig) -> None:
 
 def batches(config: DictConfig) -> None:
     """verl cuts a worker's rows into micro-batches of equal size, and fails on the first batch where that cannot be."""
-    workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
+    workers, data = config.trainer.n_gpus_per_node * config.trainer.nnodes, config.data
+    # (key of the micro-batch, rows of all workers, sequence-parallel size, whether it is cut by tokens instead)
     if config.sp3f.trainer == "sft_trainer":
-        rows, keys = config.data.train_batch_size / workers, ["data.micro_batch_size_per_gpu"]
-        dynamic, what = config.data.use_dynamic_bsz, "rows of a worker (data.train_batch_size / workers)"
+        workers = int(os.environ.get("WORLD_SIZE", workers))  # torchrun decides
+        split = config.engine.ulysses_sequence_parallel_size
+        cuts = [("data.micro_batch_size_per_gpu", data.train_batch_size, split, data.use_dynamic_bsz)]
     else:
-        ref = config.actor_rollout_ref
-        rows = config.data.train_batch_size * ref.rollout.n / workers
-        keys = ["actor.ppo_micro_batch_size_per_gpu", "rollout.log_prob_micro_batch_size_per_gpu"]
-        keys = [f"actor_rollout_ref.{key}" for key in keys]
-        dynamic, what = ref.actor.use_dynamic_bsz, "rollouts of a worker (data.train_batch_size x rollout.n / workers)"
-    for key in () if dynamic else keys:
-        size = OmegaConf.select(config, key)
-        if size and rows % size:
-            raise BadInput(f"{key}={size} does not divide the {rows:g} {what}; set it to a divisor.")
+        actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
+        split, dynamic = actor.ulysses_sequence_parallel_size, rollout.log_prob_use_dynamic_bsz
+        key = "actor_rollout_ref.{}_micro_batch_size_per_gpu"
+        cuts = [
+            (key.format("actor.ppo"), actor.ppo_mini_batch_size * rollout.n, split, actor.use_dynamic_bsz),
+            (key.format("rollout.log_prob"), data.train_batch_size * rollout.n, split, dynamic),
+        ]
+    for key, rows, split, dynamic in cuts:
+        size, own = OmegaConf.select(config, key), rows * split / workers
+        if size and not dynamic and own % size:
+            raise BadInput(f"{key}={size} does not divide the {own:g} sequences of a worker; set it to a divisor.")
 
 
 def data(config: DictConfig) -> None:
@@ -126,7 +130,8 @@ def data(config: DictConfig) -> None:
                 if config.sp3f.trainer == "sft_trainer":
                     check_sft(path, config.data.messages_key)
                 else:
-                    check_rl(path, config.sp3f.judge.name in NEEDS_REFERENCE)
+                    found = check_rl(path, config.sp3f.judge.name in NEEDS_REFERENCE)
+                    recognisable(found, config)
             if config.sp3f.trainer != "sft_trainer":
                 check_same_layout(files)
         except BadInput as error:

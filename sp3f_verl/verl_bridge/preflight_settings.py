@@ -1,12 +1,14 @@
 """The part of the preflight that reads our own settings: reward, judge, group, languages."""
 
+from collections.abc import Iterable
 from numbers import Real
 
 from omegaconf import DictConfig, OmegaConf
 
+from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge.registry import load_judge
-from sp3f_verl.languages import UnknownLanguage, get
+from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.terms import check_weights
 
 GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
@@ -60,8 +62,24 @@ def group(config: DictConfig) -> None:
     policy, deadline = config.sp3f.group.on_failed_sibling, config.sp3f.group.deadline_seconds
     if policy not in ON_FAILED_SIBLING:
         raise BadInput(f"sp3f.group.on_failed_sibling={policy}; set it to {' or '.join(ON_FAILED_SIBLING)}.")
+    if policy == "score_rest" and config.trainer.v1.trainer_mode != "sync":
+        mode = config.trainer.v1.trainer_mode
+        raise BadInput(
+            f"sp3f.group.on_failed_sibling=score_rest, but trainer_mode={mode} drops such a group; use drop_group."
+        )
     if not isinstance(deadline, Real) or deadline <= 0:
         raise BadInput(f"sp3f.group.deadline_seconds={deadline}; set it to a number of seconds above 0.")
+
+
+def recognisable(codes: Iterable[str], config: DictConfig) -> None:
+    """A language that no identifier knows cannot be rewarded."""
+    if not config.sp3f.reward.weights.get("language"):
+        return
+    for code in codes:
+        try:
+            language_share(languages.get(code).instruction, code)
+        except UnsupportedLanguage as error:
+            raise BadInput(f"{error}") from None
 
 
 def declared_languages(config: DictConfig) -> None:
@@ -70,6 +88,6 @@ def declared_languages(config: DictConfig) -> None:
         raise BadInput(f"sp3f.languages={codes} is not a list; write sp3f.languages=[{codes}].")
     for code in codes or ():
         try:
-            get(code)
-        except UnknownLanguage as error:
+            languages.get(code)
+        except languages.UnknownLanguage as error:
             raise BadInput(f"sp3f.languages: {error}") from None

@@ -12,8 +12,6 @@ from sp3f_verl.judge.registry import load_judge
 from sp3f_verl.rewards.terms import check_weights, rule_terms_async, total
 from sp3f_verl.verl_bridge.group import SESSIONS, VALIDATE
 
-NEUTRAL = 0.5  # the win rate of a response that no one compared
-
 
 def register() -> None:
     """Called once verl's registry is there (see hooks.py)."""

@@ -31,7 +31,7 @@ def install() -> None:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
     PPOTrainer._compute_metrics = _with_terms(PPOTrainer._compute_metrics)
-    PPOTrainer._build_replay_buffer = _with_poll_interval(PPOTrainer._build_replay_buffer)
+    PPOTrainer._build_replay_buffer = _with_limits(PPOTrainer._build_replay_buffer)
 
 
 def _with_terms(original):
@@ -53,15 +53,44 @@ def _with_terms(original):
     return _compute_metrics
 
 
-def _with_poll_interval(original):
-    """verl polls its replay buffer every 2 s, which is most of a step of a tiny model."""
+def _with_limits(original):
+    """A poll interval (verl's 2 s are most of a step of a tiny model), and an end to replacing failed groups."""
 
     @functools.wraps(original)
     def _build_replay_buffer(self):
         buffer = original(self)
-        seconds = (self.config.get("sp3f") or {}).get("replay_poll_seconds")
-        if seconds is not None:
-            buffer.poll_interval = float(seconds)
+        settings = self.config.get("sp3f") or {}
+        if settings.get("replay_poll_seconds") is not None:
+            buffer.poll_interval = float(settings["replay_poll_seconds"])
+        if settings.get("group") is not None and self.config.algorithm.filter_groups.enable is not True:
+            # (a filter replaces groups on purpose)
+            stop_after_failures(buffer, settings["group"]["failure_ceiling"], self.config.data.train_batch_size)
         return buffer
 
     return _build_replay_buffer
+
+
+def stop_after_failures(buffer, ceiling: float, train_batch_size: int) -> None:
+    """RuntimeError once a step has replaced more than `ceiling` x the batch's groups (and at least 32).
+
+    verl replaces a failed group by another prompt for ever: where every group fails, generation would go on unseen.
+    """
+    limit, replaced = max(32, round(ceiling * train_batch_size)), 0
+    refill, sample = buffer.refill_fn, buffer.sample
+
+    def counted_refill(count: int):
+        nonlocal replaced
+        replaced += count
+        if replaced > limit:
+            raise RuntimeError(
+                f"sp3f_verl: {replaced} rollout groups failed in one step, more than sp3f.group.failure_ceiling="
+                f"{ceiling:g} x {train_batch_size} prompts allow; look for SiblingFailed and the errors before it."
+            )
+        return refill(count)
+
+    def counted_sample(*args, **kwargs):
+        nonlocal replaced
+        replaced = 0
+        return sample(*args, **kwargs)
+
+    buffer.refill_fn, buffer.sample = counted_refill, counted_sample

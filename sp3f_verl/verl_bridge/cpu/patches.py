@@ -10,7 +10,6 @@ import os
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE, is_cpu
 
 GPUS_VARIABLE = "SP3F_LOGICAL_GPUS"  # workers of a node, set by the preflight from trainer.n_gpus_per_node
-LOGICAL_CPUS = 16  # verl asks Ray for more CPU slots than a laptop has; they are slots, not cores
 # Arguments of ray.init that size a new cluster and that Ray refuses when it joins one that runs.
 LOCAL_CLUSTER_ONLY = ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard", "_temp_dir")
 
@@ -71,6 +70,11 @@ def vllm_version_alias() -> None:
     importlib.metadata.version = version
 
 
+def cpu_slots(workers: int) -> int:
+    """CPU slots for Ray: verl reserves three a worker and one for each service, more than a laptop has cores."""
+    return max(os.cpu_count() or 1, 16, 4 * workers + 8)
+
+
 def logical_gpus() -> None:
     """verl asks Ray for GPUs (single_controller/ray/base.py:230, vllm_async_server.py): declare them as logical.
 
@@ -90,14 +94,15 @@ def logical_gpus() -> None:
         if chosen:
             runtime_env = dict(kwargs.get("runtime_env") or {})
             kwargs["runtime_env"] = {**runtime_env, "env_vars": {**(runtime_env.get("env_vars") or {}), **chosen}}
-        if is_cpu():
+        if os.environ.get(DEVICE_VARIABLE) == "cpu" and is_cpu():  # a run of ours; stock verl gets what it asks for
+            workers = int(os.environ.get(GPUS_VARIABLE, "1"))
             if (address or os.environ.get("RAY_ADDRESS") or "local") != "local":
                 kwargs = {name: value for name, value in kwargs.items() if name not in LOCAL_CLUSTER_ONLY}
             else:
                 address = "local"  # else Ray joins whatever cluster it finds on this machine, and refuses the sizes
-                kwargs["num_cpus"] = kwargs.get("num_cpus") or LOGICAL_CPUS
+                kwargs["num_cpus"] = kwargs.get("num_cpus") or cpu_slots(workers)
                 kwargs.setdefault("include_dashboard", False)  # it takes a core's minute to start
-                kwargs["num_gpus"] = kwargs.get("num_gpus") or int(os.environ.get(GPUS_VARIABLE, "1"))
+                kwargs["num_gpus"] = kwargs.get("num_gpus") or workers
         return original(address, **kwargs)
 
     ray.init = init

@@ -1,0 +1,17 @@
+"""What vLLM calls in each process of a server (entry point `vllm.general_plugins`)."""
+
+import os
+import sys
+
+
+def register() -> None:
+    """Keep CPU weights live in the vLLM of a `device=cpu` run; leave every other vLLM in this environment alone."""
+    if os.environ.get("SP3F_DEVICE") != "cpu":
+        return
+    try:
+        from sp3f_verl.verl_bridge.cpu import vllm_weights
+
+        vllm_weights.install()
+    except Exception as error:
+        print(f"sp3f_verl: the vLLM plugin failed ({type(error).__name__}: {error}).", file=sys.stderr, flush=True)
+        raise
