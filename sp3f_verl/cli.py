@@ -23,6 +23,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return doctor()
 
 
+def _judge_check(arguments: argparse.Namespace) -> int:
+    from sp3f_verl.verl_bridge.judge_check import judge_check
+
+    print(judge_check(arguments.overrides, arguments.pairs, arguments.replay, arguments.output, arguments.seed))
+    return 0
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
     from sp3f_verl.evaluation.evaluate import evaluate
     from sp3f_verl.evaluation.generate import Decoding
@@ -61,6 +68,16 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("doctor", help="check the installation and say what to mend")
     command.set_defaults(run=_doctor)
+
+    command = commands.add_parser("judge-check", help="measure the judge of a run before it costs money")
+    command.add_argument("--pairs", type=int, default=100, help="labelled pairs, each in both orders (default: 100)")
+    command.add_argument("--replay", type=Path, help="measure this judge transcript instead of asking")
+    output = Path("judge_check.jsonl")
+    command.add_argument("--output", type=Path, default=output, help="its transcript (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=1, help="of the pairs (default: 1)")
+    what = "arguments of the run: +recipe=sp3f judge=openai data.train_files=train.parquet ..."
+    command.add_argument("overrides", nargs="*", help=what)
+    command.set_defaults(run=_judge_check)
 
     command = commands.add_parser("evaluate", help="accuracy and language fidelity of a checkpoint, per language")
     command.add_argument("--model", required=True, help="a Hugging Face model folder or name")

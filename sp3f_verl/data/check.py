@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import REFERENCE, REQUIRED, SOURCES, field
+from sp3f_verl.data.rows import REQUIRED, SOURCES, field
 from sp3f_verl.errors import BadInput, nearest
 
 MENDS = {
@@ -55,10 +55,11 @@ def _missing_column(path: str, name: str, wanted: Sequence[str], columns: Sequen
     return BadInput(f"{path} has no column {choices}{hint}; {MENDS[name]}.")
 
 
-def check_rl(path: str, needs_reference: bool) -> tuple[str, ...]:
-    """Check the rows of an RL file; answers the languages in it, sorted."""
+def check_rl(path: str, needed: Sequence[str] = ()) -> tuple[str, ...]:
+    """Check the rows of an RL file, which must have the fields in `needed` (see data/rows.py) beside the required ones;
+    answers the languages in it, sorted."""
     columns = _open(path).schema_arrow.names
-    wanted = REQUIRED + (REFERENCE if needs_reference else ())
+    wanted = (*REQUIRED, *needed)
     for name in wanted:
         if not any(source.split(".")[0] in columns for source in SOURCES[name]):
             raise _missing_column(path, name, SOURCES[name], columns)

@@ -1,6 +1,7 @@
 """From the verdicts of one group to one win rate per response, and to the numbers that show how a judge behaves.
 
-A verdict is a triple (i, j, Verdict): responses i and j of the group were compared, i shown as A.
+A comparison is a triple (i, j, outcome): responses i and j of the group were compared, i shown as A. The outcome is a
+Verdict or, as soft credit, a float in [0, 1]: the probability that A is better.
 SP3F's reward is r_i = 1/(N-1) * sum over j != i of 1[judge prefers y_i to y_j] (a figure of arXiv 2601.18722).
 """
 
@@ -8,10 +9,10 @@ from collections.abc import Iterable, Iterator
 
 from sp3f_verl.judge.verdict import Verdict
 
-Comparison = tuple[int, int, Verdict]
+Comparison = tuple[int, int, Verdict | float]
 
 NEUTRAL = 0.5  # of a response that no valid verdict is about: the mean of a group credited on both sides
-_SHARE_OF_A = {Verdict.A: 1.0, Verdict.B: 0.0, Verdict.TIE: 0.5}
+_SHARE_OF_A = {Verdict.A: 1.0, Verdict.B: 0.0, Verdict.TIE: 0.5, Verdict.FAILED: None}
 
 
 def win_rates(
@@ -19,24 +20,27 @@ def win_rates(
 ) -> list[float]:
     """Win rate in [0, 1] of each of n responses: wins / valid comparisons, a tie half a win, 0.5 without any.
 
+    A soft verdict p is p of a win for A and 1 - p for B.
     credit="both": a verdict counts for both participants. Under a schedule in which all meet equally often and none
         fails, the rates average exactly 0.5.
     credit="a_only": only the response shown as A is credited, as in the original code.
     A FAILED verdict says nothing and leaves the denominator. failed_as_loss=True, for reproducing the original, lets it
     count as lost by the response shown as A; there is no such loser under credit="both". (The original knows no tie.)
 
-    Raises ValueError: an index outside 0..n-1, i == j, an unknown credit, or failed_as_loss with credit="both".
-    Raises TypeError: something that is no Verdict, such as the letter "A".
+    Raises ValueError: an index outside 0..n-1, i == j, a float outside [0, 1] or NaN, an unknown credit, or
+    failed_as_loss with credit="both".
+    Raises TypeError: something that is neither Verdict nor float, such as the letter "A" or a bool.
     """
     if credit not in ("both", "a_only"):
         raise ValueError(f"credit must be 'both' or 'a_only', not {credit!r}.")
     if failed_as_loss and credit == "both":
         raise ValueError("failed_as_loss needs credit='a_only': on both sides, a failed comparison has no loser.")
     wins, compared = [0.0] * n, [0] * n
-    for i, j, verdict in _checked(n, verdicts):
-        if verdict is Verdict.FAILED and not failed_as_loss:
-            continue
-        share = _SHARE_OF_A.get(verdict, 0.0)
+    for i, j, share in _shares(n, verdicts):
+        if share is None:
+            if not failed_as_loss:
+                continue
+            share = 0.0
         wins[i] += share
         compared[i] += 1
         if credit == "both":
@@ -48,32 +52,45 @@ def win_rates(
 def judge_metrics(n: int, verdicts: Iterable[Comparison]) -> dict[str, float]:
     """How a judge behaved on one group of n: always the same keys, always numbers.
 
-    pairs, failed, ties: counts.
-    slot_a_rate: share of decided (A or B) verdicts that slot A won, 0.5 when none; far from 0.5 is position bias.
+    pairs, failed, ties: counts; a soft verdict of exactly 0.5 is a tie.
+    slot_a_rate: mean credit of slot A over the verdicts that are neither failed nor a tie, 0.5 when none: the share of
+        A among hard verdicts, the mean probability of A among soft ones; far from 0.5 is position bias.
     swap_consistency: among unordered pairs with a valid verdict in both orders, the share with the same outcome (same
-        winner, or a tie both times), 1.0 when none; a pair asked twice in one order counts as answered last.
+        winner, whose probability is above 0.5 in both orders, or a tie both times), 1.0 when none; a pair asked twice
+        in one order counts as answered last.
     Raises as `win_rates` does.
     """
-    checked = list(_checked(n, verdicts))
-    shares = {(i, j): _SHARE_OF_A[verdict] for i, j, verdict in checked if verdict is not Verdict.FAILED}
-    swapped = [shares[i, j] + shares[j, i] == 1.0 for i, j in shares if i < j and (j, i) in shares]
-    count = {verdict: sum(v is verdict for _, _, v in checked) for verdict in Verdict}
-    decided = count[Verdict.A] + count[Verdict.B]
+    checked = list(_shares(n, verdicts))
+    valid = [(i, j, share) for i, j, share in checked if share is not None]
+    decided = [share for _, _, share in valid if share != 0.5]
+    winner = {(i, j): (share > 0.5) - (share < 0.5) for i, j, share in valid}
+    swapped = [winner[i, j] + winner[j, i] == 0 for i, j in winner if i < j and (j, i) in winner]
     return {
         "pairs": float(len(checked)),
-        "failed": float(count[Verdict.FAILED]),
-        "ties": float(count[Verdict.TIE]),
-        "slot_a_rate": count[Verdict.A] / decided if decided else 0.5,
+        "failed": float(len(checked) - len(valid)),
+        "ties": float(len(valid) - len(decided)),
+        "slot_a_rate": sum(decided) / len(decided) if decided else 0.5,
         "swap_consistency": sum(swapped) / len(swapped) if swapped else 1.0,
     }
 
 
-def _checked(n: int, verdicts: Iterable[Comparison]) -> Iterator[Comparison]:
+def credit_of_a(outcome: Verdict | float) -> float | None:
+    """What an outcome credits response A with, in [0, 1]; None for a FAILED one."""
+    return _SHARE_OF_A[outcome] if isinstance(outcome, Verdict) else outcome
+
+
+def _shares(n: int, verdicts: Iterable[Comparison]) -> Iterator[tuple[int, int, float | None]]:
+    """(i, j, credit of A in [0, 1]) of every comparison; None for a FAILED one."""
     for i, j, verdict in verdicts:
         if not (0 <= i < n and 0 <= j < n):
             raise ValueError(f"Comparison ({i}, {j}) is outside a group of {n} responses.")
         if i == j:
             raise ValueError(f"Response {i} is compared with itself.")
-        if not isinstance(verdict, Verdict):
-            raise TypeError(f"Comparison ({i}, {j}) holds {verdict!r}, which is no Verdict.")
-        yield i, j, verdict
+        if isinstance(verdict, Verdict):
+            yield i, j, _SHARE_OF_A[verdict]
+        elif not isinstance(verdict, float):
+            raise TypeError(f"Comparison ({i}, {j}) holds {verdict!r}, which is no Verdict and no float.")
+        elif not 0.0 <= verdict <= 1.0:
+            raise ValueError(f"Comparison ({i}, {j}) holds {verdict!r}, which is no probability.")
+        else:
+            yield i, j, float(verdict)

@@ -4,15 +4,19 @@ It stands in for the LLM judge of SP3F (privileged: it sees what the policy does
 model, and as a floor to compare a real judge with. Deterministic, exactly antisymmetric and transitive, exact on ties.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from sp3f_verl.judge.agreement import chrf, step_f1
+from sp3f_verl.judge.judged import Judged, judged
 from sp3f_verl.judge.schedule import all_pairs
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
+from sp3f_verl.rewards.text import strip_think
 
 Key = tuple[int, Fraction, Fraction]
 
@@ -60,6 +64,20 @@ def judge_group(
     """Verdicts (i, j, Verdict) on all ordered pairs of a group, i shown as A; equal keys tie. One key per response."""
     keys = [reference_key(response, privileged, is_correct) for response in responses]
     return [(i, j, _compare(keys[i], keys[j])) for i, j in all_pairs(len(responses))]
+
+
+class ReferenceJudge:
+    """`judge_group` as a judge of a run, in a thread so that the event loop stays free."""
+
+    async def judge(self, responses: Sequence[str], row: Mapping[str, Any]) -> Judged:
+        """Win rates of the responses (n,) to the prompt of a canonical row. Never fails."""
+        privileged = Privileged(
+            gold=row["reward_model"]["ground_truth"],
+            solution_en=row["solution_en"],
+            solution_own=row["translated_solution"] or None,
+        )
+        verdicts = await asyncio.to_thread(judge_group, [strip_think(each) for each in responses], privileged)
+        return judged(len(responses), verdicts, "both")
 
 
 def _compare(a: Key, b: Key) -> Verdict:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.check import check_rl, check_same_layout, check_sft
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge.registry import NEEDS_REFERENCE
+from sp3f_verl.verl_bridge.preflight_judge import judge, judge_answers, needed_fields
 from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
 from sp3f_verl.verl_bridge.versions import check_versions
 
@@ -60,7 +60,9 @@ def device(config: DictConfig) -> None:
     if wanted == "gpu" and found == "cpu" and not address:
         raise BadInput("device=gpu, but verl finds no accelerator here; use device=cpu, or RAY_ADDRESS for a cluster.")
     os.environ["SP3F_DEVICE"] = wanted  # inherited by Ray and handed on to a Ray that runs elsewhere
-    os.environ["SP3F_LOGICAL_GPUS"] = str(config.trainer.n_gpus_per_node)
+    judges = OmegaConf.select(config, "reward.reward_model")
+    own = judges.n_gpus_per_node if judges and judges.enable and judges.enable_resource_pool else 0
+    os.environ["SP3F_LOGICAL_GPUS"] = str(config.trainer.n_gpus_per_node + own)
     if wanted == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         import torch
 
@@ -130,7 +132,7 @@ def data(config: DictConfig) -> None:
                 if config.sp3f.trainer == "sft_trainer":
                     check_sft(path, config.data.messages_key)
                 else:
-                    found = check_rl(path, config.sp3f.judge.name in NEEDS_REFERENCE)
+                    found = check_rl(path, needed_fields(config))
                     recognisable(found, config)
             if config.sp3f.trainer != "sft_trainer":
                 check_same_layout(files)
@@ -144,9 +146,11 @@ CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     device,
     shared_memory,
     reward,
+    judge,
     group,
     declared_languages,
     batches,
     data,
     model,
+    judge_answers,
 )

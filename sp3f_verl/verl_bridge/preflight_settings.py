@@ -1,4 +1,4 @@
-"""The part of the preflight that reads our own settings: reward, judge, group, languages."""
+"""The part of the preflight that reads our own settings: reward, group, languages."""
 
 from collections.abc import Iterable
 from numbers import Real
@@ -7,11 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge.registry import load_judge
 from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.terms import check_weights
 
-GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
 ON_FAILED_SIBLING = ("drop_group", "score_rest")
 
 
@@ -31,29 +29,8 @@ def reward(config: DictConfig) -> None:
     threshold = settings.reward.language_threshold
     if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
         raise BadInput(f"sp3f.reward.language_threshold={threshold}; set it to a share from 0 to 1.")
-    try:
-        judge = load_judge(settings.judge.name)
-    except ValueError as error:
-        raise BadInput(str(error)) from None
     if config.reward.custom_reward_function.path is not None:
         raise BadInput("reward.custom_reward_function is not added up with our terms yet; set it to null.")
-    if config.reward.reward_model.enable:
-        raise BadInput(
-            "reward.reward_model is not asked by reward manager sp3f yet; set reward.reward_model.enable=False."
-        )
-    manager = config.actor_rollout_ref.rollout.agent.get("agent_loop_manager_class")
-    if judge is not None and manager != GROUP_MANAGER:
-        raise BadInput(
-            f"agent_loop_manager_class={manager}, but a pairwise judge needs {GROUP_MANAGER}; set it to that."
-        )
-    weight = weights.get("judge", 0.0)
-    if judge is None and weight:
-        raise BadInput(f"sp3f.reward.weights.judge={weight} with judge=none; set it to 0 or name a judge.")
-    if judge is not None and not weight:
-        raise BadInput(f"judge={settings.judge.name} has sp3f.reward.weights.judge=0; raise it or use judge=none.")
-    if judge is not None and config.actor_rollout_ref.rollout.n < 2:
-        n = config.actor_rollout_ref.rollout.n
-        raise BadInput(f"actor_rollout_ref.rollout.n={n}, but a pairwise judge compares siblings; set it to 2 or more.")
 
 
 def group(config: DictConfig) -> None:

@@ -7,10 +7,14 @@ import asyncio
 import time
 
 from sp3f_verl.data.rows import canonical
-from sp3f_verl.judge import judge_metrics, win_rates
-from sp3f_verl.judge.registry import load_judge
+from sp3f_verl.judge.aggregate import NEUTRAL
+from sp3f_verl.judge.judged import Judged
+from sp3f_verl.judge.panel import GroupRecord
 from sp3f_verl.rewards.terms import check_weights, rule_terms_async, total
 from sp3f_verl.verl_bridge.group import SESSIONS, VALIDATE
+from sp3f_verl.verl_bridge.judge_actor import judge_actor
+
+SHOWN = ("id", "language", "query_en", "solution_en", "translated_solution", "reward_model")  # what a judge may see
 
 
 def register() -> None:
@@ -29,7 +33,7 @@ def register() -> None:
             check_weights(self.weights)
             self.threshold = float(settings.reward.language_threshold)
             self.languages = tuple(settings.get("languages") or ())
-            self.judge = load_judge(settings.judge.name)
+            self.judge = judge_actor(config)
             if self.judge is None and self.weights.get("judge"):
                 raise ValueError("judge=none leaves the reward term 'judge' without a value; set its weight to 0.")
 
@@ -49,21 +53,35 @@ def register() -> None:
 
         async def score_group(self, responses: list[str], row: dict, judged: bool) -> tuple[list[float], list[dict]]:
             """Scores (n,) and one flat dict of numbers a response, with the same keys for every response."""
-            start = time.perf_counter()
+            start, n = time.perf_counter(), len(responses)
+            asked = judged and n > 1 and self.judge is not None
             gold = row["reward_model"]["ground_truth"]
-            terms = await asyncio.gather(
-                *(rule_terms_async(text, gold, row["language"], self.threshold, self.languages) for text in responses)
+            terms, judgement = await asyncio.gather(
+                asyncio.gather(
+                    *(
+                        rule_terms_async(each, gold, row["language"], self.threshold, self.languages)
+                        for each in responses
+                    )
+                ),
+                self._judged(responses, row if asked else None),
             )
-            verdicts = []
-            if judged and self.judge is not None and len(responses) > 1:
-                verdicts = await self.judge(responses, row)
-            rates = win_rates(len(responses), verdicts)
-            summary = {f"judge_{name}": value for name, value in judge_metrics(len(responses), verdicts).items()}
-            summary["group_size"] = float(len(responses))
-            summary["group_seconds"] = time.perf_counter() - start
-            infos = [{**term, "judge": rate, **summary} for term, rate in zip(terms, rates, strict=True)]
+            seconds = time.perf_counter() - start
+            of_group = {"group_size": float(n), "group_seconds": seconds}
+            infos = [
+                {**term, "judge": rate, "judge_valid": float(valid), **of_group}
+                for term, rate, valid in zip(terms, judgement.rates, judgement.valid, strict=True)
+            ]
             scores = [total(info, self.weights) for info in infos]
+            if asked:
+                correct, chars = [bool(info["accuracy"]) for info in infos], [len(each) for each in responses]
+                await self.judge.observe.remote(GroupRecord(judgement.comparisons, correct, scores, chars))
             return scores, infos
+
+        async def _judged(self, responses: list[str], row: dict | None) -> Judged:
+            """What the run's judges say; neutral where they are not asked."""
+            if row is None:
+                return Judged([NEUTRAL] * len(responses), [], [0] * len(responses))
+            return await self.judge.judge.remote(responses, {name: row[name] for name in SHOWN})
 
         def _texts(self, data) -> list[str]:
             lengths = data.non_tensor_batch["response_len"]

@@ -1,13 +1,15 @@
 """What verl's PPO trainers (sync, colocate_async, separate_async) lack for the recipes, added to their base class.
 
 verl's V1 trainer logs `reward_extra_info` in validation only. `_compute_metrics` is wrapped so that every reward term
-is logged in training too, over all rows and per language. Both wraps are no-ops for a run without the `sp3f` config.
+is logged in training too, over all rows and per language. All wraps are no-ops for a run without the `sp3f` config.
 """
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Number
+
+from sp3f_verl.verl_bridge.judge_in_trainer import stop_in_mid_step, with_judge, with_step_metrics
 
 OF_A_GROUP = ("judge_", "group_")
 
@@ -32,6 +34,8 @@ def install() -> None:
 
     PPOTrainer._compute_metrics = _with_terms(PPOTrainer._compute_metrics)
     PPOTrainer._build_replay_buffer = _with_limits(PPOTrainer._build_replay_buffer)
+    PPOTrainer.init = with_judge(PPOTrainer.init)
+    PPOTrainer.step = with_step_metrics(PPOTrainer.step)
 
 
 def _with_terms(original):
@@ -64,14 +68,20 @@ def _with_limits(original):
             buffer.poll_interval = float(settings["replay_poll_seconds"])
         if settings.get("group") is not None and self.config.algorithm.filter_groups.enable is not True:
             # (a filter replaces groups on purpose)
-            stop_after_failures(buffer, settings["group"]["failure_ceiling"], self.config.data.train_batch_size)
+            ceiling = settings["group"]["failure_ceiling"]
+            stop_after_failures(
+                buffer, ceiling, self.config.data.train_batch_size, functools.partial(stop_in_mid_step, self)
+            )
         return buffer
 
     return _build_replay_buffer
 
 
-def stop_after_failures(buffer, ceiling: float, train_batch_size: int) -> None:
-    """RuntimeError once a step has replaced more than `ceiling` x the batch's groups (and at least 32).
+def stop_after_failures(
+    buffer, ceiling: float, train_batch_size: int, before_each: Callable[[], None] = lambda: None
+) -> None:
+    """RuntimeError once a step has replaced more than `ceiling` x the batch's groups (and at least 32), or from
+    `before_each`, which is called before every replacement.
 
     verl replaces a failed group by another prompt for ever: where every group fails, generation would go on unseen.
     """
@@ -80,6 +90,7 @@ def stop_after_failures(buffer, ceiling: float, train_batch_size: int) -> None:
 
     def counted_refill(count: int):
         nonlocal replaced
+        before_each()
         replaced += count
         if replaced > limit:
             raise RuntimeError(

@@ -1,0 +1,63 @@
+"""What the judges of a run have cost, over all of its resumes, and the budget that they must not pass."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from sp3f_verl.errors import BadInput
+
+SECONDS_BETWEEN_WRITES = 1.0  # so much spending a SIGKILL can make the file forget
+
+
+class OverBudget(Exception):
+    """The next request could cost more than what is left. The message is one sentence."""
+
+
+class Ledger:
+    """Dollars spent and held. A request is held at the most that it may cost, and paid at what it did cost."""
+
+    def __init__(self, budget_usd: float | None = None, path: Path | None = None):
+        self.budget, self.path = budget_usd, path
+        self.spent = self._read() if path else 0.0
+        self._held, self._written = 0.0, 0.0
+
+    def hold(self, usd: float) -> None:
+        """Raises OverBudget where spent + held + usd would pass the budget; holds nothing then."""
+        if self.budget is not None and self.spent + self._held + usd > self.budget:
+            raise OverBudget(
+                f"the judge has cost {self.spent:.4f} USD and the next request could pass "
+                f"sp3f.judge.budget_usd={self.budget:g}; raise it and start the same command to go on."
+            )
+        self._held += usd
+
+    def pay(self, held: float, usd: float) -> None:
+        """Release what `hold` held and book what the request cost (0 where it failed unanswered)."""
+        self._held -= held
+        self.spent += usd
+        if usd and self.path and time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            self.write()
+
+    def allows(self, usd: float) -> bool:
+        """Whether `usd` more fit into the budget."""
+        return self.budget is None or self.spent + usd <= self.budget
+
+    def write(self) -> None:
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps({"spent_usd": self.spent}) + "\n")
+        temporary.replace(self.path)
+        self._written = time.monotonic()
+
+    def _read(self) -> float:
+        try:
+            spent = json.loads(self.path.read_text())["spent_usd"]
+            if isinstance(spent, (int, float)) and 0 <= spent < float("inf"):
+                return float(spent)
+        except FileNotFoundError:
+            return 0.0
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        raise BadInput(f"sp3f.judge.spending_file={self.path} does not say what was spent; mend or remove it.")

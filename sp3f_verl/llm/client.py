@@ -1,0 +1,223 @@
+"""One way to ask a model: a chat completion from any OpenAI-compatible server, with retries, limits and deadlines."""
+
+import asyncio
+import functools
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import aiohttp
+import openai
+
+from sp3f_verl.llm.endpoint import Endpoint, officials, read_key
+from sp3f_verl.llm.outcome import (
+    AskFailed,
+    AuthenticationFailed,
+    Completion,
+    FailureKind,
+    Fault,
+    one_line,
+    read_completion,
+    read_context_length,
+    read_failure,
+    read_first_model,
+)
+from sp3f_verl.llm.pace import Pace
+from sp3f_verl.llm.retry import RETRIED, backoff_seconds, retry_after_seconds
+
+PASSED_OVER = 5.0  # seconds for which a URL that failed to connect is left to the others, where there are others
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks an endpoint, from one event loop: the first that uses it. Any other gets a RuntimeError.
+
+    pace: limits per minute, to be shared by the clients of one account. seed: of the waits' random part.
+    BadInput where the endpoint's environment variable holds no key.
+    """
+
+    def __init__(self, endpoint: Endpoint, pace: Pace | None = None, seed: int | None = None):
+        self._endpoint, self._pace, self._rng = endpoint, pace or Pace(), random.Random(seed)
+        self._key = read_key(endpoint.api_key_env)
+        self._slots = asyncio.Semaphore(endpoint.concurrency)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._officials: list[openai.AsyncOpenAI] = []
+        self._passed_over: dict[int, float] = {}  # index of the URL, until when
+        self._model: asyncio.Task[tuple[str | Fault, int]] | None = None
+        self._closed = False
+
+    async def ask(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        max_tokens: int,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_logprobs: int | None = None,
+        seed: int | None = None,
+        stop: list[str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        deadline: float | None = None,
+        affinity: int = 0,
+        on_retry: Callable[[FailureKind], None] | None = None,
+        estimated_tokens: int = 0,
+    ) -> Completion:
+        """The model's answer; AskFailed (AuthenticationFailed) where there is none, after the retries that may help.
+
+        extra_body: fields beside these or in their place; None takes one away, as in {"max_tokens": None,
+            "max_completion_tokens": 512} for a server that wants the newer name.
+        deadline: the event loop's time at which to give up, wherever the request then is.
+        affinity: requests of one number go to one URL, whose prefix cache then serves them; a retry goes to the next.
+        on_retry: called with the failure before each retry. estimated_tokens: prompt and answer, for the pace.
+        """
+        loop = self._bind()
+        started, retried = loop.time(), []
+        sampling = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop}
+        if top_logprobs is not None:
+            sampling |= {"logprobs": True, "top_logprobs": top_logprobs}
+        try:
+            async with asyncio.timeout_at(deadline) as limit, self._slots:
+                await asyncio.sleep(0)  # a deadline already past ends it here, before anything is sent
+                body = {"model": await self.model(), "messages": messages, "max_tokens": max_tokens, **sampling}
+                body = {name: value for name, value in (body | dict(extra_body or {})).items() if value is not None}
+                attempt = functools.partial(self._complete, body, affinity, estimated_tokens)
+                got = await self._retry(attempt, retried, on_retry)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            got = Fault(FailureKind.DEADLINE, "the deadline passed before an answer came")
+        if isinstance(got, Completion):
+            return got
+        # Raised here and not where it was caught: the exceptions below hold the request, and with it the key.
+        raise _failure(got, len(retried), loop.time() - started)
+
+    async def model(self) -> str:
+        """The endpoint's model, or the first that its first URL serves: asked for once, by all who wait together.
+
+        AskFailed where that fails; the next call then asks again.
+        """
+        if self._endpoint.model is not None:
+            return self._endpoint.model
+        loop = self._bind()
+        if self._model is None:
+            self._model = loop.create_task(self._first_model())
+        task = self._model
+        started = loop.time()
+        got, retries = await asyncio.shield(task)  # one waiter's deadline does not end it for the others
+        if isinstance(got, str):
+            return got
+        if self._model is task:
+            self._model = None
+        raise _failure(got, retries, loop.time() - started)
+
+    async def context_length(self) -> int | None:
+        """Tokens that fit into the model's context, prompt and answer together, where its server says (vLLM does)."""
+        self._bind()
+        got = await self._answer(self._officials[0].get("/models", cast_to=str))
+        return None if isinstance(got, Fault) else read_context_length(got, await self.model())
+
+    async def close(self) -> None:
+        """Closes the connections; requests in flight fail. It cannot be used again."""
+        self._closed = True
+        if self._model is not None:
+            self._model.cancel()
+        for official in self._officials:
+            await official.close()
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    def _bind(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise RuntimeError("This Client is closed: make another one.")
+        if self._loop is None:
+            self._loop = loop
+            self._officials = officials(self._endpoint, self._key)
+        if self._loop is not loop:
+            raise RuntimeError("This Client's connections belong to another event loop: make one Client per loop.")
+        return loop
+
+    async def _retry(
+        self,
+        attempt: Callable[[int], Awaitable[T | Fault]],
+        retried: list[FailureKind],
+        on_retry: Callable[[FailureKind], None] | None = None,
+    ) -> T | Fault:
+        """What the attempt number 0, 1, ... ends in; retried gets the failure before each retry."""
+        while True:
+            got = await attempt(len(retried))
+            if not (isinstance(got, Fault) and got.kind in RETRIED and len(retried) < self._endpoint.max_retries):
+                return got
+            if on_retry is not None:
+                on_retry(got.kind)
+            retry_after = min(got.retry_after or 0.0, self._endpoint.retry_after_ceiling)
+            # The server's wait is the same for all that it turned away: the random part keeps them apart.
+            await asyncio.sleep(retry_after + backoff_seconds(0 if retry_after else len(retried), self._rng))
+            retried.append(got.kind)
+
+    async def _complete(self, body: dict[str, Any], affinity: int, tokens: int, retries: int) -> Completion | Fault:
+        await self._pace.turn(tokens)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        url = self._reachable(affinity + retries)
+        got = await self._answer(self._officials[url].post("/chat/completions", body=body, cast_to=str))
+        if isinstance(got, str):
+            read = functools.partial(
+                read_completion, seconds=loop.time() - started, retries=retries, model=body["model"]
+            )
+            completion = read(got)
+            got = completion if isinstance(completion, Completion) else read(self._without_key(got))
+        if isinstance(got, Completion):
+            self._pace.settle(tokens, got.usage.prompt_tokens + got.usage.completion_tokens)
+        elif got.kind is FailureKind.CONNECTION:
+            self._passed_over[url] = loop.time() + PASSED_OVER
+        elif got.kind is FailureKind.RATE_LIMITED and got.retry_after is not None:
+            self._pace.hold(min(got.retry_after, self._endpoint.retry_after_ceiling))
+        return got
+
+    async def _first_model(self) -> tuple[str | Fault, int]:
+        """(model or failure, retries)"""
+
+        async def attempt(retries: int) -> str | Fault:
+            got = await self._answer(self._officials[0].get("/models", cast_to=str))
+            return got if isinstance(got, Fault) else read_first_model(self._without_key(got))
+
+        retried: list[FailureKind] = []
+        return await self._retry(attempt, retried), len(retried)
+
+    async def _answer(self, request: Awaitable[str]) -> str | Fault:
+        """Body of a successful response, within the time of one attempt."""
+        try:
+            async with asyncio.timeout(self._endpoint.request_timeout):
+                return await request
+        except TimeoutError:
+            return Fault(FailureKind.TIMEOUT, f"no complete answer within {self._endpoint.request_timeout:g} s")
+        except UnicodeEncodeError:
+            return Fault(FailureKind.BAD_REQUEST, "the messages hold half a surrogate pair, which has no UTF-8")
+        except openai.APIStatusError as error:
+            fault = read_failure(error.status_code, self._without_key(error.response.text))
+            return fault._replace(retry_after=retry_after_seconds(error.response.headers, datetime.now(UTC)))
+        # aiohttp's transport calls every broken connection a timeout; real ones are caught above.
+        except (openai.APIConnectionError, aiohttp.ClientError) as error:
+            cause = self._without_key(str(error.__cause__ or error))
+            return Fault(FailureKind.CONNECTION, one_line(cause) or "the connection broke")
+
+    def _reachable(self, start: int) -> int:
+        """Index of the first URL from `start` on that did not just fail to connect; of the one at start if all did."""
+        number, now = len(self._officials), asyncio.get_running_loop().time()
+        indices = [(start + step) % number for step in range(number)]
+        return next((url for url in indices if self._passed_over.get(url, now) <= now), indices[0])
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._endpoint.api_key_env else text
+
+
+def _failure(fault: Fault, retries: int, seconds: float) -> AskFailed:
+    kind = AuthenticationFailed if fault.kind is FailureKind.AUTHENTICATION else AskFailed
+    return kind(fault.kind, fault.message, retries, seconds)

@@ -1,0 +1,115 @@
+"""Answers by the exact request that got them, in one SQLite file: a run that goes on asks nothing twice."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sp3f_verl.errors import BadInput
+
+VERSION = 1  # of the schema, in the file's user_version; 0 is a file just made
+_BUSY = 60.0  # seconds for which a writer waits for the others
+
+
+def request_key(*parts: Any) -> str:
+    """SHA-256, in hexadecimal, of the parts as canonical JSON: the order in dicts does not count, that in lists does.
+
+    Equal for equal parts in every process and Python version. TypeError or ValueError for what is no JSON (NaN is not).
+    """
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)  # ASCII, lone surrogates too
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Store:
+    """A mapping from request keys to JSON objects that lasts. Any number of processes and threads may write at once.
+
+    The file must lie on a local disk (SQLite's WAL shares memory between its users). A writer killed in the middle
+    leaves the value before, or none. Each process opens its own: one that was forked with an open store gets a
+    RuntimeError. BadInput where the file is damaged, is something else, or has another version.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._process, self._lock = Path(path), os.getpid(), threading.Lock()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+            with contextlib.ExitStack() as undo:
+                undo.callback(self._connection.close)
+                self._prepare()
+                undo.pop_all()
+        except (OSError, sqlite3.OperationalError) as error:
+            raise BadInput(f"{self._path} cannot be used as a store of answers: {error}; name another file.") from None
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The value last put under the key, None if there is none."""
+        with self._open() as connection:
+            row = connection.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
+            return None if row is None else json.loads(row[0])
+
+    def put(self, key: str, value: dict[str, Any]) -> None:
+        """Stores the value, in place of an earlier one; on disk, for every process, when it returns."""
+        text = json.dumps(value)
+        with self._open() as connection:
+            connection.execute("INSERT OR REPLACE INTO answers (key, value) VALUES (?, ?)", (key, text))
+
+    def __len__(self) -> int:
+        with self._open() as connection:
+            return connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+
+    def close(self) -> None:
+        """Closes the file; a second time does nothing."""
+        self._connection.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        with self._open() as connection:
+            if (version := connection.execute("PRAGMA user_version").fetchone()[0]) not in (0, VERSION):
+                raise BadInput(
+                    f"{self._path} is a store of answers of version {version}, this program reads {VERSION}: "
+                    "name another file, or move this one away and the answers are asked for again."
+                )
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables <= {"answers"}:
+                raise BadInput(f"{self._path} is another program's database: name another file.")
+            end = time.monotonic() + _BUSY
+            while True:  # the switch to WAL does not wait for other processes that make the same switch
+                try:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    break
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                        raise
+                    time.sleep(0.01)
+            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL a killed process loses nothing that was put
+            if version == 0:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
+                )
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        if os.getpid() != self._process:
+            raise RuntimeError(f"The store {self._path} was opened before a fork: open it in each process.")
+        with self._lock:
+            try:
+                yield self._connection
+            except (sqlite3.DatabaseError, ValueError) as error:
+                damaged = type(error) is sqlite3.DatabaseError or isinstance(error, json.JSONDecodeError)
+                if not damaged:  # a full disk, a closed store: no fault of the file's
+                    raise
+                raise BadInput(
+                    f"{self._path} is no store of answers, or is damaged ({error}): name another file, "
+                    "or move this one away and the answers are asked for again."
+                ) from None

@@ -1,0 +1,128 @@
+"""The command `sp3f judge-check`: the judge of a run's own command line, measured before the run costs money."""
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.rows import canonical
+from sp3f_verl.errors import BadInput
+from sp3f_verl.judge.check import (
+    ask_pairs,
+    estimated_usd,
+    label_by_accuracy,
+    label_by_pairs,
+    measure,
+    questions_of_a_group,
+)
+from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
+from sp3f_verl.judge.check_report import report
+from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.settings import GROUP_SCHEDULES, JudgeSettings, Transcript
+from sp3f_verl.judge.transcript import read_transcript
+from sp3f_verl.verl_bridge.judge_actor import settings_of
+
+
+def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, output: Path, seed: int) -> str:
+    """The report. overrides: the arguments of the run's command line. replay: a transcript to read in place of asking.
+
+    Raises BadInput.
+    """
+    config = _compose(overrides) if overrides else None
+    settings = None if config is None else settings_of(config)
+    if replay is not None:
+        if not replay.is_file():
+            raise BadInput(f"--replay {replay} does not exist; give a judge transcript.")
+        check = measure(read_transcript(replay), label_by_accuracy)
+        return report(check, *(_cost(check, config, settings) if settings else ()))
+    if settings is None:
+        raise BadInput("judge-check needs the run's arguments; give +recipe=sp3f judge=... data.train_files=...")
+    if settings.name == "none":
+        raise BadInput("judge=none asks nobody; name a judge.")
+    labelled = _labelled_pairs(config, pairs, seed)
+    parts = []
+    for number, member in enumerate(settings.members()):
+        transcript = output if not number else output.with_name(f"{output.stem}.{number}{output.suffix}")
+        if member.name == "reference" or member.schedule in GROUP_SCHEDULES:
+            parts.append(
+                f"judge {member.name}, schedule {member.schedule}: only pairwise questions to a model are checked"
+            )
+            continue
+        if transcript.exists():
+            raise BadInput(f"--output {transcript} exists; remove it, or read it with --replay.")
+        asyncio.run(_ask(member, labelled, transcript, seed))
+        check = measure(read_transcript(transcript), label_by_pairs(labelled))
+        title = f"judge {member.name}, model {member.model or 'as served'}; every answer is in {transcript}"
+        parts.append(f"{title}\n{report(check, *_cost(check, config, member))}")
+    return "\n\n".join(parts)
+
+
+async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: Path, seed: int) -> None:
+    desk = Desk(
+        dataclasses.replace(
+            member,
+            panel=(),
+            schedule="all_pairs",  # both orders, whatever the run's own schedule
+            min_valid=0.0,
+            failure_ceiling=1.0,
+            group_seconds=7 * 24 * 3600.0,  # the pairs wait for each other; each request has its own limit
+            spending_file=None,
+            transcript=Transcript(path=str(transcript), share=1.0, max_mb=0.0),
+            seed=seed,
+        )
+    )
+    try:
+        await desk.open()
+        with tqdm(total=len(labelled), desc="pairs", unit="pair") as bar:
+            await ask_pairs(desk, labelled, bar.update)
+    finally:
+        await desk.close()
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    import verl
+
+    try:
+        with initialize_config_dir(version_base=None, config_dir=str(Path(verl.__file__).parent / "trainer/config")):
+            return compose("ppo_trainer", list(overrides))
+    except HydraException as error:
+        raise BadInput(f"the run's arguments do not compose: {' '.join(str(error).split())}") from None
+
+
+def _labelled_pairs(config: DictConfig, count: int, seed: int) -> list[LabelledPair]:
+    rng, files = random.Random(seed), config.data.train_files
+    files = [files] if isinstance(files, str) else list(files)
+    rows = []
+    for path in files:
+        if not Path(path).expanduser().is_file():
+            raise BadInput(f"data.train_files={path} does not exist; give a parquet file.")
+        rows += read_parquet(Path(path).expanduser())
+    rng.shuffle(rows)
+    with_responses = [(canonical(row), list(row["responses"])) for row in rows if row.get("responses") is not None]
+    made = pairs_from_responses(with_responses, rng) if with_responses else pairs_from_rows(map(canonical, rows), rng)
+    pairs = list(islice(made, count))
+    if not pairs:
+        raise BadInput(
+            f"{', '.join(files)} gives no labelled pair; its rows need a `translated_solution` with a boxed answer, or "
+            "`responses` of which some are right and some are wrong."
+        )
+    return pairs
+
+
+def _cost(check, config: DictConfig, settings: JudgeSettings) -> tuple:
+    """(dollars, what run they are of), as `report` wants them."""
+    n, prompts = config.actor_rollout_ref.rollout.n, config.data.train_batch_size
+    steps = OmegaConf.select(config, "trainer.total_training_steps")
+    if not steps:
+        return ()
+    a_group = questions_of_a_group(settings, n)
+    run = f"{steps} steps x {prompts} prompts x {a_group} questions"
+    return estimated_usd(check, settings, steps * prompts * a_group), run
