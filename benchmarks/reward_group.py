@@ -7,8 +7,7 @@ import asyncio
 import statistics
 import time
 
-from sp3f_verl.judge import win_rates
-from sp3f_verl.judge.registry import load_judge
+from sp3f_verl.judge.reference import ReferenceJudge
 from sp3f_verl.rewards.terms import rule_terms
 
 ROUNDS = 30
@@ -32,7 +31,7 @@ def rules() -> None:
 
 def judged() -> None:
     rules()
-    win_rates(len(RESPONSES), asyncio.run(load_judge("reference")(RESPONSES, ROW)))
+    asyncio.run(ReferenceJudge().judge(RESPONSES, ROW))
 
 
 def milliseconds(function) -> float:

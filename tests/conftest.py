@@ -1,8 +1,10 @@
 """Fixtures shared by the tests."""
 
+import sys
 from pathlib import Path
 
 import pytest
+from processes import started
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +16,13 @@ def tiny_model(tmp_path_factory) -> Path:
     size = {"vocabulary": 300, "hidden": 32, "intermediate": 32, "layers": 1, "heads": 1, "kv_heads": 1}
     build_model(["What is 7+5?", "7+5=12"] * 3, {**size, "positions": 64}, 1, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory) -> Path:
+    """The folder of a finished quickstart (preset smoke): data, model, SFT checkpoint, a trained policy, a report."""
+    output = tmp_path_factory.mktemp("quickstart")
+    command = [sys.executable, "-m", "sp3f_verl.cli", "quickstart", "--preset", "smoke", "--output", str(output)]
+    with started(command, output / "screen.log") as run:
+        run.wait(800)
+    return output

@@ -220,7 +220,10 @@ class ModelServer:
         return response
 
 
-JUDGES: dict[str, Callable[[dict[str, Any]], Reply | str]] = {"always_a": lambda body: r"analysis \boxed{A}"}
+JUDGES: dict[str, Callable[[dict[str, Any]], Reply | str]] = {
+    "always_a": lambda body: r"analysis \boxed{A}",
+    "hangs": lambda body: Reply(hang=len(body["messages"]) > 1),  # a desk's first question is one message
+}
 
 
 def main() -> None:

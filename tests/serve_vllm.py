@@ -1,4 +1,4 @@
-"""`vllm serve` where only the CPU wheel is installed: it is not called `vllm`, which the plugin mends before vLLM asks."""
+"""`vllm serve` where only the CPU wheel is installed: it is not called `vllm`, which the plugin mends in time."""
 
 import sys
 

@@ -137,7 +137,7 @@ def test_only_an_empty_response_needs_the_token_that_the_group_gives_it():
 
 def test_the_manager_class_of_the_recipes_is_where_verl_looks_for_it_and_makes_our_workers():
     from sp3f_verl.verl_bridge.group import GroupAgentLoopManager, GroupAgentLoopWorker
-    from sp3f_verl.verl_bridge.preflight_settings import GROUP_MANAGER
+    from sp3f_verl.verl_bridge.preflight_judge import GROUP_MANAGER
 
     module, _, name = GROUP_MANAGER.rpartition(".")
     assert getattr(importlib.import_module(module), name) is GroupAgentLoopManager

@@ -10,6 +10,7 @@ import pytest
 from data_prep import sp3f
 from sp3f_verl.data.check import check_rl
 from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.rows import REFERENCE
 from sp3f_verl.rewards import extract_boxed
 
 REAL = Path(os.environ.get("SP3F_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -107,4 +108,4 @@ def test_real_mgsm_and_gsm8k_join_in_ten_languages(tmp_path):
     assert len(rows) == 2500
     assert all(extract_boxed(row["solution_en"]) == row["reward_model"]["ground_truth"] for row in rows)
     assert not any("<<" in row["solution_en"] for row in rows)
-    assert check_rl(str(tmp_path / "train.parquet"), needs_reference=True) == tuple(sorted(codes))
+    assert check_rl(str(tmp_path / "train.parquet"), REFERENCE) == tuple(sorted(codes))

@@ -11,57 +11,15 @@ from pathlib import Path
 
 import pytest
 from processes import started
+from runs import RL, main_ppo, rollouts
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.evaluation.metrics import read_metrics
-from sp3f_verl.judge import win_rates
-from sp3f_verl.judge.registry import load_judge
-from sp3f_verl.quickstart import settings
+from sp3f_verl.judge.reference import ReferenceJudge
 from sp3f_verl.rewards.terms import rule_terms
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 REAL = Path(os.environ.get("SP3F_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-RL = settings.load("smoke")["rl"]
-
-
-@pytest.fixture(scope="session")
-def quickstart(tmp_path_factory) -> Path:
-    output = tmp_path_factory.mktemp("quickstart")
-    command = [sys.executable, "-m", "sp3f_verl.cli", "quickstart", "--preset", "smoke", "--output", str(output)]
-    with started(command, output / "screen.log") as run:
-        run.wait(800)
-    return output
-
-
-def main_ppo(quickstart: Path, folder: Path, *overrides: str) -> list[str]:
-    """SP3F on the quickstart's data and SFT checkpoint, with everything it writes under `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    steps = settings.load("smoke")["sft"]["steps"]
-    return [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=sp3f", "judge=reference", "device=cpu"),
-        f"data.train_files={quickstart / 'data' / 'train.parquet'}",
-        f"data.val_files={quickstart / 'data' / 'validation.parquet'}",
-        f"data.max_prompt_length={RL['prompt_tokens']}",
-        f"data.max_response_length={RL['response_tokens']}",
-        f"actor_rollout_ref.model.path={quickstart / 'sft' / 'checkpoints' / f'global_step_{steps}' / 'huggingface'}",
-        "actor_rollout_ref.rollout.max_model_len=96",
-        "trainer.val_before_train=false",
-        "trainer.test_freq=-1",
-        "trainer.logger=[console,file]",
-        f"trainer.default_local_dir={folder / 'checkpoints'}",
-        f"trainer.rollout_data_dir={folder / 'rollouts'}",
-        f"hydra.run.dir={folder / 'hydra'}",
-        *overrides,
-    ]
-
-
-def rollouts(folder: Path, step: int) -> list[list[dict]]:
-    """The dumped rollouts of a step, group by group."""
-    groups: dict[str, list[dict]] = {}
-    for line in (folder / "rollouts" / f"{step}.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        groups.setdefault(row["uid"].rsplit("_", 2)[0], []).append(row)
-    return list(groups.values())
 
 
 def test_the_quickstart_ends_with_a_report_and_names_its_logs(quickstart):
@@ -88,7 +46,8 @@ def test_every_group_was_scored_as_a_whole(quickstart):
     for step, metrics in read_metrics(quickstart / "sp3f" / "metrics").items():
         assert metrics["reward/group_size/mean"] == size
         assert metrics["reward/judge/mean"] == pytest.approx(0.5), "win rates of a whole group average to one half"
-        assert metrics["reward/judge_pairs/mean"] == size * (size - 1)
+        assert metrics["reward/judge_valid/mean"] == 2 * (size - 1), "each met every sibling, in both orders"
+        assert metrics["judge/groups"] == n and metrics["judge/swap_consistency"] == 1
         groups = rollouts(quickstart / "sp3f", step)
         assert len(groups) == n and all(len(group) == size for group in groups)
 
@@ -96,13 +55,13 @@ def test_every_group_was_scored_as_a_whole(quickstart):
 def test_rewards_in_the_logs_equal_a_recomputation_from_the_dumped_rollouts(quickstart):
     """total = accuracy + parseable + language + win rate, from the dumped texts and the parquet rows alone."""
     rows = {row["prompt"][0]["content"]: row for row in read_parquet(quickstart / "data" / "train.parquet")}
-    judge = load_judge("reference")
+    judge = ReferenceJudge()
     for step, metrics in read_metrics(quickstart / "sp3f" / "metrics").items():
         totals, accuracies = [], []
         for group in rollouts(quickstart / "sp3f", step):
             question = group[0]["input"].removeprefix("user\n").removesuffix("\nassistant\n")
             row, texts = rows[question], [each["output"] for each in group]
-            rates = win_rates(len(texts), asyncio.run(judge(texts, row)))
+            rates = asyncio.run(judge.judge(texts, row)).rates
             for each, text, rate in zip(group, texts, rates, strict=True):
                 terms = rule_terms(text, row["reward_model"]["ground_truth"], row["language"])
                 expected = terms["accuracy"] + terms["parseable"] + terms["language"] + rate

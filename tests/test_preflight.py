@@ -12,7 +12,7 @@ from helpers import compose_recipe
 from hydra_plugins.sp3f_verl_recipes import wrong_trainer
 from sp3f_verl.data.check import check_rl
 from sp3f_verl.data.files import write_parquet
-from sp3f_verl.data.rows import canonical
+from sp3f_verl.data.rows import REFERENCE, canonical
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge import preflight, versions
 
@@ -129,7 +129,10 @@ SETTINGS = {
         ["judge=none", "sp3f.reward.weights.judge=1"],
         "sp3f.reward.weights.judge=1 with judge=none",
     ),
-    "an unknown judge": (["sp3f.judge.name=oracle"], "judge='oracle' does not exist; the judges are none, reference"),
+    "an unknown judge": (
+        ["sp3f.judge.name=oracle"],
+        "sp3f.judge.name=oracle; it is one of openai, local, policy, reference, none",
+    ),
     "an unknown language": (["sp3f.languages=[es,klingon]"], "'klingon'"),
     "a micro-batch that does not divide": (
         ["trainer.n_gpus_per_node=2", "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32"],
@@ -144,7 +147,10 @@ SETTINGS = {
     "languages as text": (["sp3f.languages=es"], "sp3f.languages=es is not a list; write sp3f.languages=[es]"),
     "another reward manager": (["reward.reward_manager.name=naive"], "reward.reward_manager.name=naive, but"),
     "no training files": (["data.train_files=null"], "data.train_files is empty"),
-    "a reward model": (["reward.reward_model.enable=true"], "reward.reward_model is not asked by reward manager sp3f"),
+    "a reward model": (
+        ["reward.reward_model.enable=true"],
+        "reward.reward_model.enable=true starts a server that no judge uses",
+    ),
     "another agent loop": (
         ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"],
         "agent_loop_manager_class=None, but a pairwise judge needs sp3f_verl.verl_bridge.group.GroupAgentLoopManager",
@@ -248,7 +254,7 @@ def test_sft_rows(tmp_path, tiny_model, capsys):
 
 def test_rows_of_the_published_training_data_load_as_they_are(tmp_path):
     write_parquet([PUBLISHED], tmp_path / "rows.parquet")
-    assert check_rl(str(tmp_path / "rows.parquet"), needs_reference=True) == ("es",)
+    assert check_rl(str(tmp_path / "rows.parquet"), REFERENCE) == ("es",)
     ours, theirs = canonical(ROW), canonical(PUBLISHED)
     assert list(ours) == list(theirs), "rows of both layouts can share a batch"
     assert {**ours, "data_source": 0, "extra_info": 0} == {**theirs, "data_source": 0, "extra_info": 0}

@@ -7,6 +7,7 @@ import pytest
 
 from sp3f_verl.data.check import check_rl, check_sft
 from sp3f_verl.data.files import digest, read_parquet
+from sp3f_verl.data.rows import REFERENCE
 from sp3f_verl.judge.reference import Privileged, reference_key
 from sp3f_verl.quickstart import settings
 from sp3f_verl.quickstart.corpus import Problem, answer, facts, problems, question, sft_answer, split
@@ -88,7 +89,7 @@ def test_the_files_pass_the_checks_of_the_recipes(tmp_path, default):
     small = settings.load("smoke")
     sizes = write_tables(small, tmp_path)
     check_sft(str(tmp_path / "sft.parquet"))
-    assert set(check_rl(str(tmp_path / "train.parquet"), needs_reference=True)) <= set(default["languages"])
+    assert set(check_rl(str(tmp_path / "train.parquet"), REFERENCE)) <= set(default["languages"])
     rows = read_parquet(tmp_path / "train.parquet")
     assert sizes["train"] == len(rows) == 64
     assert all(answers_match(extract_boxed(row["solution_en"]), row["reward_model"]["ground_truth"]) for row in rows)

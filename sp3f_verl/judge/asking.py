@@ -12,7 +12,6 @@ from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.shield import neutralise, new_fence, shorten
 from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict, preference_for_a
 from sp3f_verl.llm.client import Client
-from sp3f_verl.llm.cost import Price
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
 from sp3f_verl.llm.store import Store, request_key
 
@@ -130,7 +129,7 @@ class Asking:
             if (kept := self.store.get(key)) is not None:
                 self.panel.stored += 1
                 return Completion(**{**kept, "usage": Usage(), "seconds": 0.0, "retries": 0}), 0
-        price = self.price
+        price = self.settings.known_price()
         most = price.usd(Usage(tokens, 0, self._sampling["max_tokens"])) if price else 0.0
         self.ledger.hold(most)
         paid = 0.0
@@ -151,10 +150,6 @@ class Asking:
             logprobs = None if completion.top_logprobs is None else dict(completion.top_logprobs)
             self.store.put(key, {**kept, "top_logprobs": logprobs})
         return completion, 1
-
-    @property
-    def price(self) -> Price | None:
-        return self.settings.prices.get(self.settings.model or "")
 
     def _read(self, completion: Completion, n: int) -> Any:
         """The value in an answer, None where there is none. A text that was cut off has not come to its verdict."""

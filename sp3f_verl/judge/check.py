@@ -124,7 +124,7 @@ def questions_of_a_group(settings: JudgeSettings, n: int) -> int:
 
 def estimated_usd(check: Check, settings: JudgeSettings, questions: float) -> tuple[float, float, float] | None:
     """(mean, low, high) dollars of so many questions, 95 %; None without a price. Malformed answers count."""
-    price = settings.prices.get(settings.model or "")
+    price = settings.known_price()
     if price is None or not check.tokens:
         return None
     each = [(tokens_in * price.input + tokens_out * price.output) / 1e6 for tokens_in, tokens_out in check.tokens]

@@ -44,4 +44,4 @@ def _lines(check: Check, usd: tuple[float, float, float] | None, run: str) -> It
     if usd is not None:
         yield f"cost of the run ({run}): {usd[0]:.2f} USD [{usd[1]:.2f}, {usd[2]:.2f}]"
     elif run:
-        yield f"cost of the run ({run}): unknown, the model has no entry in sp3f.judge.prices"
+        yield f"cost of the run ({run}): unknown, set sp3f.judge.price"

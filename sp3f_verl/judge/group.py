@@ -5,6 +5,7 @@ Identical responses are asked about once and tie with each other; an empty respo
 
 import asyncio
 import random
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,9 +88,11 @@ class ModelJudge:
         return result
 
     def _records(self, row: Mapping[str, Any], answers: Mapping[tuple[str, ...], Answer]):
+        group = uuid.uuid4().hex  # a prompt comes back every epoch
         for question, answer in answers.items():
             value = answer.value
             yield {
+                "group": group,
                 "judge": self.settings.name,
                 "model": self.settings.model,
                 "prompt": self.asking.prompt.name,

@@ -67,6 +67,7 @@ class JudgeSettings:
     failure_ceiling: float = 0.5
     budget_usd: float | None = None
     spending_file: str | None = None
+    price: Price | None = None
     prices: Mapping[str, Price] = field(default_factory=dict)
     store: str | None = None
     transcript: Transcript = Transcript()
@@ -80,6 +81,9 @@ class JudgeSettings:
     def members(self) -> tuple["JudgeSettings", ...]:
         """The judges of the run: this one and its panel."""
         return (self, *self.panel) if self.name != "none" else ()
+
+    def known_price(self) -> Price | None:
+        return self.price or self.prices.get(self.model or "")
 
     def load_prompt(self) -> Prompt:
         """The prompt file at `prompt`, or the one that comes with the package for this schedule and verdict."""
@@ -165,10 +169,10 @@ class JudgeSettings:
                 raise BadInput(f"{where}.{name}={getattr(self, name)}; set it to a share from 0 to 1.")
         if not 0 <= self.transcript.share <= 1:
             raise BadInput(f"{where}.transcript.share={self.transcript.share}; set it to a share from 0 to 1.")
-        if self.budget_usd is not None and self.asks_a_model and self.model not in self.prices:
+        if self.budget_usd is not None and self.asks_a_model and self.known_price() is None:
             raise BadInput(
-                f"{where}.budget_usd={self.budget_usd:g} needs the price of model {self.model!r}; add it to "
-                f"{where}.prices in USD per million tokens: {{{self.model}: {{input: 0.15, output: 0.6}}}}."
+                f"{where}.budget_usd={self.budget_usd:g} needs the price of model {self.model!r}; give it in "
+                f"USD per million tokens, as {where}.price={{input: 0.15, output: 0.6}}."
             )
 
 
@@ -183,6 +187,8 @@ def _fields(cls, values: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name == "prices":
             _mapping(value or {}, place)
             result[name] = {str(model): Price.from_mapping(price, f"{place}.{model}") for model, price in value.items()}
+        elif name == "price":
+            result[name] = None if value is None else Price.from_mapping(value, place)
         elif name == "transcript":
             result[name] = Transcript(**_fields(Transcript, _mapping(value or {}, place), place))
         elif name == "extra_body":
