@@ -73,6 +73,29 @@ def test_the_trainer_methods_that_are_wrapped():
     assert "time.sleep(self.poll_interval)" in inspect.getsource(ReplayBuffer)
 
 
+def test_what_the_judges_of_a_run_are_told_and_how_they_end_it():
+    from verl.experimental.reward_loop.reward_loop import RewardLoopManager, RewardLoopWorker
+    from verl.experimental.reward_loop.reward_model import RewardModelManager
+    from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer
+    from verl.workers.rollout.llm_server import LLMServerManager
+
+    init, step = inspect.unwrap(PPOTrainer.init), inspect.unwrap(PPOTrainer.step)
+    assert parameters(init) == ["self"] and parameters(step) == ["self", "metrics", "timing_raw"]
+    for trainer in TRAINER_REGISTRY.values():
+        assert (trainer.init, trainer.step) == (PPOTrainer.init, PPOTrainer.step)
+    body = inspect.getsource(PPOTrainer.fit)
+    assert "self.global_steps <= self.total_training_steps" in body, "how a run is ended after a step"
+    assert body.index("self.step(") < body.index("self._save_checkpoint()") < body.index("self.on_step_end()")
+    assert parameters(PPOTrainer._save_checkpoint) == ["self"]
+    assert "reward_loop_manager = RewardLoopManager(" in inspect.getsource(PPOTrainer._setup)
+    assert "self.reward_model_manager = " in inspect.getsource(RewardLoopManager.__init__)
+    assert "self.server_addresses = " in inspect.getsource(RewardModelManager)
+    assert parameters(LLMServerManager.get_addresses) == ["self"]
+    assert "self.standalone_server_manager" in source("verl.trainer.ppo.v1.trainer_separate_async")
+    assert parameters(inspect.unwrap(RewardLoopWorker.compute_score)) == ["self", "data"]
+    assert "build_app(args" in source("verl.workers.rollout.vllm_rollout.vllm_async_server"), "rollouts over HTTP"
+
+
 def test_the_reward_manager_is_registered_under_its_name():
     from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
     from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase

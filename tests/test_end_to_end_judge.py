@@ -140,7 +140,7 @@ def test_a_judge_behind_vllm_serve_that_is_killed_and_restarted_in_mid_run(quick
     assert sum(step["judge/retries"] for step in steps.values()) > 0, "the outage was met"
     for step in steps.values():
         assert step["judge/failed_rate"] == 0 and step["reward/judge/mean"] == pytest.approx(0.5)
-        assert step["judge/calls"] == step["judge/questions"] > 0 and step["judge/latency_p95"] > 0
+        assert step["judge/calls"] >= step["judge/questions"] > 0 and step["judge/latency_p95"] > 0
     assert CANARY not in log
     written = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("serve")]
     assert len(written) > 5

@@ -11,7 +11,7 @@ T = TypeVar("T")
 class Dispatcher:
     """Serves one group after another, so that a group is done early instead of all of them late.
 
-    A waiting group holds one place in a queue and no question yet: thousands may wait.
+    A waiting group holds one place in a queue, and its questions are made when its turn has come: thousands may wait.
     """
 
     def __init__(self, concurrency: int):
@@ -19,18 +19,19 @@ class Dispatcher:
         self._slots = asyncio.Semaphore(concurrency)
 
     async def run(
-        self, items: Sequence[Item], work: Callable[[Item], Awaitable[T]], deadline: float
+        self, items: Callable[[], Sequence[Item]], work: Callable[[Item], Awaitable[T]], deadline: float
     ) -> dict[Item, T | None]:
         """`work` for every item, in order, when the group's turn has come; None where the deadline (event loop time)
         came first. Whatever still runs when this returns or is cancelled is cancelled and awaited.
 
-        Raises what `work` raises, at once.
+        items: called at the group's turn and at the end, with the same result. Raises what `items` or `work` raises, at
+        once.
         """
         tasks: dict[Item, asyncio.Task[T]] = {}
         try:
             async with asyncio.timeout_at(deadline):
                 async with self._turn:
-                    for item in items:
+                    for item in items():
                         await self._slots.acquire()
                         tasks[item] = asyncio.ensure_future(work(item))
                         tasks[item].add_done_callback(lambda _: self._slots.release())
@@ -44,7 +45,7 @@ class Dispatcher:
             for task in tasks.values():
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
-        return {item: _result(tasks.get(item)) for item in items}
+        return {item: _result(tasks.get(item)) for item in items()}
 
 
 def _raised(task: asyncio.Task) -> bool:

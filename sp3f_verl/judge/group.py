@@ -4,6 +4,7 @@ Identical responses are asked about once and tie with each other; an empty respo
 """
 
 import asyncio
+import functools
 import random
 import uuid
 from collections.abc import Mapping, Sequence
@@ -40,25 +41,28 @@ class ModelJudge:
 
         Raises GroupNotJudged where fewer than `min_valid` of the comparisons have a verdict, and what `Asking` raises.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.settings.group_seconds
-        said = [strip_think(each).strip() for each in responses]
-        rng = random.Random(f"{self.settings.seed} {row['id']} {sorted(said)}")
-        case, shown = Case.of(row, self.settings.privileged), {text: neutralise(text) for text in said if text}
-        asked = {"listwise": _asked_listwise, "language": _asked_one_by_one}.get(self.settings.schedule, _asked_pairs)
-        plan = asked(said, self.settings, rng)
-        affinity = rng.getrandbits(32)  # all questions of a group go to one server: they share a prefix
+        deadline = asyncio.get_running_loop().time() + self.settings.group_seconds
+        prepared = functools.cache(lambda: self._prepare(responses, row))  # not before its turn: thousands may wait
 
         async def ask(question: tuple[str, ...]) -> Answer:
+            case, shown, affinity = prepared().case, prepared().shown, prepared().affinity
             return await self.asking.ask(case, [shown[text] for text in question], deadline, affinity)
 
-        answered = await self._dispatcher.run(plan.questions, ask, deadline)
+        answered = await self._dispatcher.run(lambda: prepared().plan.questions, ask, deadline)
+        said, plan = prepared().said, prepared().plan
         answers = {question: answered[question] or CUT_OFF for question in plan.questions}
         self.asking.panel.questions += len(answers)
         self.asking.panel.failed.update(answer.failure for answer in answers.values() if answer.failure)
         if self._transcript is not None and self._transcript.wants():
             self._transcript.write(self._records(row, answers))
         return self._conclude(said, plan, answers, row)
+
+    def _prepare(self, responses: Sequence[str], row: Mapping[str, Any]) -> "Prepared":
+        said = [strip_think(each).strip() for each in responses]
+        case, shown = Case.of(row, self.settings.privileged), {text: neutralise(text) for text in said if text}
+        rng = random.Random(f"{self.settings.seed} {row['id']} {sorted(said)}")
+        asked = {"listwise": _asked_listwise, "language": _asked_one_by_one}.get(self.settings.schedule, _asked_pairs)
+        return Prepared(said, case, shown, asked(said, self.settings, rng), rng.getrandbits(32))
 
     def _conclude(self, said: list[str], plan: "Plan", answers: dict[tuple[str, ...], Answer], row) -> Judged:
         n, panel = len(said), self.asking.panel
@@ -119,6 +123,20 @@ class Plan:
 
     questions: list[tuple[str, ...]]
     pairs: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A group as it is asked about: what each response said without its thoughts, and how that text is shown.
+
+    affinity: all questions of the group go to one server, where they share a prefix.
+    """
+
+    said: list[str]
+    case: Case
+    shown: dict[str, str]
+    plan: Plan
+    affinity: int
 
 
 def _asked_pairs(said: list[str], settings, rng: random.Random) -> Plan:
