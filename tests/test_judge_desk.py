@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
+from judging import ROW, longer_wins, questions, shown
 from model_server import ModelServer, Reply
 
 from sp3f_verl.judge.desk import Desk, JudgeStopped
@@ -15,28 +16,6 @@ from sp3f_verl.judge.group import GroupNotJudged
 from sp3f_verl.judge.panel import GroupRecord
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import read_transcript
-
-ROW = {
-    "id": "sum-1",
-    "language": "sw",
-    "query_en": "How much is 2 + 2?",
-    "solution_en": "2 + 2 = 4, so \\boxed{4}",
-    "translated_solution": "",
-    "reward_model": {"ground_truth": "4"},
-}
-BLOCK = re.compile(r"----- \w{24} response (\w+) -----\n(.*?)\n----- \w{24} end of response", re.DOTALL)
-
-
-def shown(body: dict) -> list[str]:
-    """The responses in a question, in the order in which the judge sees them."""
-    return [text for _, text in BLOCK.findall(body["messages"][-1]["content"])]
-
-
-def longer_wins(body: dict) -> str:
-    if len(shown(body)) != 2:
-        return "hello"  # the desk's first question, to see whether the judge answers
-    a, b = shown(body)
-    return f"analysis \\boxed{{{'A' if len(a) > len(b) else 'B'}}}"
 
 
 def judge(server: ModelServer, responses: list[str], row=ROW, **overrides):
@@ -55,10 +34,6 @@ def judge(server: ModelServer, responses: list[str], row=ROW, **overrides):
             await desk.close()
 
     return asyncio.run(run())
-
-
-def questions(server: ModelServer) -> list[list[str]]:
-    return [shown(each["body"]) for each in server.chats() if shown(each["body"])]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Asking:
         self.context_tokens = settings.context_tokens
         self._fences = random.SystemRandom()
         token = self.prompt.kind == "token"
-        self._sampling = {
+        self.sampling = {
             "max_tokens": 1 if token else settings.max_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
@@ -114,7 +114,7 @@ class Asking:
             )  # fmt: skip
             size = sum(len(message["content"].encode(errors="replace")) for message in messages)
             tokens = int(size / self.settings.bytes_per_token) + 1
-            if self.context_tokens is None or tokens + self._sampling["max_tokens"] <= self.context_tokens:
+            if self.context_tokens is None or tokens + self.sampling["max_tokens"] <= self.context_tokens:
                 return messages, tokens, limit, any(cut)
             limit = min(limit, max(map(len, responses))) // 2
         return None
@@ -125,18 +125,18 @@ class Asking:
         if self.store is not None:
             model = await self.client.model()
             question = (case.query, case.solution, case.language, list(responses), limit, attempt)
-            key = request_key(model, self.prompt.version, question, self._sampling)
+            key = request_key(model, self.prompt.version, question, self.sampling)
             if (kept := self.store.get(key)) is not None:
                 self.panel.stored += 1
                 return Completion(**{**kept, "usage": Usage(), "seconds": 0.0, "retries": 0}), 0
         price = self.settings.known_price()
-        most = price.usd(Usage(tokens, 0, self._sampling["max_tokens"])) if price else 0.0
+        most = price.usd(Usage(tokens, 0, self.sampling["max_tokens"])) if price else 0.0
         self.ledger.hold(most)
         paid = 0.0
         try:
             completion = await self.client.ask(
-                messages, **self._sampling, deadline=deadline, affinity=affinity,
-                estimated_tokens=tokens + self._sampling["max_tokens"], on_retry=self._count_retry,
+                messages, **self.sampling, deadline=deadline, affinity=affinity,
+                estimated_tokens=tokens + self.sampling["max_tokens"], on_retry=self._count_retry,
             )  # fmt: skip
             paid = price.usd(completion.usage) if price else 0.0
         finally:

@@ -23,6 +23,7 @@ from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
+from sp3f_verl.rewards.text import strip_think
 
 Z95 = 1.96
 Record = Mapping[str, Any]
@@ -43,21 +44,31 @@ class Check:
 
 
 async def ask_pairs(desk: Desk, pairs: Sequence[LabelledPair], done: Callable[[], None]) -> None:
-    """Ask an open desk about each pair; `done` is called after each. The answers are in its transcript."""
+    """Ask an open desk about each pair; `done` is called after each. The answers are in its transcript.
+
+    Raises JudgeStopped.
+    """
 
     async def one(pair: LabelledPair) -> None:
         with contextlib.suppress(GroupNotJudged):  # its failed questions are in the transcript
             await desk.judge([pair.better, pair.worse], pair.row)
         done()
 
-    async with asyncio.TaskGroup() as together:
-        for pair in pairs:
-            together.create_task(one(pair))
+    try:
+        async with asyncio.TaskGroup() as together:
+            for pair in pairs:
+                together.create_task(one(pair))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 def label_by_pairs(pairs: Iterable[LabelledPair]) -> Callable[[Record], tuple[str, float] | None]:
     """(kind, 1 where the better response was A, else 0) of a record of `ask_pairs`."""
-    better = {(pair.row["id"], pair.better.strip(), pair.worse.strip()): pair.kind for pair in pairs}
+
+    def said(response: str) -> str:  # what the judge is shown, and the transcript holds
+        return strip_think(response).strip()
+
+    better = {(pair.row["id"], said(pair.better), said(pair.worse)): pair.kind for pair in pairs}
 
     def label(record: Record) -> tuple[str, float] | None:
         a, b = record["responses"]
@@ -96,7 +107,7 @@ def measure(records: Iterable[Record], label: Callable[[Record], tuple[str, floa
             kind, a_is_better = labelled
             check.agreement[kind].append(credit if a_is_better else 1 - credit)
         a, b = record["responses"]
-        key, swapped = (record["id"], a, b), (record["id"], b, a)
+        key, swapped = (record["group"], a, b), (record["group"], b, a)
         credits[key] = credit
         if swapped in credits:
             other = 1 - credits[swapped]

@@ -1,12 +1,13 @@
 r"""Labelled pairs for `sp3f judge-check`: which of two responses a good judge prefers is known beforehand.
 
-From training rows, whose own-language solution is right, four ways to spoil it:
+From training rows whose own-language solution ends in the gold answer, four ways to spoil it:
 
-- answer: the number in the last box is another one;
+- answer: a number in the last box is another one;
 - steps: the numbers before the box are shuffled, the final answer stays right;
 - cut off: only the first half is there;
-- language: the English solution in place of the one in the language asked for. A judge that is told to look at meaning
-  only, as SP3F's is, should be near one half here: it shows whether the judge rewards English.
+- language: the English solution, where it ends in the gold answer, too, in place of the one in the language asked for. A
+  judge that is told to look at meaning only, as SP3F's is, should be near one half here: it shows whether the judge
+  rewards English.
 
 From rows with a column `responses` (texts of a model): a response whose boxed answer is right against one whose is not.
 """
@@ -20,8 +21,10 @@ from typing import Any
 from sp3f_verl.judge.verdict import complete_boxes
 from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
+from sp3f_verl.rewards.text import strip_think
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d{1,18}")
+_SHORTEST = 24  # characters of a solution that may be cut off in its middle
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,21 @@ class LabelledPair:
 
 
 def pairs_from_rows(rows: Iterable[Mapping[str, Any]], rng: random.Random) -> Iterator[LabelledPair]:
-    """The spoilt versions of each row's own-language solution; one without a box or numbers is left out."""
+    """The spoilt versions of each row's own-language solution, as far as it can be spoilt so."""
     for row in rows:
-        good = row["translated_solution"]
-        if not good or extract_boxed(good) is None:
+        good, gold = strip_think(row["translated_solution"]).strip(), row["reward_model"]["ground_truth"]
+        boxes = list(complete_boxes(good))
+        if not boxes or not answers_match(extract_boxed(good), gold):
             continue
-        spoilt = {"answer": _other_answer(good, rng), "steps": _shuffled_steps(good, rng), "cut off": _first_half(good)}
-        if row["language"] != "en" and row["solution_en"]:
-            spoilt["language"] = row["solution_en"]
+        start, end = boxes[-1]
+        other = good[:start] + _other_number_in(good[start:end], rng) + good[end:]
+        english = strip_think(row["solution_en"]).strip()
+        spoilt = {
+            "answer": None if answers_match(extract_boxed(other), gold) else other,  # x_1=5 and x_2=5 say the same
+            "steps": _shuffled_numbers(good[:start], rng) + good[start:],
+            "cut off": good[: len(good) // 2].rstrip() if start >= len(good) // 2 and len(good) >= _SHORTEST else None,
+            "language": None if row["language"] == "en" or not answers_match(extract_boxed(english), gold) else english,
+        }
         for kind, worse in spoilt.items():
             if worse and worse != good:
                 yield LabelledPair(row, good, worse, kind)
@@ -56,42 +66,29 @@ def pairs_from_responses(
         gold = row["reward_model"]["ground_truth"]
         right = [answers_match(extract_boxed(each), gold) for each in responses]
         better = [each for each, is_right in zip(responses, right, strict=True) if is_right]
-        worse = [each for each, is_right in zip(responses, right, strict=True) if not is_right and each.strip()]
+        worse = [
+            each for each, is_right in zip(responses, right, strict=True) if not is_right and strip_think(each).strip()
+        ]
         if better and worse:
             yield LabelledPair(row, rng.choice(better), rng.choice(worse), "accuracy")
 
 
-def _last_box(text: str) -> tuple[int, int]:
-    return list(complete_boxes(text))[-1]
-
-
-def _other_answer(text: str, rng: random.Random) -> str | None:
-    start, end = _last_box(text)
-    box = text[start:end]
-    if not _NUMBER.search(box):
-        return None
-    changed = _NUMBER.sub(lambda match: _other_number(match[0], rng), box, count=1)
-    return text[:start] + changed + text[end:]
+def _other_number_in(box: str, rng: random.Random) -> str:
+    return _NUMBER.sub(lambda match: _other_number(match[0], rng), box, count=1)
 
 
 def _other_number(number: str, rng: random.Random) -> str:
-    """Another number of about the same size, in ASCII digits."""
+    """Another number of about the same size, in the same script."""
     value = int(number)
-    return str(max(0, value + rng.choice((-1, 1)) * rng.randint(1, max(2, value // 5))) or value + 1)
+    other = max(0, value + rng.choice((-1, 1)) * rng.randint(1, max(2, value // 5))) or value + 1
+    zero = ord(number[0]) - int(number[0])
+    return "".join(chr(zero + int(digit)) for digit in str(other))
 
 
-def _shuffled_steps(text: str, rng: random.Random) -> str | None:
-    start, _ = _last_box(text)
-    numbers = _NUMBER.findall(text[:start])
-    if len(set(numbers)) < 2:
-        return None
+def _shuffled_numbers(text: str, rng: random.Random) -> str:
+    numbers = _NUMBER.findall(text)
     shuffled = numbers[:]
-    while shuffled == numbers:
+    while shuffled == numbers and len(set(numbers)) > 1:
         rng.shuffle(shuffled)
     left = iter(shuffled)
-    return _NUMBER.sub(lambda _: next(left), text[:start]) + text[start:]
-
-
-def _first_half(text: str) -> str | None:
-    words = text.split()
-    return " ".join(words[: len(words) // 2]) if len(words) >= 6 else None
+    return _NUMBER.sub(lambda _: next(left), text)

@@ -30,10 +30,10 @@ def _lines(check: Check, usd: tuple[float, float, float] | None, run: str) -> It
         mean, low, high = interval([float(same) for same in check.swapped])
         yield f"same outcome in both orders: {mean:.1%} [{low:.1%}, {high:.1%}]  n={len(check.swapped)}"
     failed = sum(check.failures.values())
-    mean, low, high = interval(
-        [1.0] * (check.questions - check.failures.get(MALFORMED, 0)) + [0.0] * check.failures.get(MALFORMED, 0)
-    )
-    yield f"parsed: {mean:.1%} [{low:.1%}, {high:.1%}] of the questions"
+    answered = [1.0] * len(check.slot_a) + [0.0] * check.failures.get(MALFORMED, 0)
+    if answered:
+        mean, low, high = interval(answered)
+        yield f"parsed: {mean:.1%} [{low:.1%}, {high:.1%}] of the questions that were answered"
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(check.failures.items())) or "none"
     yield f"failed: {failed} ({kinds})"
     if check.seconds:

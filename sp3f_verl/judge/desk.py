@@ -79,7 +79,8 @@ class Desk:
         try:
             if asking.context_tokens is None:
                 asking.context_tokens = await asking.client.context_length()
-            await asking.client.ask([{"role": "user", "content": "Answer with the letter A."}], max_tokens=16)
+            sampling = {**asking.sampling, "max_tokens": min(16, asking.sampling["max_tokens"])}
+            await asking.client.ask([{"role": "user", "content": "Answer with the letter A."}], **sampling)
         except AskFailed as error:
             raise BadInput(
                 f"judge={settings.name} does not answer ({error}); mend its URL, key or model before the run starts."

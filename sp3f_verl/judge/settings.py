@@ -20,6 +20,8 @@ JUDGES = (*MODEL_JUDGES, "reference", "none")
 CREDITS = ("both", "a_only")
 VERDICTS = ("text", "logprob")
 GROUP_SCHEDULES = ("listwise", "language")  # no pairs: one question a group, or one a response
+OF_THE_RUN = ("failure_ceiling", "budget_usd", "spending_file", "store", "transcript", "panel")  # one for all judges
+OF_THE_ENDPOINT = ("model", "price", "base_url", "base_url_env", "api_key_env")  # another kind is somewhere else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Transcript:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeSettings:
-    """One judge. `panel` members inherit from it."""
+    """One judge. `panel` members inherit from it; those of another name not what is OF_THE_ENDPOINT."""
 
     name: str = "none"
     weight: float = 1.0
@@ -115,19 +117,24 @@ class JudgeSettings:
         """Settings of a plain mapping (a resolved config). Raises BadInput that names the field, value and mend."""
         values = dict(values)
         panel = values.pop("panel", None) or []
+        if not isinstance(panel, list | tuple):
+            raise BadInput(f"{where}.panel={panel!r} is not a list; write {where}.panel=[{{name: value}}].")
         settings = cls(**_fields(cls, values, where))
         settings._check(where)
-        members = []
-        for index, overrides in enumerate(panel):
-            place = f"{where}.panel[{index}]"
-            if not isinstance(overrides, Mapping):
-                raise BadInput(
-                    f"{place}={overrides!r} is not a mapping; give the settings in which this judge differs."
-                )
-            member = cls(**_fields(cls, {**values, **overrides}, place))
-            member._check(place)
-            members.append(member)
+        members = [settings._member(values, overrides, f"{where}.panel[{k}]") for k, overrides in enumerate(panel)]
         return dataclasses.replace(settings, panel=tuple(members))
+
+    def _member(self, values: dict[str, Any], overrides: Any, where: str) -> "JudgeSettings":
+        if not isinstance(overrides, Mapping):
+            raise BadInput(f"{where}={overrides!r} is not a mapping; give the settings in which this judge differs.")
+        if shared := [name for name in OF_THE_RUN if name in overrides]:
+            raise BadInput(f"{where}.{shared[0]} would hold for one judge, but the run has one for all; remove it.")
+        moved = () if overrides.get("model", self.model) == self.model else ("price",)
+        moved = moved if overrides.get("name", self.name) == self.name else OF_THE_ENDPOINT
+        kept = {name: value for name, value in values.items() if name not in moved}
+        member = JudgeSettings(**_fields(JudgeSettings, {**kept, **overrides}, where))
+        member._check(where)
+        return member
 
     def _check(self, where: str) -> None:
         def one_of(name: str, known: tuple[str, ...]) -> None:
@@ -169,7 +176,8 @@ class JudgeSettings:
                 raise BadInput(f"{where}.{name}={getattr(self, name)}; set it to a share from 0 to 1.")
         if not 0 <= self.transcript.share <= 1:
             raise BadInput(f"{where}.transcript.share={self.transcript.share}; set it to a share from 0 to 1.")
-        if self.budget_usd is not None and self.asks_a_model and self.known_price() is None:
+        is_served = self.name != "openai" and not (self.base_url or self.base_url_env)  # by the run itself: no dollar
+        if self.budget_usd is not None and self.asks_a_model and not is_served and self.known_price() is None:
             raise BadInput(
                 f"{where}.budget_usd={self.budget_usd:g} needs the price of model {self.model!r}; give it in "
                 f"USD per million tokens, as {where}.price={{input: 0.15, output: 0.6}}."
@@ -185,8 +193,8 @@ def _fields(cls, values: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise BadInput(f"{where}.{name} does not exist{nearest(name, known)}; remove it or rename it.")
         place = f"{where}.{name}"
         if name == "prices":
-            _mapping(value or {}, place)
-            result[name] = {str(model): Price.from_mapping(price, f"{place}.{model}") for model, price in value.items()}
+            prices = _mapping(value or {}, place)
+            result[name] = {str(model): Price.from_mapping(each, f"{place}.{model}") for model, each in prices.items()}
         elif name == "price":
             result[name] = None if value is None else Price.from_mapping(value, place)
         elif name == "transcript":
@@ -216,6 +224,8 @@ def _scalar(value: Any, declared: str, place: str) -> Any:
             raise BadInput(f"{place}={value!r} is neither true nor false; give one of them.")
         return value
     if declared.startswith("str"):
+        if not isinstance(value, str | int | float):
+            raise BadInput(f"{place}={value!r} is not a text; give one.")
         return str(value)
     if declared.startswith("int") and number and value == int(value):
         return int(value)

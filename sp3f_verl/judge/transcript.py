@@ -12,6 +12,7 @@ from typing import Any
 from sp3f_verl.errors import BadInput
 
 VERSION = 1
+FIELDS = {"group", "id", "ground_truth", "responses", "value", "failure", "tokens_in", "tokens_out", "seconds", "calls"}
 
 
 class TranscriptWriter:
@@ -45,7 +46,7 @@ class TranscriptWriter:
 
 def read_transcript(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a transcript file; a last line that was cut off is left out. BadInput where it is none."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
@@ -53,6 +54,6 @@ def read_transcript(path: Path) -> Iterator[dict[str, Any]]:
                 if line.endswith("\n"):
                     raise BadInput(f"{path}, line {number} is no JSON; give a judge transcript.") from None
                 return
-            if not isinstance(record, dict) or record.get("version") != VERSION:
+            if not isinstance(record, dict) or record.get("version") != VERSION or not record.keys() >= FIELDS:
                 raise BadInput(f"{path}, line {number} is no record of a judge transcript (version {VERSION}).")
             yield record

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from sp3f_verl.data.check import check_rl
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
@@ -25,7 +26,7 @@ from sp3f_verl.judge.check import (
 )
 from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
 from sp3f_verl.judge.check_report import report
-from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.desk import Desk, JudgeStopped
 from sp3f_verl.judge.settings import GROUP_SCHEDULES, JudgeSettings, Transcript
 from sp3f_verl.judge.transcript import read_transcript
 from sp3f_verl.verl_bridge.judge_actor import settings_of
@@ -42,22 +43,28 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
         if not replay.is_file():
             raise BadInput(f"--replay {replay} does not exist; give a judge transcript.")
         check = measure(read_transcript(replay), label_by_accuracy)
+        if not check.questions:
+            raise BadInput(f"--replay {replay} holds no pairwise question; give a judge transcript that does.")
         return report(check, *(_cost(check, config, settings) if settings else ()))
     if settings is None:
         raise BadInput("judge-check needs the run's arguments; give +recipe=sp3f judge=... data.train_files=...")
     if settings.name == "none":
         raise BadInput("judge=none asks nobody; name a judge.")
+    members = settings.members()
+    transcripts = [output, *(output.with_name(f"{output.stem}.{k}{output.suffix}") for k in range(1, len(members)))]
+    for transcript in transcripts:
+        if transcript.exists() and transcript.stat().st_size:  # an empty one is of a judge that did not answer
+            raise BadInput(f"--output {transcript} exists; remove it, or read it with --replay.")
     labelled = _labelled_pairs(config, pairs, seed)
     parts = []
-    for number, member in enumerate(settings.members()):
-        transcript = output if not number else output.with_name(f"{output.stem}.{number}{output.suffix}")
+    for member, transcript in zip(members, transcripts, strict=True):
         if member.name == "reference" or member.schedule in GROUP_SCHEDULES:
             parts.append(
                 f"judge {member.name}, schedule {member.schedule}: only pairwise questions to a model are checked"
             )
             continue
-        if transcript.exists():
-            raise BadInput(f"--output {transcript} exists; remove it, or read it with --replay.")
+        if not member.base_urls():
+            raise BadInput(f"judge={member.name} is checked on a server that runs already; set sp3f.judge.base_url.")
         asyncio.run(_ask(member, labelled, transcript, seed))
         check = measure(read_transcript(transcript), label_by_pairs(labelled))
         title = f"judge {member.name}, model {member.model or 'as served'}; every answer is in {transcript}"
@@ -75,6 +82,7 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
             failure_ceiling=1.0,
             group_seconds=7 * 24 * 3600.0,  # the pairs wait for each other; each request has its own limit
             spending_file=None,
+            store=None,  # a stored answer took no time and no tokens
             transcript=Transcript(path=str(transcript), share=1.0, max_mb=0.0),
             seed=seed,
         )
@@ -83,6 +91,8 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
         await desk.open()
         with tqdm(total=len(labelled), desc="pairs", unit="pair") as bar:
             await ask_pairs(desk, labelled, bar.update)
+    except JudgeStopped as stopped:
+        raise BadInput(str(stopped)) from None
     finally:
         await desk.close()
 
@@ -92,18 +102,23 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 
     try:
         with initialize_config_dir(version_base=None, config_dir=str(Path(verl.__file__).parent / "trainer/config")):
-            return compose("ppo_trainer", list(overrides))
+            config = compose("ppo_trainer", list(overrides))
     except HydraException as error:
         raise BadInput(f"the run's arguments do not compose: {' '.join(str(error).split())}") from None
+    if "sp3f" not in config:
+        raise BadInput("the run's arguments name no recipe with a judge; add +recipe=sp3f.")
+    return config
 
 
 def _labelled_pairs(config: DictConfig, count: int, seed: int) -> list[LabelledPair]:
     rng, files = random.Random(seed), config.data.train_files
-    files = [files] if isinstance(files, str) else list(files)
+    files = [files] if isinstance(files, str) else list(files or [])
     rows = []
     for path in files:
-        if not Path(path).expanduser().is_file():
-            raise BadInput(f"data.train_files={path} does not exist; give a parquet file.")
+        try:
+            check_rl(path)
+        except BadInput as error:
+            raise BadInput(f"data.train_files: {error}") from None
         rows += read_parquet(Path(path).expanduser())
     rng.shuffle(rows)
     with_responses = [(canonical(row), list(row["responses"])) for row in rows if row.get("responses") is not None]
@@ -111,8 +126,8 @@ def _labelled_pairs(config: DictConfig, count: int, seed: int) -> list[LabelledP
     pairs = list(islice(made, count))
     if not pairs:
         raise BadInput(
-            f"{', '.join(files)} gives no labelled pair; its rows need a `translated_solution` with a boxed answer, or "
-            "`responses` of which some are right and some are wrong."
+            f"data.train_files={', '.join(files) or None} gives no labelled pair; its rows need a `translated_solution` that ends in "
+            "the gold answer in a box, or `responses` of which some are right and some are wrong."
         )
     return pairs
 
