@@ -13,6 +13,7 @@ from model_server import ModelServer, Reply
 
 from sp3f_verl.judge.desk import Desk, JudgeStopped
 from sp3f_verl.judge.group import GroupNotJudged
+from sp3f_verl.judge.ledger import Ledger, OverBudget
 from sp3f_verl.judge.panel import GroupRecord
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import read_transcript
@@ -270,12 +271,58 @@ def test_too_many_failures_stop_the_judges_with_a_sentence():
         assert 5 <= asyncio.run(run(server)) <= 7, "after 64 questions, not after the first few"
 
 
-PRICES = {"m": {"input": 1000.0, "output": 1000.0}}  # 0.012 USD an answer of the server's 10 + 2 tokens
+def test_a_judge_that_fails_does_not_pull_the_others_to_the_middle():
+    def refuses(body):
+        if body["model"] == "m" or not shown(body):
+            return longer_wins(body)
+        return longer_wins(body) if "ccc" not in shown(body) else Reply(text=None, refusal="I will not")
+
+    with ModelServer(refuses) as server:
+        result, metrics = judge(server, ["a", "bb", "ccc"], panel=[{"model": "other"}], min_valid=0.3)
+    assert result.rates == [0.0, 0.5 * (0.5 + 1.0), 1.0], "only the first judge has anything to say about ccc"
+    assert metrics["judge/swap_consistency"] == 1.0
+
+
+def test_a_biased_judge_shows_in_the_panel_beside_a_good_one():
+    with ModelServer(lambda body: "\\boxed{A}" if body["model"] == "m" else longer_wins(body)) as server:
+        _, metrics = judge(server, ["a", "bb", "ccc"], panel=[{"model": "other"}])
+    assert metrics["judge/swap_consistency"] == 0.5 and metrics["judge/slot_a_rate"] == 0.75
+
+
+def test_one_fence_a_group_lets_questions_share_what_comes_before_b():
+    with ModelServer(longer_wins) as server:
+        judge(server, ["a", "bb", "ccc"], fence="group")
+        texts = [each["body"]["messages"][-1]["content"] for each in server.chats() if shown(each["body"])]
+    assert len({text.partition("response B")[0] for text in texts}) == 3, "one prefix for each A"
+
+
+def test_a_server_that_counts_no_tokens_is_taken_to_have_used_the_most():
+    with ModelServer(lambda body: Reply(text=longer_wins(body), usage=None)) as server:
+        _, metrics = judge(server, ["a", "bb"], price={"input": 0.0, "output": 10.0}, max_tokens=100)
+    assert metrics["judge/usd"] == pytest.approx(2 * 100 * 10 / 1e6)
+
+
+def test_a_spending_file_that_cannot_be_written_ends_a_run_with_a_budget_and_no_other(tmp_path):
+    limited, unlimited = (Ledger(budget, tmp_path / "run" / "spending.json") for budget in (1.0, None))
+    (tmp_path / "run").write_text("a file where the folder should be")
+    for ledger in (limited, unlimited):
+        ledger.hold(0.1)
+        ledger.pay(0.1, 0.05)  # what was paid for is not lost
+        ledger.write()
+    unlimited.hold(0.1)
+    with pytest.raises(OverBudget, match="cannot be written"):
+        limited.hold(0.1)
+    (tmp_path / "run").unlink()
+    limited.write()
+    limited.hold(0.1)
+
+
+PRICES = {"m": {"input": 0.0, "output": 6000.0}}  # 0.012 USD an answer of the server's 2 tokens
 
 
 def test_the_budget_holds_over_resumes_and_is_never_passed(tmp_path):
     spending = tmp_path / "spending.json"
-    settings = {"prices": PRICES, "spending_file": str(spending), "max_tokens": 2, "bytes_per_token": 500.0}
+    settings = {"prices": PRICES, "spending_file": str(spending), "max_tokens": 2}
 
     async def run(server, budget):
         desk = Desk(
@@ -315,7 +362,7 @@ def test_a_store_answers_exact_repetitions_only(tmp_path):
         first, _ = judge(server, ["a", "bb"], **options)
         asked = len(questions(server))
         again, metrics = judge(server, ["a", "bb"], **options)
-        assert len(questions(server)) == asked == 2 and metrics["judge/stored"] == 2 and metrics["judge/usd"] == 0
+        assert len(questions(server)) == asked == 2 and metrics["judge/stored"] == 2 and metrics["judge/tokens_in"] == 0
         assert again.rates == first.rates
         judge(server, ["a", "ccc"], **options)
         judge(server, ["a", "bb"], **{**options, "temperature": 0.5})

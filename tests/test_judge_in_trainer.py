@@ -103,10 +103,10 @@ def test_a_judge_that_does_not_answer_ends_the_run_before_any_rollout(trainer, m
 
 @pytest.mark.parametrize(("save_freq", "saved"), [(-1, [2]), (2, []), (3, [2])])
 def test_the_run_ends_with_a_checkpoint_before_the_budget_is_passed(trainer, capsys, save_freq, saved):
-    """12 tokens an answer at 1000 USD a million: 0.072 USD a step of 6 answers."""
+    """2 tokens an answer at 6000 USD a million: 0.072 USD a step of 6 answers."""
     with ModelServer(longer_wins) as server:
-        price = {"input": 1000.0, "output": 1000.0}
-        limits = {"budget_usd": 0.2, "max_tokens": 2, "bytes_per_token": 500.0}
+        price = {"input": 0.0, "output": 6000.0}
+        limits = {"budget_usd": 0.2, "max_tokens": 2}
         run = trainer({"base_url": server.url, "price": price, **limits}, save_freq)
         run.init()
         run.step({}, {})

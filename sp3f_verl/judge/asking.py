@@ -1,6 +1,8 @@
 """One question to one model: rendered, sent, read, asked again where the answer holds no verdict, counted and paid."""
 
+import contextlib
 import random
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +10,13 @@ from typing import Any
 from sp3f_verl.judge.ledger import Ledger
 from sp3f_verl.judge.panel import MALFORMED, StepPanel
 from sp3f_verl.judge.prompt import render
-from sp3f_verl.judge.settings import JudgeSettings
+from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
 from sp3f_verl.judge.shield import neutralise, new_fence, shorten
 from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict, preference_for_a
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
 from sp3f_verl.llm.store import Store, request_key
 
-LEAST_CHARS = 200  # of a response that is shortened until the question fits; below this it is refused instead
 NO_USAGE = Usage()
 TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give
 
@@ -28,12 +29,25 @@ class Case:
     query: str
     solution: str | None
     language: str
+    fence: str | None = None  # of all questions of the group; None: each has its own
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], privileged: bool) -> "Case":
+    def of(cls, row: Mapping[str, Any], privileged: bool, fence: str | None = None) -> "Case":
         """From a canonical row. The solution is there only where the judge is privileged."""
         solution = neutralise(row["solution_en"]) if privileged else None
-        return cls(row["id"], neutralise(row["query_en"]), solution, row["language"])
+        return cls(row["id"], neutralise(row["query_en"]), solution, row["language"], fence)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A question as it is sent: `size` in UTF-8 bytes, `tokens` as estimated from it, `limit` of a response's
+    characters, and whether that cut one."""
+
+    messages: list[dict[str, str]]
+    size: int
+    tokens: int
+    limit: int
+    was_cut: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,7 @@ class Asking:
             "top_logprobs": TOP_LOGPROBS if token else None,
             "extra_body": dict(settings.extra_body) or None,
         }
+        self._longest_answer = settings.longest_answer()
 
     async def ask(self, case: Case, responses: Sequence[str], deadline: float, affinity: int = 0) -> Answer:
         """The judge's answer about `responses` (neutralised, in the order in which they are shown).
@@ -75,17 +90,15 @@ class Asking:
         limit, calls, malformed, usage = self.settings.response_chars, 0, 0, Usage()
         counted_short = False
         while True:
-            fitted = self._fit(case, responses, limit)
-            if fitted is None:
+            sent = self._fit(case, responses, limit)
+            if sent is None:
                 return Answer(None, FailureKind.TOO_LONG.value, "", usage, 0.0, calls)
-            messages, tokens, limit, was_short = fitted
-            if was_short and not counted_short:
+            limit = sent.limit
+            if sent.was_cut and not counted_short:
                 self.panel.shortened += 1
                 counted_short = True
             try:
-                completion, paid = await self._complete(
-                    case, responses, messages, tokens, limit, malformed, deadline, affinity
-                )
+                completion, paid = await self._complete(case, responses, sent, malformed, deadline, affinity)
             except AuthenticationFailed:
                 raise
             except AskFailed as error:
@@ -103,42 +116,46 @@ class Asking:
             if malformed > self.settings.malformed_retries:
                 return Answer(None, MALFORMED, completion.text, usage, completion.seconds, calls)
 
-    def _fit(self, case: Case, responses: Sequence[str], limit: int) -> tuple[list[dict], int, int, bool] | None:
-        """Messages, their estimated tokens, the limit used and whether it cut; None where nothing sensible fits."""
+    def _fit(self, case: Case, responses: Sequence[str], limit: int) -> Sent | None:
+        """The question with its responses as long as they may be; None where nothing sensible fits."""
         while limit >= LEAST_CHARS:
             shown, cut = zip(*(shorten(each, limit) for each in responses), strict=True)
-            fence = new_fence(self._fences, (case.query, case.solution or "", *shown))
+            fence = case.fence or new_fence(self._fences, (case.query, case.solution or "", *shown))
             messages = render(
                 self.prompt, query=case.query, solution=case.solution, responses=list(shown), fence=fence,
                 language=case.language,
             )  # fmt: skip
             size = sum(len(message["content"].encode(errors="replace")) for message in messages)
             tokens = int(size / self.settings.bytes_per_token) + 1
-            if self.context_tokens is None or tokens + self.sampling["max_tokens"] <= self.context_tokens:
-                return messages, tokens, limit, any(cut)
+            if self.context_tokens is None or tokens + self._longest_answer <= self.context_tokens:
+                return Sent(messages, size, tokens, limit, any(cut))
             limit = min(limit, max(map(len, responses))) // 2
         return None
 
-    async def _complete(self, case, responses, messages, tokens, limit, attempt, deadline, affinity):
+    async def _complete(
+        self, case: Case, responses: Sequence[str], sent: Sent, attempt: int, deadline: float, affinity: int
+    ) -> tuple[Completion, int]:
         """(completion, calls made): from the store, or from the model."""
         key = None
         if self.store is not None:
             model = await self.client.model()
-            question = (case.query, case.solution, case.language, list(responses), limit, attempt)
+            question = (case.query, case.solution, case.language, list(responses), sent.limit, attempt)
             key = request_key(model, self.prompt.version, question, self.sampling)
-            if (kept := self.store.get(key)) is not None:
+            if (kept := self._kept(key)) is not None:
                 self.panel.stored += 1
                 return Completion(**{**kept, "usage": Usage(), "seconds": 0.0, "retries": 0}), 0
         price = self.settings.known_price()
-        most = price.usd(Usage(tokens, 0, self.sampling["max_tokens"])) if price else 0.0
+        # no tokenizer makes more tokens of a text than it has bytes; a template adds a few a message
+        most = price.usd(Usage(sent.size + 16 * len(sent.messages), 0, self._longest_answer)) if price else 0.0
         self.ledger.hold(most)
         paid = 0.0
         try:
             completion = await self.client.ask(
-                messages, **self.sampling, deadline=deadline, affinity=affinity,
-                estimated_tokens=tokens + self.sampling["max_tokens"], on_retry=self._count_retry,
+                sent.messages, **self.sampling, deadline=deadline, affinity=affinity,
+                estimated_tokens=sent.tokens + self._longest_answer, on_retry=self._count_retry,
             )  # fmt: skip
-            paid = price.usd(completion.usage) if price else 0.0
+            if price:  # a server that does not count its tokens is taken to have used the most that it could
+                paid = most if completion.usage == NO_USAGE else price.usd(completion.usage)
         finally:
             self.ledger.pay(most, paid)
         self.panel.calls += 1
@@ -148,8 +165,14 @@ class Asking:
         if key is not None:
             kept = {"text": completion.text, "finish_reason": completion.finish_reason, "model": completion.model}
             logprobs = None if completion.top_logprobs is None else dict(completion.top_logprobs)
-            self.store.put(key, {**kept, "top_logprobs": logprobs})
+            with contextlib.suppress(sqlite3.Error):  # a full disk costs the record of an answer, not the answer
+                self.store.put(key, {**kept, "top_logprobs": logprobs})
         return completion, 1
+
+    def _kept(self, key: str) -> dict[str, Any] | None:
+        with contextlib.suppress(sqlite3.Error):  # as if it were not there
+            return self.store.get(key)
+        return None
 
     def _read(self, completion: Completion, n: int) -> Any:
         """The value in an answer, None where there is none. A text that was cut off has not come to its verdict."""

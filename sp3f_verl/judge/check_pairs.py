@@ -5,7 +5,7 @@ From training rows whose own-language solution ends in the gold answer, four way
 - answer: a number in the last box is another one;
 - steps: the numbers before the box are shuffled, the final answer stays right;
 - cut off: only the first half is there;
-- language: the English solution, where it ends in the gold answer, too, in place of the one in the language asked for. A
+- language: the English solution, which also ends in the gold answer, in place of the one in the language asked for. A
   judge that is told to look at meaning only, as SP3F's is, should be near one half here: it shows whether the judge
   rewards English.
 

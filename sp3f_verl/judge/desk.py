@@ -40,20 +40,23 @@ class Desk:
         self.settings = settings
         self.panel = StepPanel()
         self.stop_reason: str | None = None
-        path = Path(settings.spending_file) if settings.spending_file and settings.asks_a_model else None
-        self.ledger = Ledger(settings.budget_usd, path)
+        self.ledger = Ledger(settings.budget_usd)
         self._members: list[tuple[float, ModelJudge | ReferenceJudge]] = []
         self._clients: list[Client] = []
         self._store: Store | None = None
-        self._dearest_step, self._paid_before = 0.0, self.ledger.spent
+        self._dearest_step = self._paid_before = 0.0
 
     async def open(self, served: Mapping[str, Sequence[str]] | None = None) -> None:
         """Make the judges and ask each model one short question, before anything depends on an answer.
 
         served: base URLs by judge name ("local", "policy"), for models that the run itself serves.
-        Raises BadInput for an endpoint that is missing, refuses the key, or does not know the model.
+        Raises BadInput for an endpoint that is missing, refuses the key, or does not know the model, and for a budget
+        that earlier runs used up.
         """
         settings = self.settings
+        if settings.spending_file and settings.asks_a_model:
+            self.ledger = Ledger(settings.budget_usd, Path(settings.spending_file))
+            self._paid_before = self.ledger.spent
         transcript = TranscriptWriter(**vars(settings.transcript), seed=settings.seed)
         if settings.store:
             self._store = Store(Path(settings.store))
@@ -99,7 +102,8 @@ class Desk:
         except BaseExceptionGroup as errors:
             error = errors.exceptions[0]
             if isinstance(error, (AuthenticationFailed, OverBudget)):
-                self._stop(str(error))
+                refused = f"a judge takes its key no more ({error}); mend it and start the same command to go on."
+                self._stop(str(error) if isinstance(error, OverBudget) else refused)
                 raise JudgeStopped(self.stop_reason) from None
             self._stop_where_most_fails(ENOUGH)
             raise error from None
@@ -117,7 +121,9 @@ class Desk:
         self._dearest_step, self._paid_before = max(self._dearest_step, paid), self.ledger.spent
         metrics = self.panel.of_groups()
         if self._clients:
-            metrics |= self.panel.of_questions() | {"judge/usd_total": self.ledger.spent}
+            metrics |= self.panel.of_questions()
+            if any(member.known_price() for member in self.settings.members()):
+                metrics |= {"judge/usd": self.panel.usd, "judge/usd_total": self.ledger.spent}
             self.ledger.write()
         self.panel = StepPanel()
         for _, judge in self._members:

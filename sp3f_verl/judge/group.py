@@ -16,7 +16,7 @@ from sp3f_verl.judge.asking import Answer, Asking, Case
 from sp3f_verl.judge.dispatch import Dispatcher
 from sp3f_verl.judge.judged import Judged, judged
 from sp3f_verl.judge.schedule import SCHEDULES
-from sp3f_verl.judge.shield import neutralise
+from sp3f_verl.judge.shield import neutralise, new_fence
 from sp3f_verl.judge.transcript import TranscriptWriter
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.llm.outcome import FailureKind
@@ -59,7 +59,10 @@ class ModelJudge:
 
     def _prepare(self, responses: Sequence[str], row: Mapping[str, Any]) -> "Prepared":
         said = [strip_think(each).strip() for each in responses]
-        case, shown = Case.of(row, self.settings.privileged), {text: neutralise(text) for text in said if text}
+        shown = {text: neutralise(text) for text in said}
+        said = [text if shown[text].strip() else "" for text in said]  # invisible characters say nothing
+        fence = new_fence(random.SystemRandom(), shown.values()) if self.settings.fence == "group" else None
+        case = Case.of(row, self.settings.privileged, fence)
         rng = random.Random(f"{self.settings.seed} {row['id']} {sorted(said)}")
         asked = {"listwise": _asked_listwise, "language": _asked_one_by_one}.get(self.settings.schedule, _asked_pairs)
         return Prepared(said, case, shown, asked(said, self.settings, rng), rng.getrandbits(32))
@@ -142,7 +145,7 @@ class Prepared:
 def _asked_pairs(said: list[str], settings, rng: random.Random) -> Plan:
     pairs = SCHEDULES[settings.schedule](len(said), settings, rng)
     needed = ((said[i], said[j]) for i, j in pairs if not _is_settled(said[i], said[j]))
-    return Plan(sorted(dict.fromkeys(needed)), pairs)  # the same A together: they share the longest prefix
+    return Plan(sorted(dict.fromkeys(needed)), pairs)  # the same A together, for fence=group
 
 
 def _asked_listwise(said: list[str], settings, rng: random.Random) -> Plan:

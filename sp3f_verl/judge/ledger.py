@@ -18,12 +18,20 @@ class Ledger:
     """Dollars spent and held. A request is held at the most that it may cost, and paid at what it did cost."""
 
     def __init__(self, budget_usd: float | None = None, path: Path | None = None):
+        """Raises BadInput for a file of earlier spending that cannot be read, or that the budget is used up by."""
         self.budget, self.path = budget_usd, path
         self.spent = self._read() if path else 0.0
-        self._held, self._written = 0.0, 0.0
+        self._held, self._written, self._unwritten = 0.0, 0.0, ""
+        if budget_usd is not None and self.spent >= budget_usd:
+            raise BadInput(
+                f"the judge has cost {self.spent:.4f} USD, all of sp3f.judge.budget_usd={budget_usd:g}; raise it."
+            )
 
     def hold(self, usd: float) -> None:
-        """Raises OverBudget where spent + held + usd would pass the budget; holds nothing then."""
+        """Raises OverBudget, and holds nothing, where spent + held + usd would pass the budget, or where spending can
+        no longer be written down."""
+        if self.budget is not None and self._unwritten:
+            raise OverBudget(self._unwritten)
         if self.budget is not None and self.spent + self._held + usd > self.budget:
             raise OverBudget(
                 f"the judge has cost {self.spent:.4f} USD and the next request could pass "
@@ -43,12 +51,17 @@ class Ledger:
         return self.budget is None or self.spent + usd <= self.budget
 
     def write(self) -> None:
+        """Never raises: an answer that was paid for is not lost to a full disk. A budget then ends the run."""
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"spent_usd": self.spent}) + "\n")
-        temporary.replace(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({"spent_usd": self.spent}) + "\n")
+            temporary.replace(self.path)
+            self._unwritten = ""
+        except OSError as error:
+            self._unwritten = f"sp3f.judge.spending_file={self.path} cannot be written ({error}); mend that to go on."
         self._written = time.monotonic()
 
     def _read(self) -> float:

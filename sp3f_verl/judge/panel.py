@@ -13,9 +13,10 @@ FAILURES = (*(kind.value for kind in FailureKind), MALFORMED)
 
 @dataclass(frozen=True)
 class GroupRecord:
-    """One judged group as the reward manager saw it; the lists have one entry a response, in the group's order."""
+    """One judged group as the reward manager saw it: the comparisons of each judge, and one entry a response in the
+    other lists, in the group's order."""
 
-    comparisons: list[Comparison]
+    comparisons: list[list[Comparison]]
     correct: list[bool]
     scores: list[float]
     chars: list[int]
@@ -38,7 +39,7 @@ class StepPanel:
     usage: Usage = field(default_factory=Usage)
     usd: float = 0.0
     seconds: list[float] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)  # of all groups, responses numbered through
+    comparisons: list[Comparison] = field(default_factory=list)  # of all groups and judges, responses numbered through
     responses: int = 0
     groups: int = 0
     zero_variance: int = 0
@@ -54,12 +55,16 @@ class StepPanel:
 
     def observe(self, record: GroupRecord) -> None:
         """Take in a group that was judged and scored."""
-        n = len(record.correct)
         self.groups += 1
         self.zero_variance += max(record.scores) - min(record.scores) < 1e-9
-        self.comparisons += [(i + self.responses, j + self.responses, verdict) for i, j, verdict in record.comparisons]
+        for of_a_judge in record.comparisons:
+            self._observe(record, of_a_judge)
+
+    def _observe(self, record: GroupRecord, comparisons: list[Comparison]) -> None:
+        n = len(record.correct)
+        self.comparisons += [(i + self.responses, j + self.responses, verdict) for i, j, verdict in comparisons]
         self.responses += n
-        for i, j, verdict in record.comparisons:
+        for i, j, verdict in comparisons:
             credit = credit_of_a(verdict)
             if credit is None:
                 continue
@@ -70,7 +75,7 @@ class StepPanel:
                 better, worse = (i, j) if credit > 0.5 else (j, i)
                 self.chars["preferred"].append(record.chars[better])
                 self.chars["other"].append(record.chars[worse])
-        cyclic, triads = intransitive_triads(n, record.comparisons)
+        cyclic, triads = intransitive_triads(n, comparisons)
         self.cyclic, self.triads = self.cyclic + cyclic, self.triads + triads
 
     def of_groups(self) -> dict[str, float]:
@@ -104,7 +109,6 @@ class StepPanel:
             "tokens_in": self.usage.prompt_tokens,
             "tokens_in_cached": self.usage.cached_tokens,
             "tokens_out": self.usage.completion_tokens,
-            "usd": self.usd,
             **{name: quantile(seconds, share) for name, share in latencies.items()},
             **{f"failed/{kind}": self.failed[kind] for kind in FAILURES},
         }

@@ -14,14 +14,18 @@ from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.judge.prompt import Prompt, load_prompt
 from sp3f_verl.judge.schedule import SCHEDULES
 from sp3f_verl.llm.cost import Price
+from sp3f_verl.llm.endpoint import VARIABLE
 
 MODEL_JUDGES = ("openai", "local", "policy")  # these ask a model; they differ only in where it is
 JUDGES = (*MODEL_JUDGES, "reference", "none")
 CREDITS = ("both", "a_only")
 VERDICTS = ("text", "logprob")
+FENCES = ("request", "group")
+LEAST_CHARS = 200  # of a response that is shortened to fit; a question in which it would be shorter is not asked
 GROUP_SCHEDULES = ("listwise", "language")  # no pairs: one question a group, or one a response
 OF_THE_RUN = ("failure_ceiling", "budget_usd", "spending_file", "store", "transcript", "panel")  # one for all judges
-OF_THE_ENDPOINT = ("model", "price", "base_url", "base_url_env", "api_key_env")  # another kind is somewhere else
+WHERE_IT_IS = ("name", "base_url", "base_url_env")
+OF_THE_ENDPOINT = ("model", "price", "base_url", "base_url_env", "api_key_env", "extra_body")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,7 @@ class Transcript:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeSettings:
-    """One judge. `panel` members inherit from it; those of another name not what is OF_THE_ENDPOINT."""
+    """One judge. `panel` members inherit from it; one that is elsewhere not what is OF_THE_ENDPOINT."""
 
     name: str = "none"
     weight: float = 1.0
@@ -57,6 +61,7 @@ class JudgeSettings:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     context_tokens: int | None = None
     bytes_per_token: float = 3.0
+    fence: str = "request"
     response_chars: int = 12000
     concurrency: int = 64
     requests_per_minute: float | None = None
@@ -87,6 +92,13 @@ class JudgeSettings:
     def known_price(self) -> Price | None:
         return self.price or self.prices.get(self.model or "")
 
+    def longest_answer(self) -> int:
+        """Tokens that an answer may have at most: what the request says, `extra_body` included."""
+        limit = 1 if self.verdict == "logprob" else self.max_tokens
+        body = {"max_tokens": limit, **self.extra_body}
+        limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        return max([each for each in limits if isinstance(each, int)], default=limit)
+
     def load_prompt(self) -> Prompt:
         """The prompt file at `prompt`, or the one that comes with the package for this schedule and verdict."""
         if self.prompt:
@@ -99,12 +111,11 @@ class JudgeSettings:
         return load_prompt(name if self.verdict == "text" else f"{name}_token")
 
     def base_urls(self) -> tuple[str, ...]:
-        """The endpoint's URL from `base_url` or the environment; empty where the run itself serves the model."""
-        if self.base_url:
-            return (self.base_url,)
-        url = os.environ.get(self.base_url_env or "", "").strip()
-        if url:
-            return (url,)
+        """The endpoint's URLs from `base_url` or the environment (several, with commas, serve one model); empty where
+        the run itself serves it."""
+        urls = self.base_url or os.environ.get(self.base_url_env or "", "")
+        if urls.strip():
+            return tuple(urls.replace(",", " ").split())
         if self.name != "openai":
             return ()
         raise BadInput(
@@ -121,6 +132,8 @@ class JudgeSettings:
             raise BadInput(f"{where}.panel={panel!r} is not a list; write {where}.panel=[{{name: value}}].")
         settings = cls(**_fields(cls, values, where))
         settings._check(where)
+        if panel and settings.name == "none":
+            raise BadInput(f"{where}.panel has judges, but judge=none; make one of them the first, judge=<name>.")
         members = [settings._member(values, overrides, f"{where}.panel[{k}]") for k, overrides in enumerate(panel)]
         return dataclasses.replace(settings, panel=tuple(members))
 
@@ -130,7 +143,8 @@ class JudgeSettings:
         if shared := [name for name in OF_THE_RUN if name in overrides]:
             raise BadInput(f"{where}.{shared[0]} would hold for one judge, but the run has one for all; remove it.")
         moved = () if overrides.get("model", self.model) == self.model else ("price",)
-        moved = moved if overrides.get("name", self.name) == self.name else OF_THE_ENDPOINT
+        if any(overrides.get(name, getattr(self, name)) != getattr(self, name) for name in WHERE_IT_IS):
+            moved = OF_THE_ENDPOINT  # above all, a key goes to no other host
         kept = {name: value for name, value in values.items() if name not in moved}
         member = JudgeSettings(**_fields(JudgeSettings, {**kept, **overrides}, where))
         member._check(where)
@@ -150,13 +164,28 @@ class JudgeSettings:
         one_of("name", JUDGES)
         if self.name == "none":
             return
+        if self.api_key_env is not None and not VARIABLE.fullmatch(self.api_key_env):  # the key itself, perhaps
+            raise BadInput(
+                f"{where}.api_key_env is not the name of an environment variable; give the name, never a key."
+            )
         one_of("credit", CREDITS)
         if self.asks_a_model:
             one_of("verdict", VERDICTS)
+            one_of("fence", FENCES)
             one_of("schedule", (*SCHEDULES, *GROUP_SCHEDULES))
             pairwise = "pairwise" if self.verdict == "text" else "token"
             wanted = self.schedule if self.schedule in GROUP_SCHEDULES else pairwise
-            kind = self.load_prompt().kind
+            prompt = self.load_prompt()
+            kind = prompt.kind
+            if self.schedule in GROUP_SCHEDULES and self.credit != "both":
+                raise BadInput(
+                    f"{where}.credit={self.credit} needs pairs, but schedule={self.schedule} has none; use both."
+                )
+            if kind != "language" and prompt.privileged != self.privileged:
+                raise BadInput(
+                    f"{where}.prompt={self.prompt}, privileged={str(self.privileged).lower()} do not agree: "
+                    "a prompt shows the solution to a privileged judge, and to no other."
+                )
             if kind != wanted:
                 raise BadInput(
                     f"{where}.prompt={self.prompt} is a prompt of kind {kind}, but schedule={self.schedule} with "
@@ -166,7 +195,7 @@ class JudgeSettings:
             at_least(name, 1, "a whole number from 1")
         for name in ("retries", "malformed_retries"):
             at_least(name, 0, "a whole number from 0")
-        at_least("response_chars", 200, "at least 200 characters")
+        at_least("response_chars", LEAST_CHARS, f"at least {LEAST_CHARS} characters")
         for name in ("weight", "request_seconds", "group_seconds", "bytes_per_token", "context_tokens"):
             at_least(name, 1e-6, "a number above 0")
         for name in ("requests_per_minute", "tokens_per_minute", "budget_usd"):
@@ -224,7 +253,7 @@ def _scalar(value: Any, declared: str, place: str) -> Any:
             raise BadInput(f"{place}={value!r} is neither true nor false; give one of them.")
         return value
     if declared.startswith("str"):
-        if not isinstance(value, str | int | float):
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
             raise BadInput(f"{place}={value!r} is not a text; give one.")
         return str(value)
     if declared.startswith("int") and number and value == int(value):

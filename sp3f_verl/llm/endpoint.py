@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from sp3f_verl.errors import BadInput
 
 CONNECT_TIMEOUT = 15.0  # seconds for a TCP connection; longer is a dead address, and the next URL is worth a try
 KEEP_ALIVE = 4.0  # seconds for which an idle connection is kept: servers run by uvicorn, as vLLM is, close it after 5
+VARIABLE = re.compile("[A-Z_][A-Z0-9_]*")
 NO_KEY = "none"  # sent where no key is needed: the protocol wants one
 
 
@@ -54,6 +56,8 @@ def read_key(variable: str | None) -> str:
     """The key in the environment variable, a placeholder where none is named; BadInput names the variable alone."""
     if variable is None:
         return NO_KEY
+    if not VARIABLE.fullmatch(variable):  # somebody put the key itself there: it is not repeated
+        raise BadInput("api_key_env: that is not the name of an environment variable; give the name, never the key.")
     key = os.environ.get(variable, "").strip()
     if not key:
         raise BadInput(f"api_key_env: the environment variable {variable} holds no key: export it, then start again.")

@@ -1,4 +1,4 @@
-"""What comes of asking a model: an answer, or one of twelve kinds of failure. Reads the bodies of both."""
+"""What comes of asking a model: an answer, or one of eleven kinds of failure. Reads the bodies of both."""
 
 import enum
 import json
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+MOST_TOKENS = 10**9  # of a request; a server that counts more counts wrongly
 LONGEST_MESSAGE = 200  # characters of what a server says that are repeated: it is untrusted
 _TOO_LONG = (  # OpenAI and vLLM, vLLM, SGLang, llama.cpp: only the first gives it a code
     "maximum context length",
@@ -17,7 +18,7 @@ _TOO_LONG = (  # OpenAI and vLLM, vLLM, SGLang, llama.cpp: only the first gives 
 
 
 class FailureKind(enum.StrEnum):
-    """Why there is no answer. DEADLINE and BUDGET are the asker's own limits, the others what happened outside."""
+    """Why there is no answer. DEADLINE is the asker's own limit, the others are what happened outside."""
 
     TIMEOUT = "timeout"  # no answer within the time of one attempt
     CONNECTION = "connection"  # no connection, or it broke
@@ -30,7 +31,6 @@ class FailureKind(enum.StrEnum):
     REFUSED = "refused"  # content filter, or the model's refusal
     TOO_LONG = "too_long"  # prompt and max_tokens exceed the model's context
     DEADLINE = "deadline"
-    BUDGET = "budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class AskFailed(Exception):
 
 
 class AuthenticationFailed(AskFailed):
-    """The server does not take the key (401, 403): no later request will fare better."""
+    """The server does not take the key (401): no later request will fare better."""
 
 
 class Fault(NamedTuple):
@@ -174,7 +174,7 @@ def _kind_of(status: int, said: str, code: object) -> FailureKind:
         return FailureKind.NOT_FOUND
     return {
         401: FailureKind.AUTHENTICATION,
-        403: FailureKind.AUTHENTICATION,
+        403: FailureKind.REFUSED,  # also what some gateways say to a text that they do not like
         404: FailureKind.NOT_FOUND,
         408: FailureKind.TIMEOUT,
         409: FailureKind.SERVER_ERROR,
@@ -212,7 +212,7 @@ def _usage(usage: Any) -> Usage:
 
     def count(mapping: Any, name: str) -> int:
         value = mapping.get(name) if isinstance(mapping, dict) else None
-        return value if type(value) is int and value > 0 else 0
+        return value if type(value) is int and 0 < value < MOST_TOKENS else 0
 
     details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
     return Usage(count(usage, "prompt_tokens"), count(details, "cached_tokens"), count(usage, "completion_tokens"))

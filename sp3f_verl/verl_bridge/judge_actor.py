@@ -7,6 +7,7 @@ are that the run itself serves, takes its metrics every step and stops when it s
 
 import ray
 from omegaconf import DictConfig, OmegaConf
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.panel import GroupRecord
@@ -49,12 +50,14 @@ def settings_of(config: DictConfig) -> JudgeSettings:
 
 
 def judge_actor(config: DictConfig):
-    """Handle of the run's judge actor, made where there is none yet; None for judge=none."""
+    """Handle of the run's judge actor; None for judge=none.
+
+    The trainer is the first to call this, so the actor stands on its node, beside the checkpoints: the record of what
+    was spent must be found again by a run that goes on.
+    """
     settings = settings_of(config)
     if settings.name == "none":
         return None
-    return (
-        ray.remote(JudgeActor)
-        .options(name=NAME, get_if_exists=True, num_cpus=0, max_concurrency=GROUPS_AT_ONCE)
-        .remote(settings)
-    )
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"name": NAME, "get_if_exists": True, "num_cpus": 0, "max_concurrency": GROUPS_AT_ONCE}
+    return ray.remote(JudgeActor).options(**options, scheduling_strategy=here).remote(settings)

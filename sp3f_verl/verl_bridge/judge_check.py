@@ -30,6 +30,7 @@ from sp3f_verl.judge.desk import Desk, JudgeStopped
 from sp3f_verl.judge.settings import GROUP_SCHEDULES, JudgeSettings, Transcript
 from sp3f_verl.judge.transcript import read_transcript
 from sp3f_verl.verl_bridge.judge_actor import settings_of
+from sp3f_verl.verl_bridge.preflight_judge import needed_fields
 
 
 def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, output: Path, seed: int) -> str:
@@ -116,7 +117,7 @@ def _labelled_pairs(config: DictConfig, count: int, seed: int) -> list[LabelledP
     rows = []
     for path in files:
         try:
-            check_rl(path)
+            check_rl(path, needed_fields(config))
         except BadInput as error:
             raise BadInput(f"data.train_files: {error}") from None
         rows += read_parquet(Path(path).expanduser())
@@ -126,8 +127,9 @@ def _labelled_pairs(config: DictConfig, count: int, seed: int) -> list[LabelledP
     pairs = list(islice(made, count))
     if not pairs:
         raise BadInput(
-            f"data.train_files={', '.join(files) or None} gives no labelled pair; its rows need a `translated_solution` that ends in "
-            "the gold answer in a box, or `responses` of which some are right and some are wrong."
+            f"data.train_files={', '.join(files) or None} gives no labelled pair; its rows need a "
+            "`translated_solution` that ends in the gold answer in a box, or `responses` of which some are right and "
+            "some are wrong."
         )
     return pairs
 

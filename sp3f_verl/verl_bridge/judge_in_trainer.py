@@ -7,9 +7,11 @@ import functools
 import sys
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from sp3f_verl.verl_bridge.judge_actor import judge_actor
+
+GONE = "the process of the judge died (out of memory? see Ray's logs); start the same command to go on."
 
 
 def with_judge(original):
@@ -25,6 +27,8 @@ def with_judge(original):
             ray.get(self.sp3f_judge.open.remote(_served(self)))
         except RayTaskError as error:
             raise RuntimeError(f"sp3f_verl: {error.cause}") from None
+        except RayActorError:
+            raise RuntimeError(f"sp3f_verl: {GONE}") from None
 
     return init
 
@@ -50,7 +54,10 @@ def with_step_metrics(original):
         batch = original(self, metrics, timing_raw)
         if getattr(self, "sp3f_judge", None) is None:
             return batch
-        panel, stopped, last = ray.get(self.sp3f_judge.take_step.remote())
+        try:
+            panel, stopped, last = ray.get(self.sp3f_judge.take_step.remote())
+        except RayActorError:
+            panel, stopped, last = {}, GONE, None
         metrics.update(panel)
         if sentence := stopped or last:
             if self.config.trainer.save_freq <= 0 or self.global_steps % self.config.trainer.save_freq:
@@ -65,7 +72,12 @@ def with_step_metrics(original):
 def stop_in_mid_step(trainer) -> None:
     """RuntimeError where the judges answer no more: every further group would fail. Keeps what was trained so far."""
     judge = getattr(trainer, "sp3f_judge", None)
-    sentence = ray.get(judge.stop_reason.remote()) if judge is not None else None
+    if judge is None:
+        return
+    try:
+        sentence = ray.get(judge.stop_reason.remote())
+    except RayActorError:
+        sentence = GONE
     if sentence is None:
         return
     finished, every = trainer.global_steps - 1, trainer.config.trainer.save_freq

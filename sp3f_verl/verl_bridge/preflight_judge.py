@@ -94,7 +94,8 @@ def judge_answers(config: DictConfig) -> None:
         if elsewhere and any(name and not os.environ.get(name) for name in names):
             continue  # the variables may be set there; the judge's own process checks before any rollout
         if member.base_urls():
-            quiet = {"transcript": Transcript(), "spending_file": None, "store": None, "panel": ()}
+            # few retries: a mistyped address should be told at once
+            quiet = {"transcript": Transcript(), "store": None, "panel": (), "retries": min(2, member.retries)}
             reachable.append(dataclasses.replace(member, **quiet))
     if reachable:
         asyncio.run(_open(reachable))

@@ -66,9 +66,9 @@ def _with_limits(original):
         settings = self.config.get("sp3f") or {}
         if settings.get("replay_poll_seconds") is not None:
             buffer.poll_interval = float(settings["replay_poll_seconds"])
-        if settings.get("group") is not None and self.config.algorithm.filter_groups.enable is not True:
-            # (a filter replaces groups on purpose)
-            ceiling = settings["group"]["failure_ceiling"]
+        if settings.get("group") is not None:
+            on_purpose = self.config.algorithm.filter_groups.enable is True  # a filter replaces groups
+            ceiling = float("inf") if on_purpose else settings["group"]["failure_ceiling"]
             stop_after_failures(
                 buffer, ceiling, self.config.data.train_batch_size, functools.partial(stop_in_mid_step, self)
             )
@@ -85,7 +85,7 @@ def stop_after_failures(
 
     verl replaces a failed group by another prompt for ever: where every group fails, generation would go on unseen.
     """
-    limit, replaced = max(32, round(ceiling * train_batch_size)), 0
+    limit, replaced = max(32, ceiling * train_batch_size), 0
     refill, sample = buffer.refill_fn, buffer.sample
 
     def counted_refill(count: int):
