@@ -97,7 +97,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments, rest = parser.parse_known_args()
+    overrides = [each for each in rest if not each.startswith("-")]  # Hydra's, between options
+    if len(overrides) < len(rest) or (rest and not hasattr(arguments, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if overrides:
+        arguments.overrides += overrides
     try:
         return arguments.run(arguments)
     except (ValueError, OSError) as error:

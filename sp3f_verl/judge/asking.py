@@ -1,6 +1,7 @@
 """One question to one model: rendered, sent, read, asked again where the answer holds no verdict, counted and paid."""
 
 import contextlib
+import dataclasses
 import random
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -135,7 +136,7 @@ class Asking:
     async def _complete(
         self, case: Case, responses: Sequence[str], sent: Sent, attempt: int, deadline: float, affinity: int
     ) -> tuple[Completion, int]:
-        """(completion, calls made): from the store, or from the model."""
+        """(completion, calls made): from the store, with the tokens and seconds it took then, or from the model."""
         key = None
         if self.store is not None:
             model = await self.client.model()
@@ -143,7 +144,7 @@ class Asking:
             key = request_key(model, self.prompt.version, question, self.sampling)
             if (kept := self._kept(key)) is not None:
                 self.panel.stored += 1
-                return Completion(**{**kept, "usage": Usage(), "seconds": 0.0, "retries": 0}), 0
+                return Completion(**{**kept, "usage": Usage(*kept["usage"]), "retries": 0}), 0
         price = self.settings.known_price()
         # no tokenizer makes more tokens of a text than it has bytes; a template adds a few a message
         most = price.usd(Usage(sent.size + 16 * len(sent.messages), 0, self._longest_answer)) if price else 0.0
@@ -163,10 +164,11 @@ class Asking:
         self.panel.usd += paid
         self.panel.seconds.append(completion.seconds)
         if key is not None:
-            kept = {"text": completion.text, "finish_reason": completion.finish_reason, "model": completion.model}
-            logprobs = None if completion.top_logprobs is None else dict(completion.top_logprobs)
+            kept = {name: getattr(completion, name) for name in ("text", "finish_reason", "model", "seconds")}
+            kept["usage"] = dataclasses.astuple(completion.usage)
+            kept["top_logprobs"] = None if completion.top_logprobs is None else dict(completion.top_logprobs)
             with contextlib.suppress(sqlite3.Error):  # a full disk costs the record of an answer, not the answer
-                self.store.put(key, {**kept, "top_logprobs": logprobs})
+                self.store.put(key, kept)
         return completion, 1
 
     def _kept(self, key: str) -> dict[str, Any] | None:

@@ -95,7 +95,8 @@ def measure(records: Iterable[Record], label: Callable[[Record], tuple[str, floa
             continue
         check.questions += 1
         check.calls += record["calls"]
-        check.tokens.append((record["tokens_in"], record["tokens_out"]))
+        if record["tokens_in"]:  # none where every attempt failed: that says nothing about the cost of an answer
+            check.tokens.append((record["tokens_in"], record["tokens_out"]))
         if record["failure"]:
             check.failures[record["failure"]] += 1
             continue

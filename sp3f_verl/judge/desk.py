@@ -100,8 +100,9 @@ class Desk:
             async with asyncio.TaskGroup() as together:
                 tasks = [together.create_task(judge.judge(responses, row)) for _, judge in self._members]
         except BaseExceptionGroup as errors:
-            error = errors.exceptions[0]
-            if isinstance(error, (AuthenticationFailed, OverBudget)):
+            ends_the_run = (AuthenticationFailed, OverBudget)
+            error = next((each for each in errors.exceptions if isinstance(each, ends_the_run)), errors.exceptions[0])
+            if isinstance(error, ends_the_run):
                 refused = f"a judge takes its key no more ({error}); mend it and start the same command to go on."
                 self._stop(str(error) if isinstance(error, OverBudget) else refused)
                 raise JudgeStopped(self.stop_reason) from None

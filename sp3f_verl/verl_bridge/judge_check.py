@@ -54,7 +54,7 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
     members = settings.members()
     transcripts = [output, *(output.with_name(f"{output.stem}.{k}{output.suffix}") for k in range(1, len(members)))]
     for transcript in transcripts:
-        if transcript.exists() and transcript.stat().st_size:  # an empty one is of a judge that did not answer
+        if transcript.exists():
             raise BadInput(f"--output {transcript} exists; remove it, or read it with --replay.")
     labelled = _labelled_pairs(config, pairs, seed)
     parts = []
@@ -66,7 +66,10 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
             continue
         if not member.base_urls():
             raise BadInput(f"judge={member.name} is checked on a server that runs already; set sp3f.judge.base_url.")
-        asyncio.run(_ask(member, labelled, transcript, seed))
+        partial = transcript.with_name(f"{transcript.name}.partial")
+        partial.unlink(missing_ok=True)  # of a check that was interrupted: what it paid for is in the store
+        asyncio.run(_ask(member, labelled, partial, seed))
+        partial.replace(transcript)
         check = measure(read_transcript(transcript), label_by_pairs(labelled))
         title = f"judge {member.name}, model {member.model or 'as served'}; every answer is in {transcript}"
         parts.append(f"{title}\n{report(check, *_cost(check, config, member))}")
@@ -83,7 +86,7 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
             failure_ceiling=1.0,
             group_seconds=7 * 24 * 3600.0,  # the pairs wait for each other; each request has its own limit
             spending_file=None,
-            store=None,  # a stored answer took no time and no tokens
+            store=member.store or str(transcript.with_suffix(".answers.sqlite")),
             transcript=Transcript(path=str(transcript), share=1.0, max_mb=0.0),
             seed=seed,
         )
