@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sp3f_verl import languages
-from sp3f_verl.rewards.language import UnsupportedLanguage, _candidates, language_share
+from sp3f_verl.rewards.language import UnsupportedLanguage, _contest, language_share
 
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 SP3F = "ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split()
@@ -103,10 +103,10 @@ def test_every_language_recognises_its_own_instruction(language):
 def test_an_unknown_language_without_a_script_of_its_own_is_refused(monkeypatch):
     invented = replace(languages.get("sw"), code="xx", confusables=())
     monkeypatch.setattr(languages, "get", lambda code: invented)
-    _candidates.cache_clear()
+    _contest.cache_clear()
     with pytest.raises(UnsupportedLanguage, match="'xx' cannot be recognised"):
         language_share("anything", "xx")
-    _candidates.cache_clear()
+    _contest.cache_clear()
 
 
 @given(st.text(max_size=300), st.sampled_from(["en", "ja", "th", "yo"]))

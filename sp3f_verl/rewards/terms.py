@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.checkers import BUILT_IN, MATH, Checker, check, check_async
-from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
+from sp3f_verl.rewards.language import UnsupportedLanguage, language_share, language_shares
 from sp3f_verl.rewards.repetition import repetition
 from sp3f_verl.rewards.weights import TERMS, check_weights, total
 
@@ -30,10 +30,9 @@ def _terms(
 ) -> dict[str, float]:
     others = tuple(others)
     try:
-        share = language_share(response, language, others)
+        share, english = language_shares(response, language, others)
     except UnsupportedLanguage:  # the preflight lets such a language through only where no language term has a weight
-        share = None
-    english = share if language == "en" else language_share(response, "en", (language, *others))
+        share, english = None, language_share(response, "en", others)
     in_language = share is not None and share >= threshold
     foreign = language != "en"
     return {
