@@ -121,11 +121,12 @@ def _contest(language: str, others: tuple[str, ...]) -> _Contest:
 def _scores(segment: str, contest: _Contest) -> list[float]:
     """For each code how much it falls behind the best one on the segment: log-likelihoods, 0 and below."""
     ranked = dict(contest.identifier.rank(segment))
-    scores = [max([ranked[label] for label in labels]) for labels in contest.labels]
+    scores = [ranked[labels[0]] if len(labels) == 1 else max(map(ranked.get, labels)) for labels in contest.labels]
     if contest.markers:
         words = _WORD.findall(segment.lower())
         for k, markers in enumerate(contest.markers):
-            scores[k] += MARKER_GAIN * sum(word in markers for word in words)
+            if markers:
+                scores[k] += MARKER_GAIN * len([word for word in words if word in markers])
     # Relative to the best: a segment without features scores -3e38 everywhere and must weigh nothing.
     top = max(scores)
     return [score - top for score in scores]
@@ -133,10 +134,12 @@ def _scores(segment: str, contest: _Contest) -> list[float]:
 
 def _winners(segments: list[str], contest: _Contest) -> list[str]:
     """The code that wins each segment: the best-scoring sequence under `SWITCH_COST` (Viterbi)."""
+    rows = [_scores(segment, contest) for segment in segments]
+    if all(row[0] == 0 for row in rows):  # nothing beats the language asked for anywhere
+        return [contest.codes[0]] * len(rows)
     best, back = [-cost for cost in contest.costs], []
     entry = [SWITCH_COST + cost for cost in contest.costs]
-    for segment in segments:
-        scores = _scores(segment, contest)
+    for scores in rows:
         top = max(best)
         leader = best.index(top)
         came_from, following = [], []
