@@ -23,6 +23,7 @@ test-fast: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/import_time.py
 	@$(BIN)/python benchmarks/reward_group.py
+	@$(BIN)/python benchmarks/rewards.py
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sp3f_verl import languages
-from sp3f_verl.rewards.language import UnsupportedLanguage, _contest, language_share, language_shares
+from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.language import UnsupportedLanguage, contest_of, language_share, language_shares
+from sp3f_verl.rewards.second_opinion import lingua_share
 
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 SP3F = "ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split()
@@ -97,10 +99,10 @@ def test_every_language_recognises_its_own_instruction(language):
 def test_an_unknown_language_without_a_script_of_its_own_is_refused(monkeypatch):
     invented = replace(languages.get("sw"), code="xx", confusables=())
     monkeypatch.setattr(languages, "get", lambda code: invented)
-    _contest.cache_clear()
+    contest_of.cache_clear()
     with pytest.raises(UnsupportedLanguage, match="'xx' cannot be recognised"):
         language_share("anything", "xx")
-    _contest.cache_clear()
+    contest_of.cache_clear()
 
 
 @given(st.text(max_size=300), st.sampled_from(["en", "ja", "th", "yo"]))
@@ -141,13 +143,15 @@ def test_real_paragraphs_of_each_language(code):
     assert sum(share >= 0.9 for share in shares) >= 0.95 * len(shares)
 
 
-@pytest.mark.parametrize(
-    ("written", "asked"),
-    [("es", "gl"), ("es", "pt"), ("pt", "gl"), ("ca", "es"), ("nl", "de"), ("da", "nb"), ("nb", "da"), ("sv", "da")]
-    + [("cs", "sk"), ("sk", "cs"), ("ru", "uk"), ("uk", "ru"), ("bg", "ru"), ("hi", "mr"), ("mr", "hi"), ("ur", "ar")]
-    + [("fa", "ar"), ("ar", "fa"), ("id", "ms"), ("fr", "id"), ("ja", "zh"), ("zh", "ja"), ("yo", "en"), ("it", "es")],
+MIXED_UP = (
+    "es-gl es-pt pt-gl ca-es nl-de da-nb nb-da sv-da cs-sk sk-cs ru-uk uk-ru bg-ru hi-mr mr-hi ur-ar fa-ar ar-fa "
+    "id-ms fr-id ja-zh zh-ja yo-en it-es"
 )
-def test_real_paragraphs_are_not_in_a_language_they_are_mixed_up_with(written, asked):
+
+
+@pytest.mark.parametrize("pair", MIXED_UP.split())
+def test_real_paragraphs_are_not_in_a_language_they_are_mixed_up_with(pair):
+    written, asked = pair.split("-")
     shares = [language_share(text, asked, (written, asked)) or 0 for text in paragraphs(written)]
     assert sum(share >= 0.7 for share in shares) <= 0.05 * len(shares)
 
@@ -203,3 +207,18 @@ def test_text_in_the_language_never_lowers_its_share(code, before):
     text = "\n".join(before)
     share, more = language_share(text, code, SP3F), language_share(text + "\n" + WORDS[code], code, SP3F)
     assert more is not None and more >= (share or 0) - 1e-9
+
+
+def test_a_second_opinion_needs_its_package_or_agrees():
+    try:
+        import lingua  # noqa: F401
+    except ImportError:
+        with pytest.raises(BadInput, match=r"pip install 'sp3f-verl\[lingua\]'"):
+            lingua_share(HALVES["id"], "id")
+        return
+    for code, text in HALVES.items():
+        assert lingua_share(text, code) > 0.9 and lingua_share(text + " " + ENGLISH, code) == pytest.approx(
+            0.5, abs=0.2
+        )
+    with pytest.raises(UnsupportedLanguage):
+        lingua_share(HALVES["es"], "gl")

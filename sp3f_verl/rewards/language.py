@@ -76,7 +76,7 @@ def _own_letters(scripts: tuple[str, ...]) -> regex.Pattern:
     return regex.compile(rf"[\p{{L}}&&[{union}]]+", regex.VERSION1)
 
 
-def _count(letters: regex.Pattern, text: str) -> int:
+def count(letters: regex.Pattern, text: str) -> int:
     """Characters of `text` in the runs `letters`; the ASCII ones by a pattern ten times as fast."""
     ascii_letters = sum(map(len, _ASCII_LETTERS.findall(text))) if letters.match("a") else 0
     return ascii_letters + sum(map(len, letters.findall(_ASCII.sub("", text))))
@@ -90,7 +90,7 @@ def _labels_of(code: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def _contest(language: str, others: tuple[str, ...]) -> _Contest:
+def contest_of(language: str, others: tuple[str, ...]) -> _Contest:
     """The languages that compete for the letters of `language`, itself first; it alone where its script settles it."""
     facts = languages.get(language)
     rivals = set(facts.confusables)
@@ -155,7 +155,7 @@ def _winners(segments: list[str], contest: _Contest) -> list[str]:
     return winners[::-1]
 
 
-def _segments(text: str) -> Iterator[str]:
+def segments(text: str) -> Iterator[str]:
     """Clauses of `text`, short ones joined with the next of their sentence: two words say nothing to py3langid."""
     waiting = ""
     for clause in _CLAUSE.findall(text):
@@ -184,23 +184,28 @@ def _without_names(text: str, budget: float) -> str:
 def _letters_won(text: str, contest: _Contest) -> dict[str, int]:
     """Code -> letters of `text` that it wins."""
     if len(contest.codes) == 1:
-        return {contest.codes[0]: _count(contest.own, text)}
+        return {contest.codes[0]: count(contest.own, text)}
     # Letters of other scripts stay in the segment: kana are what tells Japanese from Chinese. Only its own are counted.
-    segments = [(part, letters) for part in _segments(text) if (letters := _count(contest.own, part))]
+    parts = [(part, letters) for part in segments(text) if (letters := count(contest.own, part))]
     won: dict[str, int] = {}
-    for code, (_, letters) in zip(_winners([part for part, _ in segments], contest), segments, strict=True):
+    for code, (_, letters) in zip(_winners([part for part, _ in parts], contest), parts, strict=True):
         won[code] = won.get(code, 0) + letters
     return won
+
+
+def running_text(text: str, contest: _Contest) -> tuple[str, int]:
+    """What is judged of a response, and the number of letters in it."""
+    text = prose(text[-MAX_CHARS:])
+    if "Latin" not in languages.get(contest.codes[0]).scripts:
+        text = _without_names(text, NAMES_PER_LETTER * count(contest.own, text))
+    return text, count(_LETTERS, text)
 
 
 def language_shares(text: str, language: str, others: tuple[str, ...] = ()) -> tuple[float | None, float | None]:
     """(share of `language`, share of English) in [0, 1] of the letters of `text`, as `language_share`, in one go."""
     others = tuple(sorted({*others, ENGLISH} - {language}))
-    contest = _contest(language, others)
-    text = prose(text[-MAX_CHARS:])
-    if "Latin" not in languages.get(language).scripts:
-        text = _without_names(text, NAMES_PER_LETTER * _count(contest.own, text))
-    letters = _count(_LETTERS, text)
+    contest = contest_of(language, others)
+    text, letters = running_text(text, contest)
     if letters < MIN_LETTERS:
         return None, None
     won = _letters_won(text, contest)
@@ -208,7 +213,7 @@ def language_shares(text: str, language: str, others: tuple[str, ...] = ()) -> t
     if language == ENGLISH:
         return share, share
     if ENGLISH not in contest.codes:  # another script
-        won = _letters_won(text, _contest(ENGLISH, others))
+        won = _letters_won(text, contest_of(ENGLISH, others))
     return share, won.get(ENGLISH, 0) / letters
 
 
