@@ -94,9 +94,9 @@ def _leaf(answer: str, gold: str, comma: bool | None, symbolic: Symbolic | None)
     answer, gold = unwrap(answer), unwrap(gold)
     if answer_unit and gold_unit and answer_unit != gold_unit:
         return False
-    if squeeze(answer) == squeeze(gold):
-        return True
     given, wanted = number(answer, comma), number(gold)
+    if squeeze(answer) == squeeze(gold) and (given is not None or "%" not in (answer_unit, gold_unit)):
+        return True
     if given is not None and wanted is not None:
         if given == wanted:
             return True
@@ -104,6 +104,8 @@ def _leaf(answer: str, gold: str, comma: bool | None, symbolic: Symbolic | None)
         return (answer_unit == "%" and not gold_unit and given == wanted * hundred) or (
             gold_unit == "%" and not answer_unit and wanted == given * hundred
         )
+    if "%" in (answer_unit, gold_unit) and answer_unit != gold_unit:
+        return False
     if comma and "." not in answer:
         answer = re.sub(r"(?<=\d),(?=\d)", ".", answer)
     if not readable(answer, gold):

@@ -98,7 +98,9 @@ _SUFFIX = re.compile(
     rf" ?(?:\\(?:{TEXT_COMMANDS}|operatorname) ?\{{ ?(?P<wrapped>{_SPELLING}) ?\}}|(?P<bare>\\?[%$]|{_SPELLING}))"
     r"(?: ?\^ ?\{? ?(?P<power>[23]) ?\}?)?$"
 )
-_DEGREE = re.compile(r" ?\^ ?\{? ?\\circ ?\}? ?(?:\\(?:text|mathrm) ?\{ ?)?(?P<scale>[CF]?) ?\}?$")
+_DEGREE = re.compile(
+    r" ?\^ ?(?:\\circ|\{ ?\\circ ?\}) ?(?:(?P<bare>[CF]?)|\\(?:text|mathrm) ?\{ ?(?P<wrapped>[CF]) ?\})$"
+)
 _PREFIX = re.compile(
     r"(?P<sign>[+-]?) ?(?P<unit>\\?\$|[€£¥₹฿₩₽₦₫₺₪]|US\\?\$|R\\?\$|R[ps]\.?|USD|EUR|GBP|INR) ?(?P<rest>[\d.].*)",
     re.DOTALL,
@@ -116,7 +118,7 @@ def split_unit(text: str) -> tuple[str, str]:
     start = max(0, len(text) - _TAIL)
     tail = text[start:]
     if (match := _DEGREE.search(tail)) and not text[: start + match.start()][-1:].isalpha():
-        return text[: start + match.start()].strip(), "degree" + match["scale"]
+        return text[: start + match.start()].strip(), "degree" + (match["bare"] or match["wrapped"] or "")
     for cut in range(1 if start == 0 else 0, len(tail)):
         match = _SUFFIX.match(tail, cut)
         if match is None or not (unit := _unit(match["wrapped"] or match["bare"])):

@@ -1,12 +1,13 @@
 """Comparisons that need computer algebra, in a small pool of worker processes that are killed at a deadline.
 
 Sympy can be made to compute for hours (`9^{9^{9^9}}`) and cannot be interrupted from inside a thread, so every
-comparison runs in a spawned process; one that overruns costs one deadline of one worker and counts as unequal.
+comparison runs in a process of its own; one that overruns costs one deadline of one worker and counts as unequal.
 """
 
 import asyncio
 import atexit
 import functools
+import importlib
 import os
 import threading
 from collections import Counter
@@ -15,17 +16,19 @@ from sp3f_verl.rewards import algebra
 from sp3f_verl.rewards.compare import compare
 
 DEADLINE_SECONDS = 3.0
+KILL_SECONDS = 0.2  # before the deadline a comparison is killed: pebble looks every 0.1 s, and its successor must start
 START_SECONDS = 120.0
-WORKERS = 2  # a killed one takes a second to come back, meanwhile the other goes on
+WORKERS = 2  # while one is lost in an answer, the other goes on
 MEMORY_BYTES = 4 * 2**30  # address space of a worker: a tower of powers fills memory faster than the deadline ends it
 counts: Counter[str] = Counter()  # of this process: calls, timeouts, crashes (worker died), errors (worker raised)
 
+WARM = "sp3f_verl.rewards.algebra_warm"
 _LOCK = threading.Lock()
 
 
 def _start_worker() -> None:
-    """Runs once in each worker, outside any deadline: the slow imports, and the parser's tables."""
-    algebra.equal("x+1", "1+x")
+    """Runs once in each worker, outside any deadline."""
+    importlib.import_module(WARM)  # at once where the fork server has it
     try:
         import resource
     except ImportError:  # not a Unix: the deadline alone bounds the worker
@@ -41,11 +44,16 @@ def _compare(answer: str, gold: str, comma: bool | None) -> bool:
 @functools.cache
 def _pool(pid: int):
     """The pool of process `pid` (a forked child cannot use its parent's), a worker of it up and imported."""
-    from multiprocessing import get_context
+    import multiprocessing
 
     from pebble import ProcessPool
 
-    pool = ProcessPool(max_workers=WORKERS, initializer=_start_worker, context=get_context("spawn"))
+    # Not "fork": this process has threads and perhaps a GPU. The fork server has neither, and has math-verify loaded.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload([WARM])
+    pool = ProcessPool(max_workers=WORKERS, initializer=_start_worker, context=context)
     atexit.register(_close, pool, pid)
     try:
         pool.schedule(os.getpid).result(timeout=START_SECONDS)
@@ -71,7 +79,7 @@ def _started_pool():
 
 def _submit(pool, answer: str, gold: str, comma: bool | None):
     counts["calls"] += 1
-    return pool.schedule(_compare, args=(answer, gold, comma), timeout=DEADLINE_SECONDS)
+    return pool.schedule(_compare, args=(answer, gold, comma), timeout=DEADLINE_SECONDS - KILL_SECONDS)
 
 
 def _failed(error: Exception) -> bool:
