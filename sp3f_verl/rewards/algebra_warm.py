@@ -1,4 +1,4 @@
-"""Imported once by the server that workers are forked from: a worker that takes over from a killed one starts at once."""
+"""Imported once, by the server that workers are forked from: the successor of a killed worker starts at once."""
 
 import pebble.pool.process  # noqa: F401  (a worker's own loop)
 

@@ -31,10 +31,10 @@ def lingua_share(text: str, language: str, others: tuple[str, ...] = ()) -> floa
     text, letters = first.running_text(text, contest)
     if letters < first.MIN_LETTERS:
         return None
-    if len(contest.codes) == 1:
-        return first.count(contest.own, text) / letters
     detector, known = _detector(contest.codes)
-    if language not in known.values() or detector is None:
+    if len(contest.codes) == 1 or list(known.values()) == [language]:  # no rival that lingua knows: the script decides
+        return first.count(contest.own, text) / letters
+    if language not in known.values():
         raise first.UnsupportedLanguage(f"lingua has no model of {language!r}; ask py3langid alone")
     won = 0
     for segment in first.segments(text):

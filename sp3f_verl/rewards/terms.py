@@ -20,6 +20,7 @@ UNDEFINED = -1.0  # logged share of a response too short to tell: keeps the key 
 
 
 def _terms(
+    answer: str | None,
     accuracy: float,
     response: str,
     gold: str,
@@ -37,7 +38,7 @@ def _terms(
     foreign = language != "en"
     return {
         "accuracy": accuracy,
-        "parseable": float(extract_boxed(response) is not None),
+        "parseable": float(answer is not None),
         "language": float(in_language),
         "soft_language": (share or 0.0) if foreign else 0.0,
         "english": (english or 0.0) if foreign else 0.0,
@@ -71,8 +72,9 @@ def rule_terms(
     (`checkers.checker_of` finds a row's). Raises `UnknownLanguage`, and `CheckerFailed` where a registered checker
     does; on no response text.
     """
-    accuracy = check(extract_boxed(response), gold, checker, checkers, language)
-    return _terms(accuracy, response, gold, language, threshold, others, length_limits)
+    answer = extract_boxed(response)
+    accuracy = check(answer, gold, checker, checkers, language)
+    return _terms(answer, accuracy, response, gold, language, threshold, others, length_limits)
 
 
 async def rule_terms_async(
@@ -87,5 +89,6 @@ async def rule_terms_async(
     length_limits: tuple[float, float] = LENGTH_LIMITS,
 ) -> dict[str, float]:
     """`rule_terms` with the answer compared off the event loop."""
-    accuracy = await check_async(extract_boxed(response), gold, checker, checkers, language)
-    return _terms(accuracy, response, gold, language, threshold, others, length_limits)
+    answer = extract_boxed(response)
+    accuracy = await check_async(answer, gold, checker, checkers, language)
+    return _terms(answer, accuracy, response, gold, language, threshold, others, length_limits)
