@@ -20,7 +20,7 @@ from sp3f_verl.rewards import extract_boxed, rule_terms, rule_terms_async, symbo
 
 SP3F = tuple("ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split())
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-BYTES, ROUNDS = 3000, 15
+BYTES, ROUNDS = 3000, 25
 MEDIAN_MS, START_SECONDS, START_MB = 3.0, 1.5, 250
 HOSTILE = 20
 START = """

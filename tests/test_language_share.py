@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.language import UnsupportedLanguage, contest_of, language_share, language_shares
+from sp3f_verl.rewards.identify import contest_of
+from sp3f_verl.rewards.language import UnsupportedLanguage, language_share, language_shares
 from sp3f_verl.rewards.second_opinion import lingua_share
 
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")

@@ -6,7 +6,8 @@ It reads the same segments and chooses among the same languages; only the identi
 import functools
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards import language as first
+from sp3f_verl.rewards import identify
+from sp3f_verl.rewards.language import MIN_LETTERS, running_text
 
 
 @functools.cache
@@ -27,17 +28,17 @@ def _detector(codes: tuple[str, ...]):
 def lingua_share(text: str, language: str, others: tuple[str, ...] = ()) -> float | None:
     """`language_share` as lingua sees it. Raises `BadInput` without lingua and `UnsupportedLanguage` where it does not
     know the language (Galician, Maltese, Nepali)."""
-    contest = first.contest_of(language, tuple(sorted({*others, first.ENGLISH} - {language})))
-    text, letters = first.running_text(text, contest)
-    if letters < first.MIN_LETTERS:
+    contest = identify.contest_of(language, tuple(sorted({*others, identify.ENGLISH} - {language})))
+    text, letters = running_text(text, contest)
+    if letters < MIN_LETTERS:
         return None
     detector, known = _detector(contest.codes)
     if len(contest.codes) == 1 or list(known.values()) == [language]:  # no rival that lingua knows: the script decides
-        return first.count(contest.own, text) / letters
+        return identify.count(contest.own, text) / letters
     if language not in known.values():
-        raise first.UnsupportedLanguage(f"lingua has no model of {language!r}; ask py3langid alone")
+        raise identify.UnsupportedLanguage(f"lingua has no model of {language!r}; ask py3langid alone")
     won = 0
-    for segment in first.segments(text):
+    for segment in identify.segments(text):
         if known.get(detector.detect_language_of(segment)) == language:
-            won += first.count(contest.own, segment)
+            won += identify.count(contest.own, segment)
     return won / letters
