@@ -208,6 +208,19 @@ def test_the_event_loop_runs_on_while_an_answer_is_compared(monkeypatch):
     assert ticks > 10
 
 
+def test_results_come_back_in_order_around_answers_that_never_end(monkeypatch):
+    answers_match("1+x", "x+1")
+    monkeypatch.setattr(symbolic, "DEADLINE_SECONDS", 1.0)
+    pairs = [(f"9^{{9^{{9^{k + 9}}}}}" if k % 10 == 3 else f"{k}+x", f"x+{k - k % 2}") for k in range(30)]
+
+    async def scene():
+        return await asyncio.gather(*(answers_match_async(answer, gold) for answer, gold in pairs))
+
+    before = symbolic.counts["timeouts"] + symbolic.counts["crashes"]
+    assert asyncio.run(scene()) == [k % 10 != 3 and k % 2 == 0 for k in range(30)]
+    assert symbolic.counts["timeouts"] + symbolic.counts["crashes"] == before + 3
+
+
 def test_every_response_has_the_same_numeric_terms():
     right = rewards.rule_terms(r"Anna has seven apples and buys five more: \boxed{12}", "12", "en")
     assert (right["accuracy"], right["parseable"], right["language"], right["correct_off_language"]) == (1, 1, 1, 0)

@@ -16,7 +16,7 @@ from sp3f_verl.rewards import algebra
 from sp3f_verl.rewards.compare import compare
 
 DEADLINE_SECONDS = 3.0
-KILL_SECONDS = 0.2  # before the deadline a comparison is killed: pebble looks every 0.1 s, and its successor must start
+KILL_SECONDS = 0.3  # before the deadline a comparison is killed: pebble looks every 0.1 s, and its successor must start
 START_SECONDS = 120.0
 WORKERS = 2  # while one is lost in an answer, the other goes on
 MEMORY_BYTES = 4 * 2**30  # address space of a worker: a tower of powers fills memory faster than the deadline ends it
