@@ -23,6 +23,7 @@ test-fast: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/import_time.py
 	@$(BIN)/python benchmarks/reward_group.py
+	@$(BIN)/python benchmarks/rewards.py
 	@$(BIN)/python benchmarks/judge_schedules.py
 	@$(BIN)/python benchmarks/judge_memory.py
 	@$(BIN)/python benchmarks/judge_client.py

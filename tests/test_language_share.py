@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sp3f_verl import languages
-from sp3f_verl.rewards.language import UnsupportedLanguage, _candidates, language_share
+from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.identify import contest_of
+from sp3f_verl.rewards.language import UnsupportedLanguage, language_share, language_shares
+from sp3f_verl.rewards.second_opinion import lingua_share
 
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 SP3F = "ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split()
@@ -40,12 +43,6 @@ def sentences(code):
     if not path.is_file():
         pytest.skip(f"no real sentences of {code!r}: set SP3F_REAL_DATA to the folder that holds sentences/{path.name}")
     return path.read_text(encoding="utf-8").splitlines()
-
-
-def mean_share(lines, code, others=()):
-    shares = [language_share(" ".join(lines[i : i + 3]), code, others) for i in range(0, len(lines) - 2, 3)]
-    shares = [share for share in shares if share is not None]
-    return sum(shares) / len(shares)
 
 
 @pytest.mark.parametrize("code", sorted(MATHS_HEAVY))
@@ -103,10 +100,10 @@ def test_every_language_recognises_its_own_instruction(language):
 def test_an_unknown_language_without_a_script_of_its_own_is_refused(monkeypatch):
     invented = replace(languages.get("sw"), code="xx", confusables=())
     monkeypatch.setattr(languages, "get", lambda code: invented)
-    _candidates.cache_clear()
+    contest_of.cache_clear()
     with pytest.raises(UnsupportedLanguage, match="'xx' cannot be recognised"):
         language_share("anything", "xx")
-    _candidates.cache_clear()
+    contest_of.cache_clear()
 
 
 @given(st.text(max_size=300), st.sampled_from(["en", "ja", "th", "yo"]))
@@ -124,19 +121,105 @@ def test_threads_with_different_sets_do_not_disturb_each_other():
         assert list(threads.map(lambda call: language_share(*call), calls * 5)) == alone * 5
 
 
+def paragraphs(code):
+    """Of three sentences each."""
+    lines = sentences(code)
+    return [" ".join(lines[start : start + 3]) for start in range(0, len(lines) - 2, 3)]
+
+
+def test_real_paragraphs_are_in_their_language_and_in_no_other_of_the_run():
+    """The bounds of the project: 98 % of all paragraphs at 0.9 or more, 1 % at 0.7 or more for another language."""
+    shares = [
+        (code, other, language_share(text, other, SP3F)) for code in SP3F for text in paragraphs(code) for other in SP3F
+    ]
+    own = [(share or 0) >= 0.9 for code, other, share in shares if code == other]
+    foreign = [(share or 0) >= 0.7 for code, other, share in shares if code != other]
+    assert sum(own) >= 0.98 * len(own)
+    assert sum(foreign) <= 0.01 * len(own)
+
+
 @pytest.mark.parametrize("code", SP3F)
-def test_real_sentences_are_in_their_language(code):
-    assert mean_share(sentences(code), code, SP3F) >= 0.9
+def test_real_paragraphs_of_each_language(code):
+    shares = [language_share(text, code, SP3F) or 0 for text in paragraphs(code)]
+    assert sum(share >= 0.9 for share in shares) >= 0.95 * len(shares)
 
 
-@pytest.mark.parametrize(
-    ("written", "asked"),
-    [("fr", "id"), ("es", "pt"), ("pt", "es"), ("es", "en"), ("ja", "zh"), ("zh", "ja"), ("yo", "en"), ("it", "es")],
+MIXED_UP = (
+    "es-gl es-pt pt-gl ca-es nl-de da-nb nb-da sv-da cs-sk sk-cs ru-uk uk-ru bg-ru hi-mr mr-hi ur-ar fa-ar ar-fa "
+    "id-ms fr-id ja-zh zh-ja yo-en it-es"
 )
-def test_real_sentences_are_not_in_another_language(written, asked):
-    assert mean_share(sentences(written), asked, SP3F) <= 0.05
 
 
-def test_malay_is_less_indonesian_than_indonesian_is():
-    # py3langid takes most Malay news for Indonesian (0.82 measured); it is only asked to lean the right way.
-    assert mean_share(sentences("ms"), "id") < mean_share(sentences("id"), "id") - 0.05
+@pytest.mark.parametrize("pair", MIXED_UP.split())
+def test_real_paragraphs_are_not_in_a_language_they_are_mixed_up_with(pair):
+    written, asked = pair.split("-")
+    shares = [language_share(text, asked, (written, asked)) or 0 for text in paragraphs(written)]
+    assert sum(share >= 0.7 for share in shares) <= 0.05 * len(shares)
+
+
+# The same in Malay and in Indonesian. Written for this test: Malay news corpora hold much Indonesian.
+MALAY = [
+    "Kerajaan negeri mengumumkan bahawa semua pelajar universiti akan menerima wang bantuan selepas mesyuarat itu.",
+    "Janet menjual baki telur di pasar setiap hari dengan harga dua dolar sebiji, jadi jawapannya ialah lapan belas.",
+    "Kita perlu mendarab bilangan telur dengan harga sebiji telur kerana setiap telur dijual secara berasingan.",
+    "Ali membeli tiga bakul epal di kedai, dan setiap bakul mengandungi lapan biji epal.",
+]
+INDONESIAN = [
+    "Pemerintah provinsi mengumumkan bahwa semua mahasiswa universitas akan menerima uang bantuan setelah rapat itu.",
+    "Janet menjual sisa telur di pasar setiap hari seharga dua dolar per butir, jadi jawabannya adalah delapan belas.",
+    "Kita perlu mengalikan jumlah telur dengan harga per butir karena setiap telur dijual secara terpisah.",
+    "Ali membeli tiga keranjang apel di toko, dan setiap keranjang berisi delapan buah apel.",
+]
+
+
+@pytest.mark.parametrize("others", [(), ("id", "ms"), SP3F])
+@pytest.mark.parametrize(("malay", "indonesian"), zip(MALAY, INDONESIAN, strict=True))
+def test_malay_and_indonesian_are_told_apart(malay, indonesian, others):
+    assert language_share(malay, "ms", others) == language_share(indonesian, "id", others) == 1
+    assert language_share(malay, "id", others) == language_share(indonesian, "ms", others) == 0
+
+
+def test_names_in_latin_letters_are_overlooked_and_sentences_are_not():
+    assert language_share("เมื่อวานนี้ Open AI ประกาศความร่วมมือใหม่กับโรงเรียนหลายแห่งในประเทศไทย", "th") == 1
+    assert language_share("เมื่อวานนี้ " + ENGLISH, "th") < 0.3
+    assert language_share(" และ ".join(ENGLISH.split()), "th") < 0.5  # English cut to pieces is not a list of names
+
+
+def test_both_shares_come_from_one_reading():
+    text = HALVES["id"] + " " + ENGLISH
+    own, english = language_shares(text, "id")
+    assert own == language_share(text, "id") and own + english == pytest.approx(1, abs=0.01)
+    assert language_shares(text, "en") == (language_share(text, "en"),) * 2
+    assert language_shares("12", "id") == (None, None)
+    assert language_shares("เธอขายไข่ที่เหลือในตลาด " + ENGLISH, "th")[1] > 0.6
+
+
+WORDS = {
+    "sw": HALVES["sw"],
+    "th": "เธอขายไข่ที่เหลือในตลาดทุกเช้าและได้เงินสิบแปดดอลลาร์ต่อวัน",
+    "ru": HALVES["ru"],
+    "id": HALVES["id"],
+}
+
+
+@given(st.sampled_from(sorted(WORDS)), st.lists(st.sampled_from([ENGLISH, *WORDS.values()]), max_size=4))
+@settings(deadline=None, max_examples=100)
+def test_text_in_the_language_never_lowers_its_share(code, before):
+    text = "\n".join(before)
+    share, more = language_share(text, code, SP3F), language_share(text + "\n" + WORDS[code], code, SP3F)
+    assert more is not None and more >= (share or 0) - 1e-9
+
+
+def test_a_second_opinion_needs_its_package_or_agrees():
+    try:
+        import lingua  # noqa: F401
+    except ImportError:
+        with pytest.raises(BadInput, match=r"pip install 'sp3f-verl\[lingua\]'"):
+            lingua_share(HALVES["id"], "id")
+        return
+    for code, text in HALVES.items():
+        assert lingua_share(text, code) > 0.9 and lingua_share(text + " " + ENGLISH, code) == pytest.approx(
+            0.5, abs=0.2
+        )
+    with pytest.raises(UnsupportedLanguage):
+        lingua_share(HALVES["es"], "gl")

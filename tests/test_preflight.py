@@ -159,7 +159,11 @@ SETTINGS = {
         ["actor_rollout_ref.model.path=/no/such/model"],
         "actor_rollout_ref.model.path=/no/such/model does not exist",
     ),
-    "a custom reward": (["reward.custom_reward_function.path=x.py"], "reward.custom_reward_function is not added up"),
+    "a custom reward": (
+        ["reward.custom_reward_function.path=x.py"],
+        "give the term a weight (+sp3f.reward.weights.custom=1.0)",
+    ),
+    "a weight of no custom reward": (["+sp3f.reward.weights.custom=1"], "set the function's path"),
 }
 
 

@@ -8,7 +8,6 @@ from helpers import compose_recipe as composed
 from helpers import resolved
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-PRESETS = sorted(file.stem for file in (RECIPES / "reward").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu", "auto"])
@@ -31,15 +30,6 @@ def test_groups_override_what_the_recipe_chose():
     assert composed("sp3f").sp3f.reward.weights.judge == 1.0
     assert composed("sp3f", "judge=none").sp3f.reward.weights.judge == 0.0
     assert composed("sp3f", "sp3f.reward.weights.judge=0.5").sp3f.reward.weights.judge == 0.5
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_reward_preset_sets_its_weights_and_keeps_what_verl_has_in_that_group(preset):
-    cfg = composed("sp3f", f"reward={preset}")
-    on = {name for name, weight in cfg.sp3f.reward.weights.items() if weight}
-    expected = {"acc": "accuracy", "parseable": "parseable", "threshold": "language"}
-    assert on == {expected[word] for word in preset.split("_")} | {"judge"}
-    assert cfg.reward.reward_manager.name == "sp3f" and cfg.reward.reward_model.enable is False
 
 
 def test_the_papers_values_of_sp3f():

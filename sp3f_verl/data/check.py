@@ -1,12 +1,13 @@
 """Is this parquet file what a recipe needs? Every answer is None or a `BadInput` with one sentence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
 from sp3f_verl.data.rows import REQUIRED, SOURCES, field
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.rewards.checkers import BUILT_IN, checker_of
 
 MENDS = {
     "prompt": "give every row a list of {role, content} messages",
@@ -55,9 +56,9 @@ def _missing_column(path: str, name: str, wanted: Sequence[str], columns: Sequen
     return BadInput(f"{path} has no column {choices}{hint}; {MENDS[name]}.")
 
 
-def check_rl(path: str, needed: Sequence[str] = ()) -> tuple[str, ...]:
-    """Check the rows of an RL file, which must have the fields in `needed` (see data/rows.py) beside the required ones;
-    answers the languages in it, sorted."""
+def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] = BUILT_IN) -> tuple[str, ...]:
+    """Check the rows of an RL file, which must have the fields in `needed` (see data/rows.py) beside the required ones,
+    and checkers among `checkers`; answers the languages in it, sorted."""
     columns = _open(path).schema_arrow.names
     wanted = (*REQUIRED, *needed)
     for name in wanted:
@@ -73,6 +74,10 @@ def check_rl(path: str, needed: Sequence[str] = ()) -> tuple[str, ...]:
                 raise BadInput(f"{path}, row {number}: {places} is empty; {MENDS[name]}.")
         _check_messages(path, number, field(row, "prompt"), "the prompt")
         found.add(field(row, "language"))
+        try:
+            checker_of(row.get("extra_info"), checkers)
+        except BadInput as error:
+            raise BadInput(f"{path}, row {number}: {error}") from None
     if number < 0:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
     for code in sorted(found):

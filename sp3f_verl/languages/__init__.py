@@ -28,6 +28,7 @@ class Language:
     code: str
     iso639_3: str
     flores: str
+    locale: str
     scripts: tuple[str, ...]
     english_name: str
     native_name: str
@@ -35,6 +36,8 @@ class Language:
     confusables: tuple[str, ...]
     instruction: str
     answer_sentence: str
+    labels: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
     quickstart: dict | None = field(default=None, hash=False)  # a dict has no hash; the rest identifies the entry
 
 

@@ -5,10 +5,11 @@ Each failure is a ValueError of one sentence that names the file, the language a
 
 import re
 
-#: Every field of an entry and the type YAML gives it; `quickstart` alone may be left out.
+#: Every field of an entry and the type YAML gives it.
 FIELDS = {
     "iso639_3": str,
     "flores": str,
+    "locale": str,
     "scripts": list,
     "english_name": str,
     "native_name": str,
@@ -16,8 +17,11 @@ FIELDS = {
     "confusables": list,
     "instruction": str,
     "answer_sentence": str,
+    "labels": list,
+    "markers": list,
     "quickstart": dict,
 }
+OPTIONAL = {"labels", "markers", "quickstart"}
 #: The two lists of a quickstart block; they run parallel across languages, so their length is the same in all.
 QUICKSTART_LISTS = ("names", "objects")
 QUICKSTART_LENGTH = 3
@@ -45,9 +49,9 @@ def check_entry(file, code, entry):
         fail("(key)", "the key must be a code of two or three small letters (quote the code 'no')")
     if not isinstance(entry, dict):
         fail("(entry)", f"the entry must be a block of fields, not {entry!r}")
-    _check_fields(entry, FIELDS, {"quickstart"}, fail)
-    for field in ("scripts", "confusables"):
-        if not all(isinstance(item, str) and item for item in entry[field]):
+    _check_fields(entry, FIELDS, OPTIONAL, fail)
+    for field in ("scripts", "confusables", "labels", "markers"):
+        if not all(isinstance(item, str) and item for item in entry.get(field, ())):
             fail(field, f"every item must be text (quote the code 'no'), not {entry[field]!r}")
     if not entry["scripts"]:
         fail("scripts", "at least one script must be named")

@@ -2,18 +2,24 @@
 
 from sp3f_verl.rewards.accuracy import answers_match, answers_match_async
 from sp3f_verl.rewards.boxed import extract_boxed
+from sp3f_verl.rewards.checkers import checker_of, load_checkers
 from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
-from sp3f_verl.rewards.terms import TERMS, check_weights, rule_terms, rule_terms_async, total
+from sp3f_verl.rewards.terms import TERMS, rule_terms, rule_terms_async
+from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
 
 __all__ = [
     "TERMS",
     "UnsupportedLanguage",
+    "active",
     "answers_match",
     "answers_match_async",
     "check_weights",
+    "checker_of",
     "extract_boxed",
     "language_share",
+    "load_checkers",
     "rule_terms",
     "rule_terms_async",
     "total",
+    "weights_at",
 ]

@@ -1,83 +1,62 @@
 """Which share of an answer is written in the language asked for, judged against a declared set of languages.
 
-Script decides first: a letter outside the language's scripts is not in it. Where other candidates share the script,
-py3langid scores each clause and the cheapest labelling of the whole sequence wins, a change of language between
-neighbouring clauses costing `SWITCH_COST`: single clauses are too short to tell Indonesian from Malay, whole answers
-are not, and an answer that changes language half-way is still seen to.
+A letter outside the language's scripts is not in it; where other candidates share the script, `identify` decides.
 """
-
-import functools
 
 import regex
 
 from sp3f_verl import languages
+from sp3f_verl.rewards.identify import ENGLISH, Contest, UnsupportedLanguage, contest_of, count, letters_won
 from sp3f_verl.rewards.text import prose
+
+__all__ = ["UnsupportedLanguage", "language_share", "language_shares", "running_text"]
 
 MIN_LETTERS = 8  # fewer say nothing about a language
 MAX_CHARS = 100_000  # of a response that are looked at
-SWITCH_COST = 20.0  # log-likelihood, in py3langid's own scale; 0 judges every clause alone
-# The open set of Latin-script text: what a model drifts into, whether or not the run declares it.
-COMMON_LATIN = ("en", "es", "fr", "de", "pt", "it", "nl", "id", "tr", "vi", "pl", "sw")
+NAME_WORDS = 2  # a run of so few Latin words in another script is a name
+NAMES_PER_LETTER = 0.25  # letters of such names that are overlooked, for each letter of the language's own scripts
 
-_LETTER = regex.compile(r"[\p{L}--[\p{Script=Common}\p{Script=Inherited}]]", regex.VERSION1)
-_CLAUSE = regex.compile(r"(?<=[.!?;:,\n…。！？；：，、।؟،؛۔])")
-
-
-class UnsupportedLanguage(ValueError):
-    """The language shares its script with others and py3langid has no model of it."""
+_LETTERS = regex.compile(r"[\p{L}--[\p{Script=Common}\p{Script=Inherited}]]+", regex.VERSION1)
+_LATIN_WORD = r"\p{Latin}[\p{Latin}\p{M}\p{N}.'’&\-]*"
+_LATIN_RUN = regex.compile(rf"{_LATIN_WORD}(?:[ ,]+{_LATIN_WORD})*")
 
 
-@functools.cache
-def _identifier():
-    """py3langid's model, loaded on first use (0.6 s, 130 MB). Never restricted: `rank` alone is safe across threads."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+def _without_names(text: str, budget: float) -> str:
+    """`text` without its runs of one or two Latin words, until `budget` letters are gone: Thai news says Facebook."""
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE)
+    def drop(match: regex.Match) -> str:
+        nonlocal budget
+        cost = len(match[0])
+        if len(match[0].split()) > NAME_WORDS or cost > budget:
+            return match[0]
+        budget -= cost
+        return " "
 
-
-@functools.cache
-def _own_letter(scripts: tuple[str, ...]) -> regex.Pattern:
-    union = "".join(rf"\p{{Script={script}}}" for script in scripts)
-    return regex.compile(rf"[\p{{L}}&&[{union}]]", regex.VERSION1)
-
-
-@functools.cache
-def _candidates(language: str, others: tuple[str, ...]) -> tuple[str, ...]:
-    """The codes that compete for the language's letters, itself first; it alone where the script settles it."""
-    facts = languages.get(language)
-    rivals = set(facts.confusables)
-    rivals.update(code for code in others if set(languages.get(code).scripts) & set(facts.scripts))
-    if "Latin" in facts.scripts:
-        rivals.update(COMMON_LATIN)
-    rivals.discard(language)
-    if not rivals:
-        return (language,)
-    known = set(_identifier().labels)
-    if language not in known:
-        raise UnsupportedLanguage(
-            f"language {language!r} cannot be recognised: py3langid has no model of it and it shares its script with "
-            f"{', '.join(sorted(rivals)[:3])}; give the language term of this run the weight 0 or leave it out"
-        )
-    return (language, *sorted(rivals & known))
+    return _LATIN_RUN.sub(drop, text)
 
 
-def _labels(segments: list[str], candidates: tuple[str, ...]) -> list[int]:
-    """Index of the candidate of each segment: the best-scoring sequence under `SWITCH_COST` (Viterbi)."""
-    best, back = [0.0] * len(candidates), []
-    for segment in segments:
-        ranked = dict(_identifier().rank(segment))
-        scores = [ranked[code] for code in candidates]
-        top = max(scores)
-        leader = max(range(len(best)), key=best.__getitem__)
-        moved = best[leader] - SWITCH_COST
-        back.append([k if best[k] >= moved else leader for k in range(len(best))])
-        # Relative to the segment's best: a segment without features scores -3e38 everywhere and must weigh nothing.
-        best = [max(best[k], moved) + scores[k] - top for k in range(len(best))]
-    label, labels = max(range(len(best)), key=best.__getitem__), []
-    for came_from in reversed(back):
-        labels.append(label)
-        label = came_from[label]
-    return labels[::-1]
+def running_text(text: str, contest: Contest) -> tuple[str, int]:
+    """What is judged of a response, and the number of letters in it."""
+    text = prose(text[-MAX_CHARS:])
+    if "Latin" not in languages.get(contest.codes[0]).scripts:
+        text = _without_names(text, NAMES_PER_LETTER * count(contest.own, text))
+    return text, count(_LETTERS, text)
+
+
+def language_shares(text: str, language: str, others: tuple[str, ...] = ()) -> tuple[float | None, float | None]:
+    """(share of `language`, share of English) in [0, 1] of the letters of `text`, as `language_share`, in one go."""
+    others = tuple(sorted({*others, ENGLISH} - {language}))
+    contest = contest_of(language, others)
+    text, letters = running_text(text, contest)
+    if letters < MIN_LETTERS:
+        return None, None
+    won = letters_won(text, contest)
+    share = won.get(language, 0) / letters
+    if language == ENGLISH:
+        return share, share
+    if ENGLISH not in contest.codes:  # another script
+        won = letters_won(text, contest_of(ENGLISH, others))
+    return share, won.get(ENGLISH, 0) / letters
 
 
 def language_share(text: str, language: str, others: tuple[str, ...] = ()) -> float | None:
@@ -86,15 +65,4 @@ def language_share(text: str, language: str, others: tuple[str, ...] = ()) -> fl
     Thinking, maths, code, links and boxes are left out. None where fewer than `MIN_LETTERS` letters remain: that is
     not known, not zero. Raises `UnsupportedLanguage` for a language that nothing here can recognise.
     """
-    candidates = _candidates(language, tuple(sorted(set(others))))
-    text = prose(text[-MAX_CHARS:])
-    letters = len(_LETTER.findall(text))
-    if letters < MIN_LETTERS:
-        return None
-    own = _own_letter(languages.get(language).scripts)
-    if len(candidates) == 1:
-        return len(own.findall(text)) / letters
-    # Letters of other scripts stay in the segment: kana are what tells Japanese from Chinese. Only its own are counted.
-    segments = [part for part in _CLAUSE.split(text) if own.search(part)]
-    labels = _labels(segments, candidates)
-    return sum(len(own.findall(part)) for part, label in zip(segments, labels, strict=True) if label == 0) / letters
+    return language_shares(text, language, others)[0]

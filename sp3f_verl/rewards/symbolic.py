@@ -1,30 +1,34 @@
-"""Equality of two LaTeX expressions by math-verify, in a worker process that is killed at a deadline.
+"""Comparisons that need computer algebra, in a small pool of worker processes that are killed at a deadline.
 
 Sympy can be made to compute for hours (`9^{9^{9^9}}`) and cannot be interrupted from inside a thread, so every
-comparison runs in one spawned process; a comparison that overruns costs one deadline and counts as unequal.
+comparison runs in a process of its own; one that overruns costs one deadline of one worker and counts as unequal.
 """
 
 import asyncio
 import atexit
 import functools
-import logging
+import importlib
 import os
 import threading
 from collections import Counter
 
-DEADLINE_SECONDS = 5.0
+from sp3f_verl.rewards import algebra
+from sp3f_verl.rewards.compare import compare
+
+DEADLINE_SECONDS = 3.0
+KILL_SECONDS = 0.3  # before the deadline a comparison is killed: pebble looks every 0.1 s, and its successor must start
 START_SECONDS = 120.0
-MEMORY_BYTES = 4 * 2**30  # address space of the worker: a tower of powers fills memory faster than the deadline ends it
+WORKERS = 2  # while one is lost in an answer, the other goes on
+MEMORY_BYTES = 4 * 2**30  # address space of a worker: a tower of powers fills memory faster than the deadline ends it
 counts: Counter[str] = Counter()  # of this process: calls, timeouts, crashes (worker died), errors (worker raised)
 
+WARM = "sp3f_verl.rewards.algebra_warm"
 _LOCK = threading.Lock()
 
 
 def _start_worker() -> None:
-    """Runs once in each worker: the slow import, outside any deadline."""
-    import math_verify  # noqa: F401
-
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns of disabled timeouts; the deadline is ours
+    """Runs once in each worker, outside any deadline."""
+    importlib.import_module(WARM)  # at once where the fork server has it
     try:
         import resource
     except ImportError:  # not a Unix: the deadline alone bounds the worker
@@ -32,31 +36,24 @@ def _start_worker() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _compare(gold: str, answer: str) -> bool:
-    """In the worker: do both sides parse as a whole, and are they equal?"""
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig, parse, verify
-
-    # Units and small fixes stay off: they drop parts of the expression, and a partial parse must never be equal.
-    config = LatexExtractionConfig(
-        boxed_match_priority=-1,
-        normalization_config=NormalizationConfig(malformed_operators=True, boxed="none"),
-    )
-    sides = [
-        parse(f"${side}$", extraction_config=[config], fallback_mode="no_fallback", parsing_timeout=None)
-        for side in (gold, answer)
-    ]
-    return all(sides) and bool(verify(*sides, timeout_seconds=None))
+def _compare(answer: str, gold: str, comma: bool | None) -> bool:
+    """In the worker."""
+    return bool(compare(answer, gold, comma, algebra.equal))
 
 
 @functools.cache
 def _pool(pid: int):
-    """The pool of process `pid` (a forked child cannot use its parent's), its worker up and imported."""
-    from multiprocessing import get_context
+    """The pool of process `pid` (a forked child cannot use its parent's), a worker of it up and imported."""
+    import multiprocessing
 
     from pebble import ProcessPool
 
-    pool = ProcessPool(max_workers=1, initializer=_start_worker, context=get_context("spawn"))
+    # Not "fork": this process has threads and perhaps a GPU. The fork server has neither, and has math-verify loaded.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload([WARM])
+    pool = ProcessPool(max_workers=WORKERS, initializer=_start_worker, context=context)
     atexit.register(_close, pool, pid)
     try:
         pool.schedule(os.getpid).result(timeout=START_SECONDS)
@@ -80,9 +77,9 @@ def _started_pool():
         return _pool(os.getpid())
 
 
-def _submit(pool, gold: str, answer: str):
+def _submit(pool, answer: str, gold: str, comma: bool | None):
     counts["calls"] += 1
-    return pool.schedule(_compare, args=(gold, answer), timeout=DEADLINE_SECONDS)
+    return pool.schedule(_compare, args=(answer, gold, comma), timeout=DEADLINE_SECONDS - KILL_SECONDS)
 
 
 def _failed(error: Exception) -> bool:
@@ -94,18 +91,18 @@ def _failed(error: Exception) -> bool:
     return False
 
 
-def equal(gold: str, answer: str) -> bool:
-    """Are the two bare LaTeX expressions equal? False where either does not parse or the deadline passes."""
-    future = _submit(_started_pool(), gold, answer)
+def equal(answer: str, gold: str, comma: bool | None = None) -> bool:
+    """`compare` with computer algebra; False where either side does not parse or the deadline passes."""
+    future = _submit(_started_pool(), answer, gold, comma)
     try:
         return future.result()
     except Exception as error:
         return _failed(error)
 
 
-async def equal_async(gold: str, answer: str) -> bool:
+async def equal_async(answer: str, gold: str, comma: bool | None = None) -> bool:
     """`equal` without blocking the event loop; cancelling it kills the comparison."""
-    future = _submit(await asyncio.to_thread(_started_pool), gold, answer)
+    future = _submit(await asyncio.to_thread(_started_pool), answer, gold, comma)
     try:
         return await asyncio.wrap_future(future)
     except Exception as error:

@@ -22,8 +22,8 @@ _MATHS = re.compile(
 # "costs $5 and sells for $9" loses its words, and text put between dollar signs hides from the language check.
 _PHRASE = regex.compile(r"(?<![\\\p{L}])\p{L}{3,}[\s,]+\p{L}{3,}|[\p{L}--[\p{Latin}\p{Greek}]]{6}", regex.VERSION1)
 # Variables and units that touch a number or an operator: x = 5, 3kg, 2y + 1.
-_VARIABLE = regex.compile(
-    r"(?<=[\d=+*/^<>×÷−] ?)[A-Za-z]{1,2}(?!\p{L})|(?<![\p{L}\\])[A-Za-z]{1,2}(?= ?[\d=+*/^<>×÷−])"
+_VARIABLE = re.compile(
+    r"(?<=[\d=+*/^<>×÷−]) ?[A-Za-z]{1,2}(?![^\W\d_])|(?<![^\W\d_])(?<!\\)[A-Za-z]{1,2}(?= ?[\d=+*/^<>×÷−])"
 )
 
 
@@ -45,6 +45,8 @@ def brace_pairs(text: str) -> dict[int, int]:
 
 def _drop_commands(text: str) -> str:
     """`text` without LaTeX commands and their `{...}` arguments; an argument that holds a phrase stays, as text."""
+    if "\\" not in text:
+        return text
     pairs = brace_pairs(text)
     phrases = [match.start() for match in _PHRASE.finditer(text)]
     kept, position = [], 0

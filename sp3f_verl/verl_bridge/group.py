@@ -16,7 +16,8 @@ from typing import Any
 import ray
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
-SESSIONS, VALIDATE = "sp3f_sessions", "sp3f_validate"  # what the reward manager is told beside the data set's columns
+# What the reward manager is told beside the data set's columns.
+SESSIONS, VALIDATE, STEP = "sp3f_sessions", "sp3f_validate", "sp3f_step"
 
 
 class SiblingFailed(RuntimeError):
@@ -28,6 +29,7 @@ class Group:
     """The rollouts of one prompt. Only its event loop touches it, so there is no lock."""
 
     validate: bool
+    step: int = 0  # of the training, for weights that change over it
     members: int = 0  # rollouts that began; all of them do before the first one can finish (see _run_agent_loop)
     left: int = 0
     failed: int = 0
@@ -61,7 +63,7 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
 
     async def _run_agent_loop(self, sampling_params, trajectory, **kwargs):
         uid, session = str(kwargs["uid"]), int(kwargs["session_id"])
-        group = self._groups.setdefault(uid, Group(validate=bool(trajectory["validate"])))
+        group = self._groups.setdefault(uid, Group(bool(trajectory["validate"]), int(trajectory.get("step", 0))))
         group.members += 1
         group.running[session] = asyncio.current_task()
         try:
@@ -123,7 +125,7 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
     async def _score(self, group: Group) -> None:
         sessions = sorted(group.arrived)
         finals, rows, futures = zip(*(group.arrived[session] for session in sessions), strict=True)
-        row = {**rows[0], SESSIONS: sessions, VALIDATE: group.validate}
+        row = {**rows[0], SESSIONS: sessions, VALIDATE: group.validate, STEP: group.step}
         # verl's own method builds the DataProto of all rows, asks a reward worker, and leaves the answer, here two
         # lists, on the last output.
         scoring = asyncio.ensure_future(super()._compute_score(list(finals), kwargs=row))

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.check import check_rl, check_same_layout, check_sft
 from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.checkers import load_checkers
 from sp3f_verl.verl_bridge.preflight_judge import judge, judge_answers, needed_fields
 from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
 from sp3f_verl.verl_bridge.versions import check_versions
@@ -132,7 +133,8 @@ def data(config: DictConfig) -> None:
                 if config.sp3f.trainer == "sft_trainer":
                     check_sft(path, config.data.messages_key)
                 else:
-                    found = check_rl(path, needed_fields(config))
+                    checkers = load_checkers(config.sp3f.reward.get("checkers"))
+                    found = check_rl(path, needed_fields(config), checkers)
                     recognisable(found, config)
             if config.sp3f.trainer != "sft_trainer":
                 check_same_layout(files)

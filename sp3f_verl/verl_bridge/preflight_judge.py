@@ -10,6 +10,7 @@ from sp3f_verl.data.rows import REFERENCE
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
+from sp3f_verl.rewards.weights import active
 from sp3f_verl.verl_bridge.judge_actor import settings_of
 
 GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
@@ -20,18 +21,21 @@ def judge(config: DictConfig) -> None:
     if config.sp3f.trainer != "main_ppo":
         return
     settings, rollout = settings_of(config), config.actor_rollout_ref.rollout
-    weight = config.sp3f.reward.weights.get("judge", 0.0)
+    weights = OmegaConf.to_container(config.sp3f.reward.weights)
+    is_rewarded = "judge" in active(weights)
     _served_model(config, settings)
     if settings.name == "none":
-        if weight:
-            raise BadInput(f"sp3f.reward.weights.judge={weight} with judge=none; set it to 0 or name a judge.")
+        if is_rewarded:
+            raise BadInput(
+                f"sp3f.reward.weights.judge={weights['judge']} with judge=none; set it to 0 or name a judge."
+            )
         return
     manager = rollout.agent.get("agent_loop_manager_class")
     if manager != GROUP_MANAGER:
         raise BadInput(
             f"agent_loop_manager_class={manager}, but a pairwise judge needs {GROUP_MANAGER}; set it to that."
         )
-    if not weight:
+    if not is_rewarded:
         raise BadInput(f"judge={settings.name} has sp3f.reward.weights.judge=0; raise it or use judge=none.")
     if rollout.n < 2:
         raise BadInput(

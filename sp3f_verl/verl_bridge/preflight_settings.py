@@ -7,8 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.checkers import load_checkers
 from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
-from sp3f_verl.rewards.terms import check_weights
+from sp3f_verl.rewards.weights import active, check_weights
 
 ON_FAILED_SIBLING = ("drop_group", "score_rest")
 
@@ -26,11 +27,20 @@ def reward(config: DictConfig) -> None:
         check_weights(weights)
     except ValueError as error:
         raise BadInput(f"sp3f.reward.weights: {error}") from None
+    load_checkers(settings.reward.get("checkers"))
+    limits = settings.reward.get("length_limits")
+    if limits is not None and (len(limits) != 2 or not all(isinstance(each, Real) for each in limits)):
+        raise BadInput(f"sp3f.reward.length_limits={limits}; give two numbers of characters, [from, to].")
     threshold = settings.reward.language_threshold
     if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
         raise BadInput(f"sp3f.reward.language_threshold={threshold}; set it to a share from 0 to 1.")
-    if config.reward.custom_reward_function.path is not None:
-        raise BadInput("reward.custom_reward_function is not added up with our terms yet; set it to null.")
+    path = config.reward.custom_reward_function.path
+    if (path is not None) != ("custom" in active(weights)):
+        mend = "set the function's path" if path is None else "give the term a weight (+sp3f.reward.weights.custom=1.0)"
+        raise BadInput(
+            f"reward.custom_reward_function.path={path} with sp3f.reward.weights.custom={weights.get('custom', 0.0)}; "
+            f"{mend}."
+        )
 
 
 def group(config: DictConfig) -> None:
@@ -50,7 +60,7 @@ def group(config: DictConfig) -> None:
 
 def recognisable(codes: Iterable[str], config: DictConfig) -> None:
     """A language that no identifier knows cannot be rewarded."""
-    if not config.sp3f.reward.weights.get("language"):
+    if not active(OmegaConf.to_container(config.sp3f.reward.weights)) & {"language", "soft_language"}:
         return
     for code in codes:
         try:

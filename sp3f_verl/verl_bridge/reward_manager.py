@@ -4,14 +4,20 @@ Called by `verl_bridge.group` with all rollouts of a prompt (n rows in, n scores
 """
 
 import asyncio
+import inspect
 import time
+from numbers import Real
+
+from omegaconf import OmegaConf
 
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.judge.aggregate import NEUTRAL
 from sp3f_verl.judge.judged import Judged
 from sp3f_verl.judge.panel import GroupRecord
-from sp3f_verl.rewards.terms import check_weights, rule_terms_async, total
-from sp3f_verl.verl_bridge.group import SESSIONS, VALIDATE
+from sp3f_verl.rewards.checkers import checker_of, load_checkers
+from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
+from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
+from sp3f_verl.verl_bridge.group import SESSIONS, STEP, VALIDATE
 from sp3f_verl.verl_bridge.judge_actor import judge_actor
 
 SHOWN = ("id", "language", "query_en", "solution_en", "translated_solution", "reward_model")  # what a judge may see
@@ -24,17 +30,21 @@ def register() -> None:
 
     @register_with_verl("sp3f")
     class SP3FRewardManager(RewardManagerBase):
-        """total = sum of weight x term (SP3F section 3; SPEC 1c), terms and total in [0, sum of the weights]."""
+        """total = sum of weight x term (SP3F section 3; SPEC 1c), the weights being those of the training step."""
 
         def __init__(self, config, tokenizer, compute_score, reward_router_address=None, reward_model_tokenizer=None):
             super().__init__(config, tokenizer, compute_score)
             settings = config.sp3f
-            self.weights = dict(settings.reward.weights)
+            self.weights = OmegaConf.to_container(settings.reward.weights)
             check_weights(self.weights)
+            # verl hands in a function of its own where the user gives none
+            self.custom = compute_score if config.reward.custom_reward_function.path is not None else None
+            self.checkers = load_checkers(settings.reward.get("checkers"))
+            self.length_limits = tuple(settings.reward.get("length_limits") or LENGTH_LIMITS)
             self.threshold = float(settings.reward.language_threshold)
             self.languages = tuple(settings.get("languages") or ())
             self.judge = judge_actor(config)
-            if self.judge is None and self.weights.get("judge"):
+            if self.judge is None and "judge" in active(self.weights):
                 raise ValueError("judge=none leaves the reward term 'judge' without a value; set its weight to 0.")
 
         async def run_single(self, data) -> dict:
@@ -46,23 +56,20 @@ def register() -> None:
             responses = await self.loop.run_in_executor(None, self._texts, data)
             row = canonical(first)
             validate = bool(first.get(VALIDATE, False))
-            scores, infos = await self.score_group(responses, row, judged=whole_group and not validate)
+            judged, step = whole_group and not validate, int(first.get(STEP, 0))
+            scores, infos = await self.score_group(responses, row, judged, step)
             if not whole_group:
                 return {"reward_score": scores[0], "reward_extra_info": infos[0]}
             return {"reward_score": scores, "reward_extra_info": infos}
 
-        async def score_group(self, responses: list[str], row: dict, judged: bool) -> tuple[list[float], list[dict]]:
+        async def score_group(
+            self, responses: list[str], row: dict, judged: bool, step: int = 0
+        ) -> tuple[list[float], list[dict]]:
             """Scores (n,) and one flat dict of numbers a response, with the same keys for every response."""
             start, n = time.perf_counter(), len(responses)
             asked = judged and n > 1 and self.judge is not None
-            gold = row["reward_model"]["ground_truth"]
             terms, judgement = await asyncio.gather(
-                asyncio.gather(
-                    *(
-                        rule_terms_async(each, gold, row["language"], self.threshold, self.languages)
-                        for each in responses
-                    )
-                ),
+                asyncio.gather(*(self._terms(each, row) for each in responses)),
                 self._judged(responses, row if asked else None),
             )
             seconds = time.perf_counter() - start
@@ -71,11 +78,33 @@ def register() -> None:
                 {**term, "judge": rate, "judge_valid": float(valid), **of_group}
                 for term, rate, valid in zip(terms, judgement.rates, judgement.valid, strict=True)
             ]
-            scores = [total(info, self.weights) for info in infos]
+            weights = weights_at(self.weights, step)
+            scores = [total(info, weights) for info in infos]
             if asked:
                 correct, chars = [bool(info["accuracy"]) for info in infos], [len(each) for each in responses]
                 await self.judge.observe.remote(GroupRecord(judgement.comparisons, correct, scores, chars))
             return scores, infos
+
+        async def _terms(self, text: str, row: dict) -> dict[str, float]:
+            """The rule terms, and with them what verl's reward.custom_reward_function says."""
+            gold = row["reward_model"]["ground_truth"]
+            options = {"checker": checker_of(row["extra_info"], self.checkers), "checkers": self.checkers}
+            options["length_limits"] = self.length_limits
+            terms = await rule_terms_async(text, gold, row["language"], self.threshold, self.languages, **options)
+            return terms if self.custom is None else {**terms, **await self._custom(text, gold, row)}
+
+        async def _custom(self, text: str, gold: str, row: dict) -> dict[str, float]:
+            """Called as verl's naive manager calls it; numbers beside its score are logged as `custom_<name>`."""
+            arguments = {"data_source": row["data_source"], "solution_str": text, "ground_truth": gold}
+            arguments["extra_info"] = dict(row["extra_info"])
+            if inspect.iscoroutinefunction(self.custom):
+                result = await self.custom(**arguments)
+            else:
+                result = await asyncio.to_thread(self.custom, **arguments)
+            result = dict(result) if isinstance(result, dict) else {"score": result}
+            score = float(result.pop("score"))
+            told = {f"custom_{name}": float(value) for name, value in result.items() if isinstance(value, Real)}
+            return {"custom": score, **told}
 
         async def _judged(self, responses: list[str], row: dict | None) -> Judged:
             """What the run's judges say; neutral where they are not asked."""

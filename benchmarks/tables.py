@@ -1,0 +1,165 @@
+"""The generated tables of the documentation: `python benchmarks/tables.py checker|languages|confusion [--write]`.
+
+checker    ours against bare math-verify on tests/checker_cases.yaml, by kind (docs/rewards.md)
+languages  the language table, and whether each is recognised (docs/languages.md)
+confusion  paragraphs of three real sentences, read as every language of the run (docs/languages.md); needs the folder
+           that SP3F_REAL_DATA names
+"""
+
+import argparse
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from sp3f_verl import languages
+from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.accuracy import answers_match
+from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
+from sp3f_verl.rewards.second_opinion import lingua_share
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("SP3F_REAL_DATA") or ROOT.parent / "shared" / "data")
+CASES = ROOT / "tests" / "checker_cases.yaml"
+SP3F = tuple("ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split())
+
+
+def table(head: list[str], rows: list[list]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def bare_math_verify(answer: str, gold: str, delimiter: str = "") -> bool:
+    """The original's check: both sides to math-verify as they stand (SPEC 1g-1), or between dollar signs."""
+    from math_verify import parse, verify
+
+    try:
+        return bool(
+            verify(
+                *(parse(f"{delimiter}{side}{delimiter}", parsing_timeout=None) for side in (gold, answer)),
+                timeout_seconds=None,
+            )
+        )
+    except Exception:  # it raises on some; the original's caller counts that as wrong
+        return False
+
+
+def checker() -> str:
+    rows, sums = [], Counter()
+    for kind, cases in yaml.safe_load(CASES.read_text(encoding="utf-8")).items():
+        wrong = Counter(equal=sum(case[2] for case in cases), unequal=sum(not case[2] for case in cases))
+        for answer, gold, equal, *language in cases:
+            verdicts = {
+                "ours": answers_match(answer, gold, language=language[0] if language else None),
+                "bare": bare_math_verify(answer, gold),
+                "dollars": bare_math_verify(answer, gold, "$"),
+            }
+            for name, verdict in verdicts.items():
+                wrong[f"{name} {'missed' if equal else 'false'}"] += verdict != equal
+        sums += wrong
+        rows.append([kind, *columns(wrong)])
+    rows.append(["**all**", *(f"**{number}**" for number in columns(sums))])
+    head = ["kind", "equal", "unequal"]
+    head += [f"{name}: {what}" for name in ("ours", "bare", "in $") for what in ("missed", "false positive")]
+    return table(head, rows)
+
+
+def columns(wrong: Counter) -> list[int]:
+    names = [f"{name} {what}" for name in ("ours", "bare", "dollars") for what in ("missed", "false")]
+    return [wrong[name] for name in ("equal", "unequal", *names)]
+
+
+def recognised(code: str) -> str:
+    language = languages.get(code)
+    try:
+        share = language_share(language.instruction, code, languages.codes())
+    except UnsupportedLanguage:
+        return "no"
+    return "yes" if share is not None and share >= 0.95 else f"{share}"
+
+
+def language_table() -> str:
+    rows = [
+        [
+            f"`{each.code}`",
+            each.iso639_3,
+            each.flores,
+            each.locale,
+            each.english_name,
+            each.native_name,
+            "3,5" if each.decimal_comma else "3.5",
+            recognised(each.code),
+        ]
+        for each in languages.all_languages()
+    ]
+    return table(["code", "639-3", "FLORES", "locale", "English name", "native name", "decimals", "recognised"], rows)
+
+
+def paragraphs(code: str) -> list[str]:
+    """Of three sentences each; none where there is no file."""
+    file = DATA / "sentences" / f"{code}.txt"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return [" ".join(lines[start : start + 3]) for start in range(0, len(lines) - 2, 3)]
+
+
+def confusion(second: bool = False) -> str:
+    rows, sums = [], Counter()
+    share = lingua_share if second else language_share
+    for code in SP3F:
+        found, others = Counter(), Counter()
+        for text in paragraphs(code):
+            own = share(text, code, SP3F)
+            found.update(paragraphs=1, undefined=own is None, own=own is not None and own >= 0.9)
+            for other in SP3F:
+                if other != code and (share(text, other, SP3F) or 0) >= 0.7:
+                    others[other] += 1
+        sums += found + Counter(other=others.total())
+        taken = ", ".join(f"{other} {number}" for other, number in others.most_common()) or "none"
+        rows.append(
+            [
+                code,
+                found["paragraphs"],
+                f"{100 * found['own'] / max(1, found['paragraphs']):.1f} %",
+                found["undefined"],
+                taken,
+            ]
+        )
+    own, other = (100 * sums[name] / max(1, sums["paragraphs"]) for name in ("own", "other"))
+    rows.append(["**all**", sums["paragraphs"], f"**{own:.1f} %**", sums["undefined"], f"**{other:.1f} %**"])
+    return table(["written in", "paragraphs", "share >= 0.9", "undefined", "share >= 0.7 of another language"], rows)
+
+
+TABLES = {
+    "checker": (checker, "rewards.md"),
+    "languages": (language_table, "languages.md"),
+    "confusion": (confusion, "languages.md"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=TABLES)
+    parser.add_argument("--write", action="store_true", help="put the table into the documentation")
+    parser.add_argument("--lingua", action="store_true", help="confusion: lingua's opinion instead, only printed")
+    options = parser.parse_args()
+    make, document = TABLES[options.name]
+    if options.name == "confusion" and not (DATA / "sentences").is_dir():
+        parser.error(f"{DATA / 'sentences'} is not there: set SP3F_REAL_DATA to the folder that holds sentences/")
+    try:
+        text = confusion(second=True) if options.lingua else make()
+    except BadInput as error:
+        parser.error(str(error))
+    if options.write and not options.lingua:
+        file = ROOT / "docs" / document
+        begin, end = (f"<!-- {edge}: benchmarks/tables.py {options.name} -->" for edge in ("begin", "end"))
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        file.write_text(
+            pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", file.read_text(encoding="utf-8")), encoding="utf-8"
+        )
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

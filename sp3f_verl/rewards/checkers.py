@@ -1,0 +1,149 @@
+"""How an answer is compared with the gold answer: a row names its checker in `extra_info.checker` (default `math`).
+
+Built in are `math`, `multiple_choice`, `exact` and `numeric`; a run adds its own under a name of its choice,
+`sp3f.reward.checkers: {my_task: "package.module:function"}`, with `function(answer: str, gold: str) -> bool` or a
+number in [0, 1]. Only the config names code: a row's name is looked up, never imported.
+"""
+
+import asyncio
+import importlib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.rewards import accuracy
+from sp3f_verl.rewards.compare import MAX_ANSWER_CHARS
+from sp3f_verl.rewards.normalise import clean, squeeze, unwrap
+from sp3f_verl.rewards.quantity import number, split_unit
+
+MATH = "math"
+Checker = Callable[[str, str], bool | float]
+TOLERANCE = 1e-6  # of `numeric`, relative to the gold answer
+
+_CHOICE = re.compile(r"\(?([A-Za-z])(?:\)|(?=[^\w])|$)\s*[).:,\-]?\s*(.*)", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][\w\-]{0,63}")
+
+
+class CheckerFailed(RuntimeError):
+    """A registered checker raised, or answered with something that is no verdict."""
+
+
+def exact(answer: str, gold: str) -> bool:
+    """The same text but for white space and Unicode composition."""
+    return _text(answer) == _text(gold) != ""
+
+
+def numeric(answer: str, gold: str) -> bool:
+    """Both are one number, and they differ by at most `TOLERANCE` of the gold one: for measured or rounded answers."""
+    given, wanted = (number(unwrap(split_unit(clean(text[:MAX_ANSWER_CHARS]))[0])) for text in (answer, gold))
+    return given is not None and wanted is not None and abs(given - wanted) <= abs(wanted) * TOLERANCE
+
+
+def multiple_choice(answer: str, gold: str) -> bool:
+    """The letter of `gold` (`C` or `C::text of the option`), the letter before a non-letter, or the option's text.
+
+    "C", "(C)", "C) Calcium" and "Calcium" match "C::Calcium"; "Calcium" does not match "C", and neither does
+    "C or D": one answer is one letter.
+    """
+    letter, _, option = (_text(part) for part in gold.partition("::"))
+    if len(answer) > MAX_ANSWER_CHARS:
+        return False
+    answer = _text(unwrap(clean(answer)))
+    if option and _same(answer, option):
+        return True
+    match = _CHOICE.fullmatch(answer)
+    if match is None or match[1].upper() != letter.upper():
+        return False
+    rest = match[2]
+    return not rest or (bool(option) and _same(rest, option)) or not re.search(r"(?<!\w)[A-Z](?!\w)", rest)
+
+
+def _text(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def _same(one: str, other: str) -> bool:
+    return squeeze(unwrap(clean(one))).casefold() == squeeze(unwrap(clean(other))).casefold()
+
+
+BUILT_IN: dict[str, Checker] = {
+    MATH: accuracy.answers_match,
+    "multiple_choice": multiple_choice,
+    "exact": exact,
+    "numeric": numeric,
+}
+
+
+def load_checkers(registered: Mapping[str, str] | None = None) -> dict[str, Checker]:
+    """Name -> checker: the built-in ones and those of `sp3f.reward.checkers`. Raises `BadInput` for any that fails."""
+    checkers = dict(BUILT_IN)
+    for name, path in (registered or {}).items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in BUILT_IN:
+            why = "is built in" if name in BUILT_IN else "is no name of letters, digits, _ and -"
+            raise BadInput(f"sp3f.reward.checkers: {name!r} {why}; choose another name.")
+        checkers[name] = _imported(name, path)
+    return checkers
+
+
+def _imported(name: str, path: str) -> Checker:
+    module, colon, attribute = str(path).partition(":")
+    try:
+        if not colon:
+            raise ValueError("it has no colon")
+        function = importlib.import_module(module)
+        for part in attribute.split("."):
+            function = getattr(function, part)
+    except Exception as error:  # importing the user's module runs the user's code
+        raise BadInput(
+            f"sp3f.reward.checkers.{name}={path!r} cannot be imported ({type(error).__name__}: {error}); "
+            "write package.module:function."
+        ) from error
+    if not callable(function):
+        raise BadInput(f"sp3f.reward.checkers.{name}={path!r} is not a function; write package.module:function.")
+    return function
+
+
+def checker_of(extra_info: Mapping[str, Any] | None, checkers: Mapping[str, Checker] = BUILT_IN) -> str:
+    """The name of the row's checker. Raises `BadInput` for one that is neither built in nor registered."""
+    name = (extra_info or {}).get("checker") or MATH
+    if not isinstance(name, str) or name not in checkers:
+        raise BadInput(
+            f"extra_info.checker is {name!r}{nearest(str(name), checkers)}; the checkers are {', '.join(checkers)}, "
+            "and sp3f.reward.checkers registers more."
+        )
+    return name
+
+
+def check(answer: str | None, gold: str, name: str, checkers: Mapping[str, Checker], language: str | None) -> float:
+    """The accuracy of an answer (the content of a box) in [0, 1]; 0 for None. Raises `CheckerFailed`."""
+    if answer is None:
+        return 0.0
+    if name == MATH:
+        return float(accuracy.answers_match(answer, gold, language=language))
+    return _verdict(name, checkers[name], answer, gold)
+
+
+async def check_async(
+    answer: str | None, gold: str, name: str, checkers: Mapping[str, Checker], language: str | None
+) -> float:
+    """`check` without blocking the event loop: a registered checker runs in a thread."""
+    if answer is None:
+        return 0.0
+    if name == MATH:
+        return float(await accuracy.answers_match_async(answer, gold, language=language))
+    if name in BUILT_IN:
+        return _verdict(name, checkers[name], answer, gold)
+    return await asyncio.to_thread(_verdict, name, checkers[name], answer, gold)
+
+
+def _verdict(name: str, checker: Checker, answer: str, gold: str) -> float:
+    try:
+        verdict = float(checker(answer, gold))
+    except Exception as error:
+        raise CheckerFailed(f"the checker {name!r} raised {type(error).__name__}: {error}") from error
+    if not (math.isfinite(verdict) and 0.0 <= verdict <= 1.0):
+        raise CheckerFailed(f"the checker {name!r} answered {verdict!r}; it must be a bool or a number from 0 to 1")
+    return verdict

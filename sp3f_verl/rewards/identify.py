@@ -1,0 +1,170 @@
+"""Who wins the letters of a text: candidate languages of one script, scored clause by clause by py3langid.
+
+The cheapest labelling of the whole sequence of clauses wins, a change of language between neighbours costing
+`SWITCH_COST`: single clauses are too short to tell Danish from Norwegian, whole answers are not, and an answer that
+changes language half-way is still seen to.
+"""
+
+import copy
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import regex
+
+from sp3f_verl import languages
+
+SWITCH_COST = 20.0  # log-likelihood, in py3langid's own scale; 0 judges every clause alone
+UNDECLARED_COST = 20.0  # in the same scale, once for each: what speaks against a language that the run does not name
+MARKER_GAIN = 12.0  # in the same scale: what a word that only one of two confusable languages has says for it
+ENGLISH = "en"
+# The open set of Latin-script text: what a model drifts into, whether or not the run declares it.
+COMMON_LATIN = ("en", "es", "fr", "de", "pt", "it", "nl", "id", "tr", "vi", "pl", "sw")
+SENTENCE_CHARS, CLAUSE_CHARS = 12, 80  # a shorter sentence or clause is judged together with the next one
+
+_CLAUSE = re.compile(r"[^.!?;:,\n…。！？；：，、।؟،؛۔]*(?:[.!?;:,\n…。！？；：，、।؟،؛۔]|\Z)")
+_SENTENCE_END = frozenset(".!?\n…。！？।؟۔")
+_WORD, _ASCII, _ASCII_LETTERS = re.compile(r"[^\W\d_]+"), re.compile(r"[\x00-\x7f]+"), re.compile("[A-Za-z]+")
+
+
+class UnsupportedLanguage(ValueError):
+    """The language shares its script with others and py3langid has no model of it."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Who may claim the letters of a script: `codes` and, for each, the labels of py3langid that mean it."""
+
+    codes: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+    own: regex.Pattern  # letters that can be won
+    costs: tuple[float, ...] = ()  # of each code, to start with
+    identifier: Any = None
+    markers: tuple[frozenset[str], ...] = ()  # for each code, where two or more of them have any
+
+
+@functools.cache
+def _model():
+    """py3langid's model, loaded on first use (1 s, 120 MB)."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
+
+
+@functools.cache
+def _identifier(labels: frozenset[str]):
+    """The model restricted for good, so that threads with different sets cannot disturb each other."""
+    restricted = copy.copy(_model())
+    restricted.set_languages(labels)
+    return restricted
+
+
+@functools.cache
+def _own_letters(scripts: tuple[str, ...]) -> regex.Pattern:
+    union = "".join(rf"\p{{Script={script}}}" for script in scripts)
+    return regex.compile(rf"[\p{{L}}&&[{union}]]+", regex.VERSION1)
+
+
+def count(letters: regex.Pattern, text: str) -> int:
+    """Characters of `text` in the runs `letters`; the ASCII ones by a pattern ten times as fast."""
+    ascii_letters = sum(map(len, _ASCII_LETTERS.findall(text))) if letters.match("a") else 0
+    return ascii_letters + sum(map(len, letters.findall(_ASCII.sub("", text))))
+
+
+def _labels_of(code: str) -> tuple[str, ...]:
+    try:
+        return languages.get(code).labels or (code,)
+    except languages.UnknownLanguage:  # a confusable needs no entry
+        return (code,)
+
+
+@functools.cache
+def contest_of(language: str, others: tuple[str, ...]) -> Contest:
+    """The languages that compete for the letters of `language`, itself first; it alone where its script settles it."""
+    facts = languages.get(language)
+    rivals = set(facts.confusables)
+    rivals.update(code for code in others if set(languages.get(code).scripts) & set(facts.scripts))
+    if "Latin" in facts.scripts:
+        rivals.update(COMMON_LATIN)
+    own_letters = _own_letters(facts.scripts)
+    own, known = _labels_of(language), set(_model().labels) if rivals else set()
+    if not rivals - {language}:
+        return Contest((language,), ((),), own_letters)
+    labels = {code: tuple(label for label in _labels_of(code) if label in known - set(own)) for code in sorted(rivals)}
+    labels = {language: own} | {code: found for code, found in labels.items() if found and code != language}
+    if not known & set(own):
+        raise UnsupportedLanguage(
+            f"language {language!r} cannot be recognised: py3langid has no model of it and it shares its script with "
+            f"{', '.join(sorted(rivals)[:3])}; give the language term of this run the weight 0 or leave it out"
+        )
+    labels[language] = own = tuple(label for label in own if label in known)
+    codes = tuple(labels)
+    markers = tuple(frozenset(languages.get(code).markers if code in languages.codes() else ()) for code in codes)
+    rivalry = sum(map(bool, markers)) > 1
+    identifier = _identifier(frozenset(label for each in labels.values() for label in each))
+    named = {language, ENGLISH, *others}
+    costs = tuple(0.0 if code in named else UNDECLARED_COST for code in codes)
+    return Contest(codes, tuple(labels.values()), own_letters, costs, identifier, markers if rivalry else ())
+
+
+def _scores(segment: str, contest: Contest) -> list[float]:
+    """For each code how much it falls behind the best one on the segment: log-likelihoods, 0 and below."""
+    ranked = dict(contest.identifier.rank(segment))
+    scores = [ranked[labels[0]] if len(labels) == 1 else max(map(ranked.get, labels)) for labels in contest.labels]
+    if contest.markers:
+        words = _WORD.findall(segment.lower())
+        for k, markers in enumerate(contest.markers):
+            if markers:
+                scores[k] += MARKER_GAIN * len([word for word in words if word in markers])
+    # Relative to the best: a segment without features scores -3e38 everywhere and must weigh nothing.
+    top = max(scores)
+    return [score - top for score in scores]
+
+
+def _winners(segments: list[str], contest: Contest) -> list[str]:
+    """The code that wins each segment: the best-scoring sequence under `SWITCH_COST` (Viterbi)."""
+    rows = [_scores(segment, contest) for segment in segments]
+    if all(row[0] == 0 for row in rows):  # nothing beats the language asked for anywhere
+        return [contest.codes[0]] * len(rows)
+    best, back = [-cost for cost in contest.costs], []
+    entry = [SWITCH_COST + cost for cost in contest.costs]
+    for scores in rows:
+        top = max(best)
+        leader = best.index(top)
+        came_from, following = [], []
+        for k, (stay, cost, score) in enumerate(zip(best, entry, scores, strict=True)):
+            came_from.append(k if stay >= top - cost else leader)
+            following.append((stay if stay >= top - cost else top - cost) + score)
+        back.append(came_from)
+        best = following
+    winner, winners = best.index(max(best)), []
+    for came_from in reversed(back):
+        winners.append(contest.codes[winner])
+        winner = came_from[winner]
+    return winners[::-1]
+
+
+def segments(text: str) -> Iterator[str]:
+    """Clauses of `text`, short ones joined with the next of their sentence: two words say nothing to py3langid."""
+    waiting = ""
+    for clause in _CLAUSE.findall(text):
+        waiting += clause
+        if len(waiting) >= (SENTENCE_CHARS if clause[-1:] in _SENTENCE_END else CLAUSE_CHARS):
+            yield waiting
+            waiting = ""
+    if waiting:
+        yield waiting
+
+
+def letters_won(text: str, contest: Contest) -> dict[str, int]:
+    """Code -> letters of `text` that it wins."""
+    if len(contest.codes) == 1:
+        return {contest.codes[0]: count(contest.own, text)}
+    # Letters of other scripts stay in the segment: kana are what tells Japanese from Chinese. Only its own are counted.
+    parts = [(part, letters) for part in segments(text) if (letters := count(contest.own, part))]
+    won: dict[str, int] = {}
+    for code, (_, letters) in zip(_winners([part for part, _ in parts], contest), parts, strict=True):
+        won[code] = won.get(code, 0) + letters
+    return won

@@ -1,0 +1,49 @@
+"""What may be left to math-verify: expressions of which it is known to read every character.
+
+It drops what it does not know and goes on with the rest (12_5 is read as 12, 5\\equiv 2 as 2, A^T as a), so anything
+outside these lists is compared by eye and as numbers only.
+"""
+
+import re
+
+MAX_SYMBOLIC_CHARS = 300
+
+_COMMANDS = frozenset(
+    "frac sqrt pi infty cdot times div le ge ne in cup cap emptyset varnothing sin cos tan cot sec csc arcsin arccos "
+    "arctan sinh cosh tanh log ln exp binom sum prod int lim min max gcd lcm lfloor rfloor lceil rceil mathbb alpha "
+    "beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi chi psi "
+    "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega infinity to".split()
+)
+_COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
+_RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne|in)(?![A-Za-z])")
+_FOREIGN = re.compile(r"[^A-Za-z0-9+\-*/^_(){}\[\]|,.=<>! ]")
+# Prose ("five" is f*i*v*e), digits side by side (a product), an index on a number, a transpose, a repeated sign.
+_MISREAD = re.compile(r"[A-Za-z]{3}|\d \d|\d ?_|\^ ?\{? ?[A-Z*+]|\.\.|\d\.\d*\.|[-+*/^_] ?[*/^_]|! ?[!0-9]")
+
+
+def relation(text: str) -> bool:
+    """Does `text` state an equation, an inequality or a membership?"""
+    return bool(_RELATION.search(text))
+
+
+def readable(answer: str, gold: str) -> bool:
+    """May the two be left to math-verify, that is: does a True of it mean equal?"""
+    if not (_readable(answer) and _readable(gold)):
+        return False
+    letters = set(re.findall("[A-Za-z]", _COMMAND.sub(" ", answer + " " + gold)))
+    if any(letter.swapcase() in letters for letter in letters):  # it folds case, but R is not r
+        return False
+    # It would take (1,2) for {1,2}, and x+1=5 for 5. An interval may be written as an inequality, though.
+    return (relation(answer) != relation(gold)) == ("," in answer or "," in gold)
+
+
+def _readable(side: str) -> bool:
+    if len(side) > MAX_SYMBOLIC_CHARS or not side.strip() or side.count("=") > 1:
+        return False
+    if any(name not in _COMMANDS and name not in "{}" for name in _COMMAND.findall(side)):
+        return False
+    plain = _COMMAND.sub(" ", re.sub(r"\\mathbb ?\{[RQZNC]\}", " ", side))
+    plain = re.sub(r"_ ?\d", "_", plain)
+    if re.search(r"\\to(?![A-Za-z])", side) and r"\lim" not in side:
+        return False
+    return not _FOREIGN.search(plain) and not _MISREAD.search(plain)
