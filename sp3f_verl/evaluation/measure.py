@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
+from sp3f_verl.rewards.checkers import checker_of
 from sp3f_verl.rewards.terms import rule_terms
 
 # The last number after an equals sign outside the box: the answer that was worked out, whether it was boxed or not.
@@ -14,22 +15,23 @@ _WORKED = re.compile(r"=\s*(-?\d+(?:[.,]\d+)?)")
 MEASURES = ("accuracy", "lenient_accuracy", "fidelity", "parseable")
 
 
-def lenient_match(response: str, gold: str) -> bool:
+def lenient_match(response: str, gold: str, language: str | None = None) -> bool:
     """The box is right, or the last number after `=` is: what the model can work out, whatever the format."""
-    if answers_match(extract_boxed(response), gold):
+    if answers_match(extract_boxed(response), gold, language=language):
         return True
     worked = _WORKED.findall(response)
-    return bool(worked) and answers_match(worked[-1], gold)
+    return bool(worked) and answers_match(worked[-1], gold, language=language)
 
 
 def measure(response: str, row: dict, languages: Sequence[str], threshold: float = 0.7) -> dict[str, float]:
     """`fidelity` is 1 where the share of the row's language reaches the threshold (SP3F's language fidelity)."""
     row = canonical(row)
     gold = row["reward_model"]["ground_truth"]
-    terms = rule_terms(response, gold, row["language"], threshold, languages)
+    checker = checker_of(row["extra_info"])
+    terms = rule_terms(response, gold, row["language"], threshold, languages, checker=checker)
     return {
         "accuracy": terms["accuracy"],
-        "lenient_accuracy": float(lenient_match(response, gold)),
+        "lenient_accuracy": max(terms["accuracy"], float(lenient_match(response, gold, row["language"]))),
         "fidelity": terms["language"],
         "parseable": terms["parseable"],
     }

@@ -76,7 +76,13 @@ class ReferenceJudge:
             solution_en=row["solution_en"],
             solution_own=row["translated_solution"] or None,
         )
-        verdicts = await asyncio.to_thread(judge_group, [strip_think(each) for each in responses], privileged)
+
+        def is_correct(response: str, gold: str) -> bool:  # as the reward term `accuracy` reads it
+            return answers_match(extract_boxed(response), gold, language=row["language"])
+
+        verdicts = await asyncio.to_thread(
+            judge_group, [strip_think(each) for each in responses], privileged, is_correct
+        )
         return judged(len(responses), verdicts, "both")
 
 

@@ -81,7 +81,7 @@ def register() -> None:
             weights = weights_at(self.weights, step)
             scores = [total(info, weights) for info in infos]
             if asked:
-                correct, chars = [bool(info["accuracy"]) for info in infos], [len(each) for each in responses]
+                correct, chars = [info["accuracy"] >= 0.5 for info in infos], [len(each) for each in responses]
                 await self.judge.observe.remote(GroupRecord(judgement.comparisons, correct, scores, chars))
             return scores, infos
 
