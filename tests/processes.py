@@ -13,15 +13,25 @@ import psutil
 MARK = "SP3F_TEST_RUN"  # inherited by every process that a started command starts
 
 
-def _marked(mark: str) -> list[psutil.Process]:
-    found = []
+def _of(mark: str, root: int) -> list[psutil.Process]:
+    """The processes that carry the mark, and all descendants of them and of `root`: vLLM's engine writes its title over
+    its environment, so that the mark may be gone."""
+    found = {}
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == mark:
-                found.append(process)
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            marked = f"{MARK}={mark}".encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
+            if marked or process.pid == root:
+                found |= {each.pid: each for each in (process, *process.children(recursive=True))}
+        except (OSError, psutil.Error):
             continue  # gone meanwhile, or not ours
-    return found
+    return list(found.values())
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Run:
@@ -57,7 +67,8 @@ class Run:
     def kill(self) -> None:
         """SIGKILL to all of its processes; returns when they are gone."""
         for _ in range(20):
-            alive = [process for process in _marked(self.mark) if process.status() != psutil.STATUS_ZOMBIE]
+            root = self.process.pid if self.process.poll() is None else -1
+            alive = [process for process in _of(self.mark, root) if _is_alive(process)]
             if not alive:
                 break
             for process in alive:
