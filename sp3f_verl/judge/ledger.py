@@ -51,7 +51,8 @@ class Ledger:
         return self.budget is None or self.spent + usd <= self.budget
 
     def write(self) -> None:
-        """The file, once there is something to say. Never raises: an answer that was paid for is not lost to a full disk. A budget then ends the run."""
+        """Once there is something to say. Never raises: an answer that was paid for is not lost to a full disk. A budget
+        then ends the run."""
         if self.path is None or not self.spent:
             return
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
