@@ -51,7 +51,7 @@ class Ledger:
         return self.budget is None or self.spent + usd <= self.budget
 
     def write(self) -> None:
-        """Once there is something to say. Never raises: an answer that was paid for is not lost to a full disk. A budget
+        """Once there is something to say. Never raises: no answer that was paid for is lost to a full disk. A budget
         then ends the run."""
         if self.path is None or not self.spent:
             return
