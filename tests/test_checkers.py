@@ -24,6 +24,29 @@ CHOICES = [
     ("Ｃ", "C", True),
     ("C，钙", "C::钙", True),
     ("钙", "C::钙", True),
+    ("C. Vitamin D", "C", True),
+    ("C - it's a metal", "C", True),
+    ("C) -5", "C::-5", True),
+    ("A água", "A::água", True),
+    ("**C**", "C", True),
+    ("[C]", "C", True),
+    ("Option C", "C", True),
+    ("A água", "A::O fogo", False),
+    ("A dog", "A::A cat", False),
+    ("A dog", "A", False),
+    ("D'accord", "D::Non", False),
+    ("C'est le calcium", "C::Sodium", False),
+    ("C) Sodium", "C::Calcium", False),
+    ("C) -5", "C::5", False),
+    ("C.5", "C::5", False),
+    ("A", "C::A", False),
+    ("a or b", "A", False),
+    ("a, b, c, d", "A", False),
+    ("A/b", "A", False),
+    ("C - wait, no: d", "C", False),
+    ("C. Option D", "C", False),
+    ("C++", "C", False),
+    ("(C", "C", False),
     ("Calcium", "C", False),
     ("Cesium", "C::Calcium", False),
     ("Çelik", "C", False),
@@ -52,10 +75,25 @@ def test_multiple_choice(answer, gold, equal):
         ("0", "0", True),
         ("x", "3", False),
         ("3 or 4", "3", False),
+        ("5 km", "5 km", True),
+        ("5 km", "5 cm", False),
+        ("$5", r"5\%", False),
     ],
 )
 def test_numeric_allows_for_rounding_and_for_nothing_else(answer, gold, equal):
     assert numeric(answer, gold) is equal
+
+
+def test_numeric_reads_the_decimal_comma_of_the_language():
+    for text, language, right in (
+        (r"\boxed{1.250,5}", "de", 1),
+        (r"\boxed{2,125}", "de", 0),
+        (r"\boxed{2,125}", "en", 1),
+    ):
+        gold = "1250.5" if "." in text else "2125"
+        terms = rule_terms(text, gold, language, checker="numeric")
+        assert terms["accuracy"] == right
+        assert terms == asyncio.run(rule_terms_async(text, gold, language, checker="numeric"))
 
 
 def test_a_row_names_its_checker():

@@ -28,7 +28,10 @@ BOXES = [
     (r"\fbox{5}", None),
     (r"\boxed5", None),
     ("", None),
-] + [(rf"\boxed{{5}} \boxed{{{empty}}}", None) for empty in ("", "  ", "{}", r"\text{ }", r"\,", "$$", "~")]
+]
+EMPTY = ["", "  ", "{}", r"\text{ }", r"\,", "$$", "~", "\u200e", "\u200b\ufeff", "\u3164"]
+EMPTY += [r"\hspace{1cm}", r"\phantom{5}", r"\phantom{\frac{1}{2}}", r"\textit{}"]
+BOXES += [(rf"\boxed{{5}} \boxed{{{empty}}}", None) for empty in EMPTY]
 
 # Oracle table 6.5 of the specification, in its order, then this project's own cases.
 EQUAL = [
@@ -128,7 +131,7 @@ def test_what_is_put_into_a_box_comes_out(content, before):
     assert extract_boxed(before + " \\boxed{" + content + "}") == content.strip()
 
 
-@pytest.mark.parametrize("unit", ["\\boxed{", "{", "}", "\\", "\\(", "$", "\\a{x}"])
+@pytest.mark.parametrize("unit", ["\\boxed{", "{", "}", "\\", "\\(", "$", "\\a{x}", "\\phantom{{}"])
 def test_a_megabyte_of_braces_takes_linear_time(unit):
     text = unit * (1_000_000 // len(unit))
     start = time.monotonic()

@@ -82,7 +82,7 @@ def label_by_pairs(pairs: Iterable[LabelledPair]) -> Callable[[Record], tuple[st
 
 def label_by_accuracy(record: Record) -> tuple[str, float] | None:
     """("accuracy", 1 where A is the correct one, else 0); None where both or neither are correct."""
-    gold, language = record["ground_truth"], record["language"]
+    gold, language = record["ground_truth"], record.get("language")
     a, b = (answers_match(extract_boxed(each), gold, language=language) for each in record["responses"])
     return ("accuracy", float(a)) if a != b else None
 

@@ -2,11 +2,16 @@
 
 import re
 
+from sp3f_verl.rewards.normalise import INVISIBLE, TEXT_COMMANDS
 from sp3f_verl.rewards.text import brace_pairs, strip_think
 
 _BOX = re.compile(r"\\boxed\s*(?=\{)")
-# What a box may hold and still be empty: spacing commands, dollar signs, braces, a text command around nothing.
-_NOTHING = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|quad|qquad)(?![A-Za-z])|\\[,;:! ]|[\s{}$~]")
+# What a box may hold and still be empty: spacing commands, phantoms, dollar signs, braces, characters without ink,
+# a text command around nothing.
+_NOTHING = re.compile(
+    r"\\[hv]space ?\*? ?\{[^{}]*\}|\\[hv]?phantom ?\{(?:[^{}]|\{[^{}]*\})*\}"
+    rf"|\\(?:{TEXT_COMMANDS}|quad|qquad)(?![A-Za-z])|\\[,;:!> ]|[\s{{}}$~\u115f\u1160\u2800\u3164\uffa0{INVISIBLE}]"
+)
 
 
 def extract_boxed(text: str) -> str | None:

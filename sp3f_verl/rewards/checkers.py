@@ -6,6 +6,7 @@ number in [0, 1]. Only the config names code: a row's name is looked up, never i
 """
 
 import asyncio
+import functools
 import importlib
 import math
 import re
@@ -13,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sp3f_verl import languages
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.rewards import accuracy
 from sp3f_verl.rewards.compare import MAX_ANSWER_CHARS
@@ -23,7 +25,14 @@ MATH = "math"
 Checker = Callable[[str, str], bool | float]
 TOLERANCE = 1e-6  # of `numeric`, relative to the gold answer
 
-_CHOICE = re.compile(r"\(?([A-Za-z])(?:\)|(?=[^\w])|$)\s*[).:,\-]?\s*(.*)", re.DOTALL)
+_CHOICE = re.compile(
+    r"(?:(?:option|choice|answer)[ :]\s*)?(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z])(\)?)(?!\w))(.*)", re.DOTALL | re.IGNORECASE
+)
+_SEPARATOR = re.compile(r"\s*(?:[.:,](?!\d)|-(?=\s|$))?\s*")
+_APART = re.compile(r"\s*(?:[.:,]|(?<=\s)-)\s")
+# Another option's letter; not the article of "it is a metal", nor the letter of a name such as Vitamin D.
+_HEDGE = re.compile(r"(?<![\w'])(?!(?<=\w )a \w\w)[A-J](?![\w'])", re.IGNORECASE)
+_NAMED = re.compile(r"(?!Option|Choice|Answer)[A-Z][a-z]{3,} [A-J]")
 _NAME = re.compile(r"[A-Za-z_][\w\-]{0,63}")
 
 
@@ -36,29 +45,39 @@ def exact(answer: str, gold: str) -> bool:
     return _text(answer) == _text(gold) != ""
 
 
-def numeric(answer: str, gold: str) -> bool:
-    """Both are one number, and they differ by at most `TOLERANCE` of the gold one: for measured or rounded answers."""
-    given, wanted = (number(unwrap(split_unit(clean(text[:MAX_ANSWER_CHARS]))[0])) for text in (answer, gold))
-    return given is not None and wanted is not None and abs(given - wanted) <= abs(wanted) * TOLERANCE
+def numeric(answer: str, gold: str, comma: bool | None = None) -> bool:
+    """Both are one number, and they differ by at most `TOLERANCE` of the gold one: for measured or rounded answers.
+
+    Units that both have must be the same; `comma` as in `quantity.number`, for the answer.
+    """
+    (answer, unit), (gold, gold_unit) = (split_unit(clean(text[:MAX_ANSWER_CHARS])) for text in (answer, gold))
+    given, wanted = number(unwrap(answer), comma), number(unwrap(gold))
+    if given is None or wanted is None or (unit and gold_unit and unit != gold_unit):
+        return False
+    return abs(given - wanted) <= abs(wanted) * TOLERANCE
 
 
 def multiple_choice(answer: str, gold: str) -> bool:
-    """The letter of `gold` (`C` or `C::text of the option`), the letter before a non-letter, or the option's text.
+    """The letter of `gold` (`C` or `C::text of the option`), the option's text, or both.
 
-    "C", "(C)", "C) Calcium" and "Calcium" match "C::Calcium"; "Calcium" does not match "C", and neither does
-    "C or D": one answer is one letter.
+    "C", "(C)", "C) Calcium" and "Calcium" match "C::Calcium"; a letter alone is never the text of an option. Where
+    `gold` has no text, any may follow the letter and a sign (`C. Calcium`), but none with another option's letter.
     """
     letter, _, option = (_text(part) for part in gold.partition("::"))
     if len(answer) > MAX_ANSWER_CHARS:
         return False
-    answer = _text(unwrap(clean(answer)))
-    if option and _same(answer, option):
-        return True
+    answer = _text(unwrap(clean(answer.replace("**", ""))))
     match = _CHOICE.fullmatch(answer)
-    if match is None or match[1].upper() != letter.upper():
+    tail = match[5] if match else ""
+    rest = tail[_SEPARATOR.match(tail).end() :]
+    if option and (rest or not match) and _same(answer, option):
+        return True
+    if match is None or (match[1] or match[2] or match[3]).upper() != letter.upper():
         return False
-    rest = match[2]
-    return not rest or (bool(option) and _same(rest, option)) or not re.search(r"(?<!\w)[A-Z](?!\w)", rest)
+    if not rest or option:
+        return not rest or _same(rest, option)
+    apart = match[1] or match[2] or match[4] or _APART.match(tail)
+    return bool(apart) and (bool(_NAMED.fullmatch(rest)) or not _HEDGE.search(rest))
 
 
 def _text(text: str) -> str:
@@ -123,7 +142,7 @@ def check(answer: str | None, gold: str, name: str, checkers: Mapping[str, Check
         return 0.0
     if name == MATH:
         return float(accuracy.answers_match(answer, gold, language=language))
-    return _verdict(name, checkers[name], answer, gold)
+    return _verdict(name, _of_language(checkers[name], language), answer, gold)
 
 
 async def check_async(
@@ -135,8 +154,15 @@ async def check_async(
     if name == MATH:
         return float(await accuracy.answers_match_async(answer, gold, language=language))
     if name in BUILT_IN:
-        return _verdict(name, checkers[name], answer, gold)
+        return _verdict(name, _of_language(checkers[name], language), answer, gold)
     return await asyncio.to_thread(_verdict, name, checkers[name], answer, gold)
+
+
+def _of_language(checker: Checker, language: str | None) -> Checker:
+    """`numeric` with the decimal comma of the answer's language; any other checker as it is."""
+    if checker is not numeric or language is None:
+        return checker
+    return functools.partial(numeric, comma=languages.get(language).decimal_comma)
 
 
 def _verdict(name: str, checker: Checker, answer: str, gold: str) -> float:

@@ -18,6 +18,7 @@ MAX_ANSWER_CHARS = 2000  # a longer answer is no answer: it is unequal without b
 Symbolic = Callable[[str, str], bool]  # (gold, answer), both readable -> equal?
 Verdict = bool | None
 
+_WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]{3,})*")
 _ASSIGNED = re.compile(r"([A-Za-z](?: ?_ ?\{? ?\w ?\}?)?) ?= ?(?!=)(.*)", re.DOTALL)
 
 
@@ -31,9 +32,16 @@ def compare(answer: str | None, gold: str, comma: bool | None = None, symbolic: 
     answer, gold = clean(answer), clean(gold)
     if not unwrap(answer) or not unwrap(gold):
         return False
-    if squeeze(unwrap(answer)) == squeeze(unwrap(gold)):
+    if _by_eye(answer) == _by_eye(gold):
         return True
     return _whole(answer, gold, comma, symbolic)
+
+
+def _by_eye(text: str) -> str:
+    """Where all of it is words, of three letters or more, a capital at the start of one does not count."""
+    text = squeeze(unwrap(text))
+    words = text.split(" ") if _WORDS.fullmatch(text) else []
+    return " ".join(word.casefold() if word[1:] == word[1:].lower() else word for word in words) or text
 
 
 def _whole(answer: str, gold: str, comma: bool | None, symbolic: Symbolic | None) -> Verdict:
@@ -63,7 +71,7 @@ def _outlines(answer: Outline | str, gold: Outline | str, comma: bool | None, sy
         return False
     if answer.kind != gold.kind or len(answer.items) != len(gold.items):
         return False
-    if answer.ordered:
+    if answer.ordered or _in_order(answer, gold):
         verdicts = []
         for one, other in zip(answer.items, gold.items, strict=True):
             verdicts.append(_outlines(one, other, comma, symbolic))
@@ -71,6 +79,15 @@ def _outlines(answer: Outline | str, gold: Outline | str, comma: bool | None, sy
                 return False
         return None if None in verdicts else True
     return _matched(answer.items, gold.items, comma, symbolic)
+
+
+def _in_order(answer: Outline, gold: Outline) -> bool:
+    """Does one side name its items differently and the other none? x=1, y=2 may be answered 1, 2, but not 2, 1."""
+    sides = (
+        [_ASSIGNED.fullmatch(each.strip()) for each in side.items if isinstance(each, str)] for side in (answer, gold)
+    )
+    one, other = ({squeeze(match[1]) for match in side if match} for side in sides)
+    return bool(one) != bool(other) and len(one | other) > 1
 
 
 def _matched(answers, golds, comma: bool | None, symbolic: Symbolic | None) -> Verdict:

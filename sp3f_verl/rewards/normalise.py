@@ -1,5 +1,6 @@
 """One written form for an answer: ASCII digits, plain LaTeX, no decoration. Numbers and units: see `quantity`."""
 
+import itertools
 import re
 import unicodedata
 
@@ -7,6 +8,10 @@ _SYMBOLS = str.maketrans(
     {
         "−": "-",
         "–": "-",
+        "\u2010": "-",
+        "\u2011": "-",
+        "\u2012": "-",
+        "≈": r"\approx ",
         "×": r"\times ",
         "·": r"\cdot ",
         "⋅": r"\cdot ",
@@ -36,7 +41,11 @@ _SYMBOLS = str.maketrans(
         "‘": "'",
     }
 )
-_SUPERSCRIPT = re.compile("[⁻⁰¹²³⁴-⁹]+")
+# Soft hyphen, zero-width characters, marks and isolates of direction; not the override that turns 12 into 21.
+INVISIBLE = "\\u00ad\\u061c\\u200b-\\u200f\\u202a-\\u202d\\u2060\\u2066-\\u2069\\ufeff"
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
+_GREEK = re.compile(r"(?<![^\W\d_])[α-πρσ-ψω](?![^\W\d_])")
+_RAISED = {"<super>": "^", "<sub>": "_"}
 _FRACTION_SIGN = re.compile("[¼-¾⅐-⅞]")
 TEXT_COMMANDS = "text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|mbox|boxed"
 _TEXT = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*\{{([^{{}}]*)\}}")
@@ -46,32 +55,53 @@ _NO_SPACE = re.compile(
 )
 _SPACE = re.compile(r"\\[,;:> ]|~|\\q?quad(?![A-Za-z])|\s+")
 _NEW_ROW, _ROW_MARK = re.compile(r"\\\\|\\cr(?![A-Za-z])"), "\ue000"  # kept from being read as an escaped space
-_RADICAL = re.compile(r"√ ?(\w+)")
+_RADICAL = re.compile(r"√ ?([^\W_]+(?:_(?:\w|\{\w+\}))?)")
+_FUNCTION = re.compile(r"(?<![\\A-Za-z])(?:log|ln|sin|cos|tan)(?= ?[\d_^(\\])")
 _WORDS_FOR_SIGNS = re.compile(r"\\(?:leq|geq|neq|lt|gt|degree)(?![A-Za-z])")
 _SIGN = {"leq": r"\le", "geq": r"\ge", "neq": r"\ne", "lt": "<", "gt": ">", "degree": r"^\circ"}
+_ONE_RAISED = re.compile(r"(?<=[_^])\{(\w)\}")
+_ROOT_ARGUMENT = re.compile(r"\\sqrt ?(\d)")
+_FRAC_ARGUMENTS = re.compile(r"\\frac ?(?:(\d)|\{([^{}]*)\}) ?(?:(\d)|\{([^{}]*)\})")
+_SIGN_BEFORE = re.compile(r"(?:=|\\approx(?![A-Za-z])) ?(?=[^ =<>])")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 
 def clean(text: str) -> str:
     """`text` (short; the caller caps it) in one written form with single spaces; text commands stay (`unwrap`).
 
-    NFKC with superscripts as powers; digits of every script as ASCII; no delimiters of maths, sizing commands or
-    closing full stop; the punctuation of Arabic, Indic and East Asian scripts as ASCII.
+    NFKC with superscripts as powers and subscripts as indices; digits of every script as ASCII; no delimiters of maths,
+    sizing commands or closing full stop; the punctuation of Arabic, Indic and East Asian scripts as ASCII.
     """
-    # Before NFKC, which makes x² an x2 and 1½ an 11/2.
-    text = _SUPERSCRIPT.sub(lambda match: f"^{{{unicodedata.normalize('NFKC', match[0])}}}", text)
+    # Before NFKC, which makes x² an x2, 12₅ a 125 and 1½ an 11/2.
+    text = _raised(_INVISIBLE.sub("", text))
     text = _RADICAL.sub(r"\\sqrt{\1}", _FRACTION_SIGN.sub(_fraction, _NEW_ROW.sub(_ROW_MARK, text)))
     text = text.translate(_SYMBOLS)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)  # once more: NFKC makes them of their wide forms
     text = "".join(str(unicodedata.decimal(char, char)) for char in text)
+    text = _GREEK.sub(_letter, text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text.replace("{,}", ","))
     text = re.sub(r"\\([lr])brace(?![A-Za-z])", lambda match: r"\{" if match[1] == "l" else r"\}", text)
+    text = _FUNCTION.sub(r"\\\g<0>", text)
     text = _WORDS_FOR_SIGNS.sub(lambda match: _SIGN[match[0][1:]], text)
     text = _SPACE.sub(" ", _NO_SPACE.sub("", text)).replace(_ROW_MARK, r"\\").strip()
     peeled = None
     while peeled != text:
         peeled, text = text, _peel(text)
     return text
+
+
+def _raised(text: str) -> str:
+    """Every run of superscripts, of whatever letters or digits, as `^{...}`, and of subscripts as `_{...}`."""
+    if text.isascii():
+        return text
+    runs = itertools.groupby(text, lambda char: _RAISED.get(unicodedata.decomposition(char).partition(" ")[0], ""))
+    return "".join(f"{sign}{{{''.join(run)}}}" if sign else "".join(run) for sign, run in runs)
+
+
+def _letter(match: re.Match) -> str:
+    """A Greek letter that is no part of a word, as its command."""
+    name = unicodedata.name(match[0]).rpartition(" ")[2].lower()
+    return rf"\{name.replace('lamda', 'lambda')} "
 
 
 def _fraction(match: re.Match) -> str:
@@ -81,9 +111,11 @@ def _fraction(match: re.Match) -> str:
 
 
 def _peel(text: str) -> str:
-    """`text` without one layer around the whole of it: delimiters, braces, a text command, a full stop."""
+    """`text` without one layer around the whole of it: delimiters, braces, a text command, a full stop, = before it."""
     if text[-1:] == "." and text[-2:] != "..":
         return text[:-1].strip()
+    if match := _SIGN_BEFORE.match(text):
+        return text[match.end() :]
     for opening, closing in _DELIMITERS:
         inner = text[len(opening) : -len(closing)]
         whole = text.startswith(opening) and text.endswith(closing) and len(text) >= len(opening) + len(closing)
@@ -105,5 +137,8 @@ def unwrap(text: str) -> str:
 
 
 def squeeze(text: str) -> str:
-    """`text` without the spaces that do not keep two numbers or two words apart, for comparing by eye."""
-    return re.sub(r"(?<![^\W_]) | (?![^\W_])", "", text.strip())
+    """`text` for comparing by eye: without the spaces that do not keep two numbers or two words apart, and with braces
+    around the arguments of commands but not around an exponent or an index of one character."""
+    text = re.sub(r"(?<![^\W_]) | (?![^\W_])|(?<=\d) (?=[^\W\d_])", "", text.strip())
+    text = _ONE_RAISED.sub(r"\1", text)
+    return _FRAC_ARGUMENTS.sub(r"\\frac{\1\2}{\3\4}", _ROOT_ARGUMENT.sub(r"\\sqrt{\1}", text))

@@ -22,12 +22,13 @@ _SURELY_COMMA = re.compile(r"[1-9]\d{0,2}(?:(?:\.\d{3})+,\d+|(?:\.\d{3}){2,})")
 _SURELY_POINT = re.compile(r"\d{1,3}(?:(?:,\d{2,3})*,\d{3}\.\d+|(?:,\d{2,3})+,\d{3})")
 
 _POWER_OF_TEN = re.compile(r"(?:(.+?)\s*(?:\\times|\\cdot|\*)\s*)?10\s*\^\s*(?:\{\s*([+-]?\d{1,4})\s*\}|(\d))")
+_SCIENTIFIC = re.compile(r"(.+?)[eE]([+-]?\d{1,4})")
 _FRAC = re.compile(r"(\d+ ?)?\\frac ?(?:\{([^{}]+)\} ?\{([^{}]+)\}|(\d) ?(\d))")
 _MIXED = re.compile(r"(\d+) (\d+)/(\d+)")
 
 
 def number(text: str, comma: bool | None = None) -> Fraction | None:
-    """The exact value of a cleaned integer, decimal, fraction, mixed number or `a \\times 10^k`; else None.
+    """The exact value of a cleaned integer, decimal, fraction, mixed number, `a \\times 10^k` or 2e3; else None.
 
     `comma` is the convention: True where 1.234,5 is written (the comma is decimal, the point groups), False for
     1,234.5, None where the language is not known: then as False, and 3,5 is a decimal too. Never a guess: with True,
@@ -42,7 +43,7 @@ def number(text: str, comma: bool | None = None) -> Fraction | None:
 def _unsigned(text: str, comma: bool | None) -> Fraction | None:
     if (value := _plain(text, comma)) is not None:
         return value
-    if match := _POWER_OF_TEN.fullmatch(text):
+    if match := _POWER_OF_TEN.fullmatch(text) or _SCIENTIFIC.fullmatch(text):
         factor = _plain(match[1], comma) if match[1] else Fraction(1)
         power = int(match[2] or match[3])
         return factor * Fraction(10) ** power if factor is not None and abs(power) <= MAX_DIGITS else None
@@ -102,7 +103,7 @@ _DEGREE = re.compile(
     r" ?\^ ?(?:\\circ|\{ ?\\circ ?\}) ?(?:(?P<bare>[CF]?)|\\(?:text|mathrm) ?\{ ?(?P<wrapped>[CF]) ?\})$"
 )
 _PREFIX = re.compile(
-    r"(?P<sign>[+-]?) ?(?P<unit>\\?\$|[€£¥₹฿₩₽₦₫₺₪]|US\\?\$|R\\?\$|R[ps]\.?|USD|EUR|GBP|INR) ?(?P<rest>[\d.].*)",
+    r"(?P<sign>[+-]?) ?(?P<unit>\\?[$%]|[€£¥₹฿₩₽₦₫₺₪]|US\\?\$|R\\?\$|R[ps]\.?|USD|EUR|GBP|INR) ?(?P<rest>[\d.].*)",
     re.DOTALL,
 )
 _POWERS = {"2": "square", "3": "cubic"}
@@ -111,7 +112,8 @@ _POWERS = {"2": "square", "3": "cubic"}
 def split_unit(text: str) -> tuple[str, str]:
     """(expression, unit) of a cleaned answer; the unit is "" where there is none that `units.yaml` knows.
 
-    A unit of one letter counts only inside a text command: 5m is five times m.
+    A unit of one letter counts only inside a text command, and one of two letters there or after a number and a space:
+    5m is five times m, and 5cm may be five times c times m.
     """
     if (match := _PREFIX.fullmatch(text)) and (unit := _unit(match["unit"])):
         return match["sign"] + match["rest"], unit
@@ -124,7 +126,10 @@ def split_unit(text: str) -> tuple[str, str]:
         if match is None or not (unit := _unit(match["wrapped"] or match["bare"])):
             continue
         before = tail[cut - 1] if cut else ""
-        if match["bare"] and (re.fullmatch("[A-Za-z]", match["bare"]) or (before.isalpha() and tail[cut] != " ")):
+        bare, apart = match["bare"] or "", tail[cut] == " "
+        if re.fullmatch("[A-Za-z]", bare) or (bare and before.isalpha() and not apart):
+            continue
+        if re.fullmatch("[A-Za-z]{2}", bare) and not (apart and re.match(r"[\d.})]", before)):
             continue
         power = match["power"]
         raised = f"{unit}^{power}" if power and "/" in unit else f"{_POWERS[power]} {unit}" if power else unit

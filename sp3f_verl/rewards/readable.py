@@ -17,8 +17,14 @@ _COMMANDS = frozenset(
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne|in)(?![A-Za-z])")
 _FOREIGN = re.compile(r"[^A-Za-z0-9+\-*/^_(){}\[\]|,.=<>! ]")
-# Prose ("five" is f*i*v*e), digits side by side (a product), an index on a number, a transpose, a repeated sign.
-_MISREAD = re.compile(r"[A-Za-z]{3}|\d \d|\d ?_|\^ ?\{? ?[A-Z*+]|\.\.|\d\.\d*\.|[-+*/^_] ?[*/^_]|! ?[!0-9]")
+# Prose ("five" is f*i*v*e), digits side by side (a product), an index on what is no letter, a transpose, a repeated
+# sign, names such as A1, 2B and 0A (products too), a power of ten.
+_MISREAD = re.compile(
+    r"[A-Za-z]{3}|\d \d|[\d|)\]}!(,.] ?_|\^ ?\{? ?[A-Z*+]|\.\.|\d\.\d*\.|[-+*/^_] ?[*/^_]|! ?[!0-9]"
+    r"|[A-Za-z] ?\d|\d ?[A-Z]|(?<![\d.])0 ?[A-Za-z]|\d[eE][+-]?\d"
+)
+_MATHS = re.compile(r"[\\\d+\-*/^_=<>|!]")
+_WORD = re.compile(r"[A-Za-z][^A-Za-z]*[A-Za-z]")
 
 
 def relation(text: str) -> bool:
@@ -38,7 +44,9 @@ def readable(answer: str, gold: str) -> bool:
 
 
 def _readable(side: str) -> bool:
-    if len(side) > MAX_SYMBOLIC_CHARS or not side.strip() or side.count("=") > 1:
+    if len(side) > MAX_SYMBOLIC_CHARS or not side.strip() or side.count("=") > 1 or side.count("|") % 2:
+        return False
+    if _WORD.search(side) and not _MATHS.search(side):  # IV is not VI, although i*v is v*i
         return False
     if any(name not in _COMMANDS and name not in "{}" for name in _COMMAND.findall(side)):
         return False
