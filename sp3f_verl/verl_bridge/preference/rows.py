@@ -81,9 +81,11 @@ def _side(value: Any) -> tuple[tuple[Message, ...], str]:
     """(the turns before it, the response) of a string or of messages that end with the assistant's."""
     if isinstance(value, str):
         return (), value
-    if value is None or len(value) == 0:
+    if value is None:
         raise Unusable("side_empty")
     messages = _messages(value)
+    if not messages:
+        raise Unusable("side_empty")
     if messages[-1]["role"] != "assistant":
         raise Unusable("side_does_not_end_with_the_assistant")
     return messages[:-1], messages[-1]["content"]

@@ -1,0 +1,124 @@
+"""Real runs of trainer mode dpo through verl's main_ppo on a CPU: Ray and FSDP2, no rollout server."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from preference_runs import command, logged, make
+from processes import started
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+KEPT = Path(__file__).parent / "dpo_trajectory.json"  # written from a run of this test; a change of it needs a reason
+FOLLOWED = ("train/loss", "train/margin", "train/grad_norm", "train/logp/chosen", "train/lr")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("preference"))
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """(folder, metrics) of 30 steps without an interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    with started(command(data, folder), folder / "run.log", {"VERL_FILE_LOGGER_PATH": str(folder / "m.jsonl")}) as run:
+        run.wait(500)
+    return folder, logged(folder / "m.jsonl")
+
+
+def test_it_starts_at_the_reference_and_orders_held_out_pairs(whole):
+    folder, steps = whole
+    assert list(steps) == list(range(31))
+    assert steps[1]["train/loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert steps[0]["val/margin"] == pytest.approx(0, abs=1e-5) and steps[0]["val/loss"] == pytest.approx(math.log(2))
+    assert steps[30]["val/accuracy"] > 0.9 and steps[30]["val/loss"] < 0.5 * math.log(2)
+    for metrics in steps.values():
+        cells = [value for name, value in metrics.items() if name.startswith("train/order_per_token/")]
+        assert not cells or sum(cells) == pytest.approx(1)
+    log = (folder / "run.log").read_text()
+    assert "64 pairs" in log and "41 pairs" in log
+    assert "vLLM server" not in log and "vLLMHttpServer" not in log, "nothing generates in this mode"
+
+
+def test_the_trajectory_of_30_steps_is_the_one_that_was_kept(whole):
+    _, steps = whole
+    kept = json.loads(KEPT.read_text())
+    for name in FOLLOWED:
+        found = [steps[step][name] for step in range(1, 31)]
+        assert found == pytest.approx(kept[name], rel=1e-3, abs=1e-5), name
+
+
+def test_the_exported_model_is_the_trained_one(whole, data):
+    """Log-probs of a held-out answer under the exported model: the chosen one is likelier than before training."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, steps = whole
+    exported = folder / "checkpoints" / "global_step_30" / "actor" / "huggingface"
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    assert tokenizer.chat_template
+    assert {each.name for each in (folder / "checkpoints" / "reference").iterdir()} == {
+        *("train.npy", "train.json", "validation.npy", "validation.json")
+    }
+    from sp3f_verl.verl_bridge.preference.objective import Objective, measure
+    from sp3f_verl.verl_bridge.preference.rows import read_pairs
+    from sp3f_verl.verl_bridge.preference.tokens import batch_of, encode_pairs
+
+    groups, _ = encode_pairs(tokenizer, read_pairs(str(data / "val.parquet"))[0], 256)
+    model = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32)
+    batch = batch_of(groups, range(len(groups)), [1.0] * len(groups))
+    rows = []
+    with torch.no_grad():
+        for ids in batch["input_ids"].unbind():
+            logps = model(ids[None]).logits[0, :-1].log_softmax(-1)
+            rows.append(torch.cat([logps.gather(-1, ids[1:, None])[:, 0], torch.zeros(1)]))
+    mask = batch["loss_mask"]
+    told = measure(Objective(loss="simpo"), torch.cat(rows), mask.values(), mask.offsets(), None).metrics
+    for name in ("logp/chosen", "logp/rejected", "tokens/chosen"):
+        assert told[name].mean().item() == pytest.approx(steps[30][f"val/{name}"], rel=1e-4)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, data, tmp_path):
+    """SIGKILL in the middle of an epoch; the same command ends with the metrics of the run that was not killed."""
+    _, steps = whole
+    latest = tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt"
+    line = command(data, tmp_path)
+    with started(line, tmp_path / "1.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "1.jsonl")}) as run:
+        run.wait_for(lambda: latest.exists() and int(latest.read_text() or 0) >= 10, 400, "checkpoint of step 10")
+        run.kill()
+    reached = int(latest.read_text())
+    assert reached < 30, "the run was over before it was killed"
+    stored = (tmp_path / "checkpoints" / "reference" / "train.npy").stat().st_mtime_ns
+    with started(line, tmp_path / "2.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "2.jsonl")}) as run:
+        text = run.wait(400)
+    resumed = logged(tmp_path / "2.jsonl")
+    assert list(resumed) == list(range(reached + 1, 31))
+    for step, metrics in resumed.items():
+        for name in FOLLOWED:
+            assert metrics[name] == pytest.approx(steps[step][name], rel=1e-6, abs=1e-9), (step, name)
+    assert "reference log-probs in" not in text, "they were kept"
+    assert (tmp_path / "checkpoints" / "reference" / "train.npy").stat().st_mtime_ns == stored
+
+
+def test_lora_on_two_workers_with_micro_batches_by_tokens(data, tmp_path):
+    line = command(
+        data,
+        tmp_path,
+        "trainer.n_gpus_per_node=2",
+        "actor_rollout_ref.actor.use_dynamic_bsz=true",
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=512",
+        "actor_rollout_ref.actor.optim.lr=1e-2",
+        "trainer.total_training_steps=12",
+        "trainer.save_freq=12",
+        "trainer.test_freq=12",
+        recipe="croco",
+    )
+    with started(line, tmp_path / "run.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "m.jsonl")}) as run:
+        run.wait(500)
+    steps = logged(tmp_path / "m.jsonl")
+    assert steps[1]["train/loss"] == pytest.approx(math.log(2), abs=1e-5), "a fresh adapter is the reference"
+    assert steps[12]["val/accuracy"] > 0.9
+    actor = tmp_path / "checkpoints" / "global_step_12" / "actor"
+    adapter = json.loads((actor / "lora_adapter" / "adapter_config.json").read_text())
+    assert (adapter["r"], adapter["lora_alpha"]) == (16, 32)
