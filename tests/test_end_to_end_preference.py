@@ -5,8 +5,15 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
+from peft import PeftModel
 from preference_runs import command, logged, make
 from processes import started
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sp3f_verl.verl_bridge.preference.objective import Objective, measure
+from sp3f_verl.verl_bridge.preference.rows import read_pairs
+from sp3f_verl.verl_bridge.preference.tokens import batch_of, encode_pairs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 KEPT = Path(__file__).parent / "dpo_trajectory.json"  # written from a run of this test; a change of it needs a reason
@@ -50,33 +57,14 @@ def test_the_trajectory_of_30_steps_is_the_one_that_was_kept(whole):
 
 
 def test_the_exported_model_is_the_trained_one(whole, data):
-    """Log-probs of a held-out answer under the exported model: the chosen one is likelier than before training."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+    """Held-out log-probs under the exported model are those that the run logged; the reference lies beside it."""
     folder, steps = whole
     exported = folder / "checkpoints" / "global_step_30" / "actor" / "huggingface"
-    tokenizer = AutoTokenizer.from_pretrained(exported)
-    assert tokenizer.chat_template
-    assert {each.name for each in (folder / "checkpoints" / "reference").iterdir()} == {
-        *("train.npy", "train.json", "validation.npy", "validation.json")
-    }
-    from sp3f_verl.verl_bridge.preference.objective import Objective, measure
-    from sp3f_verl.verl_bridge.preference.rows import read_pairs
-    from sp3f_verl.verl_bridge.preference.tokens import batch_of, encode_pairs
-
-    groups, _ = encode_pairs(tokenizer, read_pairs(str(data / "val.parquet"))[0], 256)
     model = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32)
-    batch = batch_of(groups, range(len(groups)), [1.0] * len(groups))
-    rows = []
-    with torch.no_grad():
-        for ids in batch["input_ids"].unbind():
-            logps = model(ids[None]).logits[0, :-1].log_softmax(-1)
-            rows.append(torch.cat([logps.gather(-1, ids[1:, None])[:, 0], torch.zeros(1)]))
-    mask = batch["loss_mask"]
-    told = measure(Objective(loss="simpo"), torch.cat(rows), mask.values(), mask.offsets(), None).metrics
-    for name in ("logp/chosen", "logp/rejected", "tokens/chosen"):
-        assert told[name].mean().item() == pytest.approx(steps[30][f"val/{name}"], rel=1e-4)
+    told = mean_logps(model, AutoTokenizer.from_pretrained(exported), data / "val.parquet")
+    assert told == pytest.approx({name: steps[30][f"val/{name}"] for name in told}, rel=1e-4)
+    kept = {each.name for each in (folder / "checkpoints" / "reference").iterdir()}
+    assert kept == {"train.npy", "train.json", "validation.npy", "validation.json"}
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, data, tmp_path):
@@ -101,7 +89,22 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, data, tmp_path):
     assert (tmp_path / "checkpoints" / "reference" / "train.npy").stat().st_mtime_ns == stored
 
 
+def mean_logps(model, tokenizer, file: Path) -> dict[str, float]:
+    """Mean sequence log-probs of a file's pairs under a plain model, one row at a time."""
+    groups, _ = encode_pairs(tokenizer, read_pairs(str(file))[0], 256)
+    batch = batch_of(groups, range(len(groups)), [1.0] * len(groups))
+    rows = []
+    with torch.no_grad():
+        for ids in batch["input_ids"].unbind():
+            logps = model(ids[None]).logits[0, :-1].log_softmax(-1)
+            rows.append(torch.cat([logps.gather(-1, ids[1:, None])[:, 0], torch.zeros(1)]))
+    mask = batch["loss_mask"]
+    told = measure(Objective(loss="simpo"), torch.cat(rows), mask.values(), mask.offsets(), None).metrics
+    return {name: told[name].mean().item() for name in ("logp/chosen", "logp/rejected", "tokens/chosen")}
+
+
 def test_lora_on_two_workers_with_micro_batches_by_tokens(data, tmp_path):
+    """It learns, its adapter loads as others load it, and it resumes: step 7 on again gives the same steps."""
     line = command(
         data,
         tmp_path,
@@ -110,15 +113,29 @@ def test_lora_on_two_workers_with_micro_batches_by_tokens(data, tmp_path):
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=512",
         "actor_rollout_ref.actor.optim.lr=1e-2",
         "trainer.total_training_steps=12",
-        "trainer.save_freq=12",
+        "trainer.save_freq=6",
         "trainer.test_freq=12",
         recipe="croco",
     )
-    with started(line, tmp_path / "run.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "m.jsonl")}) as run:
+    with started(line, tmp_path / "1.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "1.jsonl")}) as run:
         run.wait(500)
-    steps = logged(tmp_path / "m.jsonl")
+    steps = logged(tmp_path / "1.jsonl")
     assert steps[1]["train/loss"] == pytest.approx(math.log(2), abs=1e-5), "a fresh adapter is the reference"
     assert steps[12]["val/accuracy"] > 0.9
-    actor = tmp_path / "checkpoints" / "global_step_12" / "actor"
-    adapter = json.loads((actor / "lora_adapter" / "adapter_config.json").read_text())
-    assert (adapter["r"], adapter["lora_alpha"]) == (16, 32)
+
+    adapter = tmp_path / "checkpoints" / "global_step_12" / "actor" / "lora_adapter"
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    assert (settings["r"], settings["lora_alpha"], settings["inference_mode"]) == (16, 32, True)
+    base = AutoModelForCausalLM.from_pretrained(data / "model", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(data / "model")
+    told = mean_logps(PeftModel.from_pretrained(base, adapter).eval(), tokenizer, data / "val.parquet")
+    assert told == pytest.approx({name: steps[12][f"val/{name}"] for name in told}, rel=1e-4)
+
+    (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("6")
+    with started(line, tmp_path / "2.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "2.jsonl")}) as run:
+        run.wait(500)
+    resumed = logged(tmp_path / "2.jsonl")
+    assert list(resumed) == list(range(7, 13))
+    for step, metrics in resumed.items():
+        for name in FOLLOWED:
+            assert metrics[name] == pytest.approx(steps[step][name], rel=1e-5, abs=1e-8), (step, name)

@@ -22,7 +22,6 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.debug import marked_timer
 from verl.utils.metric import reduce_metrics
 from verl.utils.tracking import Tracking
-from verl.workers.engine_workers import ActorRolloutRefWorker
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up, reference_of, total_weight
@@ -30,6 +29,7 @@ from sp3f_verl.verl_bridge.preference.objective import Objective, measure
 from sp3f_verl.verl_bridge.preference.reference import ReferenceStore, fingerprint
 from sp3f_verl.verl_bridge.preference.rows import read_pairs
 from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of, digest, encode_pairs
+from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker
 from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
 
 
@@ -76,7 +76,7 @@ class DPOTrainer(PPOTrainer):
 
     # ---- set-up ----------------------------------------------------------------------------------------------------
 
-    def init(self):
+    def _setup(self):
         self._init_tokenizer()
         self._init_dataloader()
         stores = self._reference_stores()  # refuses the store of another model or data set before a worker starts
@@ -136,9 +136,12 @@ class DPOTrainer(PPOTrainer):
         trainer = self.config.trainer
         # one worker a bundle: Ray would be asked for more CPUs than a small machine has, and wait for ever
         pool = RayResourcePool([trainer.n_gpus_per_node] * trainer.nnodes, max_colocate_count=1)
-        worker = RayClassWithInitArgs(
-            ray.remote(ActorRolloutRefWorker), config=self.config.actor_rollout_ref, role="actor"
-        )
+        node = self.config.actor_rollout_ref
+        if node.model.lora_rank > 0 or node.model.get("lora_adapter_path"):  # exported by PreferenceWorker instead
+            with open_dict(node):
+                contents = node.actor.checkpoint.save_contents
+                node.actor.checkpoint.save_contents = [each for each in contents if each != "hf_model"]
+        worker = RayClassWithInitArgs(ray.remote(PreferenceWorker), config=node, role="actor")
         self.actor_rollout_wg = RayWorkerGroup(pool, worker, device_name=trainer.device)
         self.actor_rollout_wg.init_model()
         self.actor_rollout_wg.set_loss_fn(functools.partial(group_loss, objective=self.objective))
@@ -195,7 +198,7 @@ class DPOTrainer(PPOTrainer):
         while True:
             yield from self.train_dataloader
 
-    def step(self, metrics: dict, timing_raw: dict) -> None:
+    def _train_step(self, metrics: dict, timing_raw: dict) -> None:
         rows = self._rows(self.train, next(self._batches))
         count = len(rows)
         tu.assign_non_tensor(
@@ -226,7 +229,7 @@ class DPOTrainer(PPOTrainer):
             last = self.global_steps == self.total_training_steps
             metrics, timing = {}, {}
             with marked_timer("step", timing):
-                self.step(metrics, timing)
+                self._train_step(metrics, timing)
             if trainer.save_freq > 0 and (last or self.global_steps % trainer.save_freq == 0):
                 with marked_timer("save_checkpoint", timing):
                     self._save_checkpoint()
