@@ -15,23 +15,26 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
 from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 
+from sp3f_verl.verl_bridge.preference import head
 from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up, total_weight
 from sp3f_verl.verl_bridge.preference.objective import Objective, measure
 from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of
 from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
 
 GROUPS = 8
-# case -> (packed, fused head, fixed micro-batch in groups or None, tokens of a dynamic one, groups that fill up)
+# case -> (packed, head, fixed micro-batch in groups or None, tokens of a dynamic one, groups that fill up)
 CASES = {
-    "packed, 1 group": (True, False, 1, None, 0),
-    "packed, 4 groups": (True, False, 4, None, 0),
-    "padded, 1 group": (False, False, 1, None, 0),
-    "padded, 2 groups": (False, False, 2, None, 0),
-    "dynamic, small": (True, False, None, 160, 0),
-    "dynamic, large": (True, False, None, 4096, 0),
-    "fused head, 2 groups": (True, True, 2, None, 0),
-    "fused head, dynamic": (True, True, None, 200, 0),
-    "filled up with weight 0": (True, False, 2, None, 8),
+    "packed, 1 group": (True, "logits", 1, None, 0),
+    "packed, 4 groups": (True, "logits", 4, None, 0),
+    "padded, 1 group": (False, "logits", 1, None, 0),
+    "padded, 2 groups": (False, "logits", 2, None, 0),
+    "dynamic, small": (True, "logits", None, 160, 0),
+    "dynamic, large": (True, "logits", None, 4096, 0),
+    "fused head, 2 groups": (True, "fused", 2, None, 0),
+    "fused head, dynamic": (True, "fused", None, 200, 0),
+    "response head, 2 groups": (True, "response", 2, None, 0),
+    "response head, dynamic": (True, "response", None, 200, 0),
+    "filled up with weight 0": (True, "logits", 2, None, 8),
 }
 
 
@@ -67,7 +70,8 @@ def plain(folder: str, objective: Objective, batch: dict) -> tuple[float, torch.
 
 def main(folder: str, output: str) -> None:
     found = {}
-    for fused in (False, True):
+    for kind in ("logits", "fused", "response"):
+        fused = kind != "logits"
         config = HFModelConfig(
             path=folder,
             use_remove_padding=True,
@@ -89,15 +93,17 @@ def main(folder: str, output: str) -> None:
         )
         worker.reset()
         engine = worker.engine
+        if kind == "response":
+            head.install(engine)
         ranks, rank = engine.get_data_parallel_size(), engine.get_data_parallel_rank()
         for objective in (Objective(), Objective(loss="tspin", loss_type="logistic", alpha=0.1, beta=0.3)):
             size = len(objective.roles)
             groups, references = make_groups(size, config.hf_config.vocab_size)
-            if not fused:
+            if kind == "logits":
                 everything = batch_of(groups, range(GROUPS), [1.0] * GROUPS, references)
                 found[objective.loss, "plain"] = plain(folder, objective, everything)
-            for case, (packed, with_fused, fixed, dynamic, extra) in CASES.items():
-                if with_fused != fused:
+            for case, (packed, of_kind, fixed, dynamic, extra) in CASES.items():
+                if of_kind != kind:
                     continue
                 indices, weights = filled_up(range(GROUPS), GROUPS + extra)
                 order = balanced([groups[index].tokens for index in indices], ranks)

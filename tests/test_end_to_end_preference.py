@@ -12,8 +12,8 @@ from processes import started
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sp3f_verl.verl_bridge.preference.objective import Objective, measure
-from sp3f_verl.verl_bridge.preference.rows import read_pairs
-from sp3f_verl.verl_bridge.preference.tokens import batch_of, encode_pairs
+from sp3f_verl.verl_bridge.preference.rows import read_answers
+from sp3f_verl.verl_bridge.preference.tokens import batch_of, encode_all
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 KEPT = Path(__file__).parent / "dpo_trajectory.json"  # written from a run of this test; a change of it needs a reason
@@ -44,7 +44,7 @@ def test_it_starts_at_the_reference_and_orders_held_out_pairs(whole):
         cells = [value for name, value in metrics.items() if name.startswith("train/order_per_token/")]
         assert not cells or sum(cells) == pytest.approx(1)
     log = (folder / "run.log").read_text()
-    assert "64 pairs" in log and "41 pairs" in log
+    assert "64 prompts" in log and "41 prompts" in log
     assert "vLLM server" not in log and "vLLMHttpServer" not in log, "nothing generates in this mode"
 
 
@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, data, tmp_path):
 
 def mean_logps(model, tokenizer, file: Path) -> dict[str, float]:
     """Mean sequence log-probs of a file's pairs under a plain model, one row at a time."""
-    groups, _ = encode_pairs(tokenizer, read_pairs(str(file))[0], 256)
+    groups, _ = encode_all(tokenizer, read_answers(str(file), ("chosen", "rejected"))[0], 256)
     batch = batch_of(groups, range(len(groups)), [1.0] * len(groups))
     rows = []
     with torch.no_grad():
@@ -112,6 +112,7 @@ def test_lora_on_two_workers_with_micro_batches_by_tokens(data, tmp_path):
         "actor_rollout_ref.actor.use_dynamic_bsz=true",
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=512",
         "actor_rollout_ref.actor.optim.lr=1e-2",
+        "actor_rollout_ref.model.use_fused_kernels=true",
         "trainer.total_training_steps=12",
         "trainer.save_freq=6",
         "trainer.test_freq=12",

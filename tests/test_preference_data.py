@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.preference.reference import ReferenceStore, check_model, fingerprint
-from sp3f_verl.verl_bridge.preference.rows import Pair, Unusable, pair_of, read_pairs
-from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of, digest, encode, encode_pairs
+from sp3f_verl.verl_bridge.preference.rows import Answers, Unusable, answers_of, read_answers
+from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of, digest, encode, encode_all
 
 
 def turn(role: str, text: str) -> list[dict]:
@@ -22,7 +22,8 @@ def turn(role: str, text: str) -> list[dict]:
 
 
 USER, GOOD, BAD = turn("user", "2+2?"), turn("assistant", "4"), turn("assistant", "5")
-PAIR = Pair(tuple(USER), "4", "5")
+PAIR = Answers(tuple(USER), ("4", "5"))
+SIDES = ("chosen", "rejected")
 
 
 @pytest.mark.parametrize(
@@ -37,13 +38,23 @@ PAIR = Pair(tuple(USER), "4", "5")
     ],
 )
 def test_every_layout_is_the_same_pair(row):
-    assert pair_of(row) == PAIR
+    assert answers_of(row, SIDES) == PAIR
 
 
 def test_a_conversation_keeps_its_system_turn_and_its_past():
     past = turn("system", "Be brief.") + USER + GOOD + turn("user", "3+3?")
     row = {"prompt": "3+3?", "chosen": past + turn("assistant", "6"), "rejected": past + turn("assistant", "7")}
-    assert pair_of(row) == Pair(tuple(past), "6", "7")
+    assert answers_of(row, SIDES) == Answers(tuple(past), ("6", "7"))
+
+
+def test_triplets_in_spins_layout():
+    roles = ("real", "generated", "proto")
+    row = {"real": USER + GOOD, "generated": USER + BAD, "proto": USER + BAD}
+    assert answers_of(row, roles) == Answers(tuple(USER), ("4", "5", "5")), "y' = y0 in iteration 0"
+    with pytest.raises(Unusable, match="side_empty"):
+        answers_of({**row, "proto": None}, roles)
+    with pytest.raises(Unusable, match="sides_identical"):
+        answers_of({**row, "real": USER + BAD}, roles)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +77,7 @@ def test_a_conversation_keeps_its_system_turn_and_its_past():
 )
 def test_a_row_at_fault_has_a_reason(row, reason):
     with pytest.raises(Unusable, match=reason):
-        pair_of(row)
+        answers_of(row, SIDES)
 
 
 JSONISH = st.recursive(
@@ -76,12 +87,12 @@ JSONISH = st.recursive(
 
 
 @given(st.fixed_dictionaries({"prompt": JSONISH, "chosen": JSONISH, "rejected": JSONISH}))
-def test_no_row_is_anything_but_a_pair_or_unusable(row):
+def test_no_row_is_anything_but_answers_or_unusable(row):
     try:
-        pair = pair_of(row)
+        found = answers_of(row, SIDES)
     except Unusable:
         return
-    assert pair.prompt and pair.chosen.strip() and pair.rejected.strip() and pair.chosen != pair.rejected
+    assert found.prompt and all(each.strip() for each in found.responses) and len(set(found.responses)) == 2
 
 
 def test_files_are_read_in_order_and_faults_counted(tmp_path):
@@ -89,8 +100,8 @@ def test_files_are_read_in_order_and_faults_counted(tmp_path):
     rows = [good, {**good, "rejected": "4"}, {**good, "chosen_score": math.inf}, {**good, "chosen": "four"}]
     write_parquet(rows, tmp_path / "a.parquet")
     write_parquet([{**good, "prompt": "again?"}], tmp_path / "b.parquet")
-    pairs, dropped = read_pairs([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")])
-    assert [pair.chosen for pair in pairs] == ["4", "four", "4"] and pairs[2].prompt[0]["content"] == "again?"
+    rows, dropped = read_answers([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")], SIDES)
+    assert [row.responses[0] for row in rows] == ["4", "four", "4"] and rows[2].prompt[0]["content"] == "again?"
     assert dropped == {"sides_identical": 1, "score_not_finite": 1}
 
 
@@ -100,12 +111,12 @@ def test_files_at_fault_are_one_sentence(tmp_path):
     (tmp_path / "text.parquet").write_text("no")
     for name, said in (
         ("column", "no column 'chosen' (did you mean 'choosen'?)"),
-        ("none", "no usable pair (1 sides_identical)"),
+        ("none", "no usable row (1 sides_identical)"),
         ("text", "is not a parquet file"),
         ("missing", "does not exist"),
     ):
         with pytest.raises(BadInput) as error:
-            read_pairs(str(tmp_path / f"{name}.parquet"))
+            read_answers(str(tmp_path / f"{name}.parquet"), SIDES)
         assert said in str(error.value) and str(error.value).endswith(".")
 
 
@@ -150,13 +161,13 @@ def test_other_templates(tokenizer, template, expected):
 
 
 def test_long_responses_are_cut_and_long_prompts_left_out(tokenizer):
-    long = Pair(tuple(USER), "4 " * 50, "5")
-    same_start = Pair(tuple(USER), "4 " * 50 + "x", "4 " * 50 + "y")
+    long = Answers(tuple(USER), ("4 " * 50, "5"))
+    same_start = Answers(tuple(USER), ("4 " * 50 + "x", "4 " * 50 + "y"))
     prompt = len(encode(tokenizer, USER, ("4",)).prompt)
-    groups, counts = encode_pairs(tokenizer, [PAIR, long, same_start], prompt + 6)
+    groups, counts = encode_all(tokenizer, [PAIR, long, same_start], prompt + 6)
     assert len(groups[1].responses[0]) == 6 and len(groups) == 2
     assert counts == {"response_cut": 1, "sides_identical": 1}
-    assert encode_pairs(tokenizer, [PAIR], prompt) == ([], {"prompt_too_long": 1})
+    assert encode_all(tokenizer, [PAIR], prompt) == ([], {"prompt_too_long": 1})
 
 
 GROUPS = [

@@ -55,15 +55,15 @@ ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     [
         (["data.train_files=missing.parquet"], "data.train_files: missing.parquet does not exist"),
         (["data.train_files=null"], "data.train_files is empty"),
-        (["data.train_batch_size=32"], "there are 16 usable pairs"),
+        (["data.train_batch_size=32"], "there are 16 usable rows"),
         ([f"{OBJECTIVE}.loss_type=sigmoyd"], "did you mean 'sigmoid'"),
         ([f"{OBJECTIVE}.beta=0"], "beta=0"),
         ([f"+{OBJECTIVE}.gamma=1"], f"{OBJECTIVE}.gamma is unknown"),
-        ([f"{OBJECTIVE}.loss=tspin", f"{OBJECTIVE}.loss_type=logistic"], "needs triplets"),
+        ([f"{OBJECTIVE}.loss=tspin", f"{OBJECTIVE}.loss_type=logistic"], "no column 'real'"),
         (["sp3f.preference.max_length=1"], "max_length=1"),
         (["trainer.v1.trainer_mode=sync"], "trainer_mode=sync"),
         (["trainer.n_gpus_per_node=3"], "not a multiple of the 3 workers"),
-        ([f"{ACTOR}.ppo_micro_batch_size_per_gpu=5"], "does not divide the 16 pairs of a worker"),
+        ([f"{ACTOR}.ppo_micro_batch_size_per_gpu=5"], "does not divide the 16 prompts of a worker"),
         ([f"{ROLLOUT}.log_prob_use_dynamic_bsz=true"], "use_dynamic_bsz differ"),
         ([f"{ACTOR}.use_dynamic_bsz=true", f"{ACTOR}.ppo_max_token_len_per_gpu=500"], "at least 512"),
         (["actor_rollout_ref.model.path=/nowhere"], "does not exist"),
@@ -103,6 +103,17 @@ def test_the_reference_of_another_model_is_refused(run, tmp_path, tiny_model, ca
         check(*run)
     assert "keeps reference log-probs of another model" in capsys.readouterr().err
     check(*run, f"sp3f.preference.reference_dir={tmp_path / 'elsewhere'}")
+
+
+def test_triplets_need_a_proto_where_history_counts(run, tmp_path, capsys):
+    row = {"prompt": "2+2?", "real": "4", "generated": "5"}
+    write_parquet([row] * 16, tmp_path / "real.parquet")
+    files = [f"data.{name}={tmp_path / 'real.parquet'}" for name in ("train_files", "val_files")]
+    tspin = [*run, *files, f"{OBJECTIVE}.loss=tspin", f"{OBJECTIVE}.loss_type=logistic"]
+    check(*tspin, f"{OBJECTIVE}.beta=0")
+    with pytest.raises(SystemExit):
+        check(*tspin, f"{OBJECTIVE}.beta=0.1")
+    assert "no column 'proto'" in capsys.readouterr().err
 
 
 def test_the_papers_values():

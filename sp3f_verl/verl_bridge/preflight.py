@@ -161,8 +161,8 @@ PREFERENCE_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     device,
     shared_memory,
     preflight_preference.preference,
-    preflight_preference.pair_batches,
-    preflight_preference.pairs,
+    preflight_preference.group_batches,
+    preflight_preference.rows,
     model,
     preflight_preference.stored_reference,
 )

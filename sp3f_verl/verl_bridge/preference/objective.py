@@ -69,7 +69,9 @@ class Objective:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return LOSSES[self.loss][0]
+        """The rows of a group. Without historical advantage (beta = 0) T-SPIN has no use for a proto."""
+        roles = LOSSES[self.loss][0]
+        return roles[:2] if self.loss in ("tspin", "tspin_ref") and self.beta == 0 else roles
 
     @property
     def needs_reference(self) -> bool:
@@ -83,8 +85,8 @@ class Objective:
 
     def __call__(
         self, values: torch.Tensor, mean_logps: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(losses (groups,), rewards (groups, roles), saturated (groups,)) of log-probs or log-ratios (groups, roles).
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """(losses (groups,), rewards (groups, roles), what is saturated) of log-probs or log-ratios (groups, roles).
 
         `mean_logps` (groups, roles) are the policy's own, per token: the anchor reads them.
         """
@@ -97,11 +99,14 @@ class Objective:
         elif self.loss == "spin":
             out = losses.spin_loss(*each, none, none, self.beta, self.loss_type)
         else:
-            out = losses.tspin_loss(*each, self.alpha, self.beta, self.loss_type, self.exponent_limit)
+            out = losses.tspin_loss(
+                *each, *[None] * (3 - len(each)), self.alpha, self.beta, self.loss_type, self.exponent_limit
+            )
         total = out.losses
         if self.nll_anchor:
             total = losses.with_nll_anchor(total, mean_logps[:, 0], self.nll_anchor)
-        return total, torch.stack(out[1 : 1 + len(each)], -1), out.saturated
+        saturated = {name: getattr(out, name) for name in ("saturated", "saturated_history") if hasattr(out, name)}
+        return total, torch.stack(out[1 : 1 + len(each)], -1), saturated
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def measure(
         told = _metrics(
             objective, rewards, per_row(log_probs, False), means, per_row(torch.ones_like(log_probs), False)
         )
-        told.update(loss=total.detach(), saturated=saturated.float())
+        told.update(loss=total.detach(), **{name: each.float() for name, each in saturated.items()})
         if objective.needs_reference:
             drift = per_row(ratios, False)
             told.update({f"log_ratio/{role}": drift[:, i] for i, role in enumerate(roles)})

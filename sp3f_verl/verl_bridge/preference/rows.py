@@ -1,8 +1,9 @@
-"""Preference rows in TRL's layouts, as (prompt messages, chosen text, rejected text). Knows nothing of tokens.
+"""Preference rows in TRL's and SPIN's layouts, as (prompt messages, one response a role). Knows nothing of tokens.
 
-Layouts, per row: `prompt`, `chosen` and `rejected` as strings; or as lists of {role, content} messages; or no prompt,
-and conversations that differ in their last turn only; or a prompt beside such conversations. A string prompt is one
-user message. Rows that cannot be trained on are left out and counted by reason.
+The roles are columns: `chosen` and `rejected` (DPO), `real` and `generated` (SPIN), or these and `proto` (T-SPIN).
+Layouts, per row: `prompt` and the roles as strings; or as lists of {role, content} messages; or no prompt, and
+conversations that differ in their last turn only; or a prompt beside such conversations. A string prompt is one user
+message. Rows that cannot be trained on are left out and counted by reason.
 """
 
 import math
@@ -14,61 +15,56 @@ from typing import Any
 
 from sp3f_verl.errors import BadInput, nearest
 
-SIDES = ("chosen", "rejected")
-SCORES = ("chosen_score", "rejected_score")
 Message = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Pair:
+class Answers:
     prompt: tuple[Message, ...]  # ends with the turn that is answered
-    chosen: str
-    rejected: str
+    responses: tuple[str, ...]  # in the order of the roles
 
 
 class Unusable(ValueError):
     """The row is left out; the message is the reason under which it is counted."""
 
 
-def read_pairs(paths: str | Sequence[str]) -> tuple[list[Pair], Counter[str]]:
-    """The usable pairs of parquet files, in order, and how many rows were left out for which reason.
+def read_answers(paths: str | Sequence[str], roles: Sequence[str]) -> tuple[list[Answers], Counter[str]]:
+    """The usable rows of parquet files, in order, and how many were left out for which reason.
 
     BadInput where a file is missing, is not parquet, lacks a column, or has no usable row.
     """
-    pairs, dropped = [], Counter()
+    found, dropped = [], Counter()
     for path in [paths] if isinstance(paths, str) else paths:
-        before = len(pairs)
-        for row in _rows(path):
+        before = len(found)
+        for row in _rows(path, roles):
             try:
-                pairs.append(pair_of(row))
+                found.append(answers_of(row, roles))
             except Unusable as reason:
                 dropped[str(reason)] += 1
-        if len(pairs) == before:
-            found = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
-            raise BadInput(f"{path} has no usable pair ({found}); give rows with prompt, chosen and rejected.")
-    return pairs, dropped
+        if len(found) == before:
+            told = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
+            raise BadInput(f"{path} has no usable row ({told}); give rows with a prompt, {' and '.join(roles)}.")
+    return found, dropped
 
 
-def pair_of(row: Mapping[str, Any]) -> Pair:
-    """The pair in a row of any layout. Unusable with the reason otherwise."""
-    for name in SCORES:
-        if row.get(name) is not None and not math.isfinite(row[name]):
+def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
+    """The prompt and responses in a row of any layout. Unusable with the reason otherwise."""
+    for role in roles:
+        score = row.get(f"{role}_score")
+        if score is not None and not math.isfinite(score):
             raise Unusable("score_not_finite")
-    chosen_context, chosen = _side(row["chosen"])
-    rejected_context, rejected = _side(row["rejected"])
-    if chosen_context != rejected_context:
+    contexts, responses = zip(*(_side(row[role]) for role in roles), strict=True)
+    prompt, context = _prompt(row.get("prompt")), contexts[0]
+    if any(each != context for each in contexts) or (context and prompt and prompt[-1] != context[-1]):
         raise Unusable("sides_answer_different_prompts")
-    prompt = _prompt(row.get("prompt"))
-    if chosen_context and prompt and prompt != chosen_context and prompt[-1:] != chosen_context[-1:]:
-        raise Unusable("sides_answer_different_prompts")
-    prompt = chosen_context or prompt
+    prompt = context or prompt
     if not prompt or prompt[-1]["role"] == "assistant":
         raise Unusable("no_prompt")
-    if not chosen.strip() or not rejected.strip():
+    if not all(each.strip() for each in responses):
         raise Unusable("side_empty")
-    if chosen == rejected:
+    if len(set(responses)) == 1:
         raise Unusable("sides_identical")
-    return Pair(prompt, chosen, rejected)
+    return Answers(prompt, responses)
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
@@ -101,7 +97,7 @@ def _messages(value: Any) -> tuple[Message, ...]:
     return messages
 
 
-def _rows(path: str) -> Iterator[dict[str, Any]]:
+def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -113,8 +109,9 @@ def _rows(path: str) -> Iterator[dict[str, Any]]:
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
     columns = table.schema_arrow.names
-    for name in SIDES:
+    for name in roles:
         if name not in columns:
-            raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; name the two sides of a pair so.")
-    for batch in table.iter_batches(columns=[name for name in columns if name in ("prompt", *SIDES, *SCORES)]):
+            raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; the loss needs {', '.join(roles)}.")
+    wanted = {"prompt", *roles, *(f"{role}_score" for role in roles)}
+    for batch in table.iter_batches(columns=[name for name in columns if name in wanted]):
         yield from batch.to_pylist()

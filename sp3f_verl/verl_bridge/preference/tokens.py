@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sp3f_verl.verl_bridge.preference.rows import Message, Pair
+from sp3f_verl.verl_bridge.preference.rows import Answers, Message
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ def _ids(tokenizer, text: str) -> np.ndarray:
     return np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int32)
 
 
-def encode_pairs(tokenizer, pairs: Iterable[Pair], max_length: int) -> tuple[list[Group], Counter[str]]:
-    """The groups (chosen, rejected) of at most `max_length` tokens a sequence, and what was left out or cut.
+def encode_all(tokenizer, rows: Iterable[Answers], max_length: int) -> tuple[list[Group], Counter[str]]:
+    """The groups of at most `max_length` tokens a sequence, and what was left out or cut.
 
     A response is cut at its end; a prompt that leaves no room for a response, or sides that are the same once cut, are
     left out.
     """
     groups, counts = [], Counter()
-    for pair in pairs:
-        group = encode(tokenizer, pair.prompt, (pair.chosen, pair.rejected))
+    for row in rows:
+        group = encode(tokenizer, row.prompt, row.responses)
         room = max_length - len(group.prompt)
         if room < 1:
             counts["prompt_too_long"] += 1
             continue
         cut = Group(group.prompt, tuple(each[:room] for each in group.responses))
-        if np.array_equal(*cut.responses):
+        if all(np.array_equal(each, cut.responses[0]) for each in cut.responses):
             counts["sides_identical"] += 1
             continue
         counts["response_cut"] += sum(len(each) > room for each in group.responses)

@@ -27,8 +27,8 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up, reference_of, total_weight
 from sp3f_verl.verl_bridge.preference.objective import Objective, measure
 from sp3f_verl.verl_bridge.preference.reference import ReferenceStore, fingerprint
-from sp3f_verl.verl_bridge.preference.rows import read_pairs
-from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of, digest, encode_pairs
+from sp3f_verl.verl_bridge.preference.rows import read_answers
+from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of, digest, encode_all
 from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker
 from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
 
@@ -91,7 +91,7 @@ class DPOTrainer(PPOTrainer):
         self.validation = self._split("validation", data.val_files) if data.val_files else None
         size, count = data.train_batch_size, len(self.train.groups)
         if count < size:
-            raise BadInput(f"data.train_batch_size={size}, but there are {count} usable pairs; set it lower.")
+            raise BadInput(f"data.train_batch_size={size}, but there are {count} usable rows; set it lower.")
         self.train_dataset = range(count)
         self.train_dataloader = StatefulDataLoader(
             self.train_dataset,
@@ -111,12 +111,12 @@ class DPOTrainer(PPOTrainer):
     def _split(self, name: str, files: str | Sequence[str]) -> Split:
         if self.tokenizer.eos_token_id is None:
             raise BadInput("the tokenizer has no end-of-sequence token; set eos_token in its tokenizer_config.json.")
-        pairs, dropped = read_pairs(files if isinstance(files, str) else list(files))
-        groups, counts = encode_pairs(self.tokenizer, pairs, self.config.sp3f.preference.max_length)
+        rows, dropped = read_answers(files if isinstance(files, str) else list(files), self.objective.roles)
+        groups, counts = encode_all(self.tokenizer, rows, self.config.sp3f.preference.max_length)
         told = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
-        say(f"{name}: {len(groups)} pairs, {sum(each.tokens for each in groups)} tokens; left out or cut: {told}")
+        say(f"{name}: {len(groups)} prompts, {sum(each.tokens for each in groups)} tokens; left out or cut: {told}")
         if not groups:
-            raise BadInput(f"data.{name}_files: no pair is left ({told}); set sp3f.preference.max_length higher.")
+            raise BadInput(f"{name}: no row is left ({told}); set sp3f.preference.max_length higher.")
         return Split(name, groups)
 
     def _reference_stores(self) -> list[tuple[Split, ReferenceStore]]:

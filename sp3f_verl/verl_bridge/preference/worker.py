@@ -1,4 +1,4 @@
-"""verl's actor worker, which also writes a LoRA adapter as others load it.
+"""verl's actor worker, with our head, which also writes a LoRA adapter as others load it.
 
 verl's own `hf_model` export writes the PEFT wrapper's parameter names into a folder whose weights no one
 recognises.
@@ -12,10 +12,17 @@ from torch.distributed.tensor import DTensor
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
+from sp3f_verl.verl_bridge.preference import head
+
 ADAPTER = "lora_adapter"
 
 
 class PreferenceWorker(ActorRolloutRefWorker):
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def init_model(self):
+        super().init_model()
+        head.install(self.actor.engine)
+
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def save_checkpoint(self, local_path, hdfs_path=None, global_step=0, max_ckpt_to_keep=None):
         """verl's checkpoint, and `lora_adapter/` in PEFT's layout where there is an adapter."""
