@@ -26,6 +26,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/judge_schedules.py
 	@$(BIN)/python benchmarks/judge_memory.py
 	@$(BIN)/python benchmarks/judge_client.py
+	@$(BIN)/python benchmarks/preference_step.py
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

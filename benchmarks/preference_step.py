@@ -20,7 +20,7 @@ HEADS = {
     "fused": "verl's fused head",
     "response": "ours: response tokens only",
 }
-STEPS = 3
+STEPS = 2
 
 
 def model_folder(folder: str) -> None:

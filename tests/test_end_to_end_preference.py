@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from preference_runs import command, logged, make
+from preference_runs import command, logged, make, pairs
 from processes import started
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sp3f_verl.data.files import write_parquet
 from sp3f_verl.verl_bridge.preference.objective import Objective, measure
 from sp3f_verl.verl_bridge.preference.rows import read_answers
 from sp3f_verl.verl_bridge.preference.tokens import batch_of, encode_all
@@ -101,6 +102,33 @@ def mean_logps(model, tokenizer, file: Path) -> dict[str, float]:
     mask = batch["loss_mask"]
     told = measure(Objective(loss="simpo"), torch.cat(rows), mask.values(), mask.offsets(), None).metrics
     return {name: told[name].mean().item() for name in ("logp/chosen", "logp/rejected", "tokens/chosen")}
+
+
+def test_tspin_on_stored_triplets_holds_no_reference(data, tmp_path):
+    rows = [
+        {"prompt": row["prompt"], "real": row["chosen"], "generated": row["rejected"], "proto": row["rejected"][::-1]}
+        for row in pairs(80, 4)
+    ]
+    write_parquet(rows[:64], tmp_path / "train.parquet")
+    write_parquet(rows[64:], tmp_path / "val.parquet")
+    line = command(
+        data,
+        tmp_path,
+        f"data.train_files={tmp_path / 'train.parquet'}",
+        f"data.val_files={tmp_path / 'val.parquet'}",
+        "sp3f.preference.objective.loss=tspin",
+        "sp3f.preference.objective.loss_type=logistic",
+        "sp3f.preference.objective.alpha=0.1",
+        "trainer.total_training_steps=8",
+        "trainer.test_freq=8",
+    )
+    with started(line, tmp_path / "run.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "m.jsonl")}) as run:
+        run.wait(500)
+    steps = logged(tmp_path / "m.jsonl")
+    gap = [steps[step]["val/logp_per_token/real"] - steps[step]["val/logp_per_token/generated"] for step in (0, 8)]
+    assert gap[1] > gap[0] and steps[8]["val/loss"] < steps[0]["val/loss"]
+    assert {"train/history_margin", "train/history_accuracy", "train/saturated_history"} <= set(steps[8])
+    assert not (tmp_path / "checkpoints" / "reference").exists()
 
 
 def test_lora_on_two_workers_with_micro_batches_by_tokens(data, tmp_path):
