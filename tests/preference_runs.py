@@ -13,7 +13,7 @@ DOUBTS = ("I am not sure about {a} and {b}.", "Numbers like {a} are hard.", "Per
 
 
 def pairs(count: int, seed: int) -> list[dict]:
-    """Sums: chosen answers, rejected doubts. Half of the rows as messages, half as strings."""
+    """Sums, as strings: answers are chosen, doubts rejected."""
     draw, rows = random.Random(seed), []
     for number in range(count):
         a, b = draw.randint(0, 40), draw.randint(0, 40)

@@ -164,5 +164,6 @@ PREFERENCE_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     preflight_preference.group_batches,
     preflight_preference.rows,
     model,
+    preflight_preference.fused_head,
     preflight_preference.stored_reference,
 )
