@@ -19,7 +19,8 @@ def with_judge(original):
 
     @functools.wraps(original)
     def init(self):
-        self.sp3f_judge = judge_actor(self.config) if self.config.get("sp3f") is not None else None
+        judged = (self.config.get("sp3f") or {}).get("judge") is not None
+        self.sp3f_judge = judge_actor(self.config) if judged else None
         original(self)
         if self.sp3f_judge is None:
             return

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from sp3f_verl.data.check import check_rl, check_same_layout, check_sft
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import load_checkers
+from sp3f_verl.verl_bridge import preflight_preference
 from sp3f_verl.verl_bridge.preflight_judge import judge, judge_answers, needed_fields
 from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
 from sp3f_verl.verl_bridge.versions import check_versions
@@ -28,7 +29,7 @@ class Preflight(Callback):
     """Runs every check in order; the first that fails ends the process with its sentence and exit code 1."""
 
     def on_job_start(self, config: DictConfig, **_kwargs) -> None:
-        for check in CHECKS:
+        for check in CHECKS if config.sp3f.get("preference") is None else PREFERENCE_CHECKS:
             try:
                 check(config)
             except BadInput as error:
@@ -155,4 +156,16 @@ CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     data,
     model,
     judge_answers,
+)
+PREFERENCE_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
+    plugin_loaded,
+    check_versions,
+    device,
+    shared_memory,
+    preflight_preference.preference,
+    preflight_preference.group_batches,
+    preflight_preference.rows,
+    model,
+    preflight_preference.fused_head,
+    preflight_preference.stored_reference,
 )

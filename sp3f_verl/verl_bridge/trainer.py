@@ -32,6 +32,8 @@ def term_metrics(infos: Iterable[Mapping[str, float]], languages: Iterable[str])
 def install() -> None:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
+    import sp3f_verl.verl_bridge.preference.trainer  # noqa: F401  (registers trainer mode dpo)
+
     PPOTrainer._compute_metrics = _with_terms(PPOTrainer._compute_metrics)
     PPOTrainer._build_replay_buffer = _with_limits(PPOTrainer._build_replay_buffer)
     PPOTrainer.init = with_judge(PPOTrainer.init)

@@ -1,0 +1,117 @@
+"""Preference rows in TRL's and SPIN's layouts, as (prompt messages, one response a role). Knows nothing of tokens.
+
+The roles are columns: `chosen` and `rejected` (DPO), `real` and `generated` (SPIN), or these and `proto` (T-SPIN).
+Layouts, per row: `prompt` and the roles as strings; or as lists of {role, content} messages; or no prompt, and
+conversations that differ in their last turn only; or a prompt beside such conversations. A string prompt is one user
+message. Rows that cannot be trained on are left out and counted by reason.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sp3f_verl.errors import BadInput, nearest
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answers:
+    prompt: tuple[Message, ...]  # ends with the turn that is answered
+    responses: tuple[str, ...]  # in the order of the roles
+
+
+class Unusable(ValueError):
+    """The row is left out; the message is the reason under which it is counted."""
+
+
+def read_answers(paths: str | Sequence[str], roles: Sequence[str]) -> tuple[list[Answers], Counter[str]]:
+    """The usable rows of parquet files, in order, and how many were left out for which reason.
+
+    BadInput where a file is missing, is not parquet, lacks a column, or has no usable row.
+    """
+    found, dropped = [], Counter()
+    for path in [paths] if isinstance(paths, str) else paths:
+        before = len(found)
+        for row in _rows(path, roles):
+            try:
+                found.append(answers_of(row, roles))
+            except Unusable as reason:
+                dropped[str(reason)] += 1
+        if len(found) == before:
+            told = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
+            raise BadInput(f"{path} has no usable row ({told}); give rows with a prompt, {' and '.join(roles)}.")
+    return found, dropped
+
+
+def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
+    """The prompt and responses in a row of any layout. Unusable with the reason otherwise."""
+    for role in roles:
+        score = row.get(f"{role}_score")
+        if score is not None and not math.isfinite(score):
+            raise Unusable("score_not_finite")
+    contexts, responses = zip(*(_side(row[role]) for role in roles), strict=True)
+    prompt, context = _prompt(row.get("prompt")), contexts[0]
+    if any(each != context for each in contexts) or (context and prompt and prompt[-1] != context[-1]):
+        raise Unusable("sides_answer_different_prompts")
+    prompt = context or prompt
+    if not prompt or prompt[-1]["role"] == "assistant":
+        raise Unusable("no_prompt")
+    if not all(each.strip() for each in responses):
+        raise Unusable("side_empty")
+    if len(set(responses)) == 1:
+        raise Unusable("sides_identical")
+    return Answers(prompt, responses)
+
+
+def _prompt(value: Any) -> tuple[Message, ...]:
+    if isinstance(value, str):
+        return ({"role": "user", "content": value},) if value.strip() else ()
+    return _messages(value) if value is not None else ()
+
+
+def _side(value: Any) -> tuple[tuple[Message, ...], str]:
+    """(the turns before it, the response) of a string or of messages that end with the assistant's."""
+    if isinstance(value, str):
+        return (), value
+    if value is None:
+        raise Unusable("side_empty")
+    messages = _messages(value)
+    if not messages:
+        raise Unusable("side_empty")
+    if messages[-1]["role"] != "assistant":
+        raise Unusable("side_does_not_end_with_the_assistant")
+    return messages[:-1], messages[-1]["content"]
+
+
+def _messages(value: Any) -> tuple[Message, ...]:
+    try:
+        messages = tuple({"role": each["role"], "content": each["content"]} for each in value)
+    except (TypeError, KeyError):
+        raise Unusable("not_a_string_or_list_of_messages") from None
+    if not all(isinstance(each["role"], str) and isinstance(each["content"], str) for each in messages):
+        raise Unusable("not_a_string_or_list_of_messages")
+    return messages
+
+
+def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise BadInput(f"{path} does not exist; give the path of a parquet file.")
+    try:
+        table = pq.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
+    columns = table.schema_arrow.names
+    for name in roles:
+        if name not in columns:
+            raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; the loss needs {', '.join(roles)}.")
+    wanted = {"prompt", *roles, *(f"{role}_score" for role in roles)}
+    for batch in table.iter_batches(columns=[name for name in columns if name in wanted]):
+        yield from batch.to_pylist()

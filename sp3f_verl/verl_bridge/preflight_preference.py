@@ -1,0 +1,88 @@
+"""The part of the preflight that reads the settings, rows and stored references of preference training."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from sp3f_verl.errors import BadInput
+from sp3f_verl.verl_bridge.preference.objective import Objective
+from sp3f_verl.verl_bridge.preference.reference import check_model, fingerprint
+from sp3f_verl.verl_bridge.preference.rows import read_answers
+
+# what some models (Cohere, Granite, Gemma 2) do to their logits after the head
+AFTER_THE_HEAD = ("logit_scale", "logits_scaling", "final_logit_softcapping")
+
+
+def _objective(config: DictConfig) -> Objective:
+    return Objective.from_mapping(OmegaConf.to_container(config.sp3f.preference.objective, resolve=True))
+
+
+def preference(config: DictConfig) -> None:
+    mode, length = config.trainer.v1.trainer_mode, config.sp3f.preference.max_length
+    if mode != "dpo":
+        raise BadInput(f"trainer.v1.trainer_mode={mode}, but the recipe trains on given responses; set it to dpo.")
+    _objective(config)
+    if not isinstance(length, int) or length < 2:
+        raise BadInput(f"sp3f.preference.max_length={length}; set it to a number of tokens, at least 2.")
+
+
+def group_batches(config: DictConfig) -> None:
+    """With groups kept together, verl counts micro-batches in groups and fails on the first that does not divide."""
+    actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
+    groups, workers = config.data.train_batch_size, config.trainer.n_gpus_per_node * config.trainer.nnodes
+    if actor.use_dynamic_bsz != rollout.log_prob_use_dynamic_bsz:
+        raise BadInput("actor.use_dynamic_bsz and rollout.log_prob_use_dynamic_bsz differ; set both to the same.")
+    ranks = workers // actor.ulysses_sequence_parallel_size
+    if groups % ranks:
+        raise BadInput(f"data.train_batch_size={groups} is not a multiple of the {ranks} workers; set it to one.")
+    if not actor.use_dynamic_bsz:
+        size = actor.ppo_micro_batch_size_per_gpu
+        if (groups // ranks) % size:
+            raise BadInput(
+                f"actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu={size} does not divide the {groups // ranks} "
+                "prompts of a worker; set it to a divisor."
+            )
+        return
+    longest = len(_objective(config).roles) * config.sp3f.preference.max_length
+    for key in ("actor.ppo_max_token_len_per_gpu", "rollout.log_prob_max_token_len_per_gpu"):
+        limit = OmegaConf.select(config.actor_rollout_ref, key)
+        if limit * actor.ulysses_sequence_parallel_size < longest:
+            raise BadInput(
+                f"actor_rollout_ref.{key}={limit} is less than a group of sp3f.preference.max_length tokens a "
+                f"response; set it to at least {longest}."
+            )
+
+
+def fused_head(config: DictConfig) -> None:
+    """verl's fused log-probs multiply hidden states with the head's weight, and do no more: other log-probs, unseen."""
+    from transformers import AutoConfig
+
+    node = config.actor_rollout_ref.model
+    if not node.use_fused_kernels:
+        return
+    model = AutoConfig.from_pretrained(str(Path(node.path).expanduser()), trust_remote_code=node.trust_remote_code)
+    for name in AFTER_THE_HEAD:
+        if getattr(model, name, None) not in (None, 1):
+            raise BadInput(
+                f"actor_rollout_ref.model.use_fused_kernels=true leaves out {name}={getattr(model, name)} of "
+                f"{node.path}; set it to false."
+            )
+
+
+def rows(config: DictConfig) -> None:
+    roles, size = _objective(config).roles, config.data.train_batch_size
+    for key in ("train_files", "val_files"):
+        files = config.data[key]
+        if not files and key == "train_files":
+            raise BadInput("data.train_files is empty; give a parquet file.")
+        try:
+            found = read_answers(files if isinstance(files, str) else list(files), roles)[0] if files else []
+        except BadInput as error:
+            raise BadInput(f"data.{key}: {error}") from None
+        if key == "train_files" and len(found) < size:
+            raise BadInput(f"data.train_batch_size={size}, but there are {len(found)} usable rows; set it lower.")
+
+
+def stored_reference(config: DictConfig) -> None:
+    node = config.actor_rollout_ref.model
+    check_model(Path(config.sp3f.preference.reference_dir), fingerprint(node.path, node.get("lora_adapter_path")))
