@@ -106,14 +106,15 @@ _PREFIX = re.compile(
     r"(?P<sign>[+-]?) ?(?P<unit>\\?[$%]|[€£¥₹฿₩₽₦₫₺₪]|US\\?\$|R\\?\$|R[ps]\.?|USD|EUR|GBP|INR) ?(?P<rest>[\d.].*)",
     re.DOTALL,
 )
+_METRIC = {"cm", "mm", "km", "kg", "mg", "ml"}  # nobody multiplies these letters
 _POWERS = {"2": "square", "3": "cubic"}
 
 
 def split_unit(text: str) -> tuple[str, str]:
     """(expression, unit) of a cleaned answer; the unit is "" where there is none that `units.yaml` knows.
 
-    A unit of one letter counts only inside a text command, and one of two letters there or after a number and a space:
-    5m is five times m, and 5cm may be five times c times m.
+    A unit of one letter counts only inside a text command, and one of two letters there or after a number and a space,
+    or, where it is metric, right after a number: 5m is five times m, and 3ft may be three times f times t.
     """
     if (match := _PREFIX.fullmatch(text)) and (unit := _unit(match["unit"])):
         return match["sign"] + match["rest"], unit
@@ -129,7 +130,8 @@ def split_unit(text: str) -> tuple[str, str]:
         bare, apart = match["bare"] or "", tail[cut] == " "
         if re.fullmatch("[A-Za-z]", bare) or (bare and before.isalpha() and not apart):
             continue
-        if re.fullmatch("[A-Za-z]{2}", bare) and not (apart and re.match(r"[\d.})]", before)):
+        written_together = bare in _METRIC and before.isdigit()
+        if re.fullmatch("[A-Za-z]{2}", bare) and not (apart and re.match(r"[\d.})]", before)) and not written_together:
             continue
         power = match["power"]
         raised = f"{unit}^{power}" if power and "/" in unit else f"{_POWERS[power]} {unit}" if power else unit
