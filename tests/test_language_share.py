@@ -1,6 +1,7 @@
 """The language term: oracle 6.7, mixed and borderline text, and 18 languages of real news sentences."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.identify import contest_of
 from sp3f_verl.rewards.language import UnsupportedLanguage, language_share, language_shares
 from sp3f_verl.rewards.second_opinion import lingua_share
+from sp3f_verl.rewards.text import prose
 
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 SP3F = "ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split()
@@ -92,6 +94,63 @@ def test_words_between_dollar_signs_or_in_a_text_command_are_still_words():
         assert language_share("คำตอบคือสิบสอง " + hidden, "th") < 0.3
 
 
+SEVEN = "Anna has seven apples and she gets five more apples from Ben"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        f"```python\n# {SEVEN}, so we add them.\nprint(7 + 5)\n```",
+        f'```python\ndef total():\n    """{SEVEN}."""\n    return 7 + 5\n```',
+        f"```\n{SEVEN} (all of them); so x = 12\n```",
+        f"```text {SEVEN}```",
+        f"`{SEVEN}`",
+        f'```\nprint("{SEVEN}")\n',
+        f"${SEVEN.replace(' ', '~')}$",
+        f"${SEVEN.replace(' ', chr(92) + ' ')}$",
+        f"${SEVEN.replace(' ', chr(92) + ',')}$",
+        f"${SEVEN.replace(' ', '.')}$",
+        f"${SEVEN.replace(' ', '_')}$",
+        " ".join(rf"\text{{{word}}}" for word in SEVEN.split()),
+        "$" + " ".join(rf"\text{{{word}}}" for word in SEVEN.split()) + "$",
+        "https://" + "-".join([SEVEN.replace(" ", "-")] * 5),
+        "".join(chr(0x1D41A + ord(c) - 97) if c.islower() else c for c in SEVEN),
+        "".join(chr(0xFF41 + ord(c) - 97) if c.islower() else c for c in SEVEN),
+    ],
+)
+def test_english_cannot_hide_in_code_maths_links_or_odd_letters(hidden):
+    assert language_share(f"{hidden}\nJibu ni kumi na mbili.", "sw") < 0.5
+    assert language_share(f"{hidden}\nคำตอบคือสิบสอง", "th") < 0.5
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        "```python\nfrom math import sqrt\nfor item in items:\n    total += item  # sum\nprint('total', total)\n```",
+        "```js\nfunction add(first, second) {\n  return first + second; // add\n}\n```",
+        "`total_apples = apples + more_apples` `math.sqrt` `range(total, step)`",
+        r"$\triangle ABC \cong \triangle DEF$ \(\sin\theta \cdot \cos\theta\) $\alpha\,\beta\,\gamma$",
+        r"\begin{align*} AB &= CD \\ \sqrt{2} &= \frac{total}{x} \end{align*}",
+        r"\text{kg} \mathrm{km} 𝑥 = 5",
+        "https://example.org/a/rather/long/address/of-a-page?with=arguments&and=more",
+    ],
+)
+def test_plain_code_and_formulas_are_still_left_out(plain):
+    assert language_share(f"{plain}\nJibu ni kumi na mbili.", "sw") == 1.0
+    assert language_share(f"{plain}\nคำตอบคือสิบสอง", "th") == 1.0
+    assert language_share(plain, "en") is None
+
+
+@pytest.mark.parametrize(
+    "opener", [r"\(", r"\[", r"\begin{a}", "$$", "```", "`", "$a\n", "#", '"', "'", r"\ ", "aa ", "(a"]
+)
+def test_an_opener_that_is_never_closed_costs_linear_time(opener):
+    start = time.perf_counter()
+    prose(opener * (200_000 // len(opener)))
+    prose("```" + opener * (200_000 // len(opener)))
+    assert time.perf_counter() - start < 5  # 0.5 s at most; what goes quadratic takes minutes
+
+
 @pytest.mark.parametrize("language", languages.all_languages(), ids=lambda language: language.code)
 def test_every_language_recognises_its_own_instruction(language):
     assert language_share(language.instruction, language.code, languages.codes()) >= 0.95
@@ -142,6 +201,47 @@ def test_real_paragraphs_are_in_their_language_and_in_no_other_of_the_run():
 def test_real_paragraphs_of_each_language(code):
     shares = [language_share(text, code, SP3F) or 0 for text in paragraphs(code)]
     assert sum(share >= 0.9 for share in shares) >= 0.95 * len(shares)
+
+
+@pytest.mark.parametrize("code", "sw de fr it id pt es".split())
+@pytest.mark.parametrize("words", [2, 3, 5])
+def test_every_other_words_in_english_fail_the_threshold(code, words):
+    shares = []
+    for own, english in zip(paragraphs(code), paragraphs("en"), strict=False):
+        own, english = own.split(), english.split()
+        mixed = [
+            word
+            for start in range(0, min(len(own), len(english)) - words + 1, words)
+            for word in own[start : start + words] + english[start : start + words]
+        ]
+        shares.append(language_share(" ".join(mixed), code, SP3F))
+    assert sum(share < 0.7 for share in shares) >= (0.65 if code == "id" else 0.78) * len(shares)  # docs/languages.md
+
+
+def test_english_words_in_a_swahili_clause_are_english():
+    mixed = "So the answer jibu ni twelve kumi na mbili because tunajumlisha seven na five to get kumi na mbili apples"
+    own, english = language_shares(mixed, "sw")
+    assert own < 0.6 and own + english == pytest.approx(1)
+    assert language_share("Alisoma The New York Times jana jioni nyumbani kwake na rafiki yake", "sw") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("ro", "Are ea mere? Copiii are voie. El are patru mere, ea are cinci mere, iar Ion are trei mere acum."),
+        (
+            "da",
+            "Vi har en have med mange æbler i. Børnene vil have flere æbler, de skal have en have, og jeg vil have en.",
+        ),
+        (
+            "nl",
+            "Deze week heeft Anna zeven appels. Volgende week heeft ze er twee, en elke week eet zij een per week.",
+        ),
+        ("es", "Tú has comprado siete manzanas y has vendido dos, has comido una y has dado otra a tu hermano mayor."),
+    ],
+)
+def test_a_word_that_english_has_too_does_not_make_a_text_english(code, text):
+    assert language_share(text, code, SP3F) == 1
 
 
 MIXED_UP = (

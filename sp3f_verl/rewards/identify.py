@@ -15,6 +15,7 @@ from typing import Any
 import regex
 
 from sp3f_verl import languages
+from sp3f_verl.rewards.switching import english_letters, has_markers, leaning
 
 SWITCH_COST = 20.0  # log-likelihood, in py3langid's own scale; 0 judges every clause alone
 UNDECLARED_COST = 20.0  # in the same scale, once for each: what speaks against a language that the run does not name
@@ -109,6 +110,12 @@ def contest_of(language: str, others: tuple[str, ...]) -> Contest:
     return Contest(codes, tuple(labels.values()), own_letters, costs, identifier, markers if rivalry else ())
 
 
+@functools.cache
+def _lean(contest: Contest):
+    """What tells a word of English from one of the language asked for."""
+    return leaning(contest.identifier, contest.labels[contest.codes.index(ENGLISH)][0], contest.labels[0])
+
+
 def _scores(segment: str, contest: Contest) -> list[float]:
     """For each code how much it falls behind the best one on the segment: log-likelihoods, 0 and below."""
     ranked = dict(contest.identifier.rank(segment))
@@ -165,6 +172,11 @@ def letters_won(text: str, contest: Contest) -> dict[str, int]:
     # Letters of other scripts stay in the segment: kana are what tells Japanese from Chinese. Only its own are counted.
     parts = [(part, letters) for part in segments(text) if (letters := count(contest.own, part))]
     won: dict[str, int] = {}
-    for code, (_, letters) in zip(_winners([part for part, _ in parts], contest), parts, strict=True):
+    switching = ENGLISH in contest.codes[1:] and has_markers(text)
+    for code, (part, letters) in zip(_winners([part for part, _ in parts], contest), parts, strict=True):
+        if switching and code == contest.codes[0] and has_markers(part, 1):
+            english = min(letters, english_letters(part, _lean(contest)))
+            won[ENGLISH] = won.get(ENGLISH, 0) + english
+            letters -= english
         won[code] = won.get(code, 0) + letters
     return won

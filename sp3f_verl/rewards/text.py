@@ -11,16 +11,28 @@ import regex
 
 _COMMAND = re.compile(r"\\(?:[A-Za-z]+\*?|.)", re.DOTALL)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-_URL = re.compile(r"(?:https?://|www\.)[!-~]+")
-# The spans are bounded because an opener that is never closed would otherwise be searched to the end each time.
+_CODE = re.compile(r"(?:```(.*?)(?:```|\Z))|`([^`\n]*)`", re.DOTALL)
+# A remark or a string within a line of code; an apostrophe inside a word opens no string.
+_REMARK = re.compile(r"""(?:#|//)(.*)|"([^"]*)"|(?<!\w)[fr]?'([^']*)'""")
+_MARKS = re.compile(r"[=(){}\[\];<>]|\b(?:def|import|return|print|class|for|if|while|else)\b")
+_KEYWORDS = "and as assert class def do elif else except for from if import in is lambda not or print return while with"
+_WORDS = regex.compile(rf"(?<!\w)(?:(?!(?:{_KEYWORDS.replace(' ', '|')})\b)\p{{L}}{{2,}}+[ \t]+){{2}}\p{{L}}{{2}}")
+_URL = re.compile(r"(?:https?://|www\.)[!-~]{1,200}")  # no page has an address as long as a paragraph
+_SPACE = re.compile(r"\\[ ,;:!]|~")
+# Latin letters in another shape: mathematical, circled, squared, full width.
+_STYLED = re.compile(r"[\u2102-\u2134\u24b6-\u24e9\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f130-\U0001f189]+")
+# The spans are bounded, and stop at the next opener, because one that is never closed would be searched each time.
 _MATHS = re.compile(
-    r"\$\$.*?\$\$|\$[^$\n]*\$|\\\(.{0,2000}?\\\)|\\\[.{0,2000}?\\\]|\\begin\{(\w+\*?)\}.{0,2000}?\\end\{\1\}",
+    r"\$\$.*?\$\$|\$[^$\n]*\$|\\\((?:(?!\\\().){0,2000}?\\\)|\\\[(?:(?!\\\[).){0,2000}?\\\]"
+    r"|\\begin\{(\w{1,20}\*?)\}(?:(?!\\begin).){0,2000}?\\end\{\1\}",
     re.DOTALL,
 )
 # Two plain words, or six letters running of a script that formulas do not use: somebody is talking. Without this,
 # "costs $5 and sells for $9" loses its words, and text put between dollar signs hides from the language check.
 _PHRASE = regex.compile(r"(?<![\\\p{L}])\p{L}{3,}[\s,]+\p{L}{3,}|[\p{L}--[\p{Latin}\p{Greek}]]{6}", regex.VERSION1)
+_FORMULA_WORD = re.compile(r"\\(?:begin|end)\{\w{1,20}\*?\}|\\[A-Za-z]+|([^\W\d_][^\W\d_A-Z]{2,})")
+FORMULA_WORDS = 3  # a formula with so many words is talk, whatever stands between them
+_TEXT_COMMAND = re.compile(r"\\(?:text\w{0,9}|math(?:rm|bf|it|sf|tt)|mbox|emph|underline|operatorname)")
 # Variables and units that touch a number or an operator: x = 5, 3kg, 2y + 1.
 _VARIABLE = re.compile(
     r"(?<=[\d=+*/^<>×÷−]) ?[A-Za-z]{1,2}(?![^\W\d_])|(?<![^\W\d_])(?<!\\)[A-Za-z]{1,2}(?= ?[\d=+*/^<>×÷−])"
@@ -53,17 +65,41 @@ def _drop_commands(text: str) -> str:
     while match := _COMMAND.search(text, position):
         kept.append(text[position : match.start()])
         position = match.end()
+        spoken = _TEXT_COMMAND.fullmatch(match[0])
         while (close := pairs.get(position)) is not None:
             first = bisect_left(phrases, position)
             if first < len(phrases) and phrases[first] < close:
+                break
+            if spoken and sum(map(str.isalpha, text[position:close])) >= 3:
                 break
             position = close + 1
     return " ".join([*kept, text[position:]])
 
 
+def _talk_in_line(line: str) -> str:
+    """What of a line of code is talk: its remarks and strings that hold a phrase, and the rest where it is no code."""
+    kept = [part for match in _REMARK.finditer(line) for part in match.groups() if part and _PHRASE.search(part)]
+    rest = _REMARK.sub(" ", line)
+    if _WORDS.search(rest) or (_PHRASE.search(rest) and not _MARKS.search(rest)):
+        kept.append(rest)
+    return " ".join(kept)
+
+
+def _talk_in_code(match: re.Match) -> str:
+    """The lines of talk in a fence (closed or not) or in inline code, so that no answer hides in a block of code."""
+    talk = filter(None, map(_talk_in_line, (match[1] or match[2] or "").splitlines()))
+    return f" {chr(10).join(talk)} "
+
+
+def _talk_in_maths(match: re.Match) -> str:
+    """A formula that holds a phrase or several words, as it stands; else a space."""
+    words = sum(map(bool, _FORMULA_WORD.findall(match[0])))
+    return match[0] if words >= FORMULA_WORDS or _PHRASE.search(match[0]) else " "
+
+
 def prose(text: str) -> str:
     """The running text of an answer, NFC: no thinking, code, links, maths, LaTeX commands (`\\boxed{...}` too)."""
-    text = unicodedata.normalize("NFC", strip_think(text))
-    text = _URL.sub(" ", _CODE.sub(" ", text))
-    text = _MATHS.sub(lambda match: match[0] if _PHRASE.search(match[0]) else " ", text)
+    text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), strip_think(text))
+    text = _CODE.sub(_talk_in_code, unicodedata.normalize("NFC", text))
+    text = _MATHS.sub(_talk_in_maths, _SPACE.sub(" ", _URL.sub(" ", text)))
     return _VARIABLE.sub(" ", _drop_commands(text))
