@@ -236,7 +236,8 @@ def test_a_wrong_key_ends_the_run_and_a_mistyped_model_is_told_at_the_start(monk
         judge(server, ["a", "bb"])
 
     async def key_revoked(server):
-        desk = Desk(JudgeSettings.from_mapping({"name": "openai", "base_url": server.url, "model": "m"}))
+        settings = {"name": "openai", "base_url": server.url, "model": "m", "concurrency": 1}  # no question under way
+        desk = Desk(JudgeSettings.from_mapping(settings))
         await desk.open()
         server.api_key = "another"
         with pytest.raises(JudgeStopped):
