@@ -14,7 +14,7 @@ def test_the_mode_is_registered_and_leaves_the_other_modes_alone():
     from sp3f_verl.verl_bridge.preference.trainer import DPOTrainer
 
     assert get_trainer_cls("dpo") is DPOTrainer and issubclass(DPOTrainer, PPOTrainer)
-    for name in ("_load_checkpoint", "_save_checkpoint", "_init_tokenizer"):
+    for name in ("_save_checkpoint", "_init_tokenizer"):
         assert getattr(DPOTrainer, name) is getattr(PPOTrainer, name)
     for name in ("_load_checkpoint", "_save_checkpoint"):
         source = inspect.getsource(getattr(PPOTrainer, name))

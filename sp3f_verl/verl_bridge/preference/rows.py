@@ -1,6 +1,7 @@
 """Preference rows in TRL's and SPIN's layouts, as (prompt messages, one response a role). Knows nothing of tokens.
 
-The roles are columns: `chosen` and `rejected` (DPO), `real` and `generated` (SPIN), or these and `proto` (T-SPIN).
+The roles are columns: `chosen` and `rejected` (DPO), `real` and `generated` (SPIN), or these and `proto` (T-SPIN); or
+`real` alone, for which SFT's `messages` stand in.
 Layouts, per row: `prompt` and the roles as strings; or as lists of {role, content} messages; or no prompt, and
 conversations that differ in their last turn only; or a prompt beside such conversations. A string prompt is one user
 message. Rows that cannot be trained on are left out and counted by reason.
@@ -22,6 +23,7 @@ Message = dict[str, str]
 class Answers:
     prompt: tuple[Message, ...]  # ends with the turn that is answered
     responses: tuple[str, ...]  # in the order of the roles
+    id: str = ""  # the row's own, where it has one
 
 
 class Unusable(ValueError):
@@ -62,9 +64,9 @@ def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
         raise Unusable("no_prompt")
     if not all(each.strip() for each in responses):
         raise Unusable("side_empty")
-    if len(set(responses)) == 1:
+    if len(responses) > 1 and len(set(responses)) == 1:
         raise Unusable("sides_identical")
-    return Answers(prompt, responses)
+    return Answers(prompt, responses, "" if row.get("id") is None else str(row["id"]))
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
@@ -109,9 +111,13 @@ def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
     columns = table.schema_arrow.names
+    if tuple(roles) == ("real",) and "real" not in columns and "messages" in columns:
+        for batch in table.iter_batches(columns=[name for name in columns if name in ("messages", "id")]):
+            yield from ({"id": row.get("id"), "real": row["messages"]} for row in batch.to_pylist())
+        return
     for name in roles:
         if name not in columns:
             raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; the loss needs {', '.join(roles)}.")
-    wanted = {"prompt", *roles, *(f"{role}_score" for role in roles)}
+    wanted = {"id", "prompt", *roles, *(f"{role}_score" for role in roles)}
     for batch in table.iter_batches(columns=[name for name in columns if name in wanted]):
         yield from batch.to_pylist()

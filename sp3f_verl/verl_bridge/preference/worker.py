@@ -9,12 +9,16 @@ from dataclasses import replace
 
 import torch
 from torch.distributed.tensor import DTensor
+from transformers import get_scheduler
 from verl.single_controller.base.decorator import Dispatch, register
+from verl.workers.config.optimizer import build_optimizer
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
 from sp3f_verl.verl_bridge.preference import head
 
 ADAPTER = "lora_adapter"
+# our names -> transformers'
+LR_SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 class PreferenceWorker(ActorRolloutRefWorker):
@@ -22,6 +26,21 @@ class PreferenceWorker(ActorRolloutRefWorker):
     def init_model(self):
         super().init_model()
         head.install(self.actor.engine)
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def start_iteration(self, lr: float, steps: int, lr_scheduler: str):
+        """A new optimiser and learning-rate schedule over `steps` steps, for the model as it is (self-play)."""
+        engine = self.actor.engine
+        settings = replace(engine.optimizer_config, lr=lr, total_training_steps=steps)
+        engine.optimizer = build_optimizer(engine.module.parameters(), settings)
+        warmup = settings.lr_warmup_steps
+        if warmup is None or warmup <= 0:
+            warmup = int(settings.lr_warmup_steps_ratio * steps)
+        engine.lr_scheduler = get_scheduler(
+            LR_SCHEDULERS[lr_scheduler], engine.optimizer, num_warmup_steps=warmup, num_training_steps=steps
+        )
+        engine.checkpoint_manager.optimizer = engine.optimizer
+        engine.checkpoint_manager.lr_scheduler = engine.lr_scheduler
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def save_checkpoint(self, local_path, hdfs_path=None, global_step=0, max_ckpt_to_keep=None):
