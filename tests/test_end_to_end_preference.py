@@ -11,9 +11,9 @@ from preference_runs import command, logged, make, pairs
 from processes import started
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sp3f_verl.data.answers import read_answers
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.verl_bridge.preference.objective import Objective, measure
-from sp3f_verl.verl_bridge.preference.rows import read_answers
 from sp3f_verl.verl_bridge.preference.tokens import batch_of, encode_all
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]

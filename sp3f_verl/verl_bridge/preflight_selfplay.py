@@ -4,9 +4,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from sp3f_verl.data.answers import read_answers
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.preference.objective import LOSSES
-from sp3f_verl.verl_bridge.preference.rows import read_answers
 from sp3f_verl.verl_bridge.preflight_preference import objective_of
 from sp3f_verl.verl_bridge.selfplay.rows import ROLES
 from sp3f_verl.verl_bridge.selfplay.settings import SelfPlay
@@ -39,7 +39,7 @@ def selfplay(config: DictConfig) -> None:
     workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
     size = config.actor_rollout_ref.rollout.tensor_model_parallel_size
     if workers % size:
-        raise BadInput(f"actor_rollout_ref.rollout.tensor_model_parallel_size={size} does not divide {workers} workers.")
+        raise BadInput(f"actor_rollout_ref.rollout.tensor_model_parallel_size={size} does not divide {workers}.")
 
 
 def annotated_rows(config: DictConfig) -> None:

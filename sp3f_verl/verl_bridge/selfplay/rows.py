@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
+from sp3f_verl.data.answers import read_answers
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.preference import tokens
-from sp3f_verl.verl_bridge.preference.rows import read_answers
 from sp3f_verl.verl_bridge.selfplay.triplets import Annotated, Response, Triplets
 
 ROLES = ("real",)

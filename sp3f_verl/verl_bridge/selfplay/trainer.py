@@ -285,7 +285,8 @@ class SelfPlayTrainer(GroupTrainer):
         """Largest |log-prob here - log-prob told by the rollout server| per token of y', over the first slice."""
         found = reference_of(*next(iter(self._log_probs(self.validation))))
         own = {group: each for (group, role), each in found.items() if role == 1}
-        return max(abs(each.sum() - self.sampled["generated"][group]) / len(each) for group, each in own.items())
+        differences = [abs(each.sum() - self.sampled["generated"][row]) / len(each) for row, each in own.items()]
+        return float(max(differences))
 
     def _validate(self) -> dict[str, float]:
         told = super()._validate() | {"val/iteration": self.iteration}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sp3f_verl.verl_bridge.preference.rows import Answers
+from sp3f_verl.data.answers import Answers
 from sp3f_verl.verl_bridge.preference.tokens import Group
 
 

@@ -4,12 +4,13 @@ The roles are columns: `chosen` and `rejected` (DPO), `real` and `generated` (SP
 `real` alone, for which SFT's `messages` stand in.
 Layouts, per row: `prompt` and the roles as strings; or as lists of {role, content} messages; or no prompt, and
 conversations that differ in their last turn only; or a prompt beside such conversations. A string prompt is one user
-message. Rows that cannot be trained on are left out and counted by reason.
+message. Rows that cannot be trained on are left out and counted by reason. Files are parquet or JSON lines.
 """
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,24 +101,51 @@ def _messages(value: Any) -> tuple[Message, ...]:
 
 
 def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:
+    columns, rows = open_rows(path)
+    if tuple(roles) == ("real",) and "real" not in columns and "messages" in columns:
+        yield from ({"id": row.get("id"), "real": row["messages"]} for row in rows({"messages", "id"}))
+        return
+    for name in roles:
+        if name not in columns:
+            raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; the loss needs {', '.join(roles)}.")
+    yield from rows({"id", "prompt", *roles, *(f"{role}_score" for role in roles)})
+
+
+def open_rows(path: str | Path) -> tuple[list[str], Callable[[set[str]], Iterator[dict[str, Any]]]]:
+    """(columns, rows): `rows(names)` goes through the file and gives those columns that there are.
+
+    BadInput where the file is missing or is neither parquet nor, by its name (.jsonl, .json), JSON lines of objects.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = Path(path).expanduser()
     if not file.is_file():
         raise BadInput(f"{path} does not exist; give the path of a parquet file.")
+    if file.suffix in (".jsonl", ".json"):
+        lines = list(_json_lines(file))
+        columns = list(dict.fromkeys(name for line in lines for name in line))
+        return columns, lambda names: ({name: line.get(name) for name in columns if name in names} for line in lines)
     try:
         table = pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
     columns = table.schema_arrow.names
-    if tuple(roles) == ("real",) and "real" not in columns and "messages" in columns:
-        for batch in table.iter_batches(columns=[name for name in columns if name in ("messages", "id")]):
-            yield from ({"id": row.get("id"), "real": row["messages"]} for row in batch.to_pylist())
-        return
-    for name in roles:
-        if name not in columns:
-            raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; the loss needs {', '.join(roles)}.")
-    wanted = {"id", "prompt", *roles, *(f"{role}_score" for role in roles)}
-    for batch in table.iter_batches(columns=[name for name in columns if name in wanted]):
-        yield from batch.to_pylist()
+
+    def rows(names: set[str]) -> Iterator[dict[str, Any]]:
+        for batch in table.iter_batches(columns=[name for name in columns if name in names]):
+            yield from batch.to_pylist()
+
+    return columns, rows
+
+
+def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise BadInput(f"{file}, line {number} is not JSON ({error.msg}); mend or remove it.") from None
+            if not isinstance(row, dict):
+                raise BadInput(f"{file}, line {number} is not a JSON object; give one object a line.")
+            yield row
