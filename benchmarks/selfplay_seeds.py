@@ -81,7 +81,11 @@ def main() -> None:
         if not (data / "model" / "model.safetensors").is_file():
             make(data, seed)
         for name, recipe, overrides in RUNS:
-            folder = options.output / f"lr{options.lr:g}-{name.replace(' ', '').replace(',', '-')}-{seed}"
+            folder = (
+                options.output
+                / f"{name.lower().replace(', ', '-').replace(' = ', '')}-lr{options.lr:g}"
+                / f"seed{seed}"
+            )
             if not (folder / "selfplay" / "final.json").is_file():
                 run(data, folder, recipe, seed, options.lr, overrides)
             results[name].append(by_iteration(folder))

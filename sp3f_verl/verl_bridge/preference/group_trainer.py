@@ -5,7 +5,6 @@ verl's PPOTrainer gives tokenizer, checkpoints and profiling; rewards, critic an
 
 import functools
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from sp3f_verl.verl_bridge.preference.resume import mend_tracker
 from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of
 from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker
 from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
+from sp3f_verl.verl_bridge.say import say
 
 
 class NoRollouts:
@@ -219,7 +219,3 @@ class GroupTrainer(PPOTrainer):
         entry = {"step": self.global_steps, "data": {name: float(value) for name, value in metrics.items()}}
         with self._own_log.open("a") as file:
             file.write(json.dumps(entry) + "\n")
-
-
-def say(sentence: str) -> None:
-    print(f"sp3f_verl: {sentence}", file=sys.stderr, flush=True)

@@ -13,9 +13,10 @@ from verl.trainer.ppo.v1 import register_trainer
 
 from sp3f_verl.data.answers import read_answers
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split, say
+from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
 from sp3f_verl.verl_bridge.preference.reference import ReferenceStore, fingerprint
 from sp3f_verl.verl_bridge.preference.tokens import digest, encode_all
+from sp3f_verl.verl_bridge.say import say
 
 
 @register_trainer("dpo")

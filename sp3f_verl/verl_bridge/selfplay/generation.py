@@ -18,10 +18,11 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.llm_server import LLMServerManager
 
 from sp3f_verl.llm.store import Store, request_key
-from sp3f_verl.verl_bridge.preference.group_trainer import say
+from sp3f_verl.verl_bridge.say import say
 from sp3f_verl.verl_bridge.selfplay.triplets import Response
 
 TRIES = 3
+WAIT_SECONDS = 2.0  # before the second try, twice that before the third
 SAY_SECONDS = 15.0
 
 
@@ -73,7 +74,7 @@ class RolloutServers:
                 for attempt in range(TRIES):
                     if attempt:
                         asked_again += 1
-                        await asyncio.sleep(2**attempt)
+                        await asyncio.sleep(WAIT_SECONDS * attempt)
                     try:
                         response = await self._ask(request)
                     except Exception as error:  # whatever the server or Ray raised; only the count of tries ends it

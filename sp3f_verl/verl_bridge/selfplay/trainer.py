@@ -16,10 +16,11 @@ from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.store import Store
 from sp3f_verl.verl_bridge.preference.batches import reference_of
-from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split, say
+from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
 from sp3f_verl.verl_bridge.preference.reference import ReferenceStore, fingerprint, forget_others
 from sp3f_verl.verl_bridge.preference.resume import step_to_resume
 from sp3f_verl.verl_bridge.preference.tokens import digest
+from sp3f_verl.verl_bridge.say import say
 from sp3f_verl.verl_bridge.selfplay import rows
 from sp3f_verl.verl_bridge.selfplay.generation import Request, Responses, RolloutServers
 from sp3f_verl.verl_bridge.selfplay.record import Record
