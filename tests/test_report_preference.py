@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from report_runs import manifest, measured, preference, selfplay, write
 
 from sp3f_verl.evaluation.preference_plots import pictures
-from sp3f_verl.evaluation.preference_report import write_preference_report
+from sp3f_verl.evaluation.preference_report import report_text, write_preference_report
 from sp3f_verl.evaluation.preference_signs import signs
 from sp3f_verl.evaluation.preference_tables import (
     CELLS,
@@ -101,7 +101,7 @@ def test_what_is_not_finite_is_left_out_and_told(tmp_path):
         "`train/loss` is NaN or infinite 3 times of 3 (first: `metrics/000.jsonl` step 1).",
         "`val/margin` is NaN or infinite 1 times of 2 (first: `metrics/000.jsonl` step 3).",
     ]
-    text = write_preference_report(run).read_text()
+    text = report_text(run, [])
     assert told[0] in text and "| nan" not in text and "| inf" not in text
 
 
@@ -145,7 +145,7 @@ def test_the_table_that_is_a_tautology_is_named(tmp_path, roles, scale, means, s
         data |= {f"val/reward/{role}": scale * data[f"val/logp_per_token/{role}"] for role in roles}
     if scale is None:
         data["val/log_ratio/chosen"] = 0.3
-    text = write_preference_report(RunMetrics(write(tmp_path, [(0, data)]))).read_text()
+    text = report_text(RunMetrics(write(tmp_path, [(0, data)])), [])
     assert "**For T-SPIN the raw table is a tautology**" in text
     sentences = ("This run is such a case", "In this run rewards are", "rewards are log-ratios")
     assert said in text and sum(sentence in text for sentence in sentences) == 1
@@ -224,7 +224,7 @@ def test_a_run_in_its_first_generation_and_a_broken_manifest(tmp_path):
     (tmp_path / "selfplay" / "iteration_1").mkdir()
     (tmp_path / "selfplay" / "iteration_1" / "manifest.json").write_text('{"iteration": 1, "start')
     run = RunMetrics(write(tmp_path, selfplay()[:2]))
-    text = write_preference_report(run).read_text()
+    text = report_text(run, [])
     assert text.startswith("# Self-play run: tspin\n\nNo training step yet, iterations 0 to 0")
     assert row(learned_table(run), "0")["`gap/per_token`"] == "0.200 → –"
 
@@ -234,7 +234,7 @@ def test_a_run_in_its_first_generation_and_a_broken_manifest(tmp_path):
 
 def test_a_healthy_run_shows_no_sign(tmp_path):
     assert signs(RunMetrics(write(tmp_path / "dpo", preference()))) == []
-    assert "- None was found." in write_preference_report(RunMetrics(tmp_path / "dpo")).read_text()
+    assert "- None was found." in report_text(RunMetrics(tmp_path / "dpo"), [])
 
 
 @pytest.mark.parametrize(

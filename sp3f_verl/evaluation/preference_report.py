@@ -13,11 +13,15 @@ from sp3f_verl.evaluation.selfplay_tables import generated_table, learned_table,
 
 def write_preference_report(run: RunMetrics) -> Path:
     """Write report.md and pictures into the run's folder; answers the path of the report."""
-    pictures = write_pictures(run, run.folder)
-    sections = [_head(run), _signs(run), _numbers(run), _iterations(run), _orders(run), _pictures(run, pictures)]
     path = run.folder / "report.md"
-    write_text("\n".join(filter(None, sections)), path)
+    write_text(report_text(run, write_pictures(run, run.folder)), path)
     return path
+
+
+def report_text(run: RunMetrics, pictures: list[str]) -> str:
+    """The report in markdown. pictures: file names, in its folder."""
+    sections = [_head(run), _signs(run), _numbers(run), _iterations(run), _orders(run), _pictures(run, pictures)]
+    return "\n".join(filter(None, sections))
 
 
 def _head(run: RunMetrics) -> str:
