@@ -148,7 +148,7 @@ def test_spin_with_lora_mixes_iterations_against_its_own_start(data, tmp_path):
         tmp_path,
         "sp3f.selfplay.iterations=2",
         "sp3f.selfplay.epochs=1",
-        "sp3f.selfplay.schedule.lr=[1e-3]",
+        "sp3f.selfplay.schedule.lr=[1e-3,2e-4]",
         "actor_rollout_ref.model.lora_rank=8",
         "trainer.save_freq=-1",
         recipe="spin",
@@ -164,9 +164,11 @@ def test_spin_with_lora_mixes_iterations_against_its_own_start(data, tmp_path):
     for manifest in manifests:
         start = steps[manifest["start_step"]]
         assert start["start/margin"] == pytest.approx(0, abs=1e-4), "the opponent is the policy as it starts"
-        assert start["start/rollout_logp_diff_max"] < 1e-4, "merged weights were sent"
+        # verl sends merged weights in bf16; without the adapter the difference would be that of kl_from_opponent
+        assert start["start/rollout_logp_diff_max"] < 1e-2, "merged weights were not sent"
         assert (place / f"iteration_{manifest['iteration']}" / "reference" / "train.npy").is_file()
     assert manifests[0]["policy"] != manifests[1]["policy"]
+    assert steps[manifests[1]["start_step"]]["val/kl_from_opponent"] > 0.1, "the policy moved"
     end = manifests[1]["start_step"] + manifests[1]["steps"]
     adapter = tmp_path / "checkpoints" / f"global_step_{end}" / "actor" / "lora_adapter"
     tokenizer = AutoTokenizer.from_pretrained(data / "model")
@@ -182,4 +184,5 @@ def test_spin_with_lora_mixes_iterations_against_its_own_start(data, tmp_path):
         )
         answer = model.generate(**prompt, max_new_tokens=24, do_sample=False)[0, prompt["input_ids"].shape[1] :]
         found.append(tokenizer.decode(answer, skip_special_tokens=True) == row["real"])
+    assert sum(found) / len(found) > 0.5
     assert sum(found) / len(found) == pytest.approx(steps[end]["generation/exact_match"], abs=0.05)

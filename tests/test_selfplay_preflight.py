@@ -57,7 +57,10 @@ def test_a_good_run_passes_with_and_without_validation(run, recipe):
         (["data.train_files=null"], "data.train_files is empty"),
         (["data.train_batch_size=32"], "there are 16 usable rows"),
         (["trainer.v1.trainer_mode=dpo"], "trainer_mode=dpo, but the recipe generates; set it to selfplay"),
-        (["sp3f.preference.objective.loss=dpo", "sp3f.preference.objective.loss_type=sigmoid"], "is not a self-play loss"),
+        (
+            ["sp3f.preference.objective.loss=dpo", "sp3f.preference.objective.loss_type=sigmoid"],
+            "not a self-play loss",
+        ),
         ([f"{SELFPLAY}.iterations=0"], f"{SELFPLAY}.iterations=0"),
         ([f"{SELFPLAY}.schedule.alpha=[1,0]"], "iteration 1 of sp3f.selfplay.schedule"),
         ([f"{SELFPLAY}.schedule.beta=[-0.1]"], "beta=-0.1"),
