@@ -60,33 +60,35 @@ def teach(model_folder: Path, seed: int, steps: int, batch: int = 64, lr: float 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from sp3f_verl.verl_bridge.preference.tokens import encode
-
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
     draw = random.Random(seed)
-    encoded = [encode(tokenizer, [turn("user", question.format(n=n))], answers(n)) for question, n in asked(0)]
+    encoded = [_encoded(tokenizer, question.format(n=n), answers(n)) for question, n in asked(0)]
     torch.manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps)
     for _ in range(steps):
-        drawn = draw.choices(encoded, k=batch)
-        rows = [(group.prompt, draw.choices(group.responses, HABITS)[0]) for group in drawn]
-        length = max(len(prompt) + len(response) for prompt, response in rows)
+        drawn = [(prompt, draw.choices(own, HABITS)[0]) for prompt, own in draw.choices(encoded, k=batch)]
+        length = max(len(prompt) + len(answer) for prompt, answer in drawn)
         ids = torch.full((batch, length), tokenizer.pad_token_id)
         labels = torch.full((batch, length), -100)
-        for index, (prompt, response) in enumerate(rows):
-            ids[index, : len(prompt)] = torch.from_numpy(prompt.astype("int64"))
-            ids[index, len(prompt) : len(prompt) + len(response)] = torch.from_numpy(response.astype("int64"))
-            labels[index, len(prompt) : len(prompt) + len(response)] = ids[
-                index, len(prompt) : len(prompt) + len(response)
-            ]
+        for index, (prompt, answer) in enumerate(drawn):
+            end = len(prompt) + len(answer)
+            ids[index, :end] = torch.tensor(prompt + answer)
+            labels[index, len(prompt) : end] = ids[index, len(prompt) : end]
         loss = model(ids, labels=labels).loss
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
     model.save_pretrained(model_folder)
+
+
+def _encoded(tokenizer, prompt: str, texts: list[str]) -> tuple[list[int], list[list[int]]]:
+    """Token ids of the rendered prompt, and of each answer with its end of sequence."""
+    rendered = tokenizer.apply_chat_template([turn("user", prompt)], add_generation_prompt=True, tokenize=False)
+    ends = [text + tokenizer.eos_token for text in texts]
+    return tokenizer(rendered).input_ids, [tokenizer(text).input_ids for text in ends]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -104,8 +104,9 @@ class SelfPlayTrainer(GroupTrainer):
     def _end(self) -> str | None:
         """Why the run is over before this iteration, in a sentence."""
         t, last = self.iteration, self.record.manifest(self.iteration - 1) if self.iteration else None
-        if last and last.get("nothing_left"):
-            return f"iteration {t - 1}: the policy answers as the data does, nothing is left to train on."
+        for each in filter(None, (last, self.record.manifest(t))):
+            if each.get("too_few", self.config.data.train_batch_size) < self.config.data.train_batch_size:
+                return f"iteration {each['iteration']}: the policy answers as the data does, too few groups are left."
         if t >= self.settings.iterations:
             return f"all {t} iterations are done; raise sp3f.selfplay.iterations to go on."
         least, margin = self.settings.stop_below_margin, last.get("margin") if last else None
@@ -153,7 +154,7 @@ class SelfPlayTrainer(GroupTrainer):
                 "sp3f.selfplay.generation.max_tokens, set its truncated=keep, or lower the batch size."
             )
         say(f"iteration {t}: {usable} usable groups ({told}).")
-        self.record.write(t, start_step=self.global_steps, steps=0, nothing_left=True)
+        self.record.write(t, start_step=self.global_steps, steps=0, too_few=usable)
 
     def _position(self) -> dict[str, float]:
         epoch = (self.global_steps - 1 - self._start_step) // self._per_epoch
