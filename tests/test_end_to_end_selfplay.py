@@ -17,6 +17,7 @@ from selfplay_runs import command
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sp3f_verl.data.files import read_parquet
+from sp3f_verl.evaluation.dispatch import report
 from sp3f_verl.evaluation.metrics import read_metrics
 from sp3f_verl.quickstart.habits import make
 
@@ -133,6 +134,14 @@ def test_the_schedule_of_beta_and_no_reference(killed):
         if "train/iteration" in values
     )
     assert not list((killed / "checkpoints").rglob("reference")), "T-SPIN compares with no other model"
+
+
+def test_the_report_of_a_run_that_was_killed_three_times(killed):
+    report([killed / "checkpoints"])
+    text = (killed / "checkpoints" / "report.md").read_text()
+    assert "iterations 0 to 2" in text and "tautology" in text
+    for picture in ("advantage", "generation", "log_likelihood"):
+        assert (killed / "checkpoints" / f"{picture}.png").stat().st_size > 10_000
 
 
 def test_a_finished_run_starts_nothing(killed, data):
