@@ -20,17 +20,18 @@ BATCH = 8192  # rows
 
 def open_file(path: str | Path) -> "Parquet | Lines":
     """By the name's end: JSON lines (.jsonl, .json) or parquet. BadInput where there is none, or an empty one."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise BadInput(f"{path} does not exist; give the path of a parquet file.")
-    if not file.stat().st_size:
-        raise BadInput(f"{path} is empty; give a file with at least one row.")
-    return Lines(path) if file.suffix in (".jsonl", ".json") else Parquet(path)
+    return Lines(path) if Path(path).suffix in (".jsonl", ".json") else Parquet(path)
 
 
 class _File:
-    path: str | Path
     columns: list[str]
+
+    def __init__(self, path: str | Path):
+        self.path, self.file_path = path, Path(path).expanduser()
+        if not self.file_path.is_file():
+            raise BadInput(f"{path} does not exist; give the path of a parquet file.")
+        if not self.file_path.stat().st_size:
+            raise BadInput(f"{path} is empty; give a file with at least one row.")
 
     def require(self, names: Iterable[str], mend: str = "add it") -> None:
         for name in names:
@@ -40,9 +41,9 @@ class _File:
 
 class Parquet(_File):
     def __init__(self, path: str | Path):
-        self.path = path
+        super().__init__(path)
         try:
-            self.file = pq.ParquetFile(Path(path).expanduser())
+            self.file = pq.ParquetFile(self.file_path)
         except (pa.ArrowException, OSError) as error:
             raise BadInput(f"{path} is not a parquet file ({_told(error)}); write it with data_prep.") from None
         self.columns = self.file.schema_arrow.names
@@ -87,8 +88,9 @@ class Lines(_File):
     """JSON lines. Opening goes through the whole file, so that a broken line is told before anything is done."""
 
     def __init__(self, path: str | Path):
-        self.path, self.count, columns = path, 0, {}
-        for _, row in json_lines(Path(path).expanduser()):
+        super().__init__(path)
+        self.count, columns = 0, {}
+        for _, row in json_lines(self.file_path):
             columns.update(dict.fromkeys(row))
             self.count += 1
         self.columns = list(columns)
@@ -96,7 +98,7 @@ class Lines(_File):
     def rows(self, names: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """(number of the line from 1, those of the columns that there are in any row)."""
         wanted = [name for name in self.columns if name in set(names)]
-        for number, row in json_lines(Path(self.path).expanduser()):
+        for number, row in json_lines(self.file_path):
             yield number, {name: row.get(name) for name in wanted}
 
     def place(self, number: int) -> str:
