@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from sp3f_verl.data.card import card
 from sp3f_verl.data.files import digest, write_json, write_text
-from sp3f_verl.data.tables import write_batches, write_rows
+from sp3f_verl.data.tables import as_batches
+from sp3f_verl.data.writer import Writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.languages import UnknownLanguage
 
@@ -65,18 +66,22 @@ class Output:
 
     def write(self, name: str, rows: Iterable[dict | pa.RecordBatch | pa.Table], schema: pa.Schema) -> int:
         """Writes `<name>.parquet` from dicts, or from batches of columns, in the order of the schema's key."""
-        rows = iter(rows)
-        first = next(rows, None)
-        chained = () if first is None else _chain(first, rows)
-        write = write_batches if isinstance(first, pa.RecordBatch | pa.Table) else write_rows
-        written = write(chained, schema, self._place(f"{name}.parquet"))
-        self.rows[name] = dict(sorted(written.languages.items())) or {"all": written.rows}
+        with self.writer(name, schema) as writer:
+            for batch in as_batches(rows, schema, f"{name}.parquet"):
+                writer.write(batch)
+        return writer.written.rows
+
+    @contextlib.contextmanager
+    def writer(self, name: str, schema: pa.Schema) -> Iterator[Writer]:
+        """`write` for a step that fills several files in one go: `writer.write(batch)`."""
+        with Writer(self.path(f"{name}.parquet"), schema) as writer:
+            yield writer
+        self.rows[name] = dict(sorted(writer.written.languages.items())) or {"all": writer.written.rows}
         self._files[f"{name}.parquet"] = schema
-        return written.rows
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file of another kind, such as a layout that is no parquet or a report."""
-        write_text(text, self._place(name))
+        write_text(text, self.path(name))
         self._files[name] = None
 
     def drop(self, reason: str, n: int = 1) -> None:
@@ -87,9 +92,8 @@ class Output:
         """Adds a fact to the manifest under `notes`, such as a cost."""
         self.notes[name] = value
 
-    def _place(self, name: str) -> Path:
-        if name in self._files:
-            raise ValueError(f"{name} is written twice")
+    def path(self, name: str) -> Path:
+        """Where a file is until the step is through."""
         return self.folder / _WORK / name
 
     def __enter__(self) -> "Output":
@@ -188,11 +192,6 @@ def run_step(name: str, do: Callable[[], None]) -> int:
     except AlreadyDone as told:
         print(told)
     return 0
-
-
-def _chain(first, rest):
-    yield first
-    yield from rest
 
 
 def _json(path: Path) -> Any:

@@ -18,7 +18,7 @@ from sp3f_verl.data.sources import BATCH, Lines, open_file
 from sp3f_verl.data.writer import Writer, Written
 from sp3f_verl.errors import BadInput
 
-__all__ = ["read_batches", "read_rows", "scan", "write_batches", "write_rows"]
+__all__ = ["read_batches", "read_rows", "scan", "write_rows"]
 
 
 def read_rows(
@@ -37,27 +37,39 @@ def read_rows(
     return _named(path, tuple(needed), tuple(optional))
 
 
-def read_batches(path: Path | str, schema: pa.Schema, ordered: bool = False) -> Iterator[pa.RecordBatch]:
-    """The rows as batches of precisely the schema's columns, `ordered` by its key; BadInput as in `read_rows`."""
-    keys = scan(path, schema)
-    batches = open_file(path).batches(schema)
-    return in_order(batches, schema, keys) if ordered else batches
+def read_batches(
+    paths: Path | str | Sequence[Path], schema: pa.Schema, ordered: bool = False, scratch: Path | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, or of several, as batches of precisely the schema's columns; BadInput as in `read_rows`.
+
+    `ordered` by the schema's key, with parts of large files in the folder `scratch`.
+    """
+    paths = [paths] if isinstance(paths, Path | str) else list(paths)
+    keys = scan(paths, schema)
+    batches = itertools.chain.from_iterable(open_file(path).batches(schema) for path in paths)
+    return in_order(batches, schema, keys, scratch) if ordered else batches
 
 
-def scan(path: Path | str, schema: pa.Schema) -> Keys:
-    """The keys of a file; BadInput where one comes twice, a language is unknown or there are no rows."""
-    file, columns = open_file(path), key(schema)
-    file.require(field.name for field in schema if not field.nullable)
-    keys = Keys(columns)
-    checked = [field for field in schema if field.name in (*columns, *LANGUAGES)]
-    if isinstance(file, Lines):
-        checked = list(schema)  # what else is wrong with a line is told before the first row, too
-    for batch in file.batches(pa.schema(checked)) if checked else ():
-        keys.add(batch)
-    if not file.count:
-        raise BadInput(f"{path} has no rows; give a file with at least one.")
-    keys.check(path)
-    return keys
+def scan(paths: Sequence[Path | str], schema: pa.Schema) -> Keys:
+    """The keys of the files; BadInput where one comes twice, a language is unknown or a file has no rows."""
+    columns = key(schema)
+    every = Keys(columns)
+    for path in paths:
+        file = open_file(path)
+        file.require(field.name for field in schema if not field.nullable)
+        checked = [field for field in schema if field.name in (*columns, *LANGUAGES)]
+        if isinstance(file, Lines):
+            checked = list(schema)  # what else is wrong with a line is told before the first row, too
+        own = Keys(columns)
+        for batch in file.batches(pa.schema(checked)) if checked else ():
+            own.add(batch)
+            every.add(batch)
+        if not file.count:
+            raise BadInput(f"{path} has no rows; give a file with at least one.")
+        own.check(path)
+    if len(paths) > 1:
+        every.check(" and ".join(map(str, paths)))
+    return every
 
 
 def _named(path: Path | str, needed: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -85,26 +97,26 @@ def _given(file, needed: tuple[str, ...], optional: tuple[str, ...]) -> Iterator
         yield row
 
 
-def write_rows(rows: Iterable[dict[str, Any]], schema: pa.Schema, path: Path) -> Written:
-    """The rows as a parquet file of that schema, in the order of its key; the file is whole or not there.
+def write_rows(rows: Iterable[dict | pa.RecordBatch | pa.Table], schema: pa.Schema, path: Path) -> Written:
+    """Dicts, or batches of columns, as a parquet file of that schema, in the order of its key; whole or not there.
 
-    BadInput where a row does not fit the schema or a key comes twice.
+    BadInput where a row does not fit the schema, or a key comes twice.
     """
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        left, start = iter(rows), 0
-        for chunk in iter(lambda: list(itertools.islice(left, BATCH)), []):
-            yield conform.from_rows(
-                chunk, schema, lambda index, at=start: f"{path.name}, row {at + index}", strict=True
-            )
-            start += len(chunk)
-
-    return write_batches(batches(), schema, path)
-
-
-def write_batches(batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema, path: Path) -> Written:
-    """`write_rows` for rows that are in columns already."""
     with Writer(path, schema) as writer:
-        for batch in batches:
+        for batch in as_batches(rows, schema, path.name):
             writer.write(batch)
     return writer.written
+
+
+def as_batches(
+    rows: Iterable[dict | pa.RecordBatch | pa.Table], schema: pa.Schema, name: str
+) -> Iterator[pa.RecordBatch | pa.Table]:
+    """Dicts gathered into batches of the schema; batches as they are. `name` begins the sentence of a bad row."""
+    left, start = iter(rows), 0
+    for first in left:
+        if not isinstance(first, dict):
+            yield first
+            continue
+        chunk = [first, *itertools.islice(left, BATCH - 1)]
+        yield conform.from_rows(chunk, schema, lambda index, at=start: f"{name}, row {at + index}", strict=True)
+        start += len(chunk)
