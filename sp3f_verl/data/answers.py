@@ -7,7 +7,6 @@ conversations that differ in their last turn only; or a prompt beside such conve
 message. Rows that cannot be trained on are left out and counted by reason. Files are parquet or JSON lines.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.data.sources import open_file
 from sp3f_verl.errors import BadInput, nearest
 
 Message = dict[str, str]
@@ -116,36 +116,5 @@ def open_rows(path: str | Path) -> tuple[list[str], Callable[[set[str]], Iterato
 
     BadInput where the file is missing or is neither parquet nor, by its name (.jsonl, .json), JSON lines of objects.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise BadInput(f"{path} does not exist; give the path of a parquet file.")
-    if file.suffix in (".jsonl", ".json"):
-        lines = list(_json_lines(file))
-        columns = list(dict.fromkeys(name for line in lines for name in line))
-        return columns, lambda names: ({name: line.get(name) for name in columns if name in names} for line in lines)
-    try:
-        table = pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
-    columns = table.schema_arrow.names
-
-    def rows(names: set[str]) -> Iterator[dict[str, Any]]:
-        for batch in table.iter_batches(columns=[name for name in columns if name in names]):
-            yield from batch.to_pylist()
-
-    return columns, rows
-
-
-def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise BadInput(f"{file}, line {number} is not JSON ({error.msg}); mend or remove it.") from None
-            if not isinstance(row, dict):
-                raise BadInput(f"{file}, line {number} is not a JSON object; give one object a line.")
-            yield row
+    file = open_file(path)
+    return file.columns, lambda names: (row for _, row in file.rows(names))
