@@ -45,8 +45,9 @@ def imported(path: Path) -> tuple[list[dict], Counter[str]]:
     else:
         raise BadInput(f"{path} has none of the columns 'real', 'chosen' and 'messages'; name the annotated side real.")
     found, dropped = [], Counter()
-    for number, row in enumerate(rows({"id", "prompt", *names.values()})):
-        renamed = {"id": row.get("id"), "prompt": row.get("prompt")} | {new: row[old] for new, old in names.items()}
+    for number, row in enumerate(rows({"id", "prompt", "status", *names.values()})):
+        same = {name: row.get(name) for name in ("id", "prompt", "status")}
+        renamed = same | {new: row[old] for new, old in names.items()}
         try:
             answers = answers_of(renamed, tuple(names))
         except Unusable as reason:
@@ -63,7 +64,8 @@ def imported(path: Path) -> tuple[list[dict], Counter[str]]:
 def _export(options: argparse.Namespace) -> dict:
     place = options.run / f"iteration_{options.iteration}"
     if not (place / "manifest.json").is_file():
-        kept = sorted(int(each.name.rpartition("_")[2]) for each in options.run.glob("iteration_*"))
+        numbers = (each.name.removeprefix("iteration_") for each in options.run.glob("iteration_*"))
+        kept = sorted(int(number) for number in numbers if number.isdigit())
         raise BadInput(f"{options.run} has no iteration {options.iteration}; it has {kept or 'none'}.")
     rows, outputs, inputs = {}, {}, {}
     for split in ("train", "validation"):
@@ -87,7 +89,9 @@ def _import(options: argparse.Namespace) -> dict:
         rows[str(path)] = {"ok": len(found), **dropped}
     same = [row_id for row_id, count in Counter(row["id"] for row in every).items() if count > 1]
     if same:
-        raise BadInput(f"id {same[0]!r} stands in {len(same)} or more rows twice; give every row an id of its own.")
+        raise BadInput(
+            f"{len(same)} ids stand in several rows, {same[0]!r} among them; give every row an id of its own."
+        )
     sides = {frozenset(row) for row in every}
     if len(sides) > 1:
         raise BadInput("the files have different sides (generated, proto); import them one by one.")

@@ -168,7 +168,7 @@ def test_spin_with_lora_mixes_iterations_against_its_own_start(data, tmp_path):
     manifests = [json.loads((place / f"iteration_{t}" / "manifest.json").read_text()) for t in range(2)]
     rows = read_parquet(place / "iteration_1" / "train.parquet")
     assert Counter(row["iteration"] for row in rows) == {0: ROWS, 1: ROWS}, "this iteration's responses and the last's"
-    assert {each["objective"]["loss"] for each in manifests} == {"spin"}
+    assert {each["settings"]["loss"] for each in manifests} == {"spin"}
     steps = read_metrics(tmp_path / "checkpoints" / "metrics")
     for manifest in manifests:
         start = steps[manifest["start_step"]]

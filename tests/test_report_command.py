@@ -106,7 +106,7 @@ def test_seeds_are_pooled_and_other_runs_have_their_own_column(tmp_path):
 def test_a_seed_that_stopped_early_or_was_set_otherwise_is_not_pooled(tmp_path):
     runs = [RunMetrics(write(tmp_path / f"tspin/seed{n}", selfplay(2 if n < 3 else 1))) for n in (1, 2, 3)]
     assert table(compare(runs), "last held-out")["header"] == ["tspin, 2 seeds", str(tmp_path / "tspin/seed3")]
-    manifest(tmp_path / "tspin/seed2", 0, start_step=0, steps=4, objective={"loss": "tspin", "alpha": 0.5})
+    manifest(tmp_path / "tspin/seed2", 0, start_step=0, steps=4, settings={"loss": "tspin", "alpha": 0.5})
     runs = [RunMetrics(run.folder) for run in runs]
     assert len(table(compare(runs), "last held-out")["header"]) == 3
 

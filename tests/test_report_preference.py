@@ -177,7 +177,7 @@ def test_generated_responses_belong_to_the_policy_that_gave_them(tmp_path):
     manifest(
         tmp_path, 0, start_step=0, steps=4, rows={"train": 64}, dropped={"train": {"identical": 3, "truncated": 1}}
     )
-    manifest(tmp_path, 1, start_step=4, steps=4, dropped={"truncated": 2}, objective={"loss": "tspin", "beta": 0.1})
+    manifest(tmp_path, 1, start_step=4, steps=4, dropped={"truncated": 2}, settings={"loss": "tspin", "beta": 0.1})
     run = RunMetrics(write(tmp_path, selfplay()))
     table = generated_table(run)
     zero, one, final = row(table, "0"), row(table, "1"), row(table, "2 (final)")

@@ -26,6 +26,8 @@ def run(tmp_path, tiny_model):
         "device=cpu",
         f"data.train_files={tmp_path / 'rows.parquet'}",
         f"data.val_files={tmp_path / 'rows.parquet'}",
+        "sp3f.preference.max_length=64",
+        "sp3f.selfplay.generation.max_tokens=32",
         f"actor_rollout_ref.model.path={tiny_model}",
         f"trainer.default_local_dir={tmp_path / 'run'}",
     ]
@@ -64,8 +66,13 @@ def test_a_good_run_passes_with_and_without_validation(run, recipe):
         ([f"{SELFPLAY}.iterations=0"], f"{SELFPLAY}.iterations=0"),
         ([f"{SELFPLAY}.schedule.alpha=[1,0]"], "iteration 1 of sp3f.selfplay.schedule"),
         ([f"{SELFPLAY}.schedule.beta=[-0.1]"], "beta=-0.1"),
-        ([f"{SELFPLAY}.generation.max_tokens=512"], "leaves no room for a prompt"),
-        (["actor_rollout_ref.rollout.max_model_len=128"], "max_model_len=128 is less than"),
+        ([f"{SELFPLAY}.generation.max_tokens=64"], "leaves no room for a prompt"),
+        (["actor_rollout_ref.rollout.max_model_len=48"], "max_model_len=48 is less than"),
+        (["sp3f.preference.max_length=65"], "has 64 positions"),
+        (["trainer.total_training_steps=3"], "total_training_steps=3 has no part"),
+        (["trainer.max_actor_ckpt_to_keep=1"], "max_actor_ckpt_to_keep=1"),
+        (["trainer.resume_mode=resume_path", "trainer.resume_from_path=/a/b"], "global_step_<n>"),
+        (["trainer.resume_mode=later"], "resume_mode=later"),
         (["trainer.n_gpus_per_node=2", "actor_rollout_ref.rollout.tensor_model_parallel_size=3"], "does not divide 2"),
         (["actor_rollout_ref.model.path=/nowhere"], "does not exist"),
     ],
@@ -126,10 +133,16 @@ def test_the_papers_values():
     settings = SelfPlay.from_mapping(OmegaConf.to_container(tspin.sp3f.selfplay, resolve=True))
     objective = tspin.sp3f.preference.objective
     assert (objective.loss, objective.loss_type, objective.alpha) == ("tspin", "logistic", 1.0)
+    assert tspin.sp3f.preference.max_length == 2048 and objective.beta == 0.1
     assert objective.length_normalised is False and settings.iterations == 5 and settings.previous_iterations == 0
     assert [settings.scheduled("beta", t, 9) for t in range(5)] == [0.0, 0.1, 0.1, 0.1, 0.1]
     settings = SelfPlay.from_mapping(OmegaConf.to_container(spin.sp3f.selfplay, resolve=True))
     assert (settings.iterations, settings.epochs, settings.previous_iterations) == (4, 3, 1)
     assert [settings.scheduled("beta", t, 9) for t in range(4)] == [0.1, 0.1, 0.1, 5.0]
+    changed = compose_recipe("tspin", "sp3f.preference.objective.beta=0.5", "actor_rollout_ref.actor.optim.lr=1e-5")
+    settings = SelfPlay.from_mapping(OmegaConf.to_container(changed.sp3f.selfplay, resolve=True))
+    assert [settings.scheduled("beta", t, 9) for t in range(3)] == [0.0, 0.5, 0.5], "the objective's own key works"
+    assert settings.scheduled("lr", 0, 1e-5) == 1e-5, "and so does verl's"
+    settings = SelfPlay.from_mapping(OmegaConf.to_container(spin.sp3f.selfplay, resolve=True))
     assert [settings.scheduled("lr", t, 9) for t in range(4)] == [5e-7, 5e-7, 1e-7, 1e-7]
     assert spin.sp3f.selfplay.generation.max_tokens == 256

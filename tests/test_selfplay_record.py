@@ -28,6 +28,8 @@ def test_the_iteration_of_a_checkpoint(record, step, iteration):
     assert record.resume(step) == iteration
     kept = [each for each in range(4) if record.manifest(each)]
     assert kept == list(range(min(iteration, 2) + 1)), "what came after that checkpoint is another run's now"
+    aside = sorted(each.name for each in record.folder.glob("*.old-*"))
+    assert aside == [f"iteration_{each}.old-0" for each in range(iteration + 1, 3)], "and nothing is deleted"
 
 
 def test_a_step_without_a_record_is_refused(record):
@@ -40,7 +42,10 @@ def test_writing_adds_and_keeps(record):
     assert record.manifest(1) == {"iteration": 1, "start_step": 10, "steps": 8, "policy": "p1", "margin": 0.5}
     assert record.final_step() is None
     record.finish(24)
+    record.resume(24)
     assert record.final_step() == 24
+    record.resume(0)
+    assert record.final_step() is None, "a run that begins again is not over"
 
 
 def test_the_folder_of_another_run_is_refused(record):

@@ -43,6 +43,11 @@ def test_a_number_is_a_schedule_and_other_fields_stay():
         ({"generation": {"top_p": 1.5}}, "top_p=1.5"),
         ({"generation": {"truncated": "cut"}}, "truncated=cut"),
         ({"generation": {"max_tokens": 0}}, "max_tokens=0"),
+        ({"generation": {"at_once": 0}}, "at_once=0"),
+        ({"generation": {"timeout_seconds": 0}}, "timeout_seconds=0"),
+        ({"schedule": {"lr": [-1.0]}}, "schedule.lr=[-1.0]"),
+        ({"schedule": {"lr": float("nan")}}, "schedule.lr=[nan]"),
+        ({"greedy_validation": "no"}, "greedy_validation=no"),
     ],
 )
 def test_settings_at_fault(settings, said):

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,11 @@ def read_answers(paths: str | Sequence[str], roles: Sequence[str]) -> tuple[list
 
 def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
     """The prompt and responses in a row of any layout. Unusable with the reason otherwise."""
+    if row.get("status") not in (None, "ok"):  # a step or a self-play run left it out, and says why
+        raise Unusable(str(row["status"]))
     for role in roles:
         score = row.get(f"{role}_score")
-        if score is not None and not math.isfinite(score):
+        if score is not None and not (isinstance(score, Real) and math.isfinite(score)):
             raise Unusable("score_not_finite")
     contexts, responses = zip(*(_side(row[role]) for role in roles), strict=True)
     prompt, context = _prompt(row.get("prompt")), contexts[0]
@@ -108,7 +111,7 @@ def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in roles:
         if name not in columns:
             raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; the loss needs {', '.join(roles)}.")
-    yield from rows({"id", "prompt", *roles, *(f"{role}_score" for role in roles)})
+    yield from rows({"id", "prompt", "status", *roles, *(f"{role}_score" for role in roles)})
 
 
 def open_rows(path: str | Path) -> tuple[list[str], Callable[[set[str]], Iterator[dict[str, Any]]]]:

@@ -120,8 +120,9 @@ class RunMetrics:
     @property
     def objectives(self) -> dict[int, dict]:
         """iteration -> loss, loss_type, alpha and beta, where its manifest tells."""
-        found = {t: manifest.get("objective") for t, (manifest, _) in self.manifests.items()}
-        return {t: objective for t, objective in found.items() if isinstance(objective, dict)}
+        found = {t: manifest.get("settings") for t, (manifest, _) in self.manifests.items()}
+        found = {t: settings for t, settings in found.items() if isinstance(settings, dict)}
+        return {t: {k: v for k, v in settings.items() if k != "order_seed"} for t, settings in found.items()}
 
     @cached_property
     def starts(self) -> dict[int, int]:

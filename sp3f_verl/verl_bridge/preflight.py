@@ -179,6 +179,7 @@ SELFPLAY_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     preflight_preference.group_batches,
     preflight_selfplay.annotated_rows,
     model,
+    preflight_selfplay.positions,
     preflight_preference.fused_head,
     preflight_selfplay.recorded_run,
 )

@@ -25,6 +25,10 @@ def preference(config: DictConfig) -> None:
     objective_of(config)
     if not isinstance(length, int) or length < 2:
         raise BadInput(f"sp3f.preference.max_length={length}; set it to a number of tokens, at least 2.")
+    if config.trainer.get("max_actor_ckpt_to_keep") == 1:
+        raise BadInput(
+            "trainer.max_actor_ckpt_to_keep=1 removes the old checkpoint before the new one is whole; set it to 2."
+        )
 
 
 def group_batches(config: DictConfig) -> None:

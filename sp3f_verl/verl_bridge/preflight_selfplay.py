@@ -36,10 +36,26 @@ def selfplay(config: DictConfig) -> None:
             f"sp3f.selfplay.generation.max_tokens={settings.generation.max_tokens} leaves no room for a prompt within "
             f"sp3f.preference.max_length={preference.max_length}; raise that or lower it."
         )
+    if config.trainer.total_training_steps is not None:
+        raise BadInput(
+            f"trainer.total_training_steps={config.trainer.total_training_steps} has no part in self-play; set "
+            "sp3f.selfplay.iterations and sp3f.selfplay.epochs."
+        )
     workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
     size = config.actor_rollout_ref.rollout.tensor_model_parallel_size
     if workers % size:
         raise BadInput(f"actor_rollout_ref.rollout.tensor_model_parallel_size={size} does not divide {workers}.")
+
+
+def positions(config: DictConfig) -> None:
+    """vLLM refuses a longer context than the model was made for, but only once everything has started."""
+    from transformers import AutoConfig
+
+    node, length = config.actor_rollout_ref.model, config.sp3f.preference.max_length
+    model = AutoConfig.from_pretrained(str(Path(node.path).expanduser()), trust_remote_code=node.trust_remote_code)
+    room = getattr(model.get_text_config(), "max_position_embeddings", None)
+    if room is not None and length > room:
+        raise BadInput(f"sp3f.preference.max_length={length}, but {node.path} has {room} positions; set it lower.")
 
 
 def annotated_rows(config: DictConfig) -> None:

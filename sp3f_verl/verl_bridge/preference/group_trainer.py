@@ -187,12 +187,14 @@ class GroupTrainer(PPOTrainer):
                     metrics.update(self._validate())
             if last:
                 self.on_last_step(metrics)
+            # logged first: what was measured of a step is not measured again by a run that resumes after it
+            self._log(metrics | {f"timing_s/{name}": seconds for name, seconds in timing.items()})
             due = trainer.save_freq > 0 and (last or self.global_steps % trainer.save_freq == 0)
             if due or (last and always_save):
-                with marked_timer("save_checkpoint", timing):
+                saving = {}
+                with marked_timer("save_checkpoint", saving):
                     self._save_checkpoint()
-            metrics.update({f"timing_s/{name}": seconds for name, seconds in timing.items()})
-            self._log(metrics)
+                self._log({"timing_s/save_checkpoint": saving["save_checkpoint"]})
 
     def on_last_step(self, metrics: dict[str, float]) -> None:
         """Called before the last step of `_train` is saved."""

@@ -11,6 +11,7 @@ import torch
 from torch.distributed.tensor import DTensor
 from transformers import get_scheduler
 from verl.single_controller.base.decorator import Dispatch, register
+from verl.utils.memory_utils import aggressive_empty_cache
 from verl.workers.config.optimizer import build_optimizer
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
@@ -41,6 +42,18 @@ class PreferenceWorker(ActorRolloutRefWorker):
         )
         engine.checkpoint_manager.optimizer = engine.optimizer
         engine.checkpoint_manager.lr_scheduler = engine.lr_scheduler
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def forget_optimiser(self):
+        """Frees the state of an optimiser whose iteration is over: the rollout servers need the room."""
+        self.actor.engine.optimizer.state.clear()
+        aggressive_empty_cache(force_sync=True)
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def spare_last_checkpoint(self):
+        """The checkpoint saved last is not among those that `trainer.max_actor_ckpt_to_keep` removes."""
+        manager = self.actor.engine.checkpoint_manager
+        manager.previous_saved_paths = manager.previous_saved_paths[:-1]
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def save_checkpoint(self, local_path, hdfs_path=None, global_step=0, max_ckpt_to_keep=None):

@@ -19,6 +19,7 @@ from verl.workers.rollout.llm_server import LLMServerManager
 
 from sp3f_verl.llm.store import Store, request_key
 from sp3f_verl.verl_bridge.say import say
+from sp3f_verl.verl_bridge.selfplay.settings import Generation
 from sp3f_verl.verl_bridge.selfplay.triplets import Response
 
 TRIES = 3
@@ -48,6 +49,7 @@ class RolloutServers:
         settings.backend = "naive"  # trainer and servers share their devices
         self._weights = CheckpointEngineManager(settings, worker_group, self._manager.get_replicas())
         self._client = self._manager.get_client()
+        self._room = 2 * config.actor_rollout_ref.rollout.max_num_seqs * len(self._manager.get_replicas())
         self.sleep()
 
     def sleep(self) -> None:
@@ -58,14 +60,16 @@ class RolloutServers:
         """Wake up with the workers' present weights."""
         self._weights.update_weights(step)
 
-    def generate(self, requests: Sequence[Request], at_once: int, done: Callable[[Request, Response], None]) -> int:
+    def generate(
+        self, requests: Sequence[Request], settings: Generation, done: Callable[[Request, Response], None]
+    ) -> int:
         """Calls `done` with each request's response as it finishes; answers how many had to be asked again.
 
-        GenerationFailed after TRIES failures of one request.
+        GenerationFailed after TRIES failures of one request, a timeout among them.
         """
-        return asyncio.run(self._generate(requests, at_once, done))
+        return asyncio.run(self._generate(requests, settings.at_once or self._room, settings.timeout_seconds, done))
 
-    async def _generate(self, requests, at_once, done) -> int:
+    async def _generate(self, requests, at_once, seconds, done) -> int:
         slots, asked_again = asyncio.Semaphore(at_once), 0
 
         async def one(request: Request) -> None:
@@ -76,7 +80,7 @@ class RolloutServers:
                         asked_again += 1
                         await asyncio.sleep(WAIT_SECONDS * attempt)
                     try:
-                        response = await self._ask(request)
+                        response = await asyncio.wait_for(self._ask(request), seconds)
                     except Exception as error:  # whatever the server or Ray raised; only the count of tries ends it
                         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                     else:
@@ -120,7 +124,9 @@ class Responses:
     def missing(self, policy: str, requests: Sequence[Request]) -> list[Request]:
         return [request for request in requests if self.kept(policy, request) is None]
 
-    def fill(self, policy: str, requests: Sequence[Request], servers: RolloutServers, at_once: int, name: str) -> int:
+    def fill(
+        self, policy: str, requests: Sequence[Request], servers: RolloutServers, settings: Generation, name: str
+    ) -> int:
         """Asks for `requests`, all of them missing; answers how many had to be asked again."""
         start = said = time.monotonic()
         count = 0
@@ -136,6 +142,6 @@ class Responses:
                 said = now
                 say(f"{name}: {count} of {len(requests)} responses, {count / (now - start):.1f} a second")
 
-        asked_again = servers.generate(requests, at_once, done)
+        asked_again = servers.generate(requests, settings, done)
         say(f"{name}: {len(requests)} responses in {time.monotonic() - start:.1f} s")
         return asked_again

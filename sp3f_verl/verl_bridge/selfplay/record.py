@@ -6,13 +6,14 @@ selfplay/iteration_<t>/manifest.json   policy, first step, steps, counts
 selfplay/iteration_<t>/{train,validation}.parquet
 """
 
+import itertools
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.errors import BadInput
+from sp3f_verl.verl_bridge.say import say
 
 
 class Record:
@@ -52,7 +53,8 @@ class Record:
         return json.loads(file.read_text())["step"] if file.is_file() else None
 
     def resume(self, step: int) -> int:
-        """The iteration that goes on from a checkpoint of `step`; what was recorded of later ones is removed.
+        """The iteration that goes on from a checkpoint of `step`; what was recorded of later ones is put aside, as
+        `iteration_<t>.old-<n>`, and so is the note that the run is over.
 
         BadInput where the step belongs to no recorded iteration.
         """
@@ -69,8 +71,13 @@ class Record:
             iteration += 1
             if step == manifest["start_step"] + manifest["steps"]:
                 break
+        if self.final_step() not in (None, step):
+            (self.folder / "final.json").unlink()
         later = iteration + 1
         while self.place(later).is_dir():
-            shutil.rmtree(self.place(later))
+            names = (f"iteration_{later}.old-{number}" for number in itertools.count())
+            old = next(place for name in names if not (place := self.folder / name).exists())
+            say(f"the checkpoint is of step {step}: {self.place(later)} is put aside as {old.name}.")
+            self.place(later).rename(old)
             later += 1
         return iteration

@@ -27,8 +27,12 @@ def annotated(config: DictConfig, tokenizer, say: Callable[[str], None]) -> dict
             found[name], counts = _encoded(tokenizer, rows, config.sp3f.preference.max_length)
             told = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
             say(f"{name}: {len(found[name])} annotated prompts; left out or cut: {told}")
-            if not found[name]:
-                raise BadInput(f"{name}: no row is left ({told}); set sp3f.preference.max_length higher.")
+            least = data.train_batch_size if name == "train" else 1
+            if len(found[name]) < least:
+                raise BadInput(
+                    f"{name}: {len(found[name])} rows are left ({told}) and {least} are needed; set "
+                    "sp3f.preference.max_length higher or data.train_batch_size lower."
+                )
     _check_end(tokenizer, found["train"], end_tokens(tokenizer, config.actor_rollout_ref.model))
     return found
 
@@ -41,8 +45,9 @@ def _encoded(tokenizer, rows, max_length: int) -> tuple[list[Annotated], Counter
         if room < 1:
             counts["prompt_too_long"] += 1
             continue
-        counts["response_cut"] += len(group.responses[0]) > room
-        found.append(Annotated(row, group.prompt, group.responses[0][:room]))
+        cut = len(group.responses[0]) > room
+        counts["response_cut"] += cut
+        found.append(Annotated(row, group.prompt, group.responses[0][:room], cut))
     return found, +counts
 
 
@@ -63,13 +68,13 @@ def _check_end(tokenizer, rows: Sequence[Annotated], ends: frozenset[int]) -> No
     """With one template for generation and training, y must end as y' does: else the loss learns the ending."""
     if not ends:
         raise BadInput("the tokenizer has no end-of-sequence token; set eos_token in its tokenizer_config.json.")
-    if not any(int(row.real[-1]) in ends for row in rows):
-        last = tokenizer.decode(rows[0].real[-1:].tolist())
-        stop = tokenizer.decode(sorted(ends)[:1])
-        raise BadInput(
-            f"the chat template ends a response with {last!r}, but generation ends with {stop!r}; set eos_token in "
-            "tokenizer_config.json (and eos_token_id in generation_config.json) to the template's end."
-        )
+    for row in rows:
+        if int(row.real[-1]) not in ends and not row.cut:
+            last, stop = tokenizer.decode(row.real[-1:].tolist()), tokenizer.decode(sorted(ends)[:1])
+            raise BadInput(
+                f"the chat template ends a response with {last!r}, but generation ends with {stop!r}; set eos_token in "
+                "tokenizer_config.json (and eos_token_id in generation_config.json) to the template's end."
+            )
 
 
 def digest(rows: Sequence[Annotated]) -> str:

@@ -1,5 +1,6 @@
 """The settings under `sp3f.selfplay`, and what they mean in iteration t. Knows nothing of verl."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
@@ -22,7 +23,8 @@ class Generation:
     max_tokens: int = 256  # of a response; the prompt's share of max_length is taken off where that leaves less
     truncated: str = "drop"  # drop: a prompt whose response was cut trains nothing; keep: without an end of sequence
     seed: int = 42
-    at_once: int = 512  # requests in flight
+    at_once: int | None = None  # requests in flight; None: twice what the rollout servers run at a time
+    timeout_seconds: float = 1800.0  # of one request, its waiting in the server included
 
     @property
     def exact(self) -> bool:
@@ -74,7 +76,7 @@ class SelfPlay:
             ("epochs", self.epochs, 1),
             ("previous_iterations", self.previous_iterations, 0),
             ("generation.max_tokens", self.generation.max_tokens, 1),
-            ("generation.at_once", self.generation.at_once, 1),
+            ("generation.at_once", 1 if self.generation.at_once is None else self.generation.at_once, 1),
             ("generation.seed", self.generation.seed, 0),
         ):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -87,6 +89,12 @@ class SelfPlay:
             refuse("generation.temperature", self.generation.temperature, "set it above 0: one response is sampled")
         if not _number(self.generation.top_p) or not 0 < self.generation.top_p <= 1:
             refuse("generation.top_p", self.generation.top_p, "set it above 0 and at most 1")
+        if not _number(self.generation.timeout_seconds) or self.generation.timeout_seconds <= 0:
+            refuse("generation.timeout_seconds", self.generation.timeout_seconds, "set it to seconds above 0")
+        if not isinstance(self.greedy_validation, bool):
+            refuse("greedy_validation", self.greedy_validation, "set it to true or false")
+        if not all(math.isfinite(lr) and lr >= 0 for lr in self.schedule.get("lr", ())):
+            refuse("schedule.lr", list(self.schedule["lr"]), "give learning rates of 0 or more")
         if self.stop_below_margin is not None and not _number(self.stop_below_margin):
             refuse("stop_below_margin", self.stop_below_margin, "set it to a number or null")
 

@@ -6,6 +6,7 @@ learning-rate schedule of its own. A checkpoint ends every iteration. Importing 
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,13 @@ from sp3f_verl.verl_bridge.preference.resume import step_to_resume
 from sp3f_verl.verl_bridge.preference.tokens import digest
 from sp3f_verl.verl_bridge.say import say
 from sp3f_verl.verl_bridge.selfplay import rows
-from sp3f_verl.verl_bridge.selfplay.generation import Request, Responses, RolloutServers
+from sp3f_verl.verl_bridge.selfplay.answering import Answering
+from sp3f_verl.verl_bridge.selfplay.generation import Responses, RolloutServers
 from sp3f_verl.verl_bridge.selfplay.record import Record
 from sp3f_verl.verl_bridge.selfplay.settings import SelfPlay
-from sp3f_verl.verl_bridge.selfplay.triplets import Response, Triplets, assemble, batches, sampling_seed
+from sp3f_verl.verl_bridge.selfplay.triplets import Triplets, assemble, batches
+
+SUSPICIOUS = 0.1  # nats a token; bf16 on both sides stays well below it
 
 
 class _Stateless:
@@ -40,7 +44,7 @@ class _Stateless:
 
 
 @register_trainer("selfplay")
-class SelfPlayTrainer(GroupTrainer):
+class SelfPlayTrainer(Answering, GroupTrainer):
     # ---- set-up ----------------------------------------------------------------------------------------------------
 
     def _setup(self):
@@ -60,31 +64,59 @@ class SelfPlayTrainer(GroupTrainer):
         )
         manifest = self.record.manifest(self.iteration)
         self.inside = manifest is not None and manifest["start_step"] < step  # was this iteration's training begun?
-        self.servers = None
+        self.servers, self._names, self.global_steps = None, {0: self.initial}, step
         if self._end() and self.record.final_step() == step:
-            self.global_steps = step
             return
+        if self.inside:
+            self._same_settings(manifest)
         with open_dict(self.config):  # the workers want a number; every iteration brings its own
             self.config.actor_rollout_ref.actor.optim.total_training_steps = 1
         pool = self._start_workers("actor_rollout")
         if self.inside:
             self._start_optimiser(manifest["steps"])
-        if not self.inside or self.iteration + 1 < self.settings.iterations or self.settings.greedy_validation:
+        more = self.iteration + self.inside < self.settings.iterations
+        if more or self._greedy_requests():
             self.servers = RolloutServers(self.config, self.actor_rollout_wg, pool)
         self._load_checkpoint()
 
     def _identity(self) -> dict:
         generation = self.settings.generation
+        folder, home = (
+            Path(each).absolute() for each in (self.config.sp3f.selfplay.folder, self.config.trainer.default_local_dir)
+        )
         return {
             "model": self.initial,
             "rows": {name: rows.digest(each) for name, each in self.data.items()},
             **{name: getattr(generation, name) for name in ("temperature", "top_p", "max_tokens", "truncated", "seed")},
             "max_length": self.config.sp3f.preference.max_length,
+            **({} if home in folder.parents else {"checkpoints": str(home)}),  # two runs may not share a moved folder
         }
 
+    def _lr(self) -> float:
+        return self.settings.scheduled("lr", self.iteration, self.config.actor_rollout_ref.actor.optim.lr)
+
     def _start_optimiser(self, steps: int) -> None:
-        lr = self.settings.scheduled("lr", self.iteration, self.config.actor_rollout_ref.actor.optim.lr)
-        self.actor_rollout_wg.start_iteration(lr, steps, self.settings.lr_scheduler)
+        self.actor_rollout_wg.start_iteration(self._lr(), steps, self.settings.lr_scheduler)
+
+    def _trained_with(self, t: int) -> dict:
+        """The settings of iteration t that its training must keep to its end."""
+        return {
+            **{name: value for name, value in asdict(self.settings.objective(self.base, t)).items()},
+            "lr": self._lr(),
+            "lr_scheduler": self.settings.lr_scheduler,
+            "epochs": self.settings.epochs,
+            "previous_iterations": self.settings.previous_iterations,
+            "train_batch_size": self.config.data.train_batch_size,
+            "order_seed": self.config.data.seed,
+        }
+
+    def _same_settings(self, manifest: dict) -> None:
+        for name, value in self._trained_with(self.iteration).items():
+            if manifest["settings"][name] != value:
+                raise BadInput(
+                    f"iteration {self.iteration} is half trained with {name}={manifest['settings'][name]}, not "
+                    f"{value}; set it back until the iteration is over."
+                )
 
     # ---- the iterations --------------------------------------------------------------------------------------------
 
@@ -99,7 +131,7 @@ class SelfPlayTrainer(GroupTrainer):
             told = {}
             self._ask(self._greedy_requests(), told)
             self._log_generation(told)
-            self.record.finish(self.global_steps)
+        self.record.finish(self.global_steps)
 
     def _end(self) -> str | None:
         """Why the run is over before this iteration, in a sentence."""
@@ -117,12 +149,15 @@ class SelfPlayTrainer(GroupTrainer):
     def _play(self) -> None:
         t = self.iteration
         objective, told = self.settings.objective(self.base, t), {}
+        asked = [request for name in self.data for request in self._requests(name, t)]
+        self._ask(asked if self.inside else [*asked, *self._greedy_requests()], told)
         triplets = self._triplets(t, objective.roles, told)
         size, count = self.config.data.train_batch_size, len(triplets["train"].groups)
         if count < size:
             self._too_few(triplets["train"], size)
             return
         self.train = Split("train", triplets["train"].groups)
+        self._group_iterations = triplets["train"].iterations
         held_out = triplets.get("validation")
         self.validation = Split("validation", held_out.groups) if held_out and held_out.groups else None
         manifest = self.record.manifest(t) or {}
@@ -134,27 +169,34 @@ class SelfPlayTrainer(GroupTrainer):
             steps, start = self.settings.epochs * (count // size), self.global_steps
             self._start_optimiser(steps)
         self._use(objective)
-        self._keep(t, triplets, objective, start, steps)
+        if not self.inside:
+            self._keep(t, triplets, start, steps)
         self._references(t)
         if not self.inside:
             self._log_generation(told)
             self._log_start()
         order = batches(count, size, self.config.data.seed, t, self.global_steps - start)
         self._start_step, self._per_epoch = start, count // size
-        say(f"iteration {t}: {count} groups, steps {start + 1} to {start + steps}, beta {objective.beta:g}")
+        say(
+            f"iteration {t}: {count} groups, steps {start + 1} to {start + steps}; lr {self._lr():g}, "
+            f"beta {objective.beta:g}, alpha {objective.alpha:g}"
+        )
         self._train(order, start + steps, always_save=True)
+        self.actor_rollout_wg.spare_last_checkpoint()
 
     def _too_few(self, triplets: Triplets, size: int) -> None:
         """Ends the run where the policy answers as the data does; BadInput where responses are lost otherwise."""
         told = ", ".join(f"{number} {reason}" for reason, number in sorted(triplets.dropped.items()))
-        usable, t = len(triplets.groups), self.iteration
-        if t == 0 or triplets.dropped["truncated"] >= triplets.dropped["identical"]:
+        sentence = f"iteration {self.iteration}: {len(triplets.groups)} usable groups ({told})"
+        if triplets.dropped["truncated"] > triplets.dropped["identical"]:
             raise BadInput(
-                f"iteration {t}: {usable} usable groups ({told}) for data.train_batch_size={size}; raise "
-                "sp3f.selfplay.generation.max_tokens, set its truncated=keep, or lower the batch size."
+                f"{sentence} for data.train_batch_size={size}; raise sp3f.selfplay.generation.max_tokens, set its "
+                "truncated=keep, or lower the batch size."
             )
-        say(f"iteration {t}: {usable} usable groups ({told}).")
-        self.record.write(t, start_step=self.global_steps, steps=0, too_few=usable)
+        if self.iteration == 0:
+            raise BadInput(f"{sentence}: the initial policy answers as the data does; there is nothing to train on.")
+        say(f"{sentence}.")
+        self.record.write(self.iteration, start_step=self.global_steps, steps=0, too_few=len(triplets.groups))
 
     def _position(self) -> dict[str, float]:
         epoch = (self.global_steps - 1 - self._start_step) // self._per_epoch
@@ -164,55 +206,9 @@ class SelfPlayTrainer(GroupTrainer):
         margin = metrics.get("val/margin", metrics["train/margin"])
         self.record.write(self.iteration, margin=margin)
 
-    # ---- responses -------------------------------------------------------------------------------------------------
-
-    def _policy(self, t: int) -> str:
-        """Names pi_t by its weights."""
-        manifest = self.record.manifest(t)
-        if t == 0 or (self.inside and t == self.iteration) or (t < self.iteration and manifest):
-            return self.initial if t == 0 else manifest["policy"]
-        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}" / "actor"
-        return fingerprint(str(folder))
-
-    def _greedy_requests(self) -> list[Request]:
-        wanted = self.settings.greedy_validation and "validation" in self.data
-        return self._requests("validation", None) if wanted else []
-
-    def _requests(self, split: str, t: int | None) -> list[Request]:
-        """Sampling requests of iteration t for every row of a split, or greedy ones where t is None."""
-        settings, length = self.settings.generation, self.config.sp3f.preference.max_length
-        found = []
-        for index, row in enumerate(self.data[split]):
-            sampling = {"max_tokens": min(settings.max_tokens, length - len(row.prompt))}
-            if t is None:
-                sampling |= {"temperature": 0.0, "logprobs": False}
-            else:
-                seed = sampling_seed(settings.seed, t, split, index)
-                sampling |= {"temperature": settings.temperature, "top_p": settings.top_p, "seed": seed}
-                sampling |= {"logprobs": True}
-            found.append(Request(row.prompt, sampling))
-        return found
-
-    def _ask(self, requests: list[Request], told: dict[str, float]) -> None:
-        """Has the present policy answer those requests whose responses are not kept."""
-        t, policy = self.iteration, self._policy(self.iteration)
-        missing = self.responses.missing(policy, requests)
-        if not missing:
-            return
-        if self.inside or self.servers is None:
-            raise BadInput(f"{len(missing)} responses of iteration {t} are gone from {self.record.folder}; begin anew.")
-        self.servers.take_weights(self.global_steps)
-        at_once = self.settings.generation.at_once
-        told["generation/asked_again"] = self.responses.fill(policy, missing, self.servers, at_once, f"policy {t}")
-        self.servers.sleep()
-
-    def _kept(self, t: int, split: str) -> list[Response]:
-        return [self.responses.kept(self._policy(t), request) for request in self._requests(split, t)]
-
     def _triplets(self, t: int, roles: Sequence[str], told: dict[str, float]) -> dict[str, Triplets]:
-        asked = [request for name in self.data for request in self._requests(name, t)]
-        self._ask([*asked, *self._greedy_requests()], told)
         found, keep = {}, self.settings.generation.truncated == "keep"
+        self.sampled = {}
         for name in self.data:
             # validation measures the present policy's responses only
             first = max(0, t - self.settings.previous_iterations) if name == "train" else t
@@ -220,20 +216,26 @@ class SelfPlayTrainer(GroupTrainer):
             proto = generated[0] if 0 in generated else self._kept(0, name)
             found[name] = assemble(self.data[name], generated, proto, roles, keep)
             now = generated[t]
+            self.sampled[name] = {
+                # of every group, what the servers told of its y' and y0
+                "generated": [
+                    generated[k][row].logp for k, row in zip(found[name].iterations, found[name].rows, strict=True)
+                ],
+                "proto": [proto[row].logp for row in found[name].rows],
+            }
             if name == "train":
-                told["generation/rows"], told["generation/usable"] = len(now), len(found[name].groups)
-                told["generation/tokens"] = float(np.mean([len(each.ids) for each in now]))
-                told["generation/truncated"] = float(np.mean([not each.complete for each in now]))
                 same = [np.array_equal(row.real, own.ids) for row, own in zip(self.data[name], now, strict=True)]
-                told["generation/identical"] = float(np.mean(same))
-            else:
-                used = {"generated": [now[row] for row in found[name].rows]}
-                used["proto"] = [proto[row] for row in found[name].rows]
-                self.sampled = {role: [each.logp for each in responses] for role, responses in used.items()}
+                told |= {
+                    "generation/rows": len(now),
+                    "generation/usable": found[name].iterations.count(t),
+                    "generation/tokens": float(np.mean([len(each.ids) for each in now])),
+                    "generation/truncated": float(np.mean([not each.complete for each in now])),
+                    "generation/identical": float(np.mean(same)),
+                }
         return found
 
-    def _keep(self, t: int, triplets: dict[str, Triplets], objective, start: int, steps: int) -> None:
-        """The iteration's files; written again, the same, where it is resumed."""
+    def _keep(self, t: int, triplets: dict[str, Triplets], start: int, steps: int) -> None:
+        """The iteration's files, before its first step."""
         for name, found in triplets.items():
             own = {k: self._kept(k, name) for k in found.asked}
             table = rows.table(self.tokenizer, self.data[name], own, self._kept(0, name), found)
@@ -243,7 +245,7 @@ class SelfPlayTrainer(GroupTrainer):
             policy=self._policy(t),
             start_step=start,
             steps=steps,
-            objective={name: getattr(objective, name) for name in ("loss", "loss_type", "alpha", "beta")},
+            settings=self._trained_with(t),
             rows={name: len(self.data[name]) for name in triplets},
             usable={name: len(found.groups) for name, found in triplets.items()},
             dropped={name: dict(found.dropped) for name, found in triplets.items()},
@@ -276,19 +278,30 @@ class SelfPlayTrainer(GroupTrainer):
 
     def _log_start(self) -> None:
         """pi_t on its own fresh responses, before it is trained; and whether the servers sampled from pi_t at all."""
-        if self.validation is None:
-            return
-        told = {f"start/{name}": value for name, value in self._measured(self.validation).items()}
+        told = {}
+        if self.validation is not None:
+            told = {f"start/{name}": value for name, value in self._measured(self.validation).items()}
         if self.settings.generation.exact:
-            told["start/rollout_logp_diff_max"] = self._rollout_difference()
-        self._log(told)
+            told["start/rollout_logp_diff_max"] = difference = self._rollout_difference()
+            if difference > SUSPICIOUS:
+                say(
+                    f"the rollout servers' log-probs differ from the trainer's by {difference:.2g} nats a token: they "
+                    "may not have sampled from the trained weights."
+                )
+        if told:
+            self._log(told)
 
     def _rollout_difference(self) -> float:
-        """Largest |log-prob here - log-prob told by the rollout server| per token of y', over the first slice."""
-        found = reference_of(*next(iter(self._log_probs(self.validation))))
-        own = {group: each for (group, role), each in found.items() if role == 1}
-        differences = [abs(each.sum() - self.sampled["generated"][row]) / len(each) for row, each in own.items()]
-        return float(max(differences))
+        """Of the responses y' of one batch, the largest |log-prob here - log-prob told by the server| / tokens."""
+        split = self.validation or self.train
+        found = reference_of(*next(iter(self._log_probs(split))))
+        told = self.sampled[split.name]["generated"]
+        if self.validation is None:  # of earlier policies' responses, other log-probs were told
+            now = {group for group, k in enumerate(self._group_iterations) if k == self.iteration}
+        else:
+            now = set(range(len(told)))
+        own = {group: each for (group, role), each in found.items() if role == 1 and group in now}
+        return float(max((abs(each.sum() - told[group]) / len(each) for group, each in own.items()), default=0.0))
 
     def _validate(self) -> dict[str, float]:
         told = super()._validate() | {"val/iteration": self.iteration}
@@ -296,5 +309,7 @@ class SelfPlayTrainer(GroupTrainer):
             # y' ~ pi_t and y0 ~ pi_0 estimate KL(pi_t || pi) and KL(pi_0 || pi), in nats a response
             for role, name in (("generated", "opponent"), ("proto", "initial")):
                 if f"val/logp/{role}" in told:
-                    told[f"val/kl_from_{name}"] = float(np.mean(self.sampled[role])) - told[f"val/logp/{role}"]
+                    told[f"val/kl_from_{name}"] = (
+                        float(np.mean(self.sampled["validation"][role])) - told[f"val/logp/{role}"]
+                    )
         return told

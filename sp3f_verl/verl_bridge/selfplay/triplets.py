@@ -22,6 +22,7 @@ class Annotated:
     row: Answers
     prompt: np.ndarray
     real: np.ndarray
+    cut: bool = False  # y was longer than the room for it
 
 
 @dataclass(frozen=True)
