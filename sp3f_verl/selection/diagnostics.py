@@ -84,15 +84,15 @@ def _places(scores: np.ndarray, pool: np.ndarray, pools: int, rule: str) -> dict
     top, low, reason = select_pairs(pool, scores, pools, rule)
     top, low = top[reason == 0], low[reason == 0]
     z = z_scores(scores, pool)
-    order = np.lexsort((scores, pool))
-    place = np.empty(len(scores), np.int64)
-    place[order] = np.arange(len(scores)) - np.searchsorted(pool, pool)  # pools are ascending: sorting keeps them so
+    bar = np.full(pools, -np.inf)
+    bar[pool[low]] = scores[low]
+    place = np.bincount(pool, scores < bar[pool], minlength=pools)[pool[low]] if len(low) else np.zeros(0)
     return {
         "pairs": len(top),
         "margin": _mean(scores[top] - scores[low]),
         "chosen_z": _mean(z[top]),
         "rejected_z": _mean(z[low]),
-        **{name: _mean(place[low] == at) for at, name in enumerate(("worst", "second", "third"))},
+        **{name: _mean(place == at) for at, name in enumerate(("worst", "second", "third"))},
     }
 
 
