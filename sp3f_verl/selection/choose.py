@@ -5,7 +5,6 @@ A pool is what a pair is chosen from: the candidates of a prompt in one language
 candidates and, with scale "z" or length_residual, on sums over the data set; never on the order of rows.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -121,6 +120,8 @@ def choose(
     top, low, reason = select_pairs(pool[kept], ranking[kept], pools, settings.rule, **limits)
     found = np.flatnonzero(reason == 0)
     chosen, rejected = kept[top[found]], kept[low[found]]
+    in_play = np.zeros(len(candidates), bool)
+    in_play[kept] = True
     return Pairs(
         chosen=chosen,
         rejected=rejected,
@@ -133,7 +134,7 @@ def choose(
         pool_of=pool,
         excluded=excluded,
         ranking=ranking,
-        in_play=np.isin(np.arange(len(candidates)), kept, assume_unique=True),
+        in_play=in_play,
         settings=settings,
     )
 
@@ -206,5 +207,5 @@ def _prompt_languages(candidates, settings, chosen, rejected, pool, kept) -> np.
     return candidates.language[rejected if settings.prompt_language == "rejected" else chosen]
 
 
-def _counts(codes: np.ndarray, names: tuple[str, ...]) -> Counter:
+def _counts(codes: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     return np.bincount(codes, minlength=len(names))

@@ -52,10 +52,8 @@ def pair_or_reason(
         raise BadInput(f"lengths has {len(lengths)} entries for {len(raw)} scores; give one length a candidate.")
     if len(raw) < 2:
         return TOO_SMALL
-    # A power of two changes no digit, and keeps squares of huge or tiny scores within the range of floats.
-    values = np.ldexp(raw, -np.frexp(np.abs(raw).max())[1])
-    chosen = int(values.argmax())
-    allowed = [i for i in range(len(values)) if values[i] < values[chosen]]
+    chosen = int(raw.argmax())
+    allowed = [i for i in range(len(raw)) if raw[i] < raw[chosen]]
     if not allowed:
         return ALL_EQUAL
     with np.errstate(over="ignore"):
@@ -67,6 +65,8 @@ def pair_or_reason(
         allowed = [i for i in allowed if max(one, lengths[i]) <= max_length_ratio * min(one, lengths[i])]
         if not allowed:
             return LENGTH
+    # A power of two changes no digit, and keeps squares of huge or tiny scores within the range of floats.
+    values = np.ldexp(raw, -np.frexp(np.abs(raw).max())[1])
     target = _target(np.sort(values), rule)  # sorted: sums then do not depend on the order of the candidates
     return chosen, min(allowed, key=lambda i: abs(values[i] - target))
 

@@ -69,10 +69,9 @@ def _blocks(pool: np.ndarray, pools: int) -> Iterator[tuple[np.ndarray, np.ndarr
 
 def _block(raw, rule, min_margin, lengths, ratio) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(chosen column, rejected column, reason) of each row of a matrix of scores."""
-    values = np.ldexp(raw, -np.frexp(np.abs(raw).max(axis=1))[1][:, None])
-    top = values.argmax(axis=1)[:, None]
+    top = raw.argmax(axis=1)[:, None]
     reason = np.zeros(len(raw), np.uint8)
-    allowed = values < np.take_along_axis(values, top, 1)
+    allowed = raw < np.take_along_axis(raw, top, 1)
     _note(reason, allowed, ALL_EQUAL)
     if min_margin:
         with np.errstate(over="ignore"):
@@ -82,6 +81,7 @@ def _block(raw, rule, min_margin, lengths, ratio) -> tuple[np.ndarray, np.ndarra
         one = np.take_along_axis(lengths, top, 1)
         allowed &= np.maximum(one, lengths) <= ratio * np.minimum(one, lengths)
         _note(reason, allowed, LENGTH)
+    values = np.ldexp(raw, -np.frexp(np.abs(raw).max(axis=1))[1][:, None])  # as in pair.py
     distance = np.where(allowed, np.abs(values - _targets(np.sort(values, axis=1), rule)[:, None]), np.inf)
     return top[:, 0], distance.argmin(axis=1), reason
 
