@@ -56,17 +56,18 @@ def test_copies_ties_and_orders():
         row(SPANISH, SPANISH.replace("cada día", "al día"), "a", chosen_score=1.0, rejected_score=1.0),
         row("una respuesta", "otra cosa distinta", "b", chosen_score=1.0, rejected_score=3.0),
         row("una respuesta", "otra cosa distinta", "b", chosen_score=5.0, rejected_score=1.0),
+        row("una respuesta", "una cosa muy distinta", "b", chosen_score=6.0, rejected_score=1.0),
         row("otra cosa distinta", "nada de nada", "b"),
         row(SPANISH, SPANISH, "c"),
         row("sí", "no", "d", chosen_score=float("nan"), rejected_score=0.0),
     ]
     found = preference_report(rows, check_language=False)
     overall = found["overall"]
-    assert (found["rows"], overall["pairs"], found["prompts"]) == (6, 4, 2)
+    assert (found["rows"], overall["pairs"], found["prompts"]) == (7, 5, 2)
     assert found["unusable"] == {"score_not_finite": 1, "sides_identical": 1}
-    assert (overall["near_duplicate"], overall["tie"], overall["wrong_order"]) == (0.25, 1 / 3, 1 / 3)
-    assert (overall["margin"], overall["median_margin"]) == (2 / 3, 0.0)
-    assert found["rows_with_a_repeated_prompt"] == 3
+    assert (overall["near_duplicate"], overall["tie"], overall["wrong_order"]) == (0.2, 1 / 4, 1 / 4)
+    assert (overall["margin"], overall["median_margin"]) == (7 / 4, 2.0)
+    assert found["rows_with_a_repeated_prompt"] == 4
     assert (found["repeated_rows"], found["texts_chosen_and_rejected"]) == (1, 1)
     for start in ("near_duplicate", "tie", "wrong_order", "repeated_rows", "texts_chosen", "unusable: 1 rows sides_id"):
         assert warned(found, start)

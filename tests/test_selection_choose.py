@@ -138,6 +138,25 @@ def test_pools_and_the_language_of_the_prompt():
     assert choose(candidates, prompt, {"p": "sw"}).reasons(candidates) == [("p", None, "pool_too_small")]
 
 
+def test_z_keeps_what_a_prompt_is_worth_in_a_language_and_z_prompt_does_not():
+    rows = [("p", "da", 10.0), ("p", "da", 9.0), ("q", "da", 0.0), ("q", "da", 1.0)]
+    rows += [("p", "en", 0.0), ("p", "en", 1.0), ("q", "en", 10.0), ("q", "en", 9.0)]
+    candidates = simple(*rows)
+    chosen = {}
+    for scale in ("z", "z_prompt"):
+        pairs = choose(candidates, Settings(pool="cross_language", scale=scale))
+        chosen[scale] = [one for one, _, _ in named(candidates, pairs)]
+    assert chosen["z"] == [("p", "da", 0), ("q", "en", 6)]
+    assert chosen["z_prompt"] == [("p", "da", 0), ("q", "da", 3)]  # 1 deviation above the mean in both: the first
+
+
+def test_a_language_that_cannot_give_a_pair_is_not_drawn():
+    rows = [(f"p{k}", code, score) for k in range(50) for code, score in (("da", 1.0), ("en", 2.0), ("en", 3.0))]
+    candidates = simple(*rows)
+    pairs = choose(candidates, Settings(pool="cross_language", consistency="prompt"))
+    assert (len(pairs), {language for _, _, language in named(candidates, pairs)}) == (50, {"en"})
+
+
 def test_random_prompt_languages_are_seeded_by_prompt_and_all_occur():
     rows = [(f"p{k}", code, score) for k in range(300) for code, score in (("da", 1.0), ("en", 2.0), ("sw", 3.0))]
     few, many = simple(*rows[:30]), simple(*rows)
@@ -175,14 +194,18 @@ def test_best_of_n_is_the_best_of_what_is_left():
 
 
 def test_length_residual_takes_the_slope_away_and_leaves_the_rest():
-    """Reward = 2 x log length + quality: raw scores choose the longest, residuals the best."""
+    """Reward = 2 x log length + quality: raw scores choose the longest, residuals the best.
+
+    Hard prompts have long answers and low rewards: over all candidates, length and reward seem to fall apart.
+    """
     rng = np.random.default_rng(3)
     table, quality = {}, {}
     for key, code, number in itertools.product([f"p{k}" for k in range(200)], ["da", "zh"], range(8)):
         name = (key, code, number)
-        length = int(np.exp(rng.normal(5 if code == "da" else 4, 1))) + 1
+        hard = int(key[1:]) / 50
+        length = int(np.exp(rng.normal(5 if code == "da" else 4, 1) + hard)) + 1
         quality[name] = rng.normal()
-        table[name] = {"score": 2 * np.log(length) + quality[name], "length": length, "text": len(table)}
+        table[name] = {"score": 2 * np.log(length) + quality[name] - 5 * hard, "length": length, "text": len(table)}
     candidates = made(table)
     gains = {}
     for residual in (False, True):

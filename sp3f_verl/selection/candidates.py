@@ -109,7 +109,8 @@ def exclusions(
         exclude("off_language", candidates.share < min_language_share)
     if candidates.text is not None and not keep_duplicates:
         left = np.flatnonzero(why == 0)
-        order = left[np.lexsort((candidates.text[left], pool[left]))]  # stable: the earlier one stays
+        # Stable: of one text, candidates stay in order, and so those of a pool stay together, the earlier one first.
+        order = left[np.argsort(candidates.text[left], kind="stable")]
         text, where = candidates.text[order], pool[order]
         why[order[1:][(text[1:] == text[:-1]) & (where[1:] == where[:-1])]] = EXCLUSIONS.index("duplicate")
     return why
