@@ -61,7 +61,7 @@ def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
     bad = {}
     for problem, (name, kind) in problems.contaminated.items():
         bad.setdefault(f"{kind} match with {name}", []).append(problem)
-    with out.writer("train", RL) as train, out.writer("validation", RL) as validation:
+    with out.writer("train", RL, "none") as train, out.writer("validation", RL) as validation:
         start = 0
         for batch in rows.ordered(out.path("")):
             made = rl_batch(batch, start)
@@ -76,7 +76,7 @@ def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
         for benchmark in options.validation_files:
             for batch in as_batches(benchmark.rows(), RL, str(benchmark.path)):
                 validation.write(batch)
-    with_solution = sum(batch.num_rows for batch in _for_sft(out))
+    with_solution = train.written.rows - train.written.nulls["messages"]
     if 0 < with_solution < train.written.rows:
         out.write("sft", _for_sft(out), SFT)
 

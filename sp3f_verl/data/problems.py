@@ -1,14 +1,16 @@
 """What must be known of a problem's rows in all languages together: which sides they go to, and which are left out."""
 
 import hashlib
+import string
 from collections.abc import Iterable
 
 import pyarrow as pa
 
-from sp3f_verl.data.contamination import Contamination, normalised
+from sp3f_verl.data.contamination import Contamination
 from sp3f_verl.errors import BadInput
 
 COLUMNS = ("id", "problem", "question", "query_en")  # of schemas.TRANSLATED, that `Problems` reads
+_SIGNS = dict.fromkeys(map(ord, string.punctuation + string.whitespace))
 
 
 class Problems:
@@ -26,7 +28,7 @@ class Problems:
             for problem, query in zip(problems, batch.column("query_en").to_pylist(), strict=True):
                 known = self._english.get(problem)
                 if known is None:
-                    text = hashlib.sha256(normalised(query).encode()).hexdigest()[:16]
+                    text = hashlib.sha256(query.casefold().translate(_SIGNS).encode()).hexdigest()[:16]
                     self._english[problem] = (hash(query), text)
                     self._look(contamination, problem, query)
                 elif known[0] != hash(query):
