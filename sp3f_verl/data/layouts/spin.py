@@ -4,8 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from sp3f_verl.data.answers import open_rows
 from sp3f_verl.data.layouts.pairs import Drop, preferences, turn
+from sp3f_verl.data.schemas import MESSAGES
+
+SCHEMA = pa.schema([pa.field(name, MESSAGES, nullable=False) for name in ("real", "generated")])
 
 # split -> SPIN's own name of its file; the validation split is called test there
 FILES = {"train": "train_prefs-00000-of-00001", "validation": "test_prefs-00000-of-00001"}

@@ -4,10 +4,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from sp3f_verl.data.answers import Unusable, answers_of, open_rows
 from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.layouts.pairs import Drop, preferences, turn
+from sp3f_verl.data.schemas import MESSAGES
 from sp3f_verl.errors import BadInput
+
+SCHEMA = pa.schema(
+    [("id", pa.string()), *((name, MESSAGES) for name in ("prompt", "chosen", "rejected"))], metadata={"key": "id"}
+)
 
 
 def rows(path: Path | str, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
