@@ -56,7 +56,9 @@ class Rows:
 
 def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
     """Writes train, validation and, where only some rows have a solution in their own language, sft."""
-    problems = Problems(rows.batches(pa.schema([TRANSLATED.field(name) for name in COLUMNS])), _contamination(options))
+    contamination = _contamination(options)
+    seen = [name for name in COLUMNS if contamination or name != "question"]
+    problems = Problems(rows.batches(pa.schema([TRANSLATED.field(name) for name in seen])), contamination)
     held_out = pa.array(sorted(problems.held_out(options.validation, options.seed)), pa.string())
     bad = {}
     for problem, (name, kind) in problems.contaminated.items():
@@ -64,15 +66,15 @@ def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
     with out.writer("train", RL, "none") as train, out.writer("validation", RL) as validation:
         start = 0
         for batch in rows.ordered(out.path("")):
-            made = rl_batch(batch, start)
-            start += batch.num_rows
             for reason, dropped in sorted(bad.items()):
-                is_bad = pc.is_in(made.column("problem"), pa.array(dropped, pa.string()))
+                is_bad = pc.is_in(batch.column("problem"), pa.array(dropped, pa.string()))
                 out.drop(reason, pc.sum(is_bad).as_py() or 0)
-                made = made.filter(pc.invert(is_bad))
-            held = pc.is_in(made.column("problem"), held_out)
-            train.write(made.filter(pc.invert(held)))
-            validation.write(made.filter(held))
+                batch = batch.filter(pc.invert(is_bad))
+            held = pc.is_in(batch.column("problem"), held_out)
+            for side, writer in ((pc.invert(held), train), (held, validation)):
+                rows_of_side = batch.filter(side)
+                writer.write(rl_batch(rows_of_side, start))
+                start += rows_of_side.num_rows
         for benchmark in options.validation_files:
             for batch in as_batches(benchmark.rows(), RL, str(benchmark.path)):
                 validation.write(batch)

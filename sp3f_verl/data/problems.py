@@ -9,7 +9,7 @@ import pyarrow as pa
 from sp3f_verl.data.contamination import Contamination
 from sp3f_verl.errors import BadInput
 
-COLUMNS = ("id", "problem", "question", "query_en")  # of schemas.TRANSLATED, that `Problems` reads
+COLUMNS = ("problem", "query_en", "question")  # of schemas.TRANSLATED, that `Problems` reads; the last with benchmarks
 _SIGNS = dict.fromkeys(map(ord, string.punctuation + string.whitespace))
 
 
