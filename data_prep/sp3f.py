@@ -7,7 +7,7 @@ From MGSM's files and GSM8K's solutions, rows i of all files being the same prob
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from sp3f_verl.data.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.mgsm import join
 from sp3f_verl.data.order import Keys, in_order
 from sp3f_verl.data.output import Output, run_step
-from sp3f_verl.data.problems import COLUMNS, Problems
+from sp3f_verl.data.problems import Problems
 from sp3f_verl.data.rl import rl_batch
 from sp3f_verl.data.schemas import RL, SFT, TRANSLATED
 from sp3f_verl.data.sources import open_file
@@ -50,15 +50,16 @@ class Rows:
             for path in self.paths:
                 yield from open_file(path).batches(schema)
 
+    def columns(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return self.batches(pa.schema([TRANSLATED.field(name) for name in names]))
+
     def ordered(self, scratch: Path) -> Iterator[pa.RecordBatch]:
         return in_order(self.batches(), TRANSLATED, self._keys, scratch)
 
 
 def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
     """Writes train, validation and, where only some rows have a solution in their own language, sft."""
-    contamination = _contamination(options)
-    seen = [name for name in COLUMNS if contamination or name != "question"]
-    problems = Problems(rows.batches(pa.schema([TRANSLATED.field(name) for name in seen])), contamination)
+    problems = Problems(rows.columns, _contamination(options))
     held_out = pa.array(sorted(problems.held_out(options.validation, options.seed)), pa.string())
     bad = {}
     for problem, (name, kind) in problems.contaminated.items():
