@@ -7,7 +7,7 @@ From MGSM's files and GSM8K's solutions, rows i of all files being the same prob
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from sp3f_verl.data.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.mgsm import join
 from sp3f_verl.data.order import Keys, in_order
 from sp3f_verl.data.output import Output, run_step
-from sp3f_verl.data.problems import COLUMNS, Problems
+from sp3f_verl.data.problems import Problems
 from sp3f_verl.data.rl import rl_batch
 from sp3f_verl.data.schemas import RL, SFT, TRANSLATED
 from sp3f_verl.data.sources import open_file
@@ -50,33 +50,36 @@ class Rows:
             for path in self.paths:
                 yield from open_file(path).batches(schema)
 
+    def columns(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return self.batches(pa.schema([TRANSLATED.field(name) for name in names]))
+
     def ordered(self, scratch: Path) -> Iterator[pa.RecordBatch]:
         return in_order(self.batches(), TRANSLATED, self._keys, scratch)
 
 
 def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
     """Writes train, validation and, where only some rows have a solution in their own language, sft."""
-    problems = Problems(rows.batches(pa.schema([TRANSLATED.field(name) for name in COLUMNS])), _contamination(options))
+    problems = Problems(rows.columns, _contamination(options))
     held_out = pa.array(sorted(problems.held_out(options.validation, options.seed)), pa.string())
     bad = {}
     for problem, (name, kind) in problems.contaminated.items():
         bad.setdefault(f"{kind} match with {name}", []).append(problem)
-    with out.writer("train", RL) as train, out.writer("validation", RL) as validation:
+    with out.writer("train", RL, "none") as train, out.writer("validation", RL) as validation:
         start = 0
         for batch in rows.ordered(out.path("")):
-            made = rl_batch(batch, start)
-            start += batch.num_rows
             for reason, dropped in sorted(bad.items()):
-                is_bad = pc.is_in(made.column("problem"), pa.array(dropped, pa.string()))
+                is_bad = pc.is_in(batch.column("problem"), pa.array(dropped, pa.string()))
                 out.drop(reason, pc.sum(is_bad).as_py() or 0)
-                made = made.filter(pc.invert(is_bad))
-            held = pc.is_in(made.column("problem"), held_out)
-            train.write(made.filter(pc.invert(held)))
-            validation.write(made.filter(held))
+                batch = batch.filter(pc.invert(is_bad))
+            held = pc.is_in(batch.column("problem"), held_out)
+            for side, writer in ((pc.invert(held), train), (held, validation)):
+                rows_of_side = batch.filter(side)
+                writer.write(rl_batch(rows_of_side, start))
+                start += rows_of_side.num_rows
         for benchmark in options.validation_files:
             for batch in as_batches(benchmark.rows(), RL, str(benchmark.path)):
                 validation.write(batch)
-    with_solution = sum(batch.num_rows for batch in _for_sft(out))
+    with_solution = train.written.rows - train.written.nulls["messages"]
     if 0 < with_solution < train.written.rows:
         out.write("sft", _for_sft(out), SFT)
 

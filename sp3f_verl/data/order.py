@@ -16,6 +16,7 @@ from sp3f_verl.data.schemas import key
 from sp3f_verl.errors import BadInput
 
 PART = 40_000  # rows that are sorted at once
+STEP = 8192  # rows that are given at once
 
 
 def keys_of(batch: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> pa.Array:
@@ -74,8 +75,9 @@ def in_order(
         return
     columns = key(schema)
     for part in parts(batches, schema, columns, keys.bounds(), scratch):
-        order = pc.array_sort_indices(keys_of(part, columns))
-        yield from part.take(order).combine_chunks().to_batches()
+        order, part = pc.array_sort_indices(keys_of(part, columns)), part.combine_chunks()
+        for at in range(0, len(order), STEP):  # small batches, so that none outlives its part
+            yield from part.take(order.slice(at, STEP)).combine_chunks().to_batches()
 
 
 def parts(

@@ -72,9 +72,9 @@ class Output:
         return writer.written.rows
 
     @contextlib.contextmanager
-    def writer(self, name: str, schema: pa.Schema) -> Iterator[Writer]:
+    def writer(self, name: str, schema: pa.Schema, compression: str = "snappy") -> Iterator[Writer]:
         """`write` for a step that fills several files in one go: `writer.write(batch)`."""
-        with Writer(self.path(f"{name}.parquet"), schema) as writer:
+        with Writer(self.path(f"{name}.parquet"), schema, compression) as writer:
             yield writer
         self.rows[name] = dict(sorted(writer.written.languages.items())) or {"all": writer.written.rows}
         self._files[f"{name}.parquet"] = schema

@@ -47,11 +47,17 @@ def _struct(name: str, columns: list[pa.Array]) -> pa.StructArray:
 
 def _messages(contents: list[pa.Array], roles: tuple[str, ...], given: np.ndarray) -> pa.ListArray:
     """One list of messages a row, a turn from each of `contents`; null where not `given`."""
-    rows, turns, at = len(given), len(roles), np.flatnonzero(given)
-    # the turns stand after one another in the joined column; row by row they are `rows` apart
-    order = (at[:, None] + rows * np.arange(turns)[None, :]).ravel()
-    content = pa.concat_arrays(contents).take(pa.array(order))
-    role = pa.array(roles).take(pa.array(np.tile(np.arange(turns), len(at))))
+    turns = len(roles)
+    if not given.all():
+        contents = [content.filter(pa.array(given)) for content in contents]
+    # Joined row by row, the texts' bytes stand as the turns' contents must: only the offsets are still to be told.
+    joined = pc.binary_join_element_wise(*contents, "")
+    lengths = np.stack([pc.binary_length(content).to_numpy(False) for content in contents], axis=1).ravel()
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    content = pa.StringArray.from_buffers(len(lengths), pa.py_buffer(ends), joined.buffers()[2] or pa.py_buffer(b""))
+    role = pa.array(roles).take(pa.array(np.tile(np.arange(turns), len(joined))))
     turn = pa.StructArray.from_arrays([role, content], fields=list(MESSAGES.value_type))
     offsets = np.concatenate([[0], np.cumsum(given * turns)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), turn, type=MESSAGES, mask=pa.array(~given))
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), turn, type=MESSAGES, mask=None if given.all() else pa.array(~given)
+    )

@@ -43,7 +43,7 @@ class Parquet(_File):
     def __init__(self, path: str | Path):
         super().__init__(path)
         try:
-            self.file = pq.ParquetFile(self.file_path)
+            self.file = pq.ParquetFile(self.file_path, pre_buffer=False)  # True holds on to every row group read
         except (pa.ArrowException, OSError) as error:
             raise BadInput(f"{path} is not a parquet file ({_told(error)}); write it with data_prep.") from None
         self.columns = self.file.schema_arrow.names
