@@ -60,6 +60,7 @@ def teach(model_folder: Path, seed: int, steps: int, batch: int = 64, lr: float 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    torch.set_num_threads(1)  # a model this small gains nothing from more, and loses much where cores are shared
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
     draw = random.Random(seed)
