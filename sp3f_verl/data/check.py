@@ -1,4 +1,4 @@
-"""Is this parquet file what a recipe needs? Every answer is None or a `BadInput` with one sentence."""
+"""Is this parquet file what RL needs? `BadInput` with one sentence where it is not."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ MENDS = {
 }
 
 
-def _open(path: str):
+def open_parquet(path: str):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -30,10 +30,10 @@ def _open(path: str):
         raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
 
 
-def _rows(path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     try:
-        for batch in _open(path).iter_batches(columns=list(columns)):
+        for batch in open_parquet(path).iter_batches(columns=list(columns)):
             for row in batch.to_pylist():
                 yield number, row
                 number += 1
@@ -43,7 +43,9 @@ def _rows(path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, An
 
 def check_same_layout(paths: Sequence[str]) -> None:
     """verl joins the files of a run into one table, so their prompts must stand in the same column."""
-    found = {path: next(key for key in SOURCES["prompt"] if key in _open(path).schema_arrow.names) for path in paths}
+    found = {
+        path: next(key for key in SOURCES["prompt"] if key in open_parquet(path).schema_arrow.names) for path in paths
+    }
     if len(set(found.values())) > 1:
         told = ", ".join(f"{path} in {column!r}" for path, column in found.items())
         raise BadInput(f"the files keep their prompts in different columns ({told}); rename one.")
@@ -59,7 +61,7 @@ def _missing_column(path: str, name: str, wanted: Sequence[str], columns: Sequen
 def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] = BUILT_IN) -> tuple[str, ...]:
     """Check the rows of an RL file, which must have the fields in `needed` (see data/rows.py) beside the required ones,
     and checkers among `checkers`; answers the languages in it, sorted."""
-    columns = _open(path).schema_arrow.names
+    columns = open_parquet(path).schema_arrow.names
     wanted = (*REQUIRED, *needed)
     for name in wanted:
         if not any(source.split(".")[0] in columns for source in SOURCES[name]):
@@ -67,7 +69,7 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
     tops = {source.split(".")[0] for name in wanted for source in SOURCES[name]}
     found: set[str] = set()
     number = -1
-    for number, row in _rows(path, [column for column in columns if column in tops]):
+    for number, row in read_rows(path, [column for column in columns if column in tops]):
         for name in wanted:
             if field(row, name) is None:
                 places = " or ".join(repr(source) for source in SOURCES[name])
@@ -86,22 +88,6 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
         except languages.UnknownLanguage as error:
             raise BadInput(f"{path}: {error}") from None
     return tuple(sorted(found))
-
-
-def check_sft(path: str, messages_key: str = "messages") -> None:
-    """Check the rows of an SFT file: one conversation each, which ends with the assistant."""
-    columns = _open(path).schema_arrow.names
-    if messages_key not in columns:
-        hint = nearest(messages_key, columns)
-        raise BadInput(f"{path} has no column {messages_key!r}{hint}; name it there or set data.messages_key.")
-    number = -1
-    for number, row in _rows(path, [messages_key]):
-        messages = row[messages_key]
-        _check_messages(path, number, messages, f"{messages_key!r}")
-        if messages[-1]["role"] != "assistant":
-            raise BadInput(f"{path}, row {number}: {messages_key!r} does not end with the assistant's turn; add it.")
-    if number < 0:
-        raise BadInput(f"{path} has no rows; give a file with at least one.")
 
 
 def _check_messages(path: str, number: int, messages: Any, where: str) -> None:
