@@ -9,7 +9,7 @@ from chat_templates import SHAPES, tokenizer
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from sp3f_verl.verl_bridge import lora_export
+from sp3f_verl.verl_bridge import lora
 
 
 def test_what_the_dataset_takes_from_verls():
@@ -59,6 +59,27 @@ def test_the_checkpoint_manager_is_wrapped_and_still_exports_as_it_did():
     assert '"hf_model" in self.checkpoint_save_contents' in should
 
 
+def test_a_fresh_adapter_is_drawn_with_the_seed_of_the_engine(tiny_model, monkeypatch):
+    """verl builds the adapter from nothing but these settings; elsewhere the random state is left alone."""
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngine
+
+    monkeypatch.setenv("SP3F_DEVICE", "cpu")
+
+    def drawn(seed: int) -> torch.Tensor:
+        settings = {"lora_rank": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "lora_adapter_path": None}
+        settings |= {"target_parameters": None, "exclude_modules": None}
+        engine = SimpleNamespace(model_config=SimpleNamespace(**settings), engine_config=SimpleNamespace(seed=seed))
+        model = FSDPEngine._build_lora_module(engine, AutoModelForCausalLM.from_pretrained(tiny_model))
+        return next(value for name, value in model.named_parameters() if "lora_A" in name)
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, second, other = drawn(42), drawn(42), drawn(43)
+    assert torch.equal(first, second) and not torch.equal(first, other)
+    assert torch.equal(torch.rand(3), expected)
+
+
 @pytest.fixture
 def adapted(tiny_model):
     """(base model, the same with an adapter that is not zero)"""
@@ -76,14 +97,14 @@ def test_the_merged_model_is_the_adapted_one(adapted):
     ids, before = torch.arange(20)[None], {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
         plain, wanted = base(ids).logits, model(ids).logits
-        base.load_state_dict(lora_export.merged(model, model.state_dict()))
+        base.load_state_dict(lora.merged(model, model.state_dict()))
         assert torch.allclose(base(ids).logits, wanted, atol=1e-5) and not torch.allclose(plain, wanted, atol=1e-2)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "training goes on"
 
 
 def test_an_adapter_that_is_more_than_plain_lora_is_not_merged(adapted, tiny_model):
-    assert lora_export.mergeable(adapted[1])
+    assert lora.mergeable(adapted[1])
     for settings in ({"use_dora": True}, {"lora_bias": True}, {"target_modules": ["embed_tokens"]}):
         base = AutoModelForCausalLM.from_pretrained(tiny_model)
         model = get_peft_model(base, LoraConfig(**{"target_modules": ["q_proj"], **settings}))
-        assert not lora_export.mergeable(model), settings
+        assert not lora.mergeable(model), settings

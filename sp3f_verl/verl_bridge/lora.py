@@ -1,4 +1,4 @@
-"""verl's checkpoint of a LoRA run, as others load it (verl 0.9.1, FSDP2).
+"""What verl 0.9.1 leaves open in LoRA runs (FSDP2): the adapter's seed, and a checkpoint that others can load.
 
 verl exports the PEFT wrapper's state dict as `huggingface/` (utils/checkpoint/fsdp_checkpoint_manager.py), parameter
 names and all: it loads with a warning and random weights. Here `huggingface/` gets the adapter merged, and
@@ -16,7 +16,24 @@ from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
 ADAPTER = "lora_adapter"
 
 
-def install() -> None:
+def seeded_start() -> None:
+    """After `verl.workers.engine.fsdp`: a fresh adapter is drawn with the engine's seed, which verl does not use."""
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngine
+
+    build = FSDPEngine._build_lora_module
+
+    @functools.wraps(build)
+    def build_lora_module(self, module):
+        if DEVICE_VARIABLE not in os.environ:
+            return build(self, module)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.engine_config.seed)
+            return build(self, module)
+
+    FSDPEngine._build_lora_module = build_lora_module
+
+
+def loadable_checkpoints() -> None:
     """After `verl.utils.checkpoint.fsdp_checkpoint_manager`: wraps its save, and the state dict that it exports."""
     from verl.utils.checkpoint import fsdp_checkpoint_manager as verls
 
