@@ -1,7 +1,6 @@
 """The part of the preflight about supervised fine-tuning: rows, batches, and which tokens will be trained on."""
 
 import contextlib
-import functools
 import io
 import os
 import tempfile
@@ -26,16 +25,10 @@ def _files(config: DictConfig) -> Iterator[tuple[str, list[str]]]:
 
 
 def _checked(config: DictConfig, key: str, path: str) -> Conversations:
-    file = Path(path).expanduser()
     try:
-        return _check(path, config.data.messages_key, file.stat().st_mtime_ns if file.is_file() else 0)
+        return check_sft(path, config.data.messages_key)
     except BadInput as error:
         raise BadInput(f"data.{key}: {error}") from None
-
-
-@functools.lru_cache
-def _check(path: str, messages_key: str, _modified: int) -> Conversations:
-    return check_sft(path, messages_key)
 
 
 def rows(config: DictConfig) -> None:
