@@ -47,6 +47,7 @@ def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", default="auto", help="of the weights (default: the model's)")
     group.add_argument("--max-model-len", type=int, metavar="TOKENS", help="prompt and answer (default: the model's)")
     group.add_argument("--adapter", type=Path, metavar="FOLDER", help="LoRA adapter on top of --model")
+    group.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="GPUs of each copy (default: 1)")
     group.add_argument("--workers", type=int, metavar="N", help="copies of the model (default: one per GPU)")
 
 
@@ -60,6 +61,7 @@ def backend_of(options: argparse.Namespace) -> Backend:
             raise BadInput("--batch is a service of the endpoint: leave it out with --backend vllm.")
         if options.model is None:
             raise BadInput("--model is missing: name the folder of the model that vLLM loads.")
+        from sp3f_verl.llm.ray_pool import Pool
         from sp3f_verl.llm.vllm_backend import VLLMBackend
 
         return VLLMBackend(
@@ -69,7 +71,7 @@ def backend_of(options: argparse.Namespace) -> Backend:
             dtype=options.dtype,
             max_model_len=options.max_model_len,
             adapter=options.adapter,
-            workers=options.workers,
+            pool=Pool(options.workers, options.tensor_parallel),
         )
     key = options.api_key_env or ("OPENAI_API_KEY" if options.base_url == [OPENAI] else None)
     endpoint = Endpoint(tuple(options.base_url), options.model, key, concurrency=options.concurrency)

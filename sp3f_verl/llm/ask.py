@@ -51,6 +51,16 @@ class Ask:
             return self.seed
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{self.number}".encode()).digest()[:4]) >> 1
 
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The request's fields that say how the answer is drawn; None where the server chooses."""
+        return {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "seed": self.own_seed,
+            "stop": list(self.stop) or None,
+        }
+
     def key(self, model: str) -> str:
         """Key in the store: the model and all that shapes the answer; not the id, so equal questions are asked once."""
         sampling = [self.max_tokens, self.temperature, self.top_p, self.seed, self.number, list(self.stop)]

@@ -1,18 +1,18 @@
 """Any OpenAI-compatible endpoint as a backend: one Client, on an event loop in a thread of its own."""
 
 import asyncio
-import contextlib
 import queue
-import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
-from sp3f_verl.llm.backends import CHUNK, Backend, Batch, Keyed
+from sp3f_verl.llm.backends import Backend, Batch, Keyed
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.endpoint import Endpoint
+from sp3f_verl.llm.loop import LoopThread
 from sp3f_verl.llm.outcome import AskFailed
 from sp3f_verl.llm.pace import Pace
+from sp3f_verl.llm.remember import CHUNK
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
 
@@ -29,28 +29,21 @@ class OpenAIBackend(Backend):
         self, endpoint: Endpoint, store: Store | None = None, totals: Totals | None = None, pace: Pace | None = None
     ):
         super().__init__(store, totals)
-        self._client, self._concurrency = Client(endpoint, pace), endpoint.concurrency
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="sp3f-asks", daemon=True)
-        self._thread.start()
+        self._client, self._concurrency, self._thread = Client(endpoint, pace), endpoint.concurrency, LoopThread()
         try:
-            self.model = asyncio.run_coroutine_threadsafe(self._client.model(), self._loop).result()
+            self.model = self._thread.run(self._client.model())
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        if self._thread.is_alive():
-            with contextlib.suppress(Exception):
-                asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-        if self.store is not None:
-            self.store.close()
+        if not self._thread.closed:
+            self._thread.run(self._client.close())
+            self._thread.close()
+        super().close()
 
-    def _ask(self, fresh: Iterator[Keyed]) -> Iterator[Batch]:
-        stream = _Stream(self._client, self._loop, self._concurrency, self._keep, self.model)
+    def _ask(self, fresh: Iterator[Keyed]) -> Generator[Batch, None, None]:
+        stream = _Stream(self._client, self._thread, self._concurrency, self._keep, self.model)
         room, outstanding, more = max(AHEAD * self._concurrency, CHUNK), 0, True
         try:
             while True:
@@ -73,8 +66,15 @@ class OpenAIBackend(Backend):
 class _Stream:
     """The asks of one `answers` call on the loop: send and take are the caller's, the rest runs on the loop."""
 
-    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop, concurrency: int, keep, model: str):
-        self._client, self._loop, self._concurrency, self._keep, self._model = client, loop, concurrency, keep, model
+    def __init__(self, client: Client, thread: LoopThread, concurrency: int, keep: Callable, model: str):
+        self._client, self._thread, self._concurrency, self._keep, self._model = (
+            client,
+            thread,
+            concurrency,
+            keep,
+            model,
+        )
+        self._loop = thread.loop
         self._pending: deque[tuple[str, Ask]] = deque()
         self._done: Batch = []
         self._workers: set[asyncio.Task] = set()
@@ -82,7 +82,7 @@ class _Stream:
         self._taken: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
 
     def send(self, chunk: Keyed) -> None:
-        self._loop.call_soon_threadsafe(self._start, chunk)
+        self._thread.call(self._start, chunk)
 
     def take(self) -> Batch:
         """The next answers, once they are kept."""
@@ -93,8 +93,8 @@ class _Stream:
 
     def cancel(self) -> None:
         """What is in flight is given up; what has come is kept."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        if not self._thread.closed:
+            self._thread.run(self._end())
 
     def _start(self, chunk: Keyed) -> None:
         self._pending.extend(chunk)
@@ -116,15 +116,7 @@ class _Stream:
 
     async def _answer(self, ask: Ask) -> Answer:
         try:
-            got = await self._client.ask(
-                ask.messages,
-                max_tokens=ask.max_tokens,
-                temperature=ask.temperature,
-                top_p=ask.top_p,
-                seed=ask.own_seed,
-                stop=list(ask.stop) or None,
-                extra_body=ask.extra,
-            )
+            got = await self._client.ask(ask.messages, max_tokens=ask.max_tokens, extra_body=ask.extra, **ask.sampling)
         except AskFailed as error:
             return failed(ask, error.kind, error.args[1], self._model)
         return answered(ask, got.text, got.finish_reason, got.usage, got.model)

@@ -85,8 +85,8 @@ class Totals:
         """For a manifest: plain JSON."""
         usage = self.usage
         return {
-            "answers": dict(sorted(self.statuses.items())),
-            "failures": dict(sorted(self.failures.items())),
+            "answers": {str(status): count for status, count in sorted(self.statuses.items())},
+            "failures": {str(kind): count for kind, count in sorted(self.failures.items())},
             "asked": self.fresh,
             "from_store": self.reused,
             "prompt_tokens": usage.prompt_tokens,

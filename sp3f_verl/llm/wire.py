@@ -8,12 +8,15 @@ import contextlib
 import json
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 CONNECT_TIMEOUT = 15.0  # seconds for a TCP connection; longer is a dead address, and the next URL is worth a try
 KEEP_ALIVE = 4.0  # seconds for which an idle connection is kept: servers run by uvicorn, as vLLM is, close it after 5
+
+_JSON = {"Content-Type": "application/json"}
 
 
 class HTTPFailure(Exception):
@@ -49,14 +52,17 @@ class Wire:
         return await self._read(self._session.get(self._urls[url] + path, allow_redirects=False))
 
     async def post(self, url: int, path: str, body: Any) -> str:
-        """The same for a body of JSON, or a form (aiohttp.FormData). UnicodeEncodeError for half a surrogate pair."""
-        headers = None
-        if not isinstance(body, aiohttp.FormData):
-            text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-            body, headers = text.encode(), {"Content-Type": "application/json"}
-        return await self._read(
-            self._session.post(self._urls[url] + path, data=body, headers=headers, allow_redirects=False)
-        )
+        """The same for a body of JSON. UnicodeEncodeError where it holds half a surrogate pair."""
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        request = self._session.post(self._urls[url] + path, data=text.encode(), headers=_JSON, allow_redirects=False)
+        return await self._read(request)
+
+    async def upload(self, url: int, path: str, file: Path, fields: Mapping[str, str]) -> str:
+        """The same for a form of fields and a file, which is read as it is sent."""
+        with file.open("rb") as opened:
+            form = aiohttp.FormData(dict(fields))
+            form.add_field("file", opened, filename=file.name, content_type="application/jsonl")
+            return await self._read(self._session.post(self._urls[url] + path, data=form, allow_redirects=False))
 
     async def close(self) -> None:
         await self._session.close()
