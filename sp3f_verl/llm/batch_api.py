@@ -62,30 +62,36 @@ class BatchBackend(Backend):
 
     def _ask(self, fresh: Iterator[Keyed]) -> Generator[Batch, None, None]:
         notes = {note["name"]: note for note in map(_read_note, sorted(self._folder.glob("*.json")))}
+        for file in self._folder.glob("*.jsonl"):
+            if file.stem not in notes:  # killed before it was noted: its requests come again
+                file.unlink()
         under_way = {key: name for name, note in notes.items() for key in note["keys"]}
         asks: dict[str, tuple[str, int]] = {}  # id and number, of those whose answers are waited for
-        wanted: set[str] = set()  # names of the batches that hold them
+        wanted: dict[str, None] = {}  # names of the batches that hold them, in order
         lines: dict[str, bytes] = {}  # of the next batch, by key
+        size = 0
         for chunk in fresh:
             for key, ask in chunk:
                 asks[key] = ask.id, ask.number
                 if key in under_way:
-                    wanted.add(under_way[key])
+                    wanted[under_way[key]] = None
                     continue
                 line = request_line(key, ask, self.model)
-                if lines and (len(lines) == self._requests or sum(map(len, lines.values())) + len(line) > BYTES):
-                    wanted.add(self._prepare(lines, notes))
+                size += len(line)
+                if lines and (len(lines) == self._requests or size > BYTES):
+                    wanted[self._prepare(lines, notes)] = None
+                    size = len(line)
                 lines[key] = line
             yield []
         if lines:
-            wanted.add(self._prepare(lines, notes))
+            wanted[self._prepare(lines, notes)] = None
         for name in wanted:
             self._submit(notes[name])
         while wanted:
-            for name in sorted(wanted):
+            for name in list(wanted):
                 answers = self._collect(notes[name])
                 if answers is not None:
-                    wanted.remove(name)
+                    del wanted[name]
                     self._keep(answers)
                     self._forget(name)
                     yield [

@@ -38,16 +38,16 @@ class Totals:
     def add(self, answer: Answer) -> None:
         """Counts the answer; TooManyFailures where it is one failure too many."""
         self.statuses[answer.status] += 1
+        is_error = answer.status is Status.ERROR
+        if len(self._recent) == RECENT:
+            self._recent_failures -= self._recent[0]
+        self._recent.append(is_error)  # also what is reused: a run that resumes asks for little but what cannot succeed
+        self._recent_failures += is_error
         if answer.reused:
             self.reused += 1
             return
         self.fresh += 1
         self.usage = self.usage + answer.usage
-        is_error = answer.status is Status.ERROR
-        if len(self._recent) == RECENT:
-            self._recent_failures -= self._recent[0]
-        self._recent.append(is_error)
-        self._recent_failures += is_error
         if answer.failure is not None:
             self.failures[answer.failure] += 1
         if is_error:
@@ -58,8 +58,8 @@ class Totals:
                 raise self._too_many()
 
     def finish(self) -> None:
-        """TooManyFailures where not one of the fresh answers was any good, however few they were."""
-        if self.fresh and self._recent_failures == self.fresh:
+        """TooManyFailures where not one answer was any good, however few they were."""
+        if self._recent and self._recent_failures == self.fresh + self.reused:
             raise self._too_many()
 
     def _too_many(self) -> TooManyFailures:
