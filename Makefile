@@ -29,6 +29,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/judge_client.py
 	@$(BIN)/python benchmarks/judge_step.py
 	@$(BIN)/python benchmarks/preference_step.py
+	@$(BIN)/python benchmarks/asking_many.py
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -17,7 +17,14 @@ from model_server import ModelServer, Reply
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Endpoint, FailureKind, Price, Status, Store, TooManyFailures, Totals, Usage
-from sp3f_verl.llm.arguments import add_backend_arguments, backend_of, store_of, watched
+from sp3f_verl.llm.arguments import (
+    add_backend_arguments,
+    add_scorer_arguments,
+    backend_of,
+    scorer_of,
+    store_of,
+    watched,
+)
 from sp3f_verl.llm.openai_backend import OpenAIBackend
 from sp3f_verl.llm.totals import FEWEST, RECENT, most_usd
 
@@ -380,3 +387,13 @@ class TestArguments:
             backend_of(self.options(*line, f"--store={tmp_path / 's'}"))
         assert said in str(caught.value) and "\n" not in str(caught.value)
         assert not [thread for thread in threading.enumerate() if thread.name == "sp3f-asks"]
+
+    def test_a_scorers_command_line(self, tiny_model, tmp_path):
+        parser = argparse.ArgumentParser()
+        add_scorer_arguments(parser)
+        for backend in ("vllm", "transformers"):
+            line = [f"--backend={backend}", f"--model={tiny_model}", f"--store={tmp_path / 's'}"]
+            with scorer_of(parser.parse_args(line)) as scorer:
+                assert scorer.model.startswith("model@") and backend in type(scorer).__name__.lower()
+        with pytest.raises(BadInput, match="no folder"):
+            scorer_of(parser.parse_args(["--model=/no/such", f"--store={tmp_path / 's'}"]))

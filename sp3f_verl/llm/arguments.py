@@ -3,16 +3,22 @@
 import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer
 from sp3f_verl.llm.backends import Backend
+from sp3f_verl.llm.batch_api import BatchBackend
 from sp3f_verl.llm.cost import Price
 from sp3f_verl.llm.endpoint import Endpoint
+from sp3f_verl.llm.openai_backend import OpenAIBackend
 from sp3f_verl.llm.outcome import AskFailed
 from sp3f_verl.llm.pace import Pace
+from sp3f_verl.llm.ray_pool import Pool
+from sp3f_verl.llm.score import Scorer, TransformersScorer, VLLMScorer
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
+from sp3f_verl.llm.vllm_backend import VLLMBackend
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -43,12 +49,26 @@ def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--price-in", type=float, metavar="USD", help="per million prompt tokens")
     group.add_argument("--price-out", type=float, metavar="USD", help="per million generated tokens")
     group.add_argument("--batch", action="store_true", help="OpenAI's batch endpoint: half the price, within a day")
+    group = _vllm_arguments(parser)
+    group.add_argument("--adapter", type=Path, metavar="FOLDER", help="LoRA adapter on top of --model")
+
+
+def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `scorer_of` reads."""
+    group = parser.add_argument_group("the reward model")
+    group.add_argument("--backend", choices=("vllm", "transformers"), default="vllm")
+    group.add_argument("--model", required=True, help="folder or hub id; sequence classification with one label")
+    group.add_argument("--store", type=Path, help="file of scores already got (default: beside --output)")
+    _vllm_arguments(parser)
+
+
+def _vllm_arguments(parser: argparse.ArgumentParser) -> Any:
     group = parser.add_argument_group("--backend vllm")
     group.add_argument("--dtype", default="auto", help="of the weights (default: the model's)")
     group.add_argument("--max-model-len", type=int, metavar="TOKENS", help="prompt and answer (default: the model's)")
-    group.add_argument("--adapter", type=Path, metavar="FOLDER", help="LoRA adapter on top of --model")
-    group.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="GPUs of each copy (default: 1)")
     group.add_argument("--workers", type=int, metavar="N", help="copies of the model (default: one per GPU)")
+    group.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="GPUs of each copy (default: 1)")
+    return group
 
 
 def backend_of(options: argparse.Namespace) -> Backend:
@@ -61,9 +81,6 @@ def backend_of(options: argparse.Namespace) -> Backend:
             raise BadInput("--batch is a service of the endpoint: leave it out with --backend vllm.")
         if options.model is None:
             raise BadInput("--model is missing: name the folder of the model that vLLM loads.")
-        from sp3f_verl.llm.ray_pool import Pool
-        from sp3f_verl.llm.vllm_backend import VLLMBackend
-
         return VLLMBackend(
             options.model,
             store=Store(store_of(options)),
@@ -78,17 +95,22 @@ def backend_of(options: argparse.Namespace) -> Backend:
     if options.batch:
         if options.model is None:
             raise BadInput("--model is missing: a batch names its model.")
-        from sp3f_verl.llm.batch_api import BatchBackend
-
         store = store_of(options)
         return BatchBackend(endpoint, Store(store), totals, folder=store.with_name(store.name + ".batches"))
     pace = Pace(requests_per_minute=options.requests_per_minute)
-    from sp3f_verl.llm.openai_backend import OpenAIBackend
-
     try:
         return OpenAIBackend(endpoint, Store(store_of(options)), totals, pace)
     except AskFailed as error:
         raise BadInput(f"--model is missing, and {endpoint.base_urls[0]} does not name one: {error}") from None
+
+
+def scorer_of(options: argparse.Namespace) -> Scorer:
+    """The scorer, with its store open. BadInput in one sentence where --model is none."""
+    loading = {"dtype": options.dtype, "max_model_len": options.max_model_len}
+    if options.backend == "transformers":
+        return TransformersScorer(options.model, store=Store(store_of(options)), **loading)
+    pool = Pool(options.workers, options.tensor_parallel)
+    return VLLMScorer(options.model, store=Store(store_of(options)), pool=pool, **loading)
 
 
 def store_of(options: argparse.Namespace) -> Path:
