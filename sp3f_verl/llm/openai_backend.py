@@ -67,14 +67,8 @@ class _Stream:
     """The asks of one `answers` call on the loop: send and take are the caller's, the rest runs on the loop."""
 
     def __init__(self, client: Client, thread: LoopThread, concurrency: int, keep: Callable, model: str):
-        self._client, self._thread, self._concurrency, self._keep, self._model = (
-            client,
-            thread,
-            concurrency,
-            keep,
-            model,
-        )
-        self._loop = thread.loop
+        self._client, self._concurrency, self._keep, self._model = client, concurrency, keep, model
+        self._thread, self._loop = thread, thread.loop
         self._pending: deque[tuple[str, Ask]] = deque()
         self._done: Batch = []
         self._workers: set[asyncio.Task] = set()

@@ -14,6 +14,7 @@ from typing import Any
 from sp3f_verl.errors import BadInput
 
 VERSION = 1  # of the schema, in the file's user_version; 0 is a file just made
+CHECKPOINT = 8000  # pages of 4 KiB in the log before they are moved to the file, which takes longer than writing them
 _BUSY = 60.0  # seconds for which a writer waits for the others
 
 
@@ -111,10 +112,10 @@ class Store:
                         raise
                     time.sleep(0.01)
             connection.execute("PRAGMA synchronous = NORMAL")  # in WAL a killed process loses nothing that was put
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
             if version == 0:
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
-                )
+                # With rowids: keys are random, and a value among them would write a page of its own for each answer.
+                connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT)")
                 connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextlib.contextmanager
