@@ -80,7 +80,8 @@ class Client:
             sampling |= {"logprobs": True, "top_logprobs": top_logprobs}
         try:
             async with asyncio.timeout_at(deadline) as limit, self._slots:
-                await asyncio.sleep(0)  # a deadline already past ends it here, before anything is sent
+                if deadline is not None:
+                    await asyncio.sleep(0)  # one already past ends it here, before anything is sent
                 body = chat_body(await self.model(), messages, max_tokens, sampling, extra_body)
                 attempt = functools.partial(self._complete, body, affinity, estimated_tokens)
                 got = await self._retry(attempt, retried, on_retry)
