@@ -102,7 +102,7 @@ class TestVLLM:
         assert (totals.fresh, totals.reused) == (0, 12)
 
     def test_the_seed_alone_decides(self, first_run):
-        """The same seed under another number, and beside a greedy request, for which vLLM on a CPU forgets all seeds."""
+        """The same seed under another number; and beside a greedy request vLLM on a CPU would forget all seeds."""
         answers, *_ = first_run
         assert answers["twin", 0].text == answers["row-1", 2].text and not answers["twin", 0].reused
 
