@@ -33,8 +33,8 @@ def asks(rows):
     return [Ask(str(row), [{"role": "user", "content": f"question {row}"}], 9) for row in range(rows)]
 
 
-def backend_for(server, folder, requests=1000, api_key_env=None):
-    endpoint = Endpoint((server.url,), "m", api_key_env, max_retries=0)
+def backend_for(server, folder, requests=1000, api_key_env=None, max_retries=0):
+    endpoint = Endpoint((server.url,), "m", api_key_env, max_retries=max_retries)
     totals, store = Totals(max_failure_share=1), Store(folder / "s")
     return BatchBackend(endpoint, store, totals, folder=folder / "b", poll_seconds=0.01, requests=requests)
 
@@ -179,6 +179,23 @@ def test_a_server_without_batches_is_told_and_nothing_is_lost(tmp_path):
             collected(server, tmp_path, 3)
         del server.batches.serves
         assert len(collected(server, tmp_path, 3)[0]) == 3 and len(server.batches.made) == 1
+
+
+def test_an_upload_that_fails_is_sent_again_in_full(tmp_path, monkeypatch):
+    monkeypatch.setattr("sp3f_verl.llm.client.backoff_seconds", lambda *_: 0.01)
+    with ModelServer(question) as server:
+        taken, uploads = server.batches.reply, []
+
+        def reply(request, content, body):
+            if request.path.endswith("/files"):
+                uploads.append(content.count(b"custom_id"))
+                if len(uploads) == 1:
+                    return Reply(status=500)
+            return taken(request, content, body)
+
+        server.batches.reply = reply
+        answers, _ = collected(server, tmp_path, 3, max_retries=1)
+    assert texts(answers) == questions(3) and uploads == [3, 3]
 
 
 def test_the_key_lies_in_none_of_its_files(tmp_path, monkeypatch, capsys):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
+import openai
 
-from sp3f_verl.llm.endpoint import Endpoint, read_key
+from sp3f_verl.llm.endpoint import Endpoint, officials, read_key
 from sp3f_verl.llm.outcome import (
     AskFailed,
     AuthenticationFailed,
@@ -25,7 +26,6 @@ from sp3f_verl.llm.outcome import (
 )
 from sp3f_verl.llm.pace import Pace
 from sp3f_verl.llm.retry import RETRIED, backoff_seconds, retry_after_seconds
-from sp3f_verl.llm.wire import HTTPFailure, Wire
 
 PASSED_OVER = 5.0  # seconds for which a URL that failed to connect is left to the others, where there are others
 
@@ -44,7 +44,7 @@ class Client:
         self._key = read_key(endpoint.api_key_env)
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wire: Wire | None = None
+        self._officials: list[openai.AsyncOpenAI] = []
         self._passed_over: dict[int, float] = {}  # index of the URL, until when
         self._model: asyncio.Task[tuple[str | Fault, int]] | None = None
         self._closed = False
@@ -116,31 +116,39 @@ class Client:
     async def context_length(self) -> int | None:
         """Tokens that fit into the model's context, prompt and answer together, where its server says (vLLM does)."""
         self._bind()
-        got = await self._answer(self._wire.get(0, "/models"))
+        got = await self._answer(self._officials[0].get("/models", cast_to=str))
         return None if isinstance(got, Fault) else read_context_length(got, await self.model())
 
     async def get(self, path: str) -> str:
         """Body of GET of the path under the first URL, after the retries that may help; else AskFailed."""
         self._bind()
-        return await self._insist(lambda _: self._answer(self._wire.get(0, path)))
+        return await self._insist(lambda _: self._answer(self._officials[0].get(path, cast_to=str)))
 
     async def post(self, path: str, body: Any) -> str:
         """The same for a POST of JSON, but sent once: what it makes may have been made although no answer came."""
         self._bind()
-        return self._without_failure(await self._answer(self._wire.post(0, path, body)), 0)
+        return self._without_failure(await self._answer(self._officials[0].post(path, body=body, cast_to=str)), 0)
 
     async def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> str:
         """The same for a form with a file, with retries: a file uploaded twice costs nothing."""
         self._bind()
-        return await self._insist(lambda _: self._answer(self._wire.upload(0, path, file, fields)))
+
+        async def attempt(_: int) -> str | Fault:
+            with file.open("rb") as opened:  # anew: a retry begins at its start
+                files = [("file", (file.name, opened, "application/jsonl"))]
+                options = {"headers": {"Content-Type": "multipart/form-data"}}
+                form = {"body": dict(fields), "files": files, "options": options, "cast_to": str}
+                return await self._answer(self._officials[0].post(path, **form))
+
+        return await self._insist(attempt)
 
     async def close(self) -> None:
         """Closes the connections; requests in flight fail. It cannot be used again."""
         self._closed = True
         if self._model is not None:
             self._model.cancel()
-        if self._wire is not None:
-            await self._wire.close()
+        for official in self._officials:
+            await official.close()
 
     async def __aenter__(self) -> "Client":
         return self
@@ -154,7 +162,7 @@ class Client:
             raise RuntimeError("This Client is closed: make another one.")
         if self._loop is None:
             self._loop = loop
-            self._wire = Wire(self._endpoint.base_urls, self._key, self._endpoint.concurrency)
+            self._officials = officials(self._endpoint, self._key)
         if self._loop is not loop:
             raise RuntimeError("This Client's connections belong to another event loop: make one Client per loop.")
         return loop
@@ -192,7 +200,7 @@ class Client:
         loop = asyncio.get_running_loop()
         started = loop.time()
         url = self._reachable(affinity + retries)
-        got = await self._answer(self._wire.post(url, "/chat/completions", body))
+        got = await self._answer(self._officials[url].post("/chat/completions", body=body, cast_to=str))
         if isinstance(got, str):
             read = functools.partial(
                 read_completion, seconds=loop.time() - started, retries=retries, model=body["model"]
@@ -211,7 +219,7 @@ class Client:
         """(model or failure, retries)"""
 
         async def attempt(retries: int) -> str | Fault:
-            got = await self._answer(self._wire.get(0, "/models"))
+            got = await self._answer(self._officials[0].get("/models", cast_to=str))
             return got if isinstance(got, Fault) else read_first_model(self._without_key(got))
 
         retried: list[FailureKind] = []
@@ -222,19 +230,21 @@ class Client:
         try:
             async with asyncio.timeout(self._endpoint.request_timeout):
                 return await request
-        except HTTPFailure as error:
-            fault = read_failure(error.status, self._without_key(error.body))
-            return fault._replace(retry_after=retry_after_seconds(error.headers, datetime.now(UTC)))
-        except aiohttp.ClientError as error:  # before TimeoutError, which some of them are, too
-            return Fault(FailureKind.CONNECTION, one_line(self._without_key(str(error))) or "the connection broke")
+        # Before TimeoutError, which some of aiohttp's are, too; its transport calls every broken connection a timeout.
+        except (openai.APIConnectionError, aiohttp.ClientError) as error:
+            cause = self._without_key(str(error.__cause__ or error))
+            return Fault(FailureKind.CONNECTION, one_line(cause) or "the connection broke")
         except TimeoutError:
             return Fault(FailureKind.TIMEOUT, f"no complete answer within {self._endpoint.request_timeout:g} s")
         except UnicodeEncodeError:
             return Fault(FailureKind.BAD_REQUEST, "the messages hold half a surrogate pair, which has no UTF-8")
+        except openai.APIStatusError as error:
+            fault = read_failure(error.status_code, self._without_key(error.response.text))
+            return fault._replace(retry_after=retry_after_seconds(error.response.headers, datetime.now(UTC)))
 
     def _reachable(self, start: int) -> int:
         """Index of the first URL from `start` on that did not just fail to connect; of the one at start if all did."""
-        number, now = len(self._endpoint.base_urls), asyncio.get_running_loop().time()
+        number, now = len(self._officials), asyncio.get_running_loop().time()
         indices = [(start + step) % number for step in range(number)]
         return next((url for url in indices if self._passed_over.get(url, now) <= now), indices[0])
 
