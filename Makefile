@@ -30,6 +30,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/judge_step.py
 	@$(BIN)/python benchmarks/preference_step.py
 	@$(BIN)/python benchmarks/pair_selection.py
+	@$(BIN)/python benchmarks/asking_many.py
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -5,12 +5,12 @@ import functools
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
-import openai
 
-from sp3f_verl.llm.endpoint import Endpoint, officials, read_key
+from sp3f_verl.llm.endpoint import Endpoint, read_key
 from sp3f_verl.llm.outcome import (
     AskFailed,
     AuthenticationFailed,
@@ -25,6 +25,7 @@ from sp3f_verl.llm.outcome import (
 )
 from sp3f_verl.llm.pace import Pace
 from sp3f_verl.llm.retry import RETRIED, backoff_seconds, retry_after_seconds
+from sp3f_verl.llm.wire import HTTPFailure, Wire
 
 PASSED_OVER = 5.0  # seconds for which a URL that failed to connect is left to the others, where there are others
 
@@ -43,7 +44,7 @@ class Client:
         self._key = read_key(endpoint.api_key_env)
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._officials: list[openai.AsyncOpenAI] = []
+        self._wire: Wire | None = None
         self._passed_over: dict[int, float] = {}  # index of the URL, until when
         self._model: asyncio.Task[tuple[str | Fault, int]] | None = None
         self._closed = False
@@ -80,8 +81,7 @@ class Client:
         try:
             async with asyncio.timeout_at(deadline) as limit, self._slots:
                 await asyncio.sleep(0)  # a deadline already past ends it here, before anything is sent
-                body = {"model": await self.model(), "messages": messages, "max_tokens": max_tokens, **sampling}
-                body = {name: value for name, value in (body | dict(extra_body or {})).items() if value is not None}
+                body = chat_body(await self.model(), messages, max_tokens, sampling, extra_body)
                 attempt = functools.partial(self._complete, body, affinity, estimated_tokens)
                 got = await self._retry(attempt, retried, on_retry)
         except TimeoutError:
@@ -115,16 +115,31 @@ class Client:
     async def context_length(self) -> int | None:
         """Tokens that fit into the model's context, prompt and answer together, where its server says (vLLM does)."""
         self._bind()
-        got = await self._answer(self._officials[0].get("/models", cast_to=str))
+        got = await self._answer(self._wire.get(0, "/models"))
         return None if isinstance(got, Fault) else read_context_length(got, await self.model())
+
+    async def get(self, path: str) -> str:
+        """Body of GET of the path under the first URL, after the retries that may help; else AskFailed."""
+        self._bind()
+        return await self._insist(lambda _: self._answer(self._wire.get(0, path)))
+
+    async def post(self, path: str, body: Any) -> str:
+        """The same for a POST of JSON, but sent once: what it makes may have been made although no answer came."""
+        self._bind()
+        return self._without_failure(await self._answer(self._wire.post(0, path, body)), 0)
+
+    async def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> str:
+        """The same for a form with a file, with retries: a file uploaded twice costs nothing."""
+        self._bind()
+        return await self._insist(lambda _: self._answer(self._wire.upload(0, path, file, fields)))
 
     async def close(self) -> None:
         """Closes the connections; requests in flight fail. It cannot be used again."""
         self._closed = True
         if self._model is not None:
             self._model.cancel()
-        for official in self._officials:
-            await official.close()
+        if self._wire is not None:
+            await self._wire.close()
 
     async def __aenter__(self) -> "Client":
         return self
@@ -138,10 +153,20 @@ class Client:
             raise RuntimeError("This Client is closed: make another one.")
         if self._loop is None:
             self._loop = loop
-            self._officials = officials(self._endpoint, self._key)
+            self._wire = Wire(self._endpoint.base_urls, self._key, self._endpoint.concurrency)
         if self._loop is not loop:
             raise RuntimeError("This Client's connections belong to another event loop: make one Client per loop.")
         return loop
+
+    async def _insist(self, attempt: Callable[[int], Awaitable[str | Fault]]) -> str:
+        retried: list[FailureKind] = []
+        return self._without_failure(await self._retry(attempt, retried), len(retried))
+
+    @staticmethod
+    def _without_failure(got: str | Fault, retries: int) -> str:
+        if isinstance(got, Fault):
+            raise _failure(got, retries, 0.0)
+        return got
 
     async def _retry(
         self,
@@ -166,7 +191,7 @@ class Client:
         loop = asyncio.get_running_loop()
         started = loop.time()
         url = self._reachable(affinity + retries)
-        got = await self._answer(self._officials[url].post("/chat/completions", body=body, cast_to=str))
+        got = await self._answer(self._wire.post(url, "/chat/completions", body))
         if isinstance(got, str):
             read = functools.partial(
                 read_completion, seconds=loop.time() - started, retries=retries, model=body["model"]
@@ -185,7 +210,7 @@ class Client:
         """(model or failure, retries)"""
 
         async def attempt(retries: int) -> str | Fault:
-            got = await self._answer(self._officials[0].get("/models", cast_to=str))
+            got = await self._answer(self._wire.get(0, "/models"))
             return got if isinstance(got, Fault) else read_first_model(self._without_key(got))
 
         retried: list[FailureKind] = []
@@ -196,26 +221,36 @@ class Client:
         try:
             async with asyncio.timeout(self._endpoint.request_timeout):
                 return await request
+        except HTTPFailure as error:
+            fault = read_failure(error.status, self._without_key(error.body))
+            return fault._replace(retry_after=retry_after_seconds(error.headers, datetime.now(UTC)))
+        except aiohttp.ClientError as error:  # before TimeoutError, which some of them are, too
+            return Fault(FailureKind.CONNECTION, one_line(self._without_key(str(error))) or "the connection broke")
         except TimeoutError:
             return Fault(FailureKind.TIMEOUT, f"no complete answer within {self._endpoint.request_timeout:g} s")
         except UnicodeEncodeError:
             return Fault(FailureKind.BAD_REQUEST, "the messages hold half a surrogate pair, which has no UTF-8")
-        except openai.APIStatusError as error:
-            fault = read_failure(error.status_code, self._without_key(error.response.text))
-            return fault._replace(retry_after=retry_after_seconds(error.response.headers, datetime.now(UTC)))
-        # aiohttp's transport calls every broken connection a timeout; real ones are caught above.
-        except (openai.APIConnectionError, aiohttp.ClientError) as error:
-            cause = self._without_key(str(error.__cause__ or error))
-            return Fault(FailureKind.CONNECTION, one_line(cause) or "the connection broke")
 
     def _reachable(self, start: int) -> int:
         """Index of the first URL from `start` on that did not just fail to connect; of the one at start if all did."""
-        number, now = len(self._officials), asyncio.get_running_loop().time()
+        number, now = len(self._endpoint.base_urls), asyncio.get_running_loop().time()
         indices = [(start + step) % number for step in range(number)]
         return next((url for url in indices if self._passed_over.get(url, now) <= now), indices[0])
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._endpoint.api_key_env else text
+
+
+def chat_body(
+    model: str,
+    messages: list[dict[str, Any]],
+    max_tokens: int,
+    sampling: Mapping[str, Any],
+    extra: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The JSON of a chat completion's request: extra in the place of the others, and without what is None."""
+    body = {"model": model, "messages": messages, "max_tokens": max_tokens, **sampling, **(extra or {})}
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _failure(fault: Fault, retries: int, seconds: float) -> AskFailed:

@@ -1,19 +1,14 @@
-"""Where a model is served, and the official client's connection to it."""
+"""Where a model is served, and the key for it."""
 
 import contextlib
 import math
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
-
-import openai
 
 from sp3f_verl.errors import BadInput
 
-CONNECT_TIMEOUT = 15.0  # seconds for a TCP connection; longer is a dead address, and the next URL is worth a try
-KEEP_ALIVE = 4.0  # seconds for which an idle connection is kept: servers run by uvicorn, as vLLM is, close it after 5
 VARIABLE = re.compile("[A-Z_][A-Z0-9_]*")
 NO_KEY = "none"  # sent where no key is needed: the protocol wants one
 
@@ -64,34 +59,6 @@ def read_key(variable: str | None) -> str:
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise BadInput(f"api_key_env: what the environment variable {variable} holds has characters that no key has.")
     return key
-
-
-class _Official(openai.AsyncOpenAI):
-    """The official client less what it adds from the environment: organization, project and OPENAI_CUSTOM_HEADERS."""
-
-    @property
-    def default_headers(self) -> dict[str, Any]:
-        return {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": self.user_agent}
-
-
-def officials(endpoint: Endpoint, key: str) -> list[openai.AsyncOpenAI]:
-    """A client for each URL, for the running event loop, over one pool of connections.
-
-    Over aiohttp, which takes a third of httpx's CPU time. The pool is as large as the number of requests in flight: the
-    defaults would queue what is beyond 100 or 1000.
-    """
-    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
-        max_connections=endpoint.concurrency,
-        max_keepalive_connections=endpoint.concurrency,
-        keepalive_expiry=KEEP_ALIVE,
-    )
-    http = openai.DefaultAioHttpClient(
-        limits=limits,
-        timeout=openai.Timeout(None, connect=CONNECT_TIMEOUT),
-        trust_env=False,  # no proxy, and no key from a .netrc, that nobody asked for
-        follow_redirects=False,
-    )
-    return [_Official(api_key=key, base_url=url, max_retries=0, http_client=http) for url in endpoint.base_urls]
 
 
 def _checked_url(url: str) -> str:
