@@ -40,6 +40,7 @@ def _run(options: argparse.Namespace) -> None:
         options.min_numbers,
         tuple(options.length_ratio),
         options.min_back_translation,
+        options.keep_structure,
         dict(WEIGHTS) | dict(options.weights),
     )
     back = options.back_translation or options.min_back_translation is not None
@@ -61,6 +62,9 @@ def _run(options: argparse.Namespace) -> None:
     print(f"{kept} of {len(source) * len(options.languages)} rows translated in {options.output}")
     for reason, count in sorted(out.drops.items()):
         print(f"{count} left out: {reason}")
+    errors = out.notes["asking"]["answers"].get("error", 0)
+    if errors:
+        print(f"{errors} answers are errors; another --output with this --store asks for them alone again")
 
 
 def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bool, backend: Backend, out) -> None:
@@ -115,6 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--min-numbers", type=float, default=known.numbers, metavar="SHARE", help=told)
     told = "translation to source (default: {:g} {:g})".format(*known.length)
     group.add_argument("--length-ratio", type=float, nargs=2, default=known.length, metavar=("LOW", "HIGH"), help=told)
+    group.add_argument("--keep-structure", action="store_true", help="as many lines as the source")
     group.add_argument("--back-translation", action="store_true", help="translate each candidate back and compare")
     told = "least chrF of the back-translation, in [0, 1]; implies --back-translation"
     group.add_argument("--min-back-translation", type=float, metavar="CHRF", help=told)

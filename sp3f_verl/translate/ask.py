@@ -8,7 +8,7 @@ from sp3f_verl import languages
 from sp3f_verl.llm.ask import Answer, Ask, Status
 from sp3f_verl.rewards import language_share
 from sp3f_verl.translate.choose import Candidate, Criteria
-from sp3f_verl.translate.features import chrf, features, length
+from sp3f_verl.translate.features import Features, chrf, features, length
 from sp3f_verl.translate.prompt import messages, read_answer
 from sp3f_verl.translate.protect import Broken, Protected, adds_spans, protect, without_placeholders
 
@@ -35,11 +35,26 @@ class Text:
 
     name: str
     language: str
-    source: str  # in English
+    source: str
 
     @cached_property
     def protected(self) -> Protected:
         return protect(self.source)
+
+    @cached_property
+    def words(self) -> str:
+        """The text without what is protected."""
+        return without_placeholders(self.protected.text)
+
+    @cached_property
+    def is_formula(self) -> bool:
+        """Whether there is nothing to translate: such a text stays as it is, and nobody is asked."""
+        return not any(map(str.isalpha, self.words))
+
+    @cached_property
+    def has_language(self) -> bool:
+        """Whether there are words enough to tell a language by."""
+        return language_share(self.words, SOURCE) is not None
 
 
 def asks(texts: Iterable[Text], sampling: Sampling) -> Iterator[Ask]:
@@ -56,19 +71,24 @@ def candidate(text: Text, answer: Answer, criteria: Criteria) -> Candidate:
     masked = read_answer(answer.text, text.language)
     if masked is None:
         return Candidate(answer.number, "no_translation")
-    protected = text.protected
     try:
-        restored = protected.restore(masked)
+        restored = text.protected.restore(masked)
     except Broken as reason:
         return Candidate(answer.number, str(reason))
     if adds_spans(masked):
         return Candidate(answer.number, "added_code_or_link")
-    source, words = without_placeholders(protected.text), without_placeholders(masked)
-    found = features(source, words, text.language)
-    fault = criteria.fault(found, length(source), language_share(source, SOURCE) is not None)
+    if criteria.keep_structure and lines(masked) != lines(text.protected.text):
+        return Candidate(answer.number, "structure")
+    found = features(text.words, without_placeholders(masked), text.language)
+    fault = criteria.fault(found, length(text.words), text.has_language)
     if fault is not None:
         return Candidate(answer.number, fault, features=found)
     return Candidate(answer.number, None, restored, masked, found)
+
+
+def lines(text: str) -> int:
+    """Lines that are not blank."""
+    return sum(bool(line.strip()) for line in text.split("\n"))
 
 
 def translate(
@@ -78,37 +98,39 @@ def translate(
     criteria: Criteria,
     back: bool = False,
 ) -> tuple[dict[str, list[Candidate]], dict[tuple[str, int], Answer]]:
-    """(the candidates of each text, by number; the answers by name and number). Nothing depends on the order in which
-    answers come. `answers(asks, how many)` asks the model. back: score each good candidate by its back-translation.
+    """(the candidates of each text, by number; their answers by name and number, without texts). Nothing depends on the
+    order in which answers come. `answers(asks, how many)` asks the model. back: score good candidates by translating
+    them back.
     """
-    drawn = {
-        (answer.id, answer.number): answer
-        for answer in answers(asks(texts.values(), sampling), len(texts) * sampling.candidates)
-    }
+    as_it_is = Features(None, 1.0, 1.0)
     found = {
-        name: [candidate(text, drawn[name, number], criteria) for number in range(sampling.candidates)]
+        name: [Candidate(0, None, text.source, text.protected.text, as_it_is)] if text.is_formula else []
         for name, text in texts.items()
     }
+    wanted, drawn = [text for text in texts.values() if not text.is_formula], {}
+    for answer in answers(asks(wanted, sampling), len(wanted) * sampling.candidates):
+        found[answer.id].append(candidate(texts[answer.id], answer, criteria))
+        drawn[answer.id, answer.number] = replace(answer, text=None)
+    for candidates in found.values():
+        candidates.sort(key=lambda each: each.number)
     if back:
-        _score_back(texts, found, answers, sampling, criteria)
+        _score_back(wanted, found, answers, sampling, criteria)
     return found, drawn
 
 
-def _score_back(texts, found, answers, sampling: Sampling, criteria: Criteria) -> None:
+def _score_back(wanted: Iterable[Text], found, answers, sampling: Sampling, criteria: Criteria) -> None:
     """Adds back_translation to the features of good candidates; a fault where it is below its threshold or missing."""
     good = {
-        f"{name}#{each.number}": (text, each)
-        for name, text in texts.items()
-        for each in found[name]
+        f"{text.name}#{each.number}": (text, each)
+        for text in wanted
+        for each in found[text.name]
         if each.reason is None
     }
     back = (sampling.ask(key, messages(each.masked, text.language, SOURCE)) for key, (text, each) in good.items())
     for answer in answers(back, len(good)):
         text, each = good[answer.id]
         said = read_answer(answer.text, SOURCE) if answer.status is Status.OK else None
-        score = None
-        if said is not None:
-            score = chrf(without_placeholders(said), without_placeholders(text.protected.text))
+        score = chrf(without_placeholders(said), text.words) if said is not None else None
         measured = replace(each.features, back_translation=score)
         fault = criteria.back_fault(measured)
         kept = None if fault else each.text

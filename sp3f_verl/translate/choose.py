@@ -12,7 +12,7 @@ SHORTEST = 20  # characters of a source (features.length) below which its length
 # Why a candidate is none, from the earliest check to the last: of a text without a translation the last one is told.
 REASONS = (
     *("error", "refused", "truncated", "no_translation", "placeholder_unknown", "placeholder_repeated"),
-    *("placeholder_lost", "added_code_or_link", "numbers", "length", "off_language", "back_translation"),
+    *("placeholder_lost", "added_code_or_link", "structure", "numbers", "length", "off_language", "back_translation"),
 )
 WEIGHTS = {"language": 1.0, "numbers": 1.0, "length": 0.25, "back": 1.0}
 
@@ -28,6 +28,7 @@ class Criteria:
     numbers: float = 1.0
     length: tuple[float, float] = (0.4, 2.5)
     back_translation: float | None = None
+    keep_structure: bool = False  # as many lines that are not blank as the source
     weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
 
     def __post_init__(self):

@@ -62,26 +62,25 @@ def protect(text: str) -> Protected:
     spans: list[str] = []
 
     def take(match: regex.Match) -> str:
-        span, rest = _span(match)
-        if not span:
-            return rest
-        spans.append(span)
-        return f"⟦{len(spans)}⟧{rest}"
+        cut = _cut(match)
+        if not cut:
+            return match[0][:1] + _SPANS.sub(take, match[0][1:])
+        spans.append(match[0][:cut])
+        return f"⟦{len(spans)}⟧{_SPANS.sub(take, match[0][cut:])}"
 
     return Protected(_SPANS.sub(take, text), tuple(spans))
 
 
-def _span(match: regex.Match) -> tuple[str, str]:
-    """(what is protected of a match, what follows it as it stands)."""
-    text, kind = match[0], match.lastgroup
+def _cut(match: regex.Match) -> int:
+    """How many characters of a match are protected; the rest is looked at again."""
+    text = match[0]
     if match["dollars"] and _PHRASE.search(text):
-        return "", text
+        return 0
     if match["command"] and _PHRASE.search(text):  # \textbf{every second day}: the words are to be translated
-        name = _NAME.match(text)[0]
-        return name, text[len(name) :]
+        return _NAME.match(text).end()
     if match["sum"] and not any(char.isdigit() for char in text):
-        return "", text
-    return (text, "") if kind else ("", text)
+        return 0
+    return len(text)
 
 
 def without_placeholders(text: str) -> str:

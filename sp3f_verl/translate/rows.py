@@ -86,12 +86,14 @@ def candidate_rows(
     for name, candidates in found.items():
         ident, _, part = name.partition("/")
         for each in candidates:
-            answer = answers[name, each.number]
+            answer = answers.get((name, each.number))  # None for a formula that stays as it is
             yield {
                 **{"id": ident, "cand_id": f"{part}-{each.number}", "lang_declared": texts[name].language},
                 **{"status": each.status, "reason": each.reason, "text": each.text},
-                **{"model": answer.model, "finish_reason": answer.finish_reason, "sampling": drawn},
-                "n_tokens": answer.usage.completion_tokens,
+                "model": answer and answer.model,
+                "finish_reason": answer and answer.finish_reason,
+                "sampling": answer and drawn,
+                "n_tokens": answer and answer.usage.completion_tokens,
                 **(asdict(each.features) if each.features else {}),
                 "chosen": "yes" if each.reason is None and each is best[name] else "no",
             }
