@@ -14,7 +14,7 @@ from sp3f_verl.translate.choose import REASONS, Candidate, Criteria, choose
 from sp3f_verl.translate.features import Features, chrf, features, length_ratio, worse
 from sp3f_verl.translate.numbers import numbers_kept
 from sp3f_verl.translate.prompt import fence, messages, read_answer
-from sp3f_verl.translate.protect import Broken, Protected, adds_spans, protect, without_placeholders
+from sp3f_verl.translate.protect import Broken, Protected, protect, without_placeholders
 from sp3f_verl.translate.repair import repair, without_final_box
 
 REAL = Path(os.environ.get("SP3F_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -45,7 +45,7 @@ class TestProtect:
     def test_an_identity_translation_is_restored_to_the_source(self, text):
         protected = protect(text)
         assert protected.restore(protected.text) == text
-        assert not adds_spans(protected.text)
+        assert not protected.is_added_to(protected.text)
 
     @pytest.mark.parametrize(
         ("text", "spans"),
@@ -78,6 +78,22 @@ class TestProtect:
     def test_placeholders_that_do_not_come_back_once_each(self, translation, reason):
         with pytest.raises(Broken, match=reason):
             Protected("It has ⟦1⟧ and ⟦2⟧.", ("$a$", "$b$")).restore(translation)
+
+    @pytest.mark.parametrize("added", ["`rm -rf`", "https://a.org", "<script>", "\\boxed{3}", "$ 5 and `rm` $"])
+    def test_a_translation_adds_no_code_or_link(self, added):
+        protected = protect("She has $x^2$ flowers.")
+        assert protected.is_added_to(f"Tiene ⟦1⟧ flores {added}") and not protected.is_added_to("Tiene ⟦1⟧ flores.")
+
+    @pytest.mark.parametrize(
+        "unit",
+        ["$", "{", "\\a{", "`", "<a", "1", "1,", "1+", "(", "\\[", "\\begin{a}", "a@", "www.", "$a ", "x", "⟦", " "],
+    )
+    def test_hostile_text_takes_no_time(self, unit):
+        """A quadratic pattern takes minutes here, past the test's own time limit."""
+        text = unit * (100_000 // len(unit))
+        protected = protect(text)
+        assert protected.restore(protected.text) == text
+        assert read_answer(f"<translation>{text}</translation>", "es") == (text.strip() or None)
 
     def test_the_order_may_change_and_digits_may_be_of_the_language(self):
         assert Protected("⟦1⟧ of ⟦2⟧", ("$a$", "$b$")).restore("⟦২⟧ এর ⟦ ১ ⟧") == "$b$ এর $a$"

@@ -10,7 +10,7 @@ from sp3f_verl.rewards import language_share
 from sp3f_verl.translate.choose import Candidate, Criteria
 from sp3f_verl.translate.features import Features, chrf, features, length
 from sp3f_verl.translate.prompt import messages, read_answer
-from sp3f_verl.translate.protect import Broken, Protected, adds_spans, protect, without_placeholders
+from sp3f_verl.translate.protect import Broken, Protected, protect, without_placeholders
 
 SOURCE = "en"
 
@@ -75,7 +75,7 @@ def candidate(text: Text, answer: Answer, criteria: Criteria) -> Candidate:
         restored = text.protected.restore(masked)
     except Broken as reason:
         return Candidate(answer.number, str(reason))
-    if adds_spans(masked):
+    if text.protected.is_added_to(masked):
         return Candidate(answer.number, "added_code_or_link")
     if criteria.keep_structure and lines(masked) != lines(text.protected.text):
         return Candidate(answer.number, "structure")

@@ -55,9 +55,9 @@ def read_answer(answer: str, target: str) -> str | None:
     Tags in the source are placeholders, so an answer with more than one pair is none.
     """
     answer = answer.rpartition("</think>")[2]
-    match = _ANSWER.search(answer)
-    if match is None or len(_TAG.findall(answer)) != 2:
+    if _TAG.findall(answer) != ["<translation>", "</translation>"]:
         return None
+    match = _ANSWER.search(answer)
     text = match[1].strip()
     fenced = _FENCED.fullmatch(text)
     text = fenced[1].strip() if fenced else text
