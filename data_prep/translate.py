@@ -32,8 +32,9 @@ def _run(options: argparse.Namespace) -> None:
         check_languages(options.languages)
     except UnsupportedLanguage as error:
         raise BadInput(f"--languages: {error}") from None
-    if options.candidates < 1:
-        raise BadInput(f"--candidates is {options.candidates}; give 1 or more.")
+    for name in ("candidates", "max_tokens", "limit"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise BadInput(f"--{name.replace('_', '-')} is {value}; give 1 or more.")
     sampling = Sampling(options.candidates, options.max_tokens, options.temperature, options.top_p, options.seed)
     criteria = Criteria(
         options.min_language_share,

@@ -219,6 +219,30 @@ def test_a_source_that_gives_orders_is_data(tmp_path):
     assert extract_boxed(found["translated_solution"]) == "5"
 
 
+def test_formulas_alone_cost_nothing_and_lines_are_counted(tmp_path):
+    rows = [
+        {
+            "question": f"How many flowers does the girl with {number} baskets sell in the village?",
+            "solution": f"{number} * 2 = {2 * number}\n\\boxed{{{2 * number}}}",
+            "answer": str(2 * number),
+        }
+        for number in range(3, 6)
+    ]
+    rows.append(
+        {"question": "She sells 7 flowers in the village.\nHow many does she keep?", "solution": "7", "answer": "7"}
+    )
+    with ModelServer(reply) as server:
+        source = write(tmp_path / "rows.jsonl", rows)
+        extra = ("--candidates", "1", "--keep-structure")
+        assert translate.main(options(server, source, tmp_path / "out", *extra, languages=("es",))) == 0
+        assert len(server.chats()) == 4  # the questions: the stub answers in one line
+    found = {row["answer"]: row["translated_solution"] for row in read_parquet(tmp_path / "out" / "translated.parquet")}
+    assert found == {
+        str(2 * n): f"{n} * 2 = {2 * n}\n\nPor lo tanto, la respuesta es \\boxed{{{2 * n}}}." for n in (3, 4, 5)
+    }
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"question: structure": 1}
+
+
 def test_an_endpoint_that_is_down_leaves_nothing(problems, tmp_path, capsys):
     with ModelServer(lambda body: Reply(status=400, json={"error": {"message": "no"}})) as server:
         assert translate.main(options(server, problems, tmp_path / "out")) == 1
@@ -247,6 +271,7 @@ GOOD = a_problem(1)
         ([GOOD], ("--languages", "sw", "xx"), "unknown language 'xx'"),
         ([GOOD], ("--languages", "sw", "sw"), "a language twice"),
         ([GOOD], ("--candidates", "0"), "--candidates is 0"),
+        ([GOOD], ("--limit", "0"), "--limit is 0"),
         ([GOOD], ("--min-language-share", "80"), "threshold of language_share is 80"),
         ([GOOD], ("--length-ratio", "2", "1"), "--length-ratio is 2 1"),
         ([GOOD], ("--weights", "lenght=1"), "did you mean 'length'?"),

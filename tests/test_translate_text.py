@@ -215,7 +215,8 @@ class TestChoice:
     def test_a_back_translation_that_is_asked_for_must_be_there(self):
         criteria = Criteria(back_translation=0.5)
         assert criteria.back_fault(Features(1, 1, 1, 0.5)) is None
-        assert criteria.back_fault(Features(1, 1, 1, 0.49)) == criteria.back_fault(Features(1, 1, 1)) != None  # noqa: E711
+        assert criteria.back_fault(Features(1, 1, 1, 0.49)) == "back_translation"
+        assert criteria.back_fault(Features(1, 1, 1)) == "back_translation"
         assert Criteria().back_fault(Features(1, 1, 1)) is None
 
     @pytest.mark.parametrize(
