@@ -85,6 +85,8 @@ def _write(out: Output, names: tuple[str, str], rows: Iterator[dict], schema, he
 def _assemble(out: Output, files: CandidateFiles, prompts: Prompts, settings: Settings, share: float) -> None:
     scratch = out.path("")
     candidates = files.candidates(scratch)
+    if np.isnan(candidates.score).all():
+        raise BadInput("the candidates have no score, not one; run data_prep.score on them first.")
     pairs = choose(candidates, settings)
     diagnostics = pool_diagnostics(candidates, pairs)
     out.note("pools", diagnostics)
