@@ -6,10 +6,12 @@ import sys
 from collections import Counter, defaultdict
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from croco_steps import (
     ASKED,
+    SAID,
     N,
     answer,
     build_reward_model,
@@ -28,8 +30,11 @@ from processes import started
 from data_prep import croco, generate, score
 from sp3f_verl.data.answers import read_answers
 from sp3f_verl.data.check import check_sft
+from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.tables import write_rows
 from sp3f_verl.llm.score import TransformersScorer
+from sp3f_verl.rewards import language_share
+from sp3f_verl.rewards.detect import language_found
 from sp3f_verl.selection import select_pair
 from sp3f_verl.selection.read import SCORED
 
@@ -362,6 +367,46 @@ class TestOrder:
     def test_the_same_command_again_is_done(self, chain, capsys):
         run_croco(chain.scored, chain.prompts, chain.pairs)
         assert "already done" in capsys.readouterr().out
+
+
+class TestParts:
+    @pytest.mark.parametrize(
+        "text, language, others, found",
+        [
+            (SAID["da"], "da", ("sw",), "da"),
+            (SAID["en"], "da", (), "en"),
+            (SAID["sw"], "da", ("sw",), "sw"),
+            (SAID["en"], "th", ("da",), "en"),  # another script than the one asked for
+            ("คำตอบคือสิบสองเพราะเราได้รวมตัวเลขทั้งหมดแล้ว", "da", ("th",), "th"),
+            ("Ответ правильный, потому что мы сложили все числа", "da", ("th",), None),  # nobody's
+            ("12", "da", (), None),
+        ],
+    )
+    def test_the_language_that_is_found(self, text, language, others, found):
+        share, code = language_found(text, language, others)
+        assert code == found
+        assert share == language_share(text, language, others)
+
+    def test_rows_that_are_parallel_by_problem(self, tmp_path):
+        """RL rows: an id in each language, and the same problem. Prompt and answer stand side by side in them."""
+        turn = {"role": "user", "content": "Hvad?"}
+        row = {"id": "x1", "problem": "x", "language": "da", "prompt": [turn], "messages": [turn, turn]}
+        paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+        for path, changes in zip(paths, ({}, {"id": "x2", "language": "en"}), strict=True):
+            pq.write_table(pa.Table.from_pylist([row | changes]), path)
+        found = Prompts(paths)
+        assert list(found) == [("x", "da"), ("x", "en")]
+        assert found.messages("x", "en") == [turn] and found.source("x", "en") == "b"
+
+    @pytest.mark.parametrize("n, share, expected", [(1, 0.5, 0), (2, 0.01, 1), (2, 0.99, 1), (200, 0.1, 20), (9, 0, 0)])
+    def test_the_split(self, n, share, expected):
+        ids = {f"p{at}" for at in range(n)}
+        held = croco.held_out(ids, share, 1)
+        assert len(held) == expected and held <= ids
+        assert held == croco.held_out(set(sorted(ids, reverse=True)), share, 1)
+        if n == 200:
+            assert held != croco.held_out(ids, share, 2)
+            assert len(held & croco.held_out(ids - {"p0"}, share, 1)) >= 19  # one prompt less moves at most one
 
 
 def _rows(path):
