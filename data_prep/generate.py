@@ -22,7 +22,7 @@ from sp3f_verl.data.tables import as_batches, read_batches
 from sp3f_verl.data.writer import Writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Status
-from sp3f_verl.llm.arguments import add_backend_arguments, backend_of, watched
+from sp3f_verl.llm.arguments import add_backend_arguments, backend_of, store_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.rewards.detect import language_found
 from sp3f_verl.selection import text_key
@@ -140,6 +140,8 @@ def _run(options: argparse.Namespace) -> None:
             out.note("language_not_recognised", sorted(rows.unrecognised))
     for code, found in out.notes["statuses"].items():
         print(f"{code}: " + ", ".join(f"{count} {status}" for status, count in found.items()))
+    if failed := sum(found.get(Status.ERROR, 0) for found in out.notes["statuses"].values()):
+        print(f"{failed} failed; another --output with --store {store_of(options)} asks for those alone")
 
 
 def main(arguments: list[str] | None = None) -> int:

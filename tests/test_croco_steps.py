@@ -24,7 +24,7 @@ from croco_steps import (
     shuffled,
     write_prompts,
 )
-from model_server import ModelServer
+from model_server import ModelServer, Reply
 from processes import started
 
 from data_prep import croco, generate, score
@@ -143,6 +143,24 @@ class TestGenerate:
             assert len(server.chats()) == again
         one, other = (folder / "candidates.parquet" for folder in (output, tmp_path / "other"))
         assert one.read_bytes() == other.read_bytes()
+
+    def test_what_failed_is_asked_again_under_another_output(self, tmp_path, capsys):
+        """Of 12 answers one fails: a row without a text, told; then that one alone is asked."""
+        prompts = write_prompts(tmp_path / "p.jsonl", prompt_rows()[:1])
+        with ModelServer(lambda body: "x") as server:
+            bad = Reply(status=400, json={"error": {"message": "no"}})
+            server.reply = lambda body: bad if body["seed"] == 3 else answer(body)
+            path = run_generate(server, prompts, tmp_path / "out", "--max-failure-share", "0.5")
+            row = pq.read_table(path).to_pylist()[0]
+            assert (row["cand_id"], row["status"], row["text"], row["n_tokens"]) == ("da-00", "error", None, None)
+            told = capsys.readouterr().out
+            assert "1 failed" in told
+            server.reply, before = answer, len(server.chats())
+            path = run_generate(
+                server, prompts, tmp_path / "two", "--store", told.split("--store ")[1].split(" asks")[0]
+            )
+            assert [entry["body"]["seed"] for entry in list(server.chats())[before:]] == [3]
+        assert pq.read_table(path).to_pylist()[0]["text"]
 
 
 class TestScore:
