@@ -115,8 +115,7 @@ def markdown(scores: list[dict], means: list[dict], winners: dict[str, str]) -> 
         for row in sorted(scores, key=lambda row: (row["lp"], row["translator"]))
     ]
     overall = [
-        [row["translator"], *(_told(row[kind]) + "*" * bool(row["imputed"]) for kind in KINDS)]
-        + [", ".join(row["imputed"])]
+        [row["translator"], *(_told(row[kind]) + _star(row) for kind in KINDS), ", ".join(row["imputed"])]
         for row in means
     ]
     parts = ["# Translators on WMT24++", table(head, rows), "## Mean over all pairs"]
@@ -125,6 +124,10 @@ def markdown(scores: list[dict], means: list[dict], winners: dict[str, str]) -> 
         parts += ["\\* holds pairs that the translator has nothing in, imputed by the mean of the others."]
     parts += ["## Best by the mean of corpus BLEU and chrF++", table(["pair", "translator"], list(winners.items()))]
     return "\n\n".join(parts) + "\n"
+
+
+def _star(row: dict) -> str:
+    return "*" if row["imputed"] else ""
 
 
 def _told(value: float | None) -> str:

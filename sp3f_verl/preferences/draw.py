@@ -1,4 +1,4 @@
-"""Which pairs of a source are taken: cleaned of what cannot be used, then a seeded draw. The rows may come in any order.
+"""Which pairs of a source are taken: cleaned of what cannot be used, then a seeded draw. Rows may come in any order.
 
 A pair's place in the draw is a hash of the seed and its id. Pairs are looked at in that order until enough are found:
 a source of a million pairs is not tokenised for the sake of 250.
