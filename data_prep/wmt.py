@@ -92,12 +92,14 @@ def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, s
     file = open_file(path)
     file.require(("id", "lp", "translation"), "a file of candidates has id, lp and translation")
     found: dict[tuple[str, str], str] = {}
+    seen: set[tuple[str, str]] = set()
     for number, row in file.rows(("id", "lp", "translation")):
         place, text = (row["id"], row["lp"]), row["translation"]
         if text is not None and not isinstance(text, str):
             raise BadInput(f"{file.place(number)}: translation is {text!r}; give a text, or null where there is none.")
-        if place in found:
+        if place in seen:
             raise BadInput(f"{file.place(number)} has segment {row['id']!r} of {row['lp']} again; keep one of them.")
+        seen.add(place)
         if place in wanted:
             found[place] = (text or "").strip()
         else:

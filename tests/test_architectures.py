@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import yaml
@@ -297,10 +296,10 @@ def test_an_unknown_config_and_a_double_id(base, tmp_path, capsys):
     assert "in two rows" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_a_dead_server_stops_the_step(base, tmp_path, capsys):
-    file = config(tmp_path / "c.yaml", "http://127.0.0.1:1/v1", "A")
-    assert run(file, base, tmp_path / "out", "--set", "models.mt.max_failure_share=0.1") == 1
-    assert "requests failed" in capsys.readouterr().err and not (tmp_path / "out").exists()
+def test_a_server_that_takes_no_key_stops_the_step(base, tmp_path, capsys):
+    with ModelServer(stub(), api_key="right") as server:
+        assert run(config(tmp_path / "c.yaml", server.url, "A"), base, tmp_path / "out") == 1
+    assert "does not take the key" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SHIPPED.glob("*.yaml")))

@@ -13,7 +13,7 @@ from sp3f_verl.data.files import read_parquet
 from sp3f_verl.preferences.draw import characters, draw
 from sp3f_verl.preferences.sources import SOURCES, Pair
 
-LATEX = "Steps:\n\n1. Write $\\frac{1}{2}$\n2. `print(\"a\\\\n\")`\n\n    indented"
+LATEX = 'Steps:\n\n1. Write $\\frac{1}{2}$\n2. `print("a\\\\n")`\n\n    indented'
 
 
 def turns(*texts):
@@ -91,7 +91,7 @@ def files(tmp_path):
     tables = {
         "tasksource": pair_rows(40, "task") + faults,
         "arena": arena_rows(),
-        "gutenberg": pair_rows(3, "book") + [{"prompt": "long", "chosen": "x" * 9000, "rejected": "b"}],
+        "gutenberg": [*pair_rows(3, "book"), {"prompt": "long", "chosen": "x" * 9000, "rejected": "b"}],
         "math_step": steps,
         "helpsteer2": helpsteer_rows(),
     }
