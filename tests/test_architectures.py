@@ -268,6 +268,7 @@ def test_a_killed_run_asks_nothing_twice(base, tmp_path):
         ({"chosen": None}, [], "chosen is None; say copy"),
         ({"languages": {"de": 2}}, [], "languages.de is 2.0; give a share"),
         ({"languages": {"xx": 1}}, [], "unknown language 'xx'"),
+        ({"models": ["mt"]}, [], "models is ['mt']; give names"),
         ({"english": "keep"}, [], "it is copy or architecture"),
         ({}, ["models.strong.temperatur=1"], "unknown key 'temperatur' (did you mean 'temperature'?)"),
         ({}, ["models.strong.max_tokens=many"], "models.strong.max_tokens is 'many'; give it as int"),
@@ -329,6 +330,12 @@ def test_the_shipped_mix_of_two(tmp_path):
     (tmp_path / "mix.yaml").write_text("{name: half, mix: {B: 1, C: 1}}")
     plan = read_plan(str(tmp_path / "mix.yaml"))
     assert set(plan.models) == {"translator", "strong", "weak", "weak_translator"} and len(plan.languages) == 9
+    (tmp_path / "E.yaml").write_text((SHIPPED / "C.yaml").read_text() + "\nmin_language_share: 0.4")
+    (tmp_path / "mix.yaml").write_text("{name: half, mix: {B: 1, E: 1}}")
+    shares = {
+        name: parts["chosen"].min_language_share for name, parts in read_plan(str(tmp_path / "mix.yaml")).roles.items()
+    }
+    assert shares == {"B": 0.7, "E": 0.4}
     (tmp_path / "D.yaml").write_text((SHIPPED / "B.yaml").read_text().replace("0.5B-Instruct", "3B-Instruct"))
     (tmp_path / "mix.yaml").write_text("{name: half, mix: {B: 1, D: 1}}")
     with pytest.raises(BadInput, match="'weak' of D is another one"):

@@ -15,7 +15,7 @@ In place of the three roles, `mix: {A: 2, C: 1}` names other configs and their s
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,10 @@ def read_plan(config: str, overrides: Sequence[str] = ()) -> Plan:
         name: {role: _role(f"{name}: {role}", role, how) for role, how in parts.items()}
         for name, parts in architectures.items()
     }
-    share = whole.get("min_language_share")
-    if share is not None:
-        roles = _with_share(roles, architectures, _share("min_language_share", share))
+    for name, member in members.items():
+        share = whole.get("min_language_share", member.get("min_language_share"))
+        if share is not None:
+            roles[name] = _with_share(roles[name], architectures[name], _share("min_language_share", share))
     return _checked(config, whole, roles, weights)
 
 
@@ -152,6 +153,8 @@ def _read(config: str, beside: Path | None = None) -> dict[str, Any]:
     for key in tree:
         if key not in KEYS:
             raise BadInput(f"{path}: unknown key {key!r}{nearest(key, KEYS)}; remove or rename it.")
+    if not isinstance(tree.get("models") or {}, dict):
+        raise BadInput(f"{path}: models is {tree['models']!r}; give names, each with its keys.")
     return tree
 
 
@@ -197,17 +200,10 @@ def _role(where: str, role: str, how: Any) -> Role:
     return Role(kinds[0], "" if kinds == ["copy"] else str(how[kinds[0]]), of, share)
 
 
-def _with_share(roles: dict, told: dict, share: float) -> dict:
+def _with_share(roles: dict[str, Role], told: dict[str, Any], share: float) -> dict[str, Role]:
     """The config's own min_language_share for the roles that do not say one."""
-    return {
-        name: {
-            role: how
-            if isinstance(told[name][role], dict) and "min_language_share" in told[name][role]
-            else Role(how.how, how.model, how.of, share)
-            for role, how in parts.items()
-        }
-        for name, parts in roles.items()
-    }
+    own = {role for role, how in told.items() if isinstance(how, dict) and "min_language_share" in how}
+    return {role: how if role in own else replace(how, min_language_share=share) for role, how in roles.items()}
 
 
 def _model(where: str, name: str, told: Any) -> Model:
