@@ -8,7 +8,7 @@ From files in the sources' own formats (parquet or JSON lines), or by name from 
 import argparse
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def row_of(pair: Pair, lengths: list[int], name: str) -> dict:
     }
 
 
-def _pairs(name: str, paths: list[Path], options: argparse.Namespace, drawn_drops: dict) -> Iterator[Pair]:
+def _pairs(name: str, paths: list[Path], options: argparse.Namespace, dropped: Counter[str]) -> Iterator[Pair]:
     source = WHOLE if name == "math_step" and options.whole_solutions else SOURCES[name]
     files = [open_file(path) for path in paths]
     for file in files:
@@ -49,7 +49,7 @@ def _pairs(name: str, paths: list[Path], options: argparse.Namespace, drawn_drop
     rows = (row for file in files for _, row in file.rows(source.columns))
 
     def drop(reason: str) -> None:
-        drawn_drops[reason] = drawn_drops.get(reason, 0) + 1
+        dropped[reason] += 1
 
     return source.read(rows, name, drop)
 
@@ -103,15 +103,16 @@ def _run(options: argparse.Namespace) -> None:
         length = characters if kind == "characters" else tokens_of(options.tokenizer)
         rows, report, left = [], PreferenceReport(check_language=False), {}
         for name, paths in given.items():
-            dropped: dict[str, int] = {}
+            dropped: Counter[str] = Counter()
             pairs = _pairs(name, paths, options, dropped)
             drawn = _drawn(pairs, name, ids, settings["counts"][name], most, length, options.seed)
-            for reason, count in (dropped | dict(drawn.dropped)).items():
+            dropped += drawn.dropped
+            for reason, count in dropped.items():
                 out.drop(f"{name}: {reason}", count)
             made = [row_of(pair, lengths, name) for pair, lengths in drawn.pairs]
             left[name] = drawn.left
             if not made:
-                told = ", ".join(f"{count} {reason}" for reason, count in (dropped | dict(drawn.dropped)).items())
+                told = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
                 raise BadInput(f"{name} has no usable pair ({told or 'no rows'}); give other files or leave it out.")
             if len(made) < settings["counts"][name] and ids is None:
                 print(f"{name} has {len(made)} usable pairs, not {settings['counts'][name]}: all are taken")

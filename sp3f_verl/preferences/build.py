@@ -13,8 +13,10 @@ import pyarrow as pa
 
 from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.schemas import PREFERENCE, extended
+from sp3f_verl.data.tables import read_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Backend, Status
+from sp3f_verl.llm.arguments import watched
 from sp3f_verl.preferences.model import Model, Text
 from sp3f_verl.preferences.plan import ROLES, Plan, Role
 from sp3f_verl.preferences.share import COPY, Job
@@ -87,8 +89,6 @@ class Builder:
         return model.translations(texts(), backend)
 
     def _generations(self, model: Model, backend: Backend, parts: list, places: dict) -> Iterator[Answer]:
-        from sp3f_verl.llm.arguments import watched
-
         def asks() -> Iterator[Ask]:
             for job, role in parts:
                 ident = _ident(job, role, 0)
@@ -157,11 +157,8 @@ class Builder:
 
 def read_english(path: Path) -> dict[str, dict[str, Any]]:
     """The rows by id. BadInput where an id stands in two rows, as only one pair of it can be made in each language."""
-    from sp3f_verl.data.tables import read_rows
-
-    columns = extended(PREFERENCE, source=pa.string(), task=pa.string())
     rows: dict[str, dict[str, Any]] = {}
-    for row in read_rows(path, columns):
+    for row in read_rows(path, extended(PREFERENCE, source=pa.string(), task=pa.string())):
         if row["id"] in rows:
             raise BadInput(f"{path} has the id {row['id']!r} in two rows; keep one pair of each prompt.")
         if not row["prompt"] or row["prompt"][-1]["role"] != "user":

@@ -57,7 +57,7 @@ def spread(weights: Mapping[str, float], count: int) -> Iterable[str]:
     """A name for each of count places, in their quotas, and evenly all along: each language gets its share of each."""
     goal, given = quotas(weights, count), dict.fromkeys(sorted(weights), 0)
     for number in range(1, count + 1):
-        late = {name: Fraction(goal[name] * number, count) - given[name] for name in given if given[name] < goal[name]}
+        late = {name: goal[name] * number - given[name] * count for name in given if given[name] < goal[name]}
         name = max(late, key=lambda each: (late[each], each))
         given[name] += 1
         yield name
