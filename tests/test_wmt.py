@@ -133,7 +133,7 @@ def candidates(files, tmp_path):
 
 
 def test_numbers_are_sacrebleus(candidates, tmp_path):
-    sacrebleu = pytest.importorskip("sacrebleu", reason="sacrebleu is not installed (pip install 'sp3f-verl[wmt]')")
+    sacrebleu = pytest.importorskip("sacrebleu", reason="sacrebleu is not installed (pip install 'sacrebleu[ja,ko]')")
     assert compare(tmp_path, tmp_path / "out", candidates, "--tokenize", "ja=char") == 0
     segments = read_parquet(tmp_path / "wmt" / "segments.parquet")
     given = {

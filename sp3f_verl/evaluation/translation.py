@@ -21,7 +21,7 @@ class Metrics:
         try:
             from sacrebleu.metrics import BLEU, CHRF
         except ImportError:
-            raise BadInput("sacrebleu is not installed: `pip install 'sp3f-verl[wmt]'`, and start again.") from None
+            raise BadInput("sacrebleu is not installed: `pip install 'sacrebleu[ja,ko]'`, and start again.") from None
         name = tokenize or TOKENIZERS.get(language, "13a")
         try:
             self._bleu, self._sentence = BLEU(tokenize=name), BLEU(tokenize=name, effective_order=True)
@@ -30,7 +30,7 @@ class Metrics:
             told = " ".join(str(error).split())[:120]
             raise BadInput(
                 f"BLEU cannot be had for {language} with the tokenizer {name} ({told}): "
-                f"`pip install 'sp3f-verl[wmt]'`, or --tokenize {language}=char."
+                f"`pip install 'sacrebleu[ja,ko]'`, or --tokenize {language}=char."
             ) from None
         self._chrf = CHRF(word_order=2)
 
