@@ -29,7 +29,7 @@ from processes import started
 
 from data_prep import croco, generate, score
 from sp3f_verl.data.answers import read_answers
-from sp3f_verl.data.check import check_sft
+from sp3f_verl.data.check_sft import check_sft
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.tables import write_rows
 from sp3f_verl.llm.score import TransformersScorer

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from data_prep import sp3f
 from sp3f_verl import languages
-from sp3f_verl.data.check import check_rl, check_sft
+from sp3f_verl.data.check import check_rl
+from sp3f_verl.data.check_sft import check_sft
 from sp3f_verl.data.contamination import Contamination
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.ids import row_id
