@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
-from sp3f_verl.verl_bridge.preference import head
+from sp3f_verl.verl_bridge.preference import attention, head
 
 ADAPTER = "lora_adapter"
 
@@ -21,7 +21,8 @@ class PreferenceWorker(ActorRolloutRefWorker):
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self):
         super().init_model()
-        head.install(self.actor.engine)
+        engine = self.actor.engine
+        head.install(engine, share=attention.install(engine))
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def save_checkpoint(self, local_path, hdfs_path=None, global_step=0, max_ckpt_to_keep=None):
