@@ -29,6 +29,8 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/judge_client.py
 	@$(BIN)/python benchmarks/judge_step.py
 	@$(BIN)/python benchmarks/preference_step.py
+	@$(BIN)/python benchmarks/pair_selection.py
+	@$(BIN)/python benchmarks/data_assembly.py
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,30 +1,106 @@
-"""RL data for SP3F from translated questions and English worked solutions, rows i of all files being the same problem.
+"""One parquet for SFT and RL, split by problem, from translated questions and English worked solutions.
 
-python -m data_prep.sp3f --questions es=mgsm_es.tsv sw=mgsm_sw.tsv --solutions gsm8k_test.jsonl --output data/mgsm
+From what `data_prep.translate` wrote:
+  python -m data_prep.sp3f --translated data/es/translated.parquet data/sw/translated.parquet --output data/sp3f
+From MGSM's files and GSM8K's solutions, rows i of all files being the same problem:
+  python -m data_prep.sp3f --questions es=mgsm_es.tsv sw=mgsm_sw.tsv --solutions gsm8k_test.jsonl --output data/mgsm
 """
 
 import argparse
-import random
-import sys
-from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sp3f_verl.data.files import digest, write_json, write_parquet
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sp3f_verl.data.benchmarks import Benchmark
+from sp3f_verl.data.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.mgsm import join
+from sp3f_verl.data.order import Keys, in_order
+from sp3f_verl.data.output import Output, run_step
+from sp3f_verl.data.problems import Problems
+from sp3f_verl.data.rl import rl_batch
+from sp3f_verl.data.schemas import RL, SFT, TRANSLATED
+from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.tables import as_batches, scan
 from sp3f_verl.errors import BadInput
-from sp3f_verl.languages import UnknownLanguage
 
 
-def split_by_problem(rows: list[dict], share: float, seed: int) -> tuple[list[dict], list[dict]]:
-    """(train, validation): all languages of a problem go to the same side."""
-    problems = sorted({row["problem"] for row in rows})
-    random.Random(seed).shuffle(problems)
-    held_out = set(problems[: round(len(problems) * share)])
-    train = [row for row in rows if row["problem"] not in held_out]
-    validation = [row for row in rows if row["problem"] in held_out]
-    if not train or not validation:
-        raise BadInput(f"--validation {share} of {len(problems)} problems leaves a side empty; change the share.")
-    return train, validation
+class Rows:
+    """The translated rows, wherever they come from: gone through twice, the second time in the order of their ids."""
+
+    def __init__(self, options: argparse.Namespace):
+        if options.translated:
+            self.paths, self._made = options.translated, []
+            self._keys = scan(self.paths, TRANSLATED)
+            return
+        questions = dict(options.questions)
+        if len(questions) < len(options.questions):
+            raise BadInput("--questions names a language twice; join its files into one.")
+        self.paths, self._keys = [*questions.values(), options.solutions], Keys(("id",))
+        self._made = list(as_batches(join(questions, options.solutions), TRANSLATED, "the joined questions"))
+        for batch in self._made:
+            self._keys.add(batch)
+        self._keys.check(options.solutions)
+
+    def batches(self, schema: pa.Schema = TRANSLATED) -> Iterator[pa.RecordBatch]:
+        if self._made:
+            yield from (batch.select(schema.names) for batch in self._made)
+        else:
+            for path in self.paths:
+                yield from open_file(path).batches(schema)
+
+    def columns(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return self.batches(pa.schema([TRANSLATED.field(name) for name in names]))
+
+    def ordered(self, scratch: Path) -> Iterator[pa.RecordBatch]:
+        return in_order(self.batches(), TRANSLATED, self._keys, scratch)
+
+
+def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
+    """Writes train, validation and, where only some rows have a solution in their own language, sft."""
+    problems = Problems(rows.columns, _contamination(options))
+    held_out = pa.array(sorted(problems.held_out(options.validation, options.seed)), pa.string())
+    bad = {}
+    for problem, (name, kind) in problems.contaminated.items():
+        bad.setdefault(f"{kind} match with {name}", []).append(problem)
+    with out.writer("train", RL, "none") as train, out.writer("validation", RL) as validation:
+        start = 0
+        for batch in rows.ordered(out.path("")):
+            for reason, dropped in sorted(bad.items()):
+                is_bad = pc.is_in(batch.column("problem"), pa.array(dropped, pa.string()))
+                out.drop(reason, pc.sum(is_bad).as_py() or 0)
+                batch = batch.filter(pc.invert(is_bad))
+            held = pc.is_in(batch.column("problem"), held_out)
+            for side, writer in ((pc.invert(held), train), (held, validation)):
+                rows_of_side = batch.filter(side)
+                writer.write(rl_batch(rows_of_side, start))
+                start += rows_of_side.num_rows
+        for benchmark in options.validation_files:
+            for batch in as_batches(benchmark.rows(), RL, str(benchmark.path)):
+                validation.write(batch)
+    with_solution = train.written.rows - train.written.nulls["messages"]
+    if 0 < with_solution < train.written.rows:
+        out.write("sft", _for_sft(out), SFT)
+
+
+def _contamination(options: argparse.Namespace) -> Contamination | None:
+    files = [*options.validation_files, *options.evaluation_files]
+    if not files:
+        return None
+    found = Contamination(options.ngram, options.characters)
+    for benchmark in files:
+        texts = (row.get(name) for row in benchmark.questions() for name in ("question", "query_en"))
+        found.add(benchmark.name, (text for text in texts if text))
+    return found
+
+
+def _for_sft(out: Output) -> Iterable[pa.RecordBatch]:
+    for batch in open_file(out.path("train.parquet")).batches(SFT_COLUMNS):
+        yield batch.filter(pc.is_valid(batch.column("messages")))
+
+
+SFT_COLUMNS = pa.schema([RL.field(name) for name in SFT.names])
 
 
 def _pair(text: str) -> tuple[str, Path]:
@@ -34,39 +110,54 @@ def _pair(text: str) -> tuple[str, Path]:
     return code, Path(path)
 
 
+def _benchmark(text: str) -> Benchmark:
+    try:
+        return Benchmark.of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _run(options: argparse.Namespace) -> None:
+    if not 0 <= options.validation < 1 or not (options.validation or options.validation_files):
+        raise BadInput(f"--validation is {options.validation}; give a share in (0, 1), or 0 with --validation-files.")
+    names = ("validation", "seed", "ngram", "characters")
+    settings = {name: getattr(options, name) for name in names}
+    if options.questions:
+        settings["languages"] = [code for code, _ in options.questions]
+    for name in ("validation_files", "evaluation_files"):
+        settings[name] = [f"{each.name}:{each.language}" for each in getattr(options, name)]
+    rows = Rows(options)
+    tested = [each.path for each in (*options.validation_files, *options.evaluation_files)]
+    with Output(options.output, "sp3f", settings, [*rows.paths, *tested]) as out:
+        assemble(rows, out, options)
+    train, validation = (sum(out.rows[name].values()) for name in ("train", "validation"))
+    print(f"{train} training and {validation} validation rows in {options.output}")
+    for reason, count in sorted(out.drops.items()):
+        print(f"{count} rows left out: {reason}")
+    if "sft" in out.rows:
+        print(f"{sum(out.rows['sft'].values())} of the training rows have a solution in their language: sft.parquet")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", nargs="+", type=_pair, required=True, metavar="LANGUAGE=FILE", help="TSV files")
-    parser.add_argument("--solutions", type=Path, required=True, help="JSON lines: question, answer ending in #### N")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--translated", type=Path, nargs="+", metavar="FILE", help="what data_prep.translate wrote")
+    given.add_argument("--questions", nargs="+", type=_pair, metavar="LANGUAGE=FILE", help="TSV files (MGSM)")
+    parser.add_argument("--solutions", type=Path, help="JSON lines: question, answer ending in #### N (GSM8K)")
     parser.add_argument("--output", type=Path, required=True, help="folder for train.parquet, validation.parquet")
     parser.add_argument("--validation", type=float, default=0.1, help="share of the problems (default: 0.1)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the split (default: 1)")
+    files = {"nargs": "+", "type": _benchmark, "default": [], "metavar": "NAME:LANGUAGE=FILE"}
+    parser.add_argument("--validation-files", **files, help="benchmarks to add to the validation rows")
+    parser.add_argument("--evaluation-files", **files, help="more benchmarks that training must not contain")
+    parser.add_argument("--ngram", type=int, default=WORDS, help=f"words in a row that match (default: {WORDS})")
+    told = f"characters in a row, in scripts without spaces (default: {CHARACTERS})"
+    parser.add_argument("--characters", type=int, default=CHARACTERS, help=told)
     options = parser.parse_args(arguments)
-    try:
-        questions = dict(options.questions)
-        if len(questions) < len(options.questions):
-            raise BadInput("--questions names a language twice; join its files into one.")
-        train, validation = split_by_problem(join(questions, options.solutions), options.validation, options.seed)
-    except (BadInput, UnknownLanguage) as error:
-        print(f"data_prep.sp3f: {error}", file=sys.stderr)
-        return 1
-    inputs = [*questions.values(), options.solutions]
-    for name, rows in {"train": train, "validation": validation}.items():
-        write_parquet(rows, options.output / f"{name}.parquet")
-    manifest = {
-        "step": "sp3f",
-        "inputs": {str(path): digest(path) for path in inputs},
-        "settings": {"languages": list(questions), "validation": options.validation, "seed": options.seed},
-        "rows": {
-            name: dict(Counter(row["language"] for row in rows))
-            for name, rows in {"train": train, "validation": validation}.items()
-        },
-        "outputs": {name: digest(options.output / name) for name in ("train.parquet", "validation.parquet")},
-    }
-    write_json(manifest, options.output / "manifest.json")
-    print(f"{len(train)} training and {len(validation)} validation rows in {options.output}")
-    return 0
+    if bool(options.questions) != bool(options.solutions):
+        parser.error("--questions and --solutions go together")
+    return run_step("sp3f", lambda: _run(options))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

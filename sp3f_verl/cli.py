@@ -46,12 +46,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from sp3f_verl.evaluation.report import seeds_table, write_report
+    from sp3f_verl.evaluation.dispatch import report
 
-    if len(arguments.folders) > 1:
-        print(seeds_table(arguments.folders))
-    else:
-        print(write_report(arguments.folders[0]))
+    print(report(arguments.folders, arguments.output))
     return 0
 
 
@@ -90,8 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=1, help="seed of the sampling (default: 1)")
     command.set_defaults(run=_evaluate)
 
-    command = commands.add_parser("report", help="report.md of a finished quickstart, or a table over several")
-    command.add_argument("folders", type=Path, nargs="*", default=[Path("runs/quickstart")], help="their folders")
+    what = "report.md of a finished quickstart or of a preference or self-play run, or a table over several"
+    command = commands.add_parser("report", help=what)
+    folders = "a quickstart's --output, or a run's trainer.default_local_dir (default: runs/quickstart)"
+    command.add_argument("folders", type=Path, nargs="*", default=[Path("runs/quickstart")], help=folders)
+    command.add_argument("--output", type=Path, help="file for the table of several folders (default: the screen)")
     command.set_defaults(run=_report)
     return parser
 

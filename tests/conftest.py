@@ -1,10 +1,22 @@
 """Fixtures shared by the tests."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from processes import started
+
+
+@pytest.fixture
+def unchanged_environment(monkeypatch):
+    """The preflight sets these for the processes that it starts; here it is called in the tests' own process."""
+    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    yield
+    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

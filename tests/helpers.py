@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")  # verl's own, in which a recipe is an override
 CONFIG_OF = {"sft": "sft_trainer_engine", "grpo": "ppo_trainer", "sp3f": "ppo_trainer"}
-CONFIG_OF |= dict.fromkeys(("dpo", "croco", "mdpo"), "ppo_trainer")  # recipe -> verl's config
+CONFIG_OF |= dict.fromkeys(("dpo", "croco", "mdpo", "spin", "tspin"), "ppo_trainer")  # recipe -> verl's config
 
 
 def compose_run(*overrides: str, config: str = "ppo_trainer") -> DictConfig:

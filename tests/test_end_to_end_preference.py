@@ -2,18 +2,20 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
-from preference_runs import command, logged, make, pairs
+from preference_runs import command, logged, make
 from processes import started
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sp3f_verl.data.files import write_parquet
+from sp3f_verl.data.answers import read_answers
+from sp3f_verl.evaluation.dispatch import report
+from sp3f_verl.evaluation.metrics import read_metrics
 from sp3f_verl.verl_bridge.preference.objective import Objective, measure
-from sp3f_verl.verl_bridge.preference.rows import read_answers
 from sp3f_verl.verl_bridge.preference.tokens import batch_of, encode_all
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -68,26 +70,31 @@ def test_the_exported_model_is_the_trained_one(whole, data):
     assert kept == {"train.npy", "train.json", "validation.npy", "validation.json"}
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, data, tmp_path):
-    """SIGKILL in the middle of an epoch; the same command ends with the metrics of the run that was not killed."""
-    _, steps = whole
-    latest = tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt"
-    line = command(data, tmp_path)
-    with started(line, tmp_path / "1.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "1.jsonl")}) as run:
-        run.wait_for(lambda: latest.exists() and int(latest.read_text() or 0) >= 10, 400, "checkpoint of step 10")
-        run.kill()
-    reached = int(latest.read_text())
-    assert reached < 30, "the run was over before it was killed"
-    stored = (tmp_path / "checkpoints" / "reference" / "train.npy").stat().st_mtime_ns
-    with started(line, tmp_path / "2.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "2.jsonl")}) as run:
+def test_a_resumed_run_goes_on_as_if_nothing_had_happened(whole, data, tmp_path):
+    """From the checkpoint of step 15, in the middle of an epoch (and with the tracker file that a kill leaves empty);
+    the same command ends with the metrics of the run that was not interrupted. Kills: test_end_to_end_selfplay.py."""
+    folder, steps = whole
+    copied = tmp_path / "checkpoints"
+    shutil.copytree(folder / "checkpoints", copied, ignore=shutil.ignore_patterns("global_step_[23]*"))
+    (copied / "latest_checkpointed_iteration.txt").write_text("")
+    stored = (copied / "reference" / "train.npy").stat().st_mtime_ns
+    with started(
+        command(data, tmp_path), tmp_path / "2.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "2.jsonl")}
+    ) as run:
         text = run.wait(400)
     resumed = logged(tmp_path / "2.jsonl")
-    assert list(resumed) == list(range(reached + 1, 31))
+    assert list(resumed) == list(range(16, 31))
     for step, metrics in resumed.items():
         for name in FOLLOWED:
             assert metrics[name] == pytest.approx(steps[step][name], rel=1e-6, abs=1e-9), (step, name)
     assert "reference log-probs in" not in text, "they were kept"
-    assert (tmp_path / "checkpoints" / "reference" / "train.npy").stat().st_mtime_ns == stored
+    assert (copied / "reference" / "train.npy").stat().st_mtime_ns == stored
+    own = read_metrics(copied / "metrics")
+    assert {step: own[step]["train/loss"] for step in range(1, 31)} == {
+        step: pytest.approx(steps[step]["train/loss"]) for step in range(1, 31)
+    }, "metrics/ holds every attempt"
+    report([copied])
+    assert "`margin`" in (copied / "report.md").read_text()
 
 
 def mean_logps(model, tokenizer, file: Path) -> dict[str, float]:
@@ -102,33 +109,6 @@ def mean_logps(model, tokenizer, file: Path) -> dict[str, float]:
     mask = batch["loss_mask"]
     told = measure(Objective(loss="simpo"), torch.cat(rows), mask.values(), mask.offsets(), None).metrics
     return {name: told[name].mean().item() for name in ("logp/chosen", "logp/rejected", "tokens/chosen")}
-
-
-def test_tspin_on_stored_triplets_holds_no_reference(data, tmp_path):
-    rows = [
-        {"prompt": row["prompt"], "real": row["chosen"], "generated": row["rejected"], "proto": row["rejected"][::-1]}
-        for row in pairs(80, 4)
-    ]
-    write_parquet(rows[:64], tmp_path / "train.parquet")
-    write_parquet(rows[64:], tmp_path / "val.parquet")
-    line = command(
-        data,
-        tmp_path,
-        f"data.train_files={tmp_path / 'train.parquet'}",
-        f"data.val_files={tmp_path / 'val.parquet'}",
-        "sp3f.preference.objective.loss=tspin",
-        "sp3f.preference.objective.loss_type=logistic",
-        "sp3f.preference.objective.alpha=0.1",
-        "trainer.total_training_steps=8",
-        "trainer.test_freq=8",
-    )
-    with started(line, tmp_path / "run.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "m.jsonl")}) as run:
-        run.wait(500)
-    steps = logged(tmp_path / "m.jsonl")
-    gap = [steps[step]["val/logp_per_token/real"] - steps[step]["val/logp_per_token/generated"] for step in (0, 8)]
-    assert gap[1] > gap[0] and steps[8]["val/loss"] < steps[0]["val/loss"]
-    assert {"train/history_margin", "train/history_accuracy", "train/saturated_history"} <= set(steps[8])
-    assert not (tmp_path / "checkpoints" / "reference").exists()
 
 
 def test_lora_on_two_workers_with_micro_batches_by_tokens(data, tmp_path):

@@ -14,7 +14,7 @@ def test_the_mode_is_registered_and_leaves_the_other_modes_alone():
     from sp3f_verl.verl_bridge.preference.trainer import DPOTrainer
 
     assert get_trainer_cls("dpo") is DPOTrainer and issubclass(DPOTrainer, PPOTrainer)
-    for name in ("_load_checkpoint", "_save_checkpoint", "_init_tokenizer"):
+    for name in ("_save_checkpoint", "_init_tokenizer"):
         assert getattr(DPOTrainer, name) is getattr(PPOTrainer, name)
     for name in ("_load_checkpoint", "_save_checkpoint"):
         source = inspect.getsource(getattr(PPOTrainer, name))
@@ -68,3 +68,38 @@ def test_the_head_is_left_to_the_root_only_for_fused_log_probs():
     assert model.lm_head in fsdp_utils._select_fsdp2_wrap_targets(model, [])
     model._verl_fused_kernels_backend = "torch"
     assert fsdp_utils._select_fsdp2_wrap_targets(model, []) == [model.embed_tokens]
+
+
+def test_what_self_play_takes():
+    """Rollout servers of a worker group, the sync of weights, and an engine whose optimiser can be made anew."""
+    from verl.checkpoint_engine import CheckpointEngineManager
+    from verl.trainer.ppo.v1 import get_trainer_cls
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngine
+    from verl.workers.rollout.llm_server import LLMServerClient, LLMServerManager
+
+    from sp3f_verl.verl_bridge.selfplay.trainer import SelfPlayTrainer
+
+    assert get_trainer_cls("selfplay") is SelfPlayTrainer
+    manager = inspect.signature(LLMServerManager.__init__).parameters
+    assert {"config", "worker_group", "rollout_resource_pool"} <= set(manager)
+    assert list(inspect.signature(CheckpointEngineManager.__init__).parameters) == [
+        "self",
+        "config",
+        "actor_wg",
+        "replicas",
+    ]
+    generate = inspect.signature(LLMServerClient.generate).parameters
+    assert {"request_id", "prompt_ids", "sampling_params"} <= set(generate)
+    source = inspect.getsource(FSDPEngine)
+    for line in ("self.optimizer = optimizer", "self.lr_scheduler = lr_scheduler", "self.optimizer_config"):
+        assert line in source, line
+    assert "optimizer=self.optimizer" in source and "lr_scheduler=self.lr_scheduler" in source, "in the checkpoints"
+
+
+def test_the_server_tells_the_end_of_a_response_by_its_tokens_only():
+    """`completed` stands for both "stop" and "length", so that what was cut is told by the number of tokens."""
+    from verl.workers.rollout.vllm_rollout import vllm_async_server
+
+    source = inspect.getsource(vllm_async_server)
+    assert 'finish_reason in ("stop", "length")' in source and 'stop_reason = "completed"' in source
+    assert "max_tokens = max(1, min(max_tokens, max_possible_tokens))" in source

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sp3f_verl.data.answers import Answers, Unusable, answers_of, read_answers
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.preference.reference import ReferenceStore, check_model, fingerprint
-from sp3f_verl.verl_bridge.preference.rows import Answers, Unusable, answers_of, read_answers
 from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of, digest, encode, encode_all
 
 

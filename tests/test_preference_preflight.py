@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 
 import pytest
@@ -12,6 +11,7 @@ from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.verl_bridge import preflight
 from sp3f_verl.verl_bridge.preference.reference import fingerprint
 
+pytestmark = pytest.mark.usefixtures("unchanged_environment")
 ROW = {"prompt": "2+2?", "chosen": "4", "rejected": "5"}
 
 
@@ -26,16 +26,6 @@ def run(tmp_path, tiny_model):
         f"actor_rollout_ref.model.path={tiny_model}",
         f"trainer.default_local_dir={tmp_path / 'run'}",
     ]
-
-
-@pytest.fixture(autouse=True)
-def unchanged_environment(monkeypatch):
-    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    yield
-    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
-        os.environ.pop(name, None)
 
 
 def check(*overrides: str, recipe: str = "dpo") -> None:
@@ -67,7 +57,7 @@ ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
         (["trainer.n_gpus_per_node=3"], "not a multiple of the 3 workers"),
         ([f"{ACTOR}.ppo_micro_batch_size_per_gpu=5"], "does not divide the 16 prompts of a worker"),
         ([f"{ROLLOUT}.log_prob_use_dynamic_bsz=true"], "use_dynamic_bsz differ"),
-        ([f"{ACTOR}.use_dynamic_bsz=true", f"{ACTOR}.ppo_max_token_len_per_gpu=500"], "at least 512"),
+        ([f"{ACTOR}.use_dynamic_bsz=true", f"{ACTOR}.ppo_max_token_len_per_gpu=1000"], "at least 1024"),
         (["actor_rollout_ref.model.path=/nowhere"], "does not exist"),
     ],
 )

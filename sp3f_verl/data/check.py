@@ -1,11 +1,11 @@
 """Is this parquet file what a recipe needs? Every answer is None or a `BadInput` with one sentence."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sp3f_verl import languages
 from sp3f_verl.data.rows import REQUIRED, SOURCES, field
+from sp3f_verl.data.sources import Parquet
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.rewards.checkers import BUILT_IN, checker_of
 
@@ -18,32 +18,9 @@ MENDS = {
 }
 
 
-def _open(path: str):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not Path(path).expanduser().is_file():
-        raise BadInput(f"{path} does not exist; give the path of a parquet file.")
-    try:
-        return pq.ParquetFile(Path(path).expanduser())
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
-
-
-def _rows(path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    number = 0
-    try:
-        for batch in _open(path).iter_batches(columns=list(columns)):
-            for row in batch.to_pylist():
-                yield number, row
-                number += 1
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read after row {number} ({error}); write it again.") from None
-
-
 def check_same_layout(paths: Sequence[str]) -> None:
     """verl joins the files of a run into one table, so their prompts must stand in the same column."""
-    found = {path: next(key for key in SOURCES["prompt"] if key in _open(path).schema_arrow.names) for path in paths}
+    found = {path: next(key for key in SOURCES["prompt"] if key in Parquet(path).columns) for path in paths}
     if len(set(found.values())) > 1:
         told = ", ".join(f"{path} in {column!r}" for path, column in found.items())
         raise BadInput(f"the files keep their prompts in different columns ({told}); rename one.")
@@ -59,7 +36,7 @@ def _missing_column(path: str, name: str, wanted: Sequence[str], columns: Sequen
 def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] = BUILT_IN) -> tuple[str, ...]:
     """Check the rows of an RL file, which must have the fields in `needed` (see data/rows.py) beside the required ones,
     and checkers among `checkers`; answers the languages in it, sorted."""
-    columns = _open(path).schema_arrow.names
+    columns = Parquet(path).columns
     wanted = (*REQUIRED, *needed)
     for name in wanted:
         if not any(source.split(".")[0] in columns for source in SOURCES[name]):
@@ -67,7 +44,7 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
     tops = {source.split(".")[0] for name in wanted for source in SOURCES[name]}
     found: set[str] = set()
     number = -1
-    for number, row in _rows(path, [column for column in columns if column in tops]):
+    for number, row in Parquet(path).rows(tops):
         for name in wanted:
             if field(row, name) is None:
                 places = " or ".join(repr(source) for source in SOURCES[name])
@@ -90,12 +67,12 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
 
 def check_sft(path: str, messages_key: str = "messages") -> None:
     """Check the rows of an SFT file: one conversation each, which ends with the assistant."""
-    columns = _open(path).schema_arrow.names
+    columns = Parquet(path).columns
     if messages_key not in columns:
         hint = nearest(messages_key, columns)
         raise BadInput(f"{path} has no column {messages_key!r}{hint}; name it there or set data.messages_key.")
     number = -1
-    for number, row in _rows(path, [messages_key]):
+    for number, row in Parquet(path).rows([messages_key]):
         messages = row[messages_key]
         _check_messages(path, number, messages, f"{messages_key!r}")
         if messages[-1]["role"] != "assistant":

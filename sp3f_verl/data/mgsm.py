@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import prompt_id
+from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.jsonl import text_lines
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.accuracy import answers_match
 
@@ -49,11 +50,12 @@ def read_solutions(path: Path) -> list[tuple[str, str, str]]:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise BadInput(f"{path} does not exist; give the path of a text file.")
-    return path.read_text(encoding="utf-8").rstrip("\n").split("\n")  # a blank line inside is an error: it shifts rows
+    text = "".join(line for _, line in text_lines(path)).replace("\r\n", "\n")
+    return text.rstrip("\n").split("\n")  # a blank line inside is an error: it shifts rows
 
 
 def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
-    """RL rows (canonical layout), problem by problem, each in every language. Raises BadInput where files disagree."""
+    """Rows of schemas.TRANSLATED, language by language. Raises BadInput where files disagree."""
     solved = read_solutions(solutions)
     read = {code: read_questions(path) for code, path in questions.items() if languages.get(code)}
     lengths = {len(asked) for asked in read.values()}
@@ -62,7 +64,7 @@ def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
         raise BadInput(f"the question files differ in length ({told} rows); give files with the same rows.")
     rows = []
     for code, path in questions.items():
-        language, asked = languages.get(code), read[code]
+        asked = read[code]
         if len(asked) > len(solved):
             raise BadInput(
                 f"{path} has {len(asked)} rows and {solutions} {len(solved)}; give files with the same rows."
@@ -75,19 +77,9 @@ def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
                 )
             rows.append(
                 {
-                    "id": f"{code}:{prompt_id(query_en)}",
-                    "problem": prompt_id(query_en),
-                    "data_source": "mgsm",
-                    "prompt": [
-                        {"role": "system", "content": language.instruction},
-                        {"role": "user", "content": question},
-                    ],
-                    "reward_model": {"style": "rule", "ground_truth": gold},
-                    "extra_info": {"index": number, "lang": code},
-                    "language": code,
-                    "query_en": query_en,
-                    "solution_en": solution_en,
-                    "translated_solution": "",
+                    **{"id": row_id("mgsm", [code, query_en]), "problem": row_id("gsm8k", query_en), "source": "mgsm"},
+                    **{"language": code, "question": question, "query_en": query_en},
+                    **{"solution": solution_en, "answer": gold},
                 }
             )
     return rows

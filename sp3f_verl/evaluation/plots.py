@@ -1,10 +1,11 @@
-"""The report's two pictures."""
+"""The pictures of the quickstart's report, and what all pictures share."""
 
 from pathlib import Path
 from statistics import mean
 
 
-def _axes(columns: int, width: float):
+def axes_of(columns: int, width: float):
+    """(pyplot, figure, axes) of panels side by side; `save` ends it."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -14,7 +15,7 @@ def _axes(columns: int, width: float):
     return plt, figure, axes
 
 
-def _save(plt, figure, path: Path) -> None:
+def save(plt, figure, path: Path) -> None:
     partial = path.with_name("partial-" + path.name)
     figure.savefig(partial, dpi=120)
     plt.close(figure)
@@ -23,7 +24,7 @@ def _save(plt, figure, path: Path) -> None:
 
 def reward_curves(steps: dict[int, dict[str, float]], terms: dict[str, str], path: Path, window: int = 10) -> None:
     """Each term's training mean over steps, as a moving average over `window` steps. terms: metric -> label."""
-    plt, figure, axis = _axes(1, 7.0)
+    plt, figure, axis = axes_of(1, 7.0)
     for metric, label in terms.items():
         points = [(step, values[metric]) for step, values in sorted(steps.items()) if metric in values]
         if not points:
@@ -37,12 +38,12 @@ def reward_curves(steps: dict[int, dict[str, float]], terms: dict[str, str], pat
     axis.set_ylim(0, 1.05)
     axis.grid(alpha=0.3)
     axis.legend()
-    _save(plt, figure, path)
+    save(plt, figure, path)
 
 
 def before_after(before: dict, after: dict, measures: dict[str, str], path: Path) -> None:
     """Bars per language, before and after. before, after: language -> measure -> mean; measures: measure -> title."""
-    plt, figure, axes = _axes(len(measures), 4.5 * len(measures))
+    plt, figure, axes = axes_of(len(measures), 4.5 * len(measures))
     languages = [language for language in before if language != "all"]
     places = range(len(languages))
     for axis, (measure, title) in zip(axes, measures.items(), strict=True):
@@ -53,4 +54,4 @@ def before_after(before: dict, after: dict, measures: dict[str, str], path: Path
         axis.set_title(title)
         axis.grid(axis="y", alpha=0.3)
     axes[0].legend()
-    _save(plt, figure, path)
+    save(plt, figure, path)

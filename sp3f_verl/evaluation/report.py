@@ -1,10 +1,10 @@
-"""`sp3f report`: report.md and its plots from what a quickstart run left behind."""
+"""`sp3f report` of a quickstart: report.md and its plots from what it left behind, or a table over several seeds."""
 
 import json
-import statistics
 from pathlib import Path
 
 from sp3f_verl.data.files import read_parquet, write_text
+from sp3f_verl.evaluation.markdown import mean_and_spread, table
 from sp3f_verl.evaluation.metrics import read_metrics
 from sp3f_verl.evaluation.plots import before_after, reward_curves
 
@@ -28,11 +28,6 @@ TERMS = {
 }
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def _change(before: float, after: float) -> str:
     return f"{before:.3f} → {after:.3f}"
 
@@ -44,6 +39,13 @@ def read_results(output: Path) -> dict[tuple[str, str], dict]:
         for stage in ("sft", "sp3f")
         for split in SPLITS
     }
+
+
+def is_finished(output: Path) -> bool:
+    try:
+        return bool(read_results(output))
+    except FileNotFoundError:
+        return False
 
 
 def seeds_table(folders: list[Path]) -> str:
@@ -58,14 +60,10 @@ def seeds_table(folders: list[Path]) -> str:
                 before, after = (
                     [results[stage, split][decoding]["all"][name] for results in every] for stage in ("sft", "sp3f")
                 )
-                cells.append(f"{_mean_and_spread(before)} → {_mean_and_spread(after)}")
+                cells.append(f"{mean_and_spread(before)} → {mean_and_spread(after)}")
             rows.append([split, *cells])
-        text += f"{decoding}, {len(folders)} seeds:\n\n{_table(['split', *COLUMNS.values()], rows)}\n"
+        text += f"{decoding}, {len(folders)} seeds:\n\n{table(['split', *COLUMNS.values()], rows)}\n"
     return text
-
-
-def _mean_and_spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
 def summary_rows(results: dict, decoding: str) -> list[list[str]]:
@@ -111,10 +109,10 @@ over {len(languages)} languages ({", ".join(languages)}).
 
 Greedy decoding:
 
-{_table(header, summary_rows(results, "greedy"))}
+{table(header, summary_rows(results, "greedy"))}
 Sampled at temperature 1:
 
-{_table(header, summary_rows(results, "sampled"))}
+{table(header, summary_rows(results, "sampled"))}
 {chr(10).join(f"- **{split}**: {meaning}." for split, meaning in SPLITS.items())}
 
 ![reward terms over steps](rewards.png)
@@ -123,7 +121,7 @@ Sampled at temperature 1:
 
 Per language, split test, greedy:
 
-{_table(["language", *COLUMNS.values()], per_language)}
+{table(["language", *COLUMNS.values()], per_language)}
 ## How to read it
 
 - *Boxed accuracy* needs the right number in the last box. *Lenient accuracy* also takes the number after the last `=`:

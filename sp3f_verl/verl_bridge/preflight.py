@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from sp3f_verl.data.check import check_rl, check_same_layout, check_sft
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import load_checkers
-from sp3f_verl.verl_bridge import preflight_preference
+from sp3f_verl.verl_bridge import preflight_preference, preflight_selfplay
 from sp3f_verl.verl_bridge.preflight_judge import judge, judge_answers, needed_fields
 from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
 from sp3f_verl.verl_bridge.versions import check_versions
@@ -29,7 +29,7 @@ class Preflight(Callback):
     """Runs every check in order; the first that fails ends the process with its sentence and exit code 1."""
 
     def on_job_start(self, config: DictConfig, **_kwargs) -> None:
-        for check in CHECKS if config.sp3f.get("preference") is None else PREFERENCE_CHECKS:
+        for check in checks_of(config):
             try:
                 check(config)
             except BadInput as error:
@@ -135,7 +135,8 @@ def data(config: DictConfig) -> None:
                     check_sft(path, config.data.messages_key)
                 else:
                     checkers = load_checkers(config.sp3f.reward.get("checkers"))
-                    found = check_rl(path, needed_fields(config), checkers)
+                    # validation compares no responses, so that benchmarks without English solutions serve
+                    found = check_rl(path, needed_fields(config) if key == "train_files" else (), checkers)
                     recognisable(found, config)
             if config.sp3f.trainer != "sft_trainer":
                 check_same_layout(files)
@@ -169,3 +170,23 @@ PREFERENCE_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     preflight_preference.fused_head,
     preflight_preference.stored_reference,
 )
+SELFPLAY_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
+    plugin_loaded,
+    check_versions,
+    device,
+    shared_memory,
+    preflight_preference.preference,
+    preflight_selfplay.selfplay,
+    preflight_preference.group_batches,
+    preflight_selfplay.annotated_rows,
+    model,
+    preflight_selfplay.positions,
+    preflight_preference.fused_head,
+    preflight_selfplay.recorded_run,
+)
+
+
+def checks_of(config: DictConfig) -> tuple[Callable[[DictConfig], None], ...]:
+    if "selfplay" in config.sp3f:
+        return SELFPLAY_CHECKS
+    return CHECKS if config.sp3f.get("preference") is None else PREFERENCE_CHECKS

@@ -4,26 +4,31 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from sp3f_verl.data.answers import read_answers
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.preference.objective import Objective
 from sp3f_verl.verl_bridge.preference.reference import check_model, fingerprint
-from sp3f_verl.verl_bridge.preference.rows import read_answers
 
 # what some models (Cohere, Granite, Gemma 2) do to their logits after the head
 AFTER_THE_HEAD = ("logit_scale", "logits_scaling", "final_logit_softcapping")
 
 
-def _objective(config: DictConfig) -> Objective:
+def objective_of(config: DictConfig) -> Objective:
     return Objective.from_mapping(OmegaConf.to_container(config.sp3f.preference.objective, resolve=True))
 
 
 def preference(config: DictConfig) -> None:
     mode, length = config.trainer.v1.trainer_mode, config.sp3f.preference.max_length
-    if mode != "dpo":
-        raise BadInput(f"trainer.v1.trainer_mode={mode}, but the recipe trains on given responses; set it to dpo.")
-    _objective(config)
+    wanted, does = ("selfplay", "generates") if "selfplay" in config.sp3f else ("dpo", "trains on given responses")
+    if mode != wanted:
+        raise BadInput(f"trainer.v1.trainer_mode={mode}, but the recipe {does}; set it to {wanted}.")
+    objective_of(config)
     if not isinstance(length, int) or length < 2:
         raise BadInput(f"sp3f.preference.max_length={length}; set it to a number of tokens, at least 2.")
+    if config.trainer.get("max_actor_ckpt_to_keep") == 1:
+        raise BadInput(
+            "trainer.max_actor_ckpt_to_keep=1 removes the old checkpoint before the new one is whole; set it to 2."
+        )
 
 
 def group_batches(config: DictConfig) -> None:
@@ -43,7 +48,7 @@ def group_batches(config: DictConfig) -> None:
                 "prompts of a worker; set it to a divisor."
             )
         return
-    longest = len(_objective(config).roles) * config.sp3f.preference.max_length
+    longest = len(objective_of(config).roles) * config.sp3f.preference.max_length
     for key in ("actor.ppo_max_token_len_per_gpu", "rollout.log_prob_max_token_len_per_gpu"):
         limit = OmegaConf.select(config.actor_rollout_ref, key)
         if limit * actor.ulysses_sequence_parallel_size < longest:
@@ -70,7 +75,7 @@ def fused_head(config: DictConfig) -> None:
 
 
 def rows(config: DictConfig) -> None:
-    roles, size = _objective(config).roles, config.data.train_batch_size
+    roles, size = objective_of(config).roles, config.data.train_batch_size
     for key in ("train_files", "val_files"):
         files = config.data[key]
         if not files and key == "train_files":

@@ -32,7 +32,8 @@ def term_metrics(infos: Iterable[Mapping[str, float]], languages: Iterable[str])
 def install() -> None:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
-    import sp3f_verl.verl_bridge.preference.trainer  # noqa: F401  (registers trainer mode dpo)
+    import sp3f_verl.verl_bridge.preference.trainer
+    import sp3f_verl.verl_bridge.selfplay.trainer  # noqa: F401  (registers trainer mode selfplay)
 
     PPOTrainer._compute_metrics = _with_terms(PPOTrainer._compute_metrics)
     PPOTrainer._build_replay_buffer = _with_limits(PPOTrainer._build_replay_buffer)

@@ -44,6 +44,13 @@ def check_model(folder: Path, model: str) -> None:
             raise BadInput(f"{folder} keeps reference log-probs of another model; remove it or set another folder.")
 
 
+def forget_others(folder: Path, split: str, identity: dict[str, str]) -> None:
+    """Removes the kept log-probs of a split where they belong to something else than `identity`."""
+    manifest = folder / f"{split}.json"
+    if manifest.is_file() and not json.loads(manifest.read_text()).items() >= identity.items():
+        manifest.unlink()
+
+
 class ReferenceStore:
     """The kept log-probs of one split (`train`, `validation`) under a folder: `<split>.npy` and `<split>.json`."""
 
@@ -60,9 +67,13 @@ class ReferenceStore:
                     "or set sp3f.preference.reference_dir to another one."
                 )
 
+    @property
+    def complete(self) -> bool:
+        return self._manifest.is_file()  # written last: a computation that was cut short is done again
+
     def load_or_compute(self, groups: Sequence[Group], compute: Callable[[], Sequence[np.ndarray]]) -> list[tuple]:
         """Per group a tuple of (response tokens,) float32 arrays. `compute` gives one array a row, in order."""
-        if not self._manifest.is_file():  # written last: a computation that was cut short is done again
+        if not self.complete:
             self._values.parent.mkdir(parents=True, exist_ok=True)
             flat = np.concatenate([np.asarray(each, dtype=np.float32) for each in compute()])
             if not np.isfinite(flat).all():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sp3f_verl.verl_bridge.preference.rows import Answers, Message
+from sp3f_verl.data.answers import Answers, Message
 
 
 @dataclass(frozen=True)

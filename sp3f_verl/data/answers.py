@@ -1,18 +1,21 @@
 """Preference rows in TRL's and SPIN's layouts, as (prompt messages, one response a role). Knows nothing of tokens.
 
-The roles are columns: `chosen` and `rejected` (DPO), `real` and `generated` (SPIN), or these and `proto` (T-SPIN).
+The roles are columns: `chosen` and `rejected` (DPO), `real` and `generated` (SPIN), or these and `proto` (T-SPIN); or
+`real` alone, for which SFT's `messages` stand in.
 Layouts, per row: `prompt` and the roles as strings; or as lists of {role, content} messages; or no prompt, and
 conversations that differ in their last turn only; or a prompt beside such conversations. A string prompt is one user
-message. Rows that cannot be trained on are left out and counted by reason.
+message. Rows that cannot be trained on are left out and counted by reason. Files are parquet or JSON lines.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.data.sources import open_file
 from sp3f_verl.errors import BadInput, nearest
 
 Message = dict[str, str]
@@ -22,6 +25,7 @@ Message = dict[str, str]
 class Answers:
     prompt: tuple[Message, ...]  # ends with the turn that is answered
     responses: tuple[str, ...]  # in the order of the roles
+    id: str = ""  # the row's own, where it has one
 
 
 class Unusable(ValueError):
@@ -49,9 +53,11 @@ def read_answers(paths: str | Sequence[str], roles: Sequence[str]) -> tuple[list
 
 def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
     """The prompt and responses in a row of any layout. Unusable with the reason otherwise."""
+    if row.get("status") not in (None, "ok"):  # a step or a self-play run left it out, and says why
+        raise Unusable(str(row["status"]))
     for role in roles:
         score = row.get(f"{role}_score")
-        if score is not None and not math.isfinite(score):
+        if score is not None and not (isinstance(score, Real) and math.isfinite(score)):
             raise Unusable("score_not_finite")
     contexts, responses = zip(*(_side(row[role]) for role in roles), strict=True)
     prompt, context = _prompt(row.get("prompt")), contexts[0]
@@ -62,9 +68,9 @@ def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
         raise Unusable("no_prompt")
     if not all(each.strip() for each in responses):
         raise Unusable("side_empty")
-    if len(set(responses)) == 1:
+    if len(responses) > 1 and len(set(responses)) == 1:
         raise Unusable("sides_identical")
-    return Answers(prompt, responses)
+    return Answers(prompt, responses, "" if row.get("id") is None else str(row["id"]))
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
@@ -98,20 +104,20 @@ def _messages(value: Any) -> tuple[Message, ...]:
 
 
 def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise BadInput(f"{path} does not exist; give the path of a parquet file.")
-    try:
-        table = pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"{path} is not a parquet file ({error}); write it with data_prep.") from None
-    columns = table.schema_arrow.names
+    columns, rows = open_rows(path)
+    if tuple(roles) == ("real",) and "real" not in columns and "messages" in columns:
+        yield from ({"id": row.get("id"), "real": row["messages"]} for row in rows({"messages", "id"}))
+        return
     for name in roles:
         if name not in columns:
             raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; the loss needs {', '.join(roles)}.")
-    wanted = {"prompt", *roles, *(f"{role}_score" for role in roles)}
-    for batch in table.iter_batches(columns=[name for name in columns if name in wanted]):
-        yield from batch.to_pylist()
+    yield from rows({"id", "prompt", "status", *roles, *(f"{role}_score" for role in roles)})
+
+
+def open_rows(path: str | Path) -> tuple[list[str], Callable[[set[str]], Iterator[dict[str, Any]]]]:
+    """(columns, rows): `rows(names)` goes through the file and gives those columns that there are.
+
+    BadInput where the file is missing or is neither parquet nor, by its name (.jsonl, .json), JSON lines of objects.
+    """
+    file = open_file(path)
+    return file.columns, lambda names: (row for _, row in file.rows(names))

@@ -1,0 +1,62 @@
+"""CroCo's step 2.5 (JSON lines): pairs with languages and scores, and the best answers for SFT."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sp3f_verl import languages
+from sp3f_verl.data.answers import open_rows
+from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.layouts.pairs import Drop, preferences
+from sp3f_verl.errors import BadInput
+
+_LANGUAGES = {"prompt_lang": "prompt_language", "chosen_lang": "chosen_language", "rejected_lang": "rejected_language"}
+
+
+def code_of(name: Any) -> str:
+    """The code of CroCo's language: an English name in any case (danish, Portuguese (Portugal)) or a code."""
+    wanted = str(name).partition("(")[0].strip().casefold()
+    for language in languages.all_languages():
+        if wanted in (language.code, language.english_name.casefold()):
+            return language.code
+    raise languages.UnknownLanguage(
+        f"unknown language {name!r}: give its English name or code, or add it to the table."
+    )
+
+
+def rows(path: Path | str, drop: Drop) -> Iterator[dict[str, Any]]:
+    """Pairs of schemas.PREFERENCE. BadInput where the file lacks a language or cannot be read."""
+    columns, given = open_rows(path)
+    missing = [name for name in _LANGUAGES.values() if name not in columns]
+    if missing:
+        raise BadInput(f"{path} has no column {missing[0]!r}; CroCo's pairs tell the language of each side.")
+
+    def also(row: Mapping[str, Any]) -> dict[str, Any]:
+        told = {ours: code_of(row[theirs]) for ours, theirs in _LANGUAGES.items()}
+        scores = row.get("chosen_score"), row.get("rejected_score")
+        margin = None if None in scores else scores[0] - scores[1]
+        return told | {"margin": margin, "pool_size": row.get("pool_size")}
+
+    yield from preferences(given(set(columns)), "croco", "en", drop, also=also)
+
+
+def row(pair: Mapping[str, Any]) -> dict[str, Any]:
+    """A pair of schemas.PREFERENCE as CroCo's step 4 reads it."""
+    names = ("id", "prompt", "chosen", "rejected", "chosen_score", "rejected_score", "pool_size")
+    told = {
+        theirs: languages.get(pair[ours]).english_name.lower() if pair.get(ours) else None
+        for ours, theirs in _LANGUAGES.items()
+    }
+    return {name: pair.get(name) for name in names} | told
+
+
+def sft_rows(path: Path | str) -> Iterator[dict[str, Any]]:
+    """Best-of-n rows as schemas.SFT, with the `messages` that CroCo's own training step misses."""
+    for line in open_rows(path)[1]({"id", "prompt", "completion", "language"}):
+        prompt = line["prompt"]
+        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        yield {
+            "id": row_id("croco", [line.get("id"), prompt, line["language"]]),
+            "messages": [*turns, {"role": "assistant", "content": line["completion"]}],
+            "language": code_of(line["language"]),
+        }

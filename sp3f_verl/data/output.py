@@ -1,0 +1,215 @@
+"""The folder that a data step writes: its files, a manifest of how they came about, and a card; whole or not there.
+
+with Output(folder, "croco", settings, inputs) as out:
+    out.write("pairs", rows, PREFERENCE)
+    out.drop("no_margin", 3)
+
+Files are written into a hidden folder and moved to their places when the step is through, the manifest last: a step
+that fails or is killed leaves nothing that looks like data. The same inputs and settings give the same bytes.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sp3f_verl.data.card import card
+from sp3f_verl.data.files import digest, write_json, write_text
+from sp3f_verl.data.tables import as_batches
+from sp3f_verl.data.writer import Writer
+from sp3f_verl.errors import BadInput
+from sp3f_verl.languages import UnknownLanguage
+
+MANIFEST, CARD = "manifest.json", "README.md"
+_WORK, _RUN = ".partial", "run.json"
+
+
+class AlreadyDone(Exception):
+    """The folder holds the whole output of the same run. The message says so; it is no failure."""
+
+
+class Output:
+    """One run of a step.
+
+    Its identity is the step, the settings (JSON values) and the content of inputs and prompts; `models` and `packages`
+    (beside sp3f-verl and pyarrow) are told in the manifest. Entering raises BadInput where the folder holds anything
+    else, and AlreadyDone where it holds this.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        step: str,
+        settings: Mapping[str, Any],
+        inputs: Iterable[Path | str] = (),
+        *,
+        models: Iterable[str] = (),
+        prompts: Iterable[Path] = (),
+        packages: Sequence[str] = (),
+    ):
+        self.folder, self.step, self.settings = Path(folder), step, json.loads(json.dumps(dict(settings)))
+        self._inputs, self._prompts = [Path(path) for path in inputs], [Path(path) for path in prompts]
+        self.models, self.packages = list(models), ("sp3f-verl", "pyarrow", *packages)
+        self.drops: Counter[str] = Counter()
+        self.rows: dict[str, dict[str, int]] = {}
+        self.notes: dict[str, Any] = {}
+        self._files: dict[str, pa.Schema | None] = {}
+
+    def write(self, name: str, rows: Iterable[dict | pa.RecordBatch | pa.Table], schema: pa.Schema) -> int:
+        """Writes `<name>.parquet` from dicts, or from batches of columns, in the order of the schema's key."""
+        with self.writer(name, schema) as writer:
+            for batch in as_batches(rows, schema, f"{name}.parquet"):
+                writer.write(batch)
+        return writer.written.rows
+
+    @contextlib.contextmanager
+    def writer(self, name: str, schema: pa.Schema, compression: str = "snappy") -> Iterator[Writer]:
+        """`write` for a step that fills several files in one go: `writer.write(batch)`."""
+        with Writer(self.path(f"{name}.parquet"), schema, compression) as writer:
+            yield writer
+        self.rows[name] = dict(sorted(writer.written.languages.items())) or {"all": writer.written.rows}
+        self._files[f"{name}.parquet"] = schema
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file of another kind, such as a layout that is no parquet or a report."""
+        write_text(text, self.path(name))
+        self._files[name] = None
+
+    def drop(self, reason: str, n: int = 1) -> None:
+        """Counts rows that were left out."""
+        self.drops[reason] += n
+
+    def note(self, name: str, value: Any) -> None:
+        """Adds a fact to the manifest under `notes`, such as a cost."""
+        self.notes[name] = value
+
+    def path(self, name: str) -> Path:
+        """Where a file is until the step is through."""
+        return self.folder / _WORK / name
+
+    def __enter__(self) -> "Output":
+        for path in (*self._inputs, *self._prompts):
+            if not path.is_file():
+                raise BadInput(f"{path} does not exist; give the path of a file.")
+        self.inputs = {str(path): digest(path) for path in self._inputs}
+        self.prompts = {path.name: digest(path)[:16] for path in self._prompts}
+        self._run = {
+            **{"step": self.step, "settings": self.settings, "prompts": self.prompts},
+            "inputs": sorted(self.inputs.values()),
+        }
+        self._check_folder()
+        self._made = not self.folder.exists()
+        (self.folder / _WORK).mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / _WORK / ".lock", "w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise BadInput(f"{self.folder} is being written by another process; name another --output.") from None
+        for stale in (self.folder / _WORK).iterdir():
+            if stale.name != ".lock":
+                shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        write_json(self._run, self.folder / _WORK / _RUN)
+        return self
+
+    def _check_folder(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise BadInput(f"{self.folder} is a file; name a folder as --output.")
+        manifest, begun = _json(self.folder / MANIFEST), _json(self.folder / _WORK / _RUN)
+        if manifest is not None:
+            differs = self._differs(manifest)
+            if differs:
+                raise BadInput(f"{self.folder} holds the output of another run ({differs}); name another --output.")
+            outputs = manifest.get("outputs", {})
+            changed = [name for name, told in outputs.items() if _digest(self.folder / name) != told]
+            if changed:
+                raise BadInput(f"{self.folder}/{changed[0]} is not what its manifest tells; name another --output.")
+            raise AlreadyDone(f"{self.folder} is already done: {', '.join(outputs)}")
+        if begun == self._run:
+            return  # this run, killed while its files were moved to their places
+        strange = sorted(each.name for each in self.folder.iterdir()) if self.folder.exists() else []
+        strange = [name for name in strange if not name.startswith(".")]
+        if strange:
+            raise BadInput(f"{self.folder} holds {strange[0]!r}, which is not of this run; name another --output.")
+
+    def _differs(self, manifest: Any) -> str:
+        told = manifest if isinstance(manifest, dict) else {}
+        run = {name: told.get(name) for name in self._run} | {"inputs": sorted((told.get("inputs") or {}).values())}
+        if run["step"] != self.step:
+            return f"step {run['step']!r}, not {self.step!r}"
+        settings = run["settings"] if isinstance(run["settings"], dict) else {}
+        for name in sorted({*settings, *self.settings}):
+            if settings.get(name) != self.settings.get(name):
+                return f"{name} is {settings.get(name)!r} there, {self.settings.get(name)!r} here"
+        return next((f"other {name}" for name in run if run[name] != self._run[name]), "")
+
+    def __exit__(self, kind, error, trace) -> None:
+        work = self.folder / _WORK
+        try:
+            if kind is None:
+                for name in self._files:
+                    (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(work / name, self.folder / name)
+                write_text(card(self), self.folder / CARD)
+                write_json(self.manifest(), self.folder / MANIFEST)
+        finally:
+            shutil.rmtree(work)
+            self._lock.close()
+            if kind is not None and self._made:
+                with contextlib.suppress(OSError):  # something else was put there
+                    self.folder.rmdir()
+
+    def manifest(self) -> dict[str, Any]:
+        return {
+            **{"step": self.step, "inputs": self.inputs, "settings": self.settings, "prompts": self.prompts},
+            **{"models": self.models, "rows": self.rows, "drops": dict(self.drops), "notes": self.notes},
+            "versions": {name: _version(name) for name in self.packages},
+            "outputs": {name: digest(self.folder / name) for name in self._files},
+        }
+
+    @property
+    def files(self) -> Mapping[str, pa.Schema | None]:
+        """Name -> schema of what was written, None for files that are no parquet."""
+        return self._files
+
+
+def run_step(name: str, do: Callable[[], None]) -> int:
+    """The exit code of a step's `main`: 0 where it is done, or was, and 1 with one sentence on stderr for bad input."""
+    try:
+        do()
+    except (BadInput, UnknownLanguage) as error:
+        print(f"data_prep.{name}: {error}", file=sys.stderr)
+        return 1
+    except AlreadyDone as told:
+        print(told)
+    return 0
+
+
+def _json(path: Path) -> Any:
+    """None where there is no such file; {} where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+
+
+def _digest(path: Path) -> str | None:
+    return digest(path) if path.is_file() else None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

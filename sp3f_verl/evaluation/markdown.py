@@ -1,0 +1,26 @@
+"""Small pieces of markdown that the reports share."""
+
+import statistics
+from collections.abc import Sequence
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation of two values or more."""
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or four significant digits where those would hide it; `–` where there is none.
+
+    Below 1e-6 all is noise of fp32 sums here, and told as 0.
+    """
+    if value is None:
+        return "–"
+    if abs(value) < 1e-6:
+        return "0.000"
+    return f"{value:.3f}" if 0.001 <= abs(value) < 1000 else f"{value:.4g}"

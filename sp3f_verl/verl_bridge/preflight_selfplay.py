@@ -1,0 +1,84 @@
+"""The part of the preflight that reads the settings, rows and recorded run of self-play."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from sp3f_verl.data.answers import read_answers
+from sp3f_verl.errors import BadInput
+from sp3f_verl.verl_bridge.preference.objective import LOSSES
+from sp3f_verl.verl_bridge.preflight_preference import objective_of
+from sp3f_verl.verl_bridge.selfplay.rows import ROLES
+from sp3f_verl.verl_bridge.selfplay.settings import SelfPlay
+
+
+def selfplay(config: DictConfig) -> None:
+    """Settings of every iteration, before any of them begins."""
+    settings = SelfPlay.from_mapping(OmegaConf.to_container(config.sp3f.selfplay, resolve=True))
+    base, preference = objective_of(config), config.sp3f.preference
+    if "real" not in LOSSES[base.loss][0]:
+        raise BadInput(
+            f"sp3f.preference.objective.loss={base.loss} is not a self-play loss; use spin, tspin, tspin_ref."
+        )
+    for iteration in range(settings.iterations):
+        try:
+            settings.objective(base, iteration)
+        except BadInput as error:
+            raise BadInput(f"iteration {iteration} of sp3f.selfplay.schedule: {error}") from None
+    limit = config.actor_rollout_ref.rollout.max_model_len
+    if limit is not None and limit < preference.max_length:
+        raise BadInput(
+            f"actor_rollout_ref.rollout.max_model_len={limit} is less than sp3f.preference.max_length="
+            f"{preference.max_length}; set it to at least that."
+        )
+    if settings.generation.max_tokens >= preference.max_length:
+        raise BadInput(
+            f"sp3f.selfplay.generation.max_tokens={settings.generation.max_tokens} leaves no room for a prompt within "
+            f"sp3f.preference.max_length={preference.max_length}; raise that or lower it."
+        )
+    if config.trainer.total_training_steps is not None:
+        raise BadInput(
+            f"trainer.total_training_steps={config.trainer.total_training_steps} has no part in self-play; set "
+            "sp3f.selfplay.iterations and sp3f.selfplay.epochs."
+        )
+    workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
+    size = config.actor_rollout_ref.rollout.tensor_model_parallel_size
+    if workers % size:
+        raise BadInput(f"actor_rollout_ref.rollout.tensor_model_parallel_size={size} does not divide {workers}.")
+
+
+def positions(config: DictConfig) -> None:
+    """vLLM refuses a longer context than the model was made for, but only once everything has started."""
+    from transformers import AutoConfig
+
+    node, length = config.actor_rollout_ref.model, config.sp3f.preference.max_length
+    model = AutoConfig.from_pretrained(str(Path(node.path).expanduser()), trust_remote_code=node.trust_remote_code)
+    room = getattr(model.get_text_config(), "max_position_embeddings", None)
+    if room is not None and length > room:
+        raise BadInput(f"sp3f.preference.max_length={length}, but {node.path} has {room} positions; set it lower.")
+
+
+def annotated_rows(config: DictConfig) -> None:
+    size = config.data.train_batch_size
+    for key in ("train_files", "val_files"):
+        files = config.data[key]
+        if not files and key == "train_files":
+            raise BadInput("data.train_files is empty; give a parquet file.")
+        try:
+            found = read_answers(files if isinstance(files, str) else list(files), ROLES)[0] if files else []
+        except BadInput as error:
+            raise BadInput(f"data.{key}: {error}") from None
+        if key == "train_files" and len(found) < size:
+            raise BadInput(f"data.train_batch_size={size}, but there are {len(found)} usable rows; set it lower.")
+
+
+def recorded_run(config: DictConfig) -> None:
+    """A checkpoint without its record could not go on; said here, before workers start."""
+    from sp3f_verl.verl_bridge.preference.resume import step_to_resume
+
+    folder, step = Path(config.sp3f.selfplay.folder), step_to_resume(config.trainer)
+    if step and not (folder / "run.json").is_file():
+        raise BadInput(
+            f"there is a checkpoint of step {step}, but {folder} has no run.json; put that folder back, or remove the "
+            "checkpoints to begin anew."
+        )

@@ -1,0 +1,1 @@
+"""Self-play fine-tuning (SPIN, T-SPIN) on verl: trainer mode `selfplay`, iteration after iteration in one command."""
