@@ -91,7 +91,11 @@ def measure(head: str, loss: str, count: int, scale: float, folder: str) -> dict
     settings = {
         **{"temperature": 1.0, "force_group_size": size, "calculate_entropy": False},
         **{"use_dynamic_bsz": False, "micro_batch_size_per_gpu": 1, "use_remove_padding": True},
-        **{"tied": objective.tied, "use_fused_kernels": head != "logits", "total_weight": total_weight(batch["weight"], size)},
+        **{
+            "tied": objective.tied,
+            "use_fused_kernels": head != "logits",
+            "total_weight": total_weight(batch["weight"], size),
+        },
     }
     engine, tokens = worker.engine, sum(group.tokens for group in groups)
     seconds = []

@@ -19,7 +19,7 @@ class Positions:
 def positions(
     ids: torch.Tensor, mask: torch.Tensor, offsets: torch.Tensor, group: torch.Tensor, share: bool
 ) -> Positions:
-    """ids, mask (total,): packed rows, each a prompt and then its response (mask 1). offsets (rows + 1,), group (rows,).
+    """ids, mask (total,): packed rows, each a prompt, then its response (mask 1). offsets (rows + 1,), group (rows,).
 
     With `share`, a row that has the prompt of the row before it in its group keeps its response only: the prompt is
     computed once. Such a row goes on counting where the prompt ended, which is how `attention.sequences` knows it.
