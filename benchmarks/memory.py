@@ -1,4 +1,6 @@
-"""Memory of this process, from Linux."""
+"""Memory of this process in MiB, from Linux."""
+
+from pathlib import Path
 
 
 def resident_mib() -> float:
@@ -6,10 +8,10 @@ def resident_mib() -> float:
 
 
 def peak_mib() -> float:
+    """The highest resident memory since the process began."""
     return _status("VmHWM")
 
 
 def _status(field: str) -> float:
-    for line in open("/proc/self/status"):
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))

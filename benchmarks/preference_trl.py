@@ -1,16 +1,19 @@
-"""One training step of TRL's DPOTrainer, in the environment of scripts/bench_env.sh; run by preference_step.py.
+"""Training steps of TRL's DPOTrainer, in an environment of its own (scripts/bench_env.sh); run by preference_step.py.
 
-    python benchmarks/preference_trl.py PAIRS.json MODEL MICRO_BATCH TILE CHECKPOINTING FOLDER
+TRL's defaults but for fp32 on a CPU, one thread, and what the case sets. A step is what Trainer does between
+`on_step_begin` and `on_step_end`: forward and backward of all micro-batches, clipping, AdamW. The reference is no part
+of it: TRL computes it in its constructor (`precompute_ref_log_probs`) and reads it from the batch in `_compute_loss`.
 
-TILE is the number of positions whose logits TRL holds at a time (its TOKEN_CHUNK_SIZE, 4096 as it comes).
-CHECKPOINTING 1 is TRL's default. Everything else is TRL's default but for fp32 on a CPU. A step is what Trainer does
-between `on_step_begin` and `on_step_end`: micro-batches forward and backward, clipping, AdamW. The reference is
-precomputed by TRL before the first step (`precompute_ref_log_probs`); `_compute_loss` then reads it from the batch.
+    python benchmarks/preference_trl.py GROUPS.json MODEL CASE
+
+CASE: JSON of micro (pairs), checkpointing, tile (columns of the vocabulary whose logits TRL holds at a time, or null).
 """
 
 import json
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from datasets import Dataset
@@ -18,9 +21,9 @@ from memory import peak_mib, resident_mib
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 from trl import DPOConfig, DPOTrainer
-from trl.kernels import chunked_logprob
+from trl.trainer import utils
 
-STEPS = 3
+STEPS = 2  # after one that warms up
 
 
 def word(token: int) -> str:
@@ -32,7 +35,7 @@ def words(ids: list[int]) -> str:
 
 
 def tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
-    """`w17.` is token 17; the end of a sequence is `w0.`, with which every response ends already."""
+    """`w17.` is token 17. A sequence ends with `w0.`, as every response here does already."""
     plain = Tokenizer(models.WordLevel({word(each): each for each in range(vocabulary)}, unk_token=word(1)))
     plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=plain, eos_token=word(0), pad_token=word(0), unk_token=word(1))
@@ -40,26 +43,27 @@ def tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
 
 class Clock(TrainerCallback):
     def __init__(self):
-        self.seconds, self.loaded = [], None
+        self.seconds: list[float] = []
+        self.loaded = 0.0
 
-    def on_step_begin(self, args, state, control, **_):
-        if self.loaded is None:
-            self.loaded = resident_mib()
+    def on_step_begin(self, *_, **__):
+        self.loaded = self.loaded or resident_mib()
         self.start = time.process_time()
 
-    def on_step_end(self, args, state, control, **_):
+    def on_step_end(self, *_, **__):
         self.seconds.append(time.process_time() - self.start)
 
 
-def main(pairs: str, folder: str, micro: int, tile: int, checkpointing: bool, output: str) -> dict:
+def measure(groups: list[dict], folder: str, output: str, micro: int, checkpointing: bool, tile: int | None) -> dict:
     torch.set_num_threads(1)
-    chunked_logprob.TOKEN_CHUNK_SIZE = tile
-    rows = json.load(open(pairs))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    texts = [
-        {"prompt": words(row["prompt"]), **{side: " " + words(row[side]) for side in ("chosen", "rejected")}}
-        for row in rows
+    if tile:  # the one-line setting: how many columns of the vocabulary a tile of logits has
+        assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32_768, "TRL has changed its head"
+        utils._CHUNKED_LOGPROB_CHUNK_SIZE = tile
+    rows = [
+        {"prompt": each["prompt"], "chosen": each["responses"][0], "rejected": each["responses"][1]} for each in groups
     ]
+    texts = [{name: words(ids) if name == "prompt" else f" {words(ids)}" for name, ids in row.items()} for row in rows]
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     clock = Clock()
     trainer = DPOTrainer(
         model,
@@ -81,16 +85,15 @@ def main(pairs: str, folder: str, micro: int, tile: int, checkpointing: bool, ou
         processing_class=tokenizer(model.config.vocab_size),
         callbacks=[clock],
     )
-    seen = trainer.train_dataset
-    same = [(row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]) for row in seen]
-    assert same == [(row["prompt"], row["chosen"], row["rejected"]) for row in rows], "TRL trains on other tokens"
+    for row, seen in zip(rows, trainer.train_dataset, strict=True):
+        assert all(row[name] == seen[f"{name}_ids"] for name in row), "TRL trains on other tokens"
     trainer.train()
-    assert trainer.state.global_step == 1 + STEPS and trainer._total_train_tokens == (1 + STEPS) * sum(
-        2 * len(row["prompt"]) + len(row["chosen"]) + len(row["rejected"]) for row in rows
-    ), "TRL counts other tokens"
-    return {"seconds": clock.seconds[1:], "loaded_mib": clock.loaded, "peak_mib": peak_mib()}
+    tokens = sum(2 * len(row["prompt"]) + len(row["chosen"]) + len(row["rejected"]) for row in rows)
+    assert trainer._total_train_tokens == (1 + STEPS) * tokens, "TRL counts other tokens"
+    return {"tokens": tokens, "seconds": clock.seconds[1:], "loaded_mib": clock.loaded, "peak_mib": peak_mib()}
 
 
 if __name__ == "__main__":
-    pairs, folder, micro, tile, checkpointing, output = sys.argv[1:]
-    print(json.dumps(main(pairs, folder, int(micro), int(tile), checkpointing == "1", output)))
+    pairs, folder, case = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as output:
+        print(json.dumps(measure(json.loads(Path(pairs).read_text()), folder, output, **json.loads(case))))

@@ -81,15 +81,9 @@ def test_a_derivative_that_is_not_finite_reaches_the_gradient():
     assert weight.grad.isnan().any() and hidden.grad.isnan().any()
 
 
-def at(place, count, lengths) -> Positions:
-    places = torch.tensor(place, dtype=torch.long)
-    return Positions(torch.arange(count), places, places, lengths)
-
-
 def stand_in(place, count, lengths) -> head.ResponseHead:
-    module = head.ResponseHead()
-    module.positions, module.ties = at(place, count, lengths), ties(lengths, None)
-    return module
+    places = torch.tensor(place, dtype=torch.long)
+    return head.ResponseHead(Positions(torch.arange(count), places, places, lengths), ties(lengths, None))
 
 
 def test_a_frozen_head_gets_no_gradient_and_bf16_gives_fp32(monkeypatch):
@@ -131,4 +125,4 @@ def test_rows_without_response_tokens_have_part_in_nothing():
 
 def test_another_temperature_is_refused():
     with pytest.raises(ValueError, match=r"temperature 1, not 0\.7"):
-        head.ResponseHead()(torch.zeros(1, 1, 2), torch.zeros(3, 2), torch.zeros(1, 1, dtype=torch.long), 0.7)
+        stand_in([], 1, (0,))(torch.zeros(1, 1, 2), torch.zeros(3, 2), torch.zeros(1, 1, dtype=torch.long), 0.7)

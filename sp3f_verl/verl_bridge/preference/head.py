@@ -108,10 +108,12 @@ def _weighted_sum(tensors, factors) -> torch.Tensor | None:
 
 
 class ResponseHead(torch.nn.Module):
-    """Stands in for verl's `FusedLinearForPPO`; answers (log-probs, None), 0 where no response token is predicted."""
+    """Stands in for verl's `FusedLinearForPPO` in one forward of packed rows; answers (log-probs, None), 0 where no
+    response token is predicted."""
 
-    positions: Positions  # of the rows whose forward is under way
-    ties: list[Tie]
+    def __init__(self, positions: Positions, ties: list[Tie]):
+        super().__init__()
+        self.positions, self.ties = positions, ties
 
     def forward(self, hidden_states, vocab_weights, input_ids, temperature=1.0):
         if temperature != 1.0:
@@ -142,17 +144,18 @@ def install(engine, share: bool = False) -> None:
     backend = (settings.fused_kernel_options or {}).get("impl_backend")
     if not (settings.use_fused_kernels and settings.use_remove_padding and backend == "torch") or engine.use_ulysses_sp:
         return
-    head, original = ResponseHead(), engine.prepare_model_inputs
-    torch_functional.FusedLinearForPPO = lambda **_: head
+    waiting: list[ResponseHead] = []  # the head of the forward that comes next, if it is this engine's
+    verls, original = torch_functional.FusedLinearForPPO, engine.prepare_model_inputs
 
     def prepare_model_inputs(micro_batch):
         inputs, arguments = original(micro_batch)
         ids, mask = micro_batch["input_ids"], micro_batch["loss_mask"].values()
-        head.positions = positions(ids.values(), mask, ids.offsets(), micro_batch["group"], share)
-        head.ties = ties(head.positions.lengths, tu.get_non_tensor_data(micro_batch, "tied", None))
+        at = positions(ids.values(), mask, ids.offsets(), micro_batch["group"], share)
+        waiting[:] = [ResponseHead(at, ties(at.lengths, tu.get_non_tensor_data(micro_batch, "tied", None)))]
         if share:
             for name in ("input_ids", "position_ids"):
-                inputs[name] = inputs[name][:, head.positions.kept]
+                inputs[name] = inputs[name][:, at.kept]
         return inputs, arguments
 
     engine.prepare_model_inputs = prepare_model_inputs
+    torch_functional.FusedLinearForPPO = lambda **settings: waiting.pop() if waiting else verls(**settings)
