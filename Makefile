@@ -31,6 +31,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/preference_step.py
 	@$(BIN)/python benchmarks/pair_selection.py
 	@$(BIN)/python benchmarks/data_assembly.py
+	@$(BIN)/python benchmarks/asking_many.py
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -74,19 +74,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--lr", type=float, default=3e-5)
-    parser.add_argument("--epochs", type=int, default=4, help="an iteration")
+    parser.add_argument("--epochs", type=int, default=2, help="an iteration (default: 2)")
+    parser.add_argument("--steps", type=int, default=400, help="that the initial policy is taught (default: 400)")
     parser.add_argument(
         "--runs", nargs="+", choices=[name for name, _, _ in RUNS], default=[name for name, _, _ in RUNS]
     )
     options = parser.parse_args()
     results: dict[str, list] = {name: [] for name in options.runs}
     for seed in options.seeds:
-        data = options.output / f"data-{seed}"
+        data = options.output / f"data-{options.steps}-{seed}"
         if not (data / "model" / "model.safetensors").is_file():
-            make(data, seed, steps=1200)  # every seed then copies numbers without fault
+            make(data, seed, steps=options.steps)
         for name, recipe, overrides in (each for each in RUNS if each[0] in options.runs):
             slug = name.lower().replace(", ", "-").replace(" = ", "")
-            folder = options.output / f"{slug}-lr{options.lr:g}-epochs{options.epochs}" / f"seed{seed}"
+            folder = (
+                options.output / f"{slug}-steps{options.steps}-lr{options.lr:g}-epochs{options.epochs}" / f"seed{seed}"
+            )
             if not (folder / "selfplay" / "final.json").is_file():
                 run(data, folder, recipe, seed, options, overrides)
             results[name].append(by_iteration(folder))

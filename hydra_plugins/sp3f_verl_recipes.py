@@ -17,11 +17,14 @@ RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
 
 def trainer_of(recipe: str) -> str | None:
-    """The entry point of verl that a recipe of ours is for: `main_ppo` where it does not say; None if not ours."""
+    """The entry point of verl that a recipe of ours is for, as it or the recipe under it says; None if not ours."""
     file = RECIPES / "recipe" / f"{recipe}.yaml"
     if not file.is_file():
         return None
-    return yaml.safe_load(file.read_text(encoding="utf-8")).get("sp3f", {}).get("trainer", "main_ppo")
+    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    under = [each for each in tree.get("defaults", ()) if isinstance(each, str)]  # `_self_` is no file
+    inherited = next(filter(None, map(trainer_of, under)), "main_ppo")
+    return tree.get("sp3f", {}).get("trainer", inherited)
 
 
 def wrong_trainer(arguments: list[str], main_module: str | None) -> str | None:

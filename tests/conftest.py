@@ -8,17 +8,6 @@ import pytest
 from processes import started
 
 
-@pytest.fixture
-def unchanged_environment(monkeypatch):
-    """The preflight sets these for the processes that it starts; here it is called in the tests' own process."""
-    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    yield
-    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
-        os.environ.pop(name, None)
-
-
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """A model folder in Hugging Face layout, with a chat template; 15 k parameters and no training."""
@@ -28,6 +17,17 @@ def tiny_model(tmp_path_factory) -> Path:
     size = {"vocabulary": 300, "hidden": 32, "intermediate": 32, "layers": 1, "heads": 1, "kv_heads": 1}
     build_model(["What is 7+5?", "7+5=12"] * 3, {**size, "positions": 64}, 1, folder)
     return folder
+
+
+@pytest.fixture
+def unchanged_environment(monkeypatch):
+    """The preflight tells Ray's workers what it found through these; they must not leak into other tests."""
+    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    yield
+    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import pytest
 import verl
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sp3f_verl.verl_bridge import preflight
+
 CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")  # verl's own, in which a recipe is an override
-CONFIG_OF = {"sft": "sft_trainer_engine", "grpo": "ppo_trainer", "sp3f": "ppo_trainer"}
-CONFIG_OF |= dict.fromkeys(("dpo", "croco", "mdpo", "spin", "tspin"), "ppo_trainer")  # recipe -> verl's config
+CONFIG_OF = dict.fromkeys(
+    ("grpo", "sp3f", "dpo", "croco", "mdpo", "spin", "tspin"), "ppo_trainer"
+)  # recipe -> verl's config
+CONFIG_OF |= dict.fromkeys(("sft", "croco_sft"), "sft_trainer_engine")
 
 
 def compose_run(*overrides: str, config: str = "ppo_trainer") -> DictConfig:
@@ -30,3 +35,13 @@ def resolved(cfg: DictConfig) -> dict:
     with open_dict(copy):
         del copy["hydra"]
     return OmegaConf.to_container(copy, resolve=True)
+
+
+def refused(cfg: DictConfig, capsys) -> str:
+    """The one sentence with which the preflight ends the process."""
+    with pytest.raises(SystemExit) as stop:
+        preflight.Preflight().on_job_start(cfg)
+    error = capsys.readouterr().err
+    assert stop.value.code == 1
+    assert error.startswith("sp3f_verl: ") and error.count("\n") == 1 and error.rstrip().endswith("."), error
+    return error

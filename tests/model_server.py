@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from model_batches import Batches
 
 LOGGED = 20_000  # requests kept in the log, so that a server that runs for days does not fill the memory
 
@@ -81,8 +82,9 @@ class ModelServer:
     """`reply(JSON body)` decides on every chat completion; it runs in the server's thread and may block only briefly.
 
     log: a dict per request with path, body, headers (names in lower case), seconds (monotonic) and status (None until
-    answered). current, peak: chat completions in flight. cancelled: those whose client went away. api_key: where
-    given, any other key gets a 401 that quotes it, as careless servers do.
+    answered). batches: OpenAI's batch endpoint (model_batches.py). current, peak: chat completions in flight.
+    cancelled: those whose client went away. api_key: where given, any other key gets a 401 that quotes it, as careless
+    servers do.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class ModelServer:
     ):
         self.reply, self.models, self.api_key, self.latency, self.port = reply, list(models), api_key, latency, port
         self.log: deque[dict[str, Any]] = deque(maxlen=LOGGED)
+        self.batches = Batches(self)
         self.current = self.peak = self.cancelled = 0
         self._thread: threading.Thread | None = None
 
@@ -167,12 +170,15 @@ class ModelServer:
                 {"requests": list(self.log)} | {name: getattr(self, name) for name in ("current", "peak", "cancelled")}
             )
         content = await request.read()
-        body = json.loads(content) if content else None
+        is_json = content and not request.content_type.startswith("multipart/")
+        body = json.loads(content) if is_json else None
         headers = {name.lower(): value for name, value in request.headers.items()}
         entry = {"path": request.path, "body": body, "headers": headers, "seconds": time.monotonic(), "status": None}
         self.log.append(entry)
         if request.path.endswith("/models"):
             reply = Reply(json={"object": "list", "data": [{"id": each, "object": "model"} for each in self.models]})
+        elif self.batches.serves(request.path):
+            reply = self.batches.reply(request, content, body)
         elif not request.path.endswith("/chat/completions"):
             reply = Reply(status=404, json={"error": {"message": f"no route {request.path}"}})
         else:

@@ -216,12 +216,16 @@ def init(monkeypatch):
 
 
 def test_a_new_cluster_gets_logical_gpus(init, monkeypatch):
+    from verl.single_controller.ray.base import RayResourcePool
+
     given = init(num_cpus=None)
     assert (given["address"], given["num_gpus"], given["num_cpus"]) == ("local", 1, patches.cpu_slots(1))
     monkeypatch.setenv(patches.GPUS_VARIABLE, "2")
     assert init()["num_gpus"] == 2
     given = init(num_gpus=4, num_cpus=8)
     assert (given["num_gpus"], given["num_cpus"]) == (4, 8)
+    a_worker = inspect.signature(RayResourcePool.__init__).parameters["max_colocate_count"].default
+    assert patches.cpu_slots(2) >= 2 * a_worker, "sft_trainer_ray asks for so many and would wait for ever"
 
 
 def test_a_cluster_that_runs_is_joined_without_sizes(init, monkeypatch):

@@ -27,7 +27,7 @@ ROWS, HELD_OUT, ITERATIONS = 96, 48, 3
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("habits"), rows=ROWS, held_out=HELD_OUT, steps=400)
+    return make(tmp_path_factory.mktemp("habits"), rows=ROWS, held_out=HELD_OUT)
 
 
 def stored(folder: Path) -> dict[str, str]:

@@ -253,7 +253,7 @@ def test_verl_takes_the_settings_of_the_judges_own_server(composed):
 def test_the_pure_rooms_leave_the_heavy_packages_alone():
     program = """
 import importlib, json, pkgutil, sys
-for name in ("sp3f_verl.judge", "sp3f_verl.llm"):
+for name in ("sp3f_verl.judge", "sp3f_verl.llm", "sp3f_verl.translate"):
     for module in pkgutil.walk_packages(importlib.import_module(name).__path__, name + "."):
         importlib.import_module(module.name)
 print(json.dumps(sorted(sys.modules)))

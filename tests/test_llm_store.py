@@ -50,6 +50,32 @@ class TestKey:
 
 
 class TestStore:
+    def test_many_at_once(self, tmp_path):
+        with Store(tmp_path / "a") as store:
+            store.put_many([(f"k{number}", {"n": number}) for number in range(500)])
+            store.put_many([("k1", {"n": -1}), ("new", {})])
+            assert store.get_many(["k1", "k499", "none", "new"]) == {"k1": {"n": -1}, "k499": {"n": 499}, "new": {}}
+            assert store.get_many([]) == {} and len(store) == 501
+
+    def test_many_are_put_all_or_none(self, tmp_path):
+        with Store(tmp_path / "a") as store:
+            with pytest.raises(sqlite3.Error):
+                store.put_many([("k1", {}), (object(), {})])
+            assert len(store) == 0
+            store.put("k2", {})  # and no transaction is left open
+            assert len(store) == 1
+
+    def test_a_store_of_the_layout_before_is_read_and_written(self, tmp_path):
+        connection = sqlite3.connect(tmp_path / "a")
+        connection.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
+        connection.execute("INSERT INTO answers VALUES ('old', '{}')")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+        connection.close()
+        with Store(tmp_path / "a") as store:
+            store.put_many([("new", {})])
+            assert store.get_many(["old", "new"]) == {"old": {}, "new": {}}
+
     def test_it_gives_back_what_was_put_also_after_reopening(self, tmp_path):
         path = tmp_path / "new" / "answers.sqlite"
         value = {"text": "ö\n\ud800", "top_logprobs": {"A": -0.5, "B": float("-inf")}, "usage": [1, 2]}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import compose_recipe
+from helpers import compose_recipe, refused
 
 from hydra_plugins.sp3f_verl_recipes import wrong_trainer
 from sp3f_verl.data.check import check_rl
@@ -16,6 +16,7 @@ from sp3f_verl.data.rows import REFERENCE, canonical
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge import preflight, versions
 
+pytestmark = pytest.mark.usefixtures("unchanged_environment")
 ROW = {
     "prompt": [{"role": "user", "content": "¿Cuánto es 7+5?"}],
     "reward_model": {"ground_truth": "12"},
@@ -45,26 +46,6 @@ def rl(tmp_path, tiny_model):
     write_parquet([ROW], tmp_path / "rows.parquet")
     files = [f"data.{name}={tmp_path / 'rows.parquet'}" for name in ("train_files", "val_files")]
     return ["device=cpu", *files, f"actor_rollout_ref.model.path={tiny_model}"]
-
-
-@pytest.fixture(autouse=True)
-def unchanged_environment(monkeypatch):
-    """The preflight tells Ray's workers what it found through these; they must not leak into other tests."""
-    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    yield
-    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
-        os.environ.pop(name, None)
-
-
-def refused(cfg, capsys) -> str:
-    with pytest.raises(SystemExit) as stop:
-        preflight.Preflight().on_job_start(cfg)
-    error = capsys.readouterr().err
-    assert stop.value.code == 1
-    assert error.startswith("sp3f_verl: ") and error.count("\n") == 1 and error.rstrip().endswith("."), error
-    return error
 
 
 def test_a_good_run_passes(rl):
@@ -218,11 +199,14 @@ def test_an_unsupported_verl(rl, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("recipe", "module", "wanted"),
     [
+        ("croco_sft", "main_ppo", "sft_trainer"),  # it says so itself nowhere: recipe/sft.yaml under it does
         ("sft", "main_ppo", "sft_trainer"),
         ("sp3f", "sft_trainer", "main_ppo"),
         ("grpo", "sft_trainer_ray", "main_ppo"),
         ("sp3f", "main_ppo", None),
         ("sft", "sft_trainer_ray", None),
+        ("croco_sft", "sft_trainer", None),
+        ("croco", "main_ppo", None),
         ("somebody_elses", "main_ppo", None),
     ],
 )
@@ -240,20 +224,6 @@ def test_a_gpu_that_is_not_there_and_a_cpu_that_is_not_meant(rl, monkeypatch, ca
     assert "device=gpu, but verl finds no accelerator" in refused(composed(*rl, "device=gpu"), capsys)
     monkeypatch.setattr(platform, "get_platform", lambda: type("P", (), {"device_name": "cuda"}))
     assert "set VERL_PLATFORM=cpu" in refused(composed(*rl), capsys)
-
-
-def sft(tmp_path, tiny_model, messages, column="messages"):
-    write_parquet([{column: messages}], tmp_path / "sft.parquet")
-    overrides = ["device=cpu", f"data.train_files={tmp_path / 'sft.parquet'}", f"model.path={tiny_model}"]
-    return composed(*overrides, recipe="sft")
-
-
-def test_sft_rows(tmp_path, tiny_model, capsys):
-    good = PUBLISHED["messages"]
-    preflight.Preflight().on_job_start(sft(tmp_path, tiny_model, good))
-    assert "does not end with the assistant's turn" in refused(sft(tmp_path, tiny_model, good[:1]), capsys)
-    error = refused(sft(tmp_path, tiny_model, good, column="mesages"), capsys)
-    assert "no column 'messages' (did you mean 'mesages'?)" in error
 
 
 def test_rows_of_the_published_training_data_load_as_they_are(tmp_path):

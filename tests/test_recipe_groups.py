@@ -66,7 +66,7 @@ def test_device_reaches_the_places_where_verl_reads(recipe, device):
     cfg = compose_recipe(recipe, f"device={device}")
     assert cfg.sp3f.device == device and cfg.sp3f.machine == machine(device)
     assert cfg.trainer.n_gpus_per_node == machine(device)["workers"]
-    engine = cfg.engine if recipe == "sft" else cfg.actor_rollout_ref.actor.fsdp_config
+    engine = cfg.engine if cfg.sp3f.trainer == "sft_trainer" else cfg.actor_rollout_ref.actor.fsdp_config
     assert engine.mixed_precision.param_dtype == machine(device)["dtype"]
 
 

@@ -63,3 +63,16 @@ def test_the_papers_values_of_sft():
         True,
         "bf16",
     )
+
+
+def test_the_papers_values_of_croco_sft():
+    """SPEC 2e; the rest is recipe/sft.yaml."""
+    cfg = composed("croco_sft", "device=gpu")
+    assert (cfg.model.lora_rank, cfg.model.lora_alpha) == (16, 32)
+    assert set(cfg.model.target_modules) == {f"{each}_proj" for each in ("q", "k", "v", "o", "gate", "up", "down")}
+    assert (cfg.optim.lr, cfg.optim.lr_scheduler_type) == (2e-4, "cosine")
+    assert (cfg.optim.lr_warmup_steps_ratio, cfg.optim.weight_decay) == (0.05, 0.01)
+    assert (cfg.data.train_batch_size, cfg.data.micro_batch_size_per_gpu, cfg.data.max_length) == (64, 1, 4096)
+    assert (cfg.trainer.total_epochs, cfg.trainer.total_training_steps, cfg.trainer.n_gpus_per_node) == (1, None, 8)
+    assert cfg.model.enable_gradient_checkpointing and cfg.engine.mixed_precision.param_dtype == "bf16"
+    assert cfg.data.custom_cls.name == "AssistantTurnsDataset" == composed("sft").data.custom_cls.name

@@ -1,4 +1,4 @@
-"""Is this parquet file what a recipe needs? Every answer is None or a `BadInput` with one sentence."""
+"""Is this parquet file what RL needs? `BadInput` with one sentence where it is not."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,22 +63,6 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
         except languages.UnknownLanguage as error:
             raise BadInput(f"{path}: {error}") from None
     return tuple(sorted(found))
-
-
-def check_sft(path: str, messages_key: str = "messages") -> None:
-    """Check the rows of an SFT file: one conversation each, which ends with the assistant."""
-    columns = Parquet(path).columns
-    if messages_key not in columns:
-        hint = nearest(messages_key, columns)
-        raise BadInput(f"{path} has no column {messages_key!r}{hint}; name it there or set data.messages_key.")
-    number = -1
-    for number, row in Parquet(path).rows([messages_key]):
-        messages = row[messages_key]
-        _check_messages(path, number, messages, f"{messages_key!r}")
-        if messages[-1]["role"] != "assistant":
-            raise BadInput(f"{path}, row {number}: {messages_key!r} does not end with the assistant's turn; add it.")
-    if number < 0:
-        raise BadInput(f"{path} has no rows; give a file with at least one.")
 
 
 def _check_messages(path: str, number: int, messages: Any, where: str) -> None:

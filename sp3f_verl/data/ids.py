@@ -12,3 +12,8 @@ def row_id(source: str, key: object) -> str:
     """
     text = json.dumps([source, key], ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def draw_rank(seed: int, key: str) -> str:
+    """What to sort by for a seeded shuffle that is the same in whatever order the keys come."""
+    return hashlib.sha256(json.dumps([seed, key]).encode()).hexdigest()

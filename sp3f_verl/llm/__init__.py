@@ -1,22 +1,31 @@
 """One way to ask a model."""
 
+from sp3f_verl.llm.ask import Answer, Ask, Status
+from sp3f_verl.llm.backends import Backend
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.cost import Price
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
 from sp3f_verl.llm.pace import Pace
 from sp3f_verl.llm.store import Store, request_key
+from sp3f_verl.llm.totals import TooManyFailures, Totals
 
 __all__ = [
+    "Answer",
+    "Ask",
     "AskFailed",
     "AuthenticationFailed",
+    "Backend",
     "Client",
     "Completion",
     "Endpoint",
     "FailureKind",
     "Pace",
     "Price",
+    "Status",
     "Store",
+    "TooManyFailures",
+    "Totals",
     "Usage",
     "request_key",
 ]

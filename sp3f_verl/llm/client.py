@@ -5,6 +5,7 @@ import functools
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
@@ -79,9 +80,9 @@ class Client:
             sampling |= {"logprobs": True, "top_logprobs": top_logprobs}
         try:
             async with asyncio.timeout_at(deadline) as limit, self._slots:
-                await asyncio.sleep(0)  # a deadline already past ends it here, before anything is sent
-                body = {"model": await self.model(), "messages": messages, "max_tokens": max_tokens, **sampling}
-                body = {name: value for name, value in (body | dict(extra_body or {})).items() if value is not None}
+                if deadline is not None:
+                    await asyncio.sleep(0)  # one already past ends it here, before anything is sent
+                body = chat_body(await self.model(), messages, max_tokens, sampling, extra_body)
                 attempt = functools.partial(self._complete, body, affinity, estimated_tokens)
                 got = await self._retry(attempt, retried, on_retry)
         except TimeoutError:
@@ -118,6 +119,29 @@ class Client:
         got = await self._answer(self._officials[0].get("/models", cast_to=str))
         return None if isinstance(got, Fault) else read_context_length(got, await self.model())
 
+    async def get(self, path: str) -> str:
+        """Body of GET of the path under the first URL, after the retries that may help; else AskFailed."""
+        self._bind()
+        return await self._insist(lambda _: self._answer(self._officials[0].get(path, cast_to=str)))
+
+    async def post(self, path: str, body: Any) -> str:
+        """The same for a POST of JSON, but sent once: what it makes may have been made although no answer came."""
+        self._bind()
+        return self._without_failure(await self._answer(self._officials[0].post(path, body=body, cast_to=str)), 0)
+
+    async def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> str:
+        """The same for a form with a file, with retries: a file uploaded twice costs nothing."""
+        self._bind()
+
+        async def attempt(_: int) -> str | Fault:
+            with file.open("rb") as opened:  # anew: a retry begins at its start
+                files = [("file", (file.name, opened, "application/jsonl"))]
+                options = {"headers": {"Content-Type": "multipart/form-data"}}
+                form = {"body": dict(fields), "files": files, "options": options, "cast_to": str}
+                return await self._answer(self._officials[0].post(path, **form))
+
+        return await self._insist(attempt)
+
     async def close(self) -> None:
         """Closes the connections; requests in flight fail. It cannot be used again."""
         self._closed = True
@@ -142,6 +166,16 @@ class Client:
         if self._loop is not loop:
             raise RuntimeError("This Client's connections belong to another event loop: make one Client per loop.")
         return loop
+
+    async def _insist(self, attempt: Callable[[int], Awaitable[str | Fault]]) -> str:
+        retried: list[FailureKind] = []
+        return self._without_failure(await self._retry(attempt, retried), len(retried))
+
+    @staticmethod
+    def _without_failure(got: str | Fault, retries: int) -> str:
+        if isinstance(got, Fault):
+            raise _failure(got, retries, 0.0)
+        return got
 
     async def _retry(
         self,
@@ -196,6 +230,10 @@ class Client:
         try:
             async with asyncio.timeout(self._endpoint.request_timeout):
                 return await request
+        # Before TimeoutError, which some of aiohttp's are, too; its transport calls every broken connection a timeout.
+        except (openai.APIConnectionError, aiohttp.ClientError) as error:
+            cause = self._without_key(str(error.__cause__ or error))
+            return Fault(FailureKind.CONNECTION, one_line(cause) or "the connection broke")
         except TimeoutError:
             return Fault(FailureKind.TIMEOUT, f"no complete answer within {self._endpoint.request_timeout:g} s")
         except UnicodeEncodeError:
@@ -203,10 +241,6 @@ class Client:
         except openai.APIStatusError as error:
             fault = read_failure(error.status_code, self._without_key(error.response.text))
             return fault._replace(retry_after=retry_after_seconds(error.response.headers, datetime.now(UTC)))
-        # aiohttp's transport calls every broken connection a timeout; real ones are caught above.
-        except (openai.APIConnectionError, aiohttp.ClientError) as error:
-            cause = self._without_key(str(error.__cause__ or error))
-            return Fault(FailureKind.CONNECTION, one_line(cause) or "the connection broke")
 
     def _reachable(self, start: int) -> int:
         """Index of the first URL from `start` on that did not just fail to connect; of the one at start if all did."""
@@ -216,6 +250,18 @@ class Client:
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._endpoint.api_key_env else text
+
+
+def chat_body(
+    model: str,
+    messages: list[dict[str, Any]],
+    max_tokens: int,
+    sampling: Mapping[str, Any],
+    extra: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The JSON of a chat completion's request: extra in the place of the others, and without what is None."""
+    body = {"model": model, "messages": messages, "max_tokens": max_tokens, **sampling, **(extra or {})}
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _failure(fault: Fault, retries: int, seconds: float) -> AskFailed:

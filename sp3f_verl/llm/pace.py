@@ -73,6 +73,8 @@ class Pace:
 
     async def turn(self, tokens: int) -> None:
         """Reserves and waits, also through holds that begin meanwhile. Cancelled, it gives the tokens back."""
+        if not (self._per_request or self._per_token) and self._held_until == -math.inf:
+            return  # no limit, and no hold so far: most servers
         shift = self._shift
         wait = self.reserve(tokens)
         try:

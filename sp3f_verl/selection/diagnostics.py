@@ -7,7 +7,7 @@ import numpy as np
 from sp3f_verl.selection.candidates import EXCLUSIONS, Candidates
 from sp3f_verl.selection.choose import Pairs
 from sp3f_verl.selection.pairs import select_pairs
-from sp3f_verl.selection.scale import correlations, z_scores
+from sp3f_verl.selection.scale import levels, z_scores
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SIZES = (2, 4, 8, 16, 32, 64, 128)
@@ -99,22 +99,16 @@ def _places(scores: np.ndarray, pool: np.ndarray, pools: int, rule: str) -> dict
 def _per_language(candidates: Candidates, pairs: Pairs) -> dict:
     """Language -> candidates, reward (mean, spread, correlation with length) and shares of what is excluded."""
     finite = np.flatnonzero(np.isfinite(candidates.score))
-    score, language = candidates.score[finite], candidates.language[finite]
-    count = len(candidates.languages)
-    total, scored = np.bincount(candidates.language, minlength=count), np.bincount(language, minlength=count)
-    mean = np.bincount(language, score, minlength=count) / np.maximum(scored, 1)
-    spread = np.sqrt(np.bincount(language, (score - mean[language]) ** 2, minlength=count) / np.maximum(scored, 1))
-    columns = {"candidates": total, "mean": mean, "spread": spread}
-    if candidates.length is not None:
-        length = np.log(np.maximum(candidates.length[finite], 1))
-        for name, within in (("length_correlation", language), ("length_correlation_within", candidates.cell[finite])):
-            columns[name] = np.append(correlations(length, score, language, within), [np.nan] * count)[:count]
+    count, total = len(candidates.languages), np.bincount(candidates.language, minlength=len(candidates.languages))
+    length = None if candidates.length is None else candidates.length[finite]
+    found = levels(candidates.score[finite], candidates.language[finite], candidates.cell[finite], length, count)
+    columns = {"candidates": total, **found}
     if candidates.share is not None:
         columns["language_unknown"] = np.bincount(candidates.language, np.isnan(candidates.share), count) / total
     for code, reason in enumerate(EXCLUSIONS[1:], 1):
         columns[reason] = np.bincount(candidates.language, pairs.excluded == code, minlength=count) / total
     return {
-        name: {column: _plain(values[at]) for column, values in columns.items()}
+        name: {column: plain(values[at]) for column, values in columns.items()}
         for at, name in enumerate(candidates.languages)
     }
 
@@ -158,5 +152,5 @@ def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def _plain(value: np.number) -> int | float | None:
+def plain(value: np.number) -> int | float | None:
     return None if np.isnan(value) else value.item()

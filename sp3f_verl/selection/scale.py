@@ -57,6 +57,26 @@ def correlations(x: np.ndarray, y: np.ndarray, group: np.ndarray, within: np.nda
         return np.bincount(group, x * y) / np.sqrt(np.bincount(group, x * x) * np.bincount(group, y * y))
 
 
+def levels(
+    score: np.ndarray, language: np.ndarray, cell: np.ndarray, length: np.ndarray | None, count: int
+) -> dict[str, np.ndarray]:
+    """Columns (count,) of what a reward model's scores are like in each language; NaN where there are none.
+
+    mean, spread: population's. length_correlation: Pearson's, of score and log length; `..._within` the cells, means
+    taken away.
+    """
+    scored = np.bincount(language, minlength=count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(language, score, minlength=count) / scored
+        spread = np.sqrt(np.bincount(language, (score - mean[language]) ** 2, minlength=count) / scored)
+    columns = {"scored": scored, "mean": mean, "spread": spread}
+    if length is not None:
+        length = np.log(np.maximum(length, 1))
+        for name, within in (("length_correlation", language), ("length_correlation_within", cell)):
+            columns[name] = np.append(correlations(length, score, language, within), [np.nan] * count)[:count]
+    return columns
+
+
 def _centred(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return values - _means(values, group)[group] if len(values) else values.astype(np.float64)
 

@@ -16,8 +16,10 @@ AFTER_IMPORT: dict[str, tuple[str, str]] = {
     "verl.experimental.reward_loop.reward_loop": ("sp3f_verl.verl_bridge.reward_worker", "ask_the_manager"),
     "verl.trainer.ppo.v1": ("sp3f_verl.verl_bridge.trainer", "install"),
     "verl.utils.fsdp_utils": ("sp3f_verl.verl_bridge.fused_head", "install"),
+    "verl.utils.checkpoint.fsdp_checkpoint_manager": ("sp3f_verl.verl_bridge.lora", "loadable_checkpoints"),
     "verl.utils.distributed": ("sp3f_verl.verl_bridge.cpu.patches", "one_backend_per_device"),
     "verl.workers.engine.base": ("sp3f_verl.verl_bridge.cpu.patches", "engine_registry_key"),
+    "verl.workers.engine.fsdp": ("sp3f_verl.verl_bridge.lora", "seeded_start"),
     "verl.workers.engine.fsdp.transformer_impl": ("sp3f_verl.verl_bridge.cpu.patches", "unpinned_offload"),
 }
 # verl module -> (our module, function), called once, right before.

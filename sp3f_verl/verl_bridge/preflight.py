@@ -13,10 +13,10 @@ from typing import NoReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.check import check_rl, check_same_layout, check_sft
+from sp3f_verl.data.check import check_rl, check_same_layout
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import load_checkers
-from sp3f_verl.verl_bridge import preflight_preference, preflight_selfplay
+from sp3f_verl.verl_bridge import preflight_preference, preflight_selfplay, preflight_sft
 from sp3f_verl.verl_bridge.preflight_judge import judge, judge_answers, needed_fields
 from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
 from sp3f_verl.verl_bridge.versions import check_versions
@@ -131,15 +131,11 @@ def data(config: DictConfig) -> None:
             raise BadInput("data.train_files is empty; give a parquet file.")
         try:
             for path in files:
-                if config.sp3f.trainer == "sft_trainer":
-                    check_sft(path, config.data.messages_key)
-                else:
-                    checkers = load_checkers(config.sp3f.reward.get("checkers"))
-                    # validation compares no responses, so that benchmarks without English solutions serve
-                    found = check_rl(path, needed_fields(config) if key == "train_files" else (), checkers)
-                    recognisable(found, config)
-            if config.sp3f.trainer != "sft_trainer":
-                check_same_layout(files)
+                checkers = load_checkers(config.sp3f.reward.get("checkers"))
+                # validation compares no responses, so that benchmarks without English solutions serve
+                found = check_rl(path, needed_fields(config) if key == "train_files" else (), checkers)
+                recognisable(found, config)
+            check_same_layout(files)
         except BadInput as error:
             raise BadInput(f"data.{key}: {error}") from None
 
@@ -184,9 +180,21 @@ SELFPLAY_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     preflight_preference.fused_head,
     preflight_selfplay.recorded_run,
 )
+SFT_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
+    plugin_loaded,
+    check_versions,
+    device,
+    shared_memory,
+    batches,
+    preflight_sft.rows,
+    model,
+    preflight_sft.mask,
+)
 
 
 def checks_of(config: DictConfig) -> tuple[Callable[[DictConfig], None], ...]:
+    if config.sp3f.trainer == "sft_trainer":
+        return SFT_CHECKS
     if "selfplay" in config.sp3f:
         return SELFPLAY_CHECKS
     return CHECKS if config.sp3f.get("preference") is None else PREFERENCE_CHECKS

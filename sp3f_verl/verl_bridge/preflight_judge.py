@@ -18,8 +18,6 @@ GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
 
 def judge(config: DictConfig) -> None:
     """Does `sp3f.judge` fit the rest of the run?"""
-    if config.sp3f.trainer != "main_ppo":
-        return
     settings, rollout = settings_of(config), config.actor_rollout_ref.rollout
     weights = OmegaConf.to_container(config.sp3f.reward.weights)
     is_rewarded = "judge" in active(weights)
@@ -86,8 +84,6 @@ def needed_fields(config: DictConfig) -> tuple[str, ...]:
 
 def judge_answers(config: DictConfig) -> None:
     """Asks every judge that has a URL one short question, so that a wrong key costs no start of a run."""
-    if config.sp3f.trainer != "main_ppo":
-        return
     settings = settings_of(config)
     elsewhere = OmegaConf.select(config, "ray_kwargs.ray_init.address") or os.environ.get("RAY_ADDRESS")
     reachable = []

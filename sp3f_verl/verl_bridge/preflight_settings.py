@@ -15,8 +15,6 @@ ON_FAILED_SIBLING = ("drop_group", "score_rest")
 
 
 def reward(config: DictConfig) -> None:
-    if config.sp3f.trainer != "main_ppo":
-        return
     settings, manager = config.sp3f, config.reward.reward_manager.name
     if manager != "sp3f":
         raise BadInput(
@@ -44,8 +42,6 @@ def reward(config: DictConfig) -> None:
 
 
 def group(config: DictConfig) -> None:
-    if config.sp3f.trainer != "main_ppo":
-        return
     policy, deadline = config.sp3f.group.on_failed_sibling, config.sp3f.group.deadline_seconds
     if policy not in ON_FAILED_SIBLING:
         raise BadInput(f"sp3f.group.on_failed_sibling={policy}; set it to {' or '.join(ON_FAILED_SIBLING)}.")

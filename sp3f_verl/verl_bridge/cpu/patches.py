@@ -71,8 +71,9 @@ def vllm_version_alias() -> None:
 
 
 def cpu_slots(workers: int) -> int:
-    """CPU slots for Ray: verl reserves three a worker and one for each service, more than a laptop has cores."""
-    return max(os.cpu_count() or 1, 16, 4 * workers + 8)
+    """CPU slots for Ray, more than a laptop has cores: verl reserves three a worker and one for each service, and
+    sft_trainer_ray ten a worker (single_controller/ray/base.py:119), without which it waits for ever."""
+    return max(os.cpu_count() or 1, 16, 10 * workers + 8)
 
 
 def logical_gpus() -> None:

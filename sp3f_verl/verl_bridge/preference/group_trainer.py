@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import ray
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 from tensordict import NonTensorData, TensorDict
 from verl.single_controller.ray import RayClassWithInitArgs, RayResourcePool, RayWorkerGroup
 from verl.trainer.ppo.v1 import PPOTrainer
@@ -81,10 +81,6 @@ class GroupTrainer(PPOTrainer):
         # one worker a bundle: Ray would be asked for more CPUs than a small machine has, and wait for ever
         pool = RayResourcePool([trainer.n_gpus_per_node] * trainer.nnodes, max_colocate_count=1)
         node = self.config.actor_rollout_ref
-        if node.model.lora_rank > 0 or node.model.get("lora_adapter_path"):  # exported by PreferenceWorker instead
-            with open_dict(node):
-                contents = node.actor.checkpoint.save_contents
-                node.actor.checkpoint.save_contents = [each for each in contents if each != "hf_model"]
         worker = RayClassWithInitArgs(ray.remote(PreferenceWorker), config=node, role=role)
         self.actor_rollout_wg = RayWorkerGroup(pool, worker, device_name=trainer.device)
         self.actor_rollout_wg.init_model()

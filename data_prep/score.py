@@ -1,0 +1,134 @@
+r"""Rewards of candidates: the raw logit of a reward model for each answer of `data_prep.generate`.
+
+  python -m data_prep.score --candidates data/candidates/candidates.parquet --prompts data/candidates/prompts.parquet \
+    --model Skywork/Skywork-Reward-V2-Qwen3-8B --output data/scored
+
+Every answer with a text is scored, so that the diagnostics of `data_prep.croco` know why a candidate takes no part. A
+score that is not a finite number is none. The manifest tells mean, spread and correlation with length by language.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from sp3f_verl.data.output import Output, run_step
+from sp3f_verl.data.prompts import Prompts
+from sp3f_verl.data.schemas import CANDIDATE
+from sp3f_verl.evaluation.markdown import number, table
+from sp3f_verl.llm import Status
+from sp3f_verl.llm.arguments import add_scorer_arguments, scorer_of
+from sp3f_verl.llm.score import Scorer
+from sp3f_verl.selection.diagnostics import plain
+from sp3f_verl.selection.read import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
+from sp3f_verl.selection.scale import levels, z_scores
+
+STATUSES = (None, "ok", NOT_FINITE, TOO_LONG)
+OF = {Status.OK: 1, Status.ERROR: 2, Status.TRUNCATED: 3}  # the scorer's status -> place in STATUSES
+
+
+class Scores:
+    """Arrays over the rows of the files, in the order of `CandidateFiles`."""
+
+    def __init__(self, files: CandidateFiles):
+        rows = len(files)
+        self.raw, self.tokens, self.status = np.full(rows, np.nan), np.zeros(rows, np.int64), np.zeros(rows, np.uint8)
+        self.length, self.language, self.cell = (np.zeros(rows, np.int64) for _ in range(3))
+        self.languages: list[str] = []
+        self.unscored: dict[str, int] = {}
+
+    def conversations(self, files: CandidateFiles, prompts: Prompts, scratch: Path) -> Iterator[tuple]:
+        """(row, messages) of what has a text, as a scorer takes it; languages and lengths are filled in on the way."""
+        cells: dict[tuple[str, str], int] = {}
+        for start, batch in files.batches(("id", "cand_id", "lang_declared", "status", "text"), scratch):
+            columns = [batch.column(name).to_pylist() for name in ("id", "lang_declared", "status", "text")]
+            for row, (prompt_id, code, status, text) in enumerate(zip(*columns, strict=True), start):
+                if code not in self.languages:
+                    self.languages.append(code)
+                self.language[row] = self.languages.index(code)
+                self.cell[row] = cells.setdefault((prompt_id, code), len(cells))
+                self.length[row] = len((text or "").strip())
+                if status not in TAKING_PART or not self.length[row]:
+                    why = status if status not in TAKING_PART else "empty"
+                    self.unscored[why] = self.unscored.get(why, 0) + 1
+                    continue
+                yield "", row, [*prompts.messages(prompt_id, code), {"role": "assistant", "content": text}]
+
+    def take(self, scorer: Scorer, items: Iterator[tuple]) -> None:
+        for score in scorer.scores(items):
+            self.status[score.number], self.tokens[score.number] = OF[score.status], score.tokens
+            if score.raw is not None:
+                self.raw[score.number] = score.raw
+
+    def z(self) -> np.ndarray:
+        z, found = np.full(len(self.raw), np.nan), np.isfinite(self.raw)
+        z[found] = z_scores(self.raw[found], self.language[found])
+        return z
+
+    def report(self) -> dict[str, dict]:
+        """Language -> scored, mean, spread, correlations with log length."""
+        found = np.isfinite(self.raw)
+        columns = (self.raw[found], self.language[found], self.cell[found], self.length[found])
+        made = levels(*columns, len(self.languages))
+        return {
+            code: {name: plain(values[self.languages.index(code)]) for name, values in made.items()}
+            for code in sorted(self.languages)
+        }
+
+    def rows(self, files: CandidateFiles, model: str, scratch: Path) -> Iterator[pa.RecordBatch]:
+        z = self.z()
+        for start, batch in files.batches(CANDIDATE.names, scratch):
+            own = slice(start, start + batch.num_rows)
+            statuses = [STATUSES[code] for code in self.status[own]]
+            columns = dict(zip(CANDIDATE.names, batch.columns, strict=True))
+            columns |= {"reward_raw": _given(self.raw[own]), "reward_z": _given(z[own])}
+            columns["reward_model"] = [model if status else None for status in statuses]
+            columns["reward_tokens"] = pa.array(self.tokens[own], mask=self.status[own] == 0)
+            columns["reward_status"] = statuses
+            yield pa.RecordBatch.from_pydict(columns, SCORED)
+
+
+def _given(values: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
+
+
+def _run(options: argparse.Namespace) -> None:
+    prompts, files = Prompts(options.prompts), CandidateFiles(options.candidates)
+    with scorer_of(options) as scorer:
+        settings = {"backend": options.backend, "model": scorer.model, "dtype": options.dtype}
+        settings["max_model_len"] = options.max_model_len
+        inputs, packages = [*options.candidates, *options.prompts], [options.backend]
+        with Output(options.output, "score", settings, inputs, models=[scorer.model], packages=packages) as out:
+            scores = Scores(files)
+            scores.take(scorer, scores.conversations(files, prompts, out.path("")))
+            out.write("candidates", scores.rows(files, scorer.model, out.path("")), SCORED)
+            for reason, count in sorted(scores.unscored.items()):
+                out.drop(f"not scored: {reason}", count)
+            for code, name in enumerate(STATUSES):
+                if code > 1 and (count := int((scores.status == code).sum())):
+                    out.drop(f"not scored: {name}", count)
+            report = scores.report()
+            out.note("rewards", report)
+    header = ["language", *next(iter(report.values()))]
+    cells = [
+        [code, *(str(v) if isinstance(v, int) else number(v) for v in row.values())] for code, row in report.items()
+    ]
+    print(table(header, cells))
+    for reason, count in out.drops.items():
+        print(f"{count} {reason}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", type=Path, nargs="+", required=True, metavar="FILE")
+    parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="what they answer")
+    parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet, with the rewards")
+    add_scorer_arguments(parser)
+    options = parser.parse_args(arguments)
+    return run_step("score", lambda: _run(options))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,135 @@
+"""English problems (question, solution) or chats into any language of the table, through a model.
+
+  python -m data_prep.translate --input gsm8k_train.jsonl --languages es sw th --output data/translated \\
+    --model gpt-4o-mini --price-in 0.15 --price-out 0.6
+  python -m data_prep.sp3f --translated data/translated/translated.parquet --output data/sp3f
+
+Run it again to go on after a kill: what was answered is not asked again.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from sp3f_verl.data.output import Output, run_step
+from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.arguments import add_backend_arguments, backend_of, watched
+from sp3f_verl.llm.ask import Answer, Ask
+from sp3f_verl.llm.backends import Backend
+from sp3f_verl.rewards import UnsupportedLanguage
+from sp3f_verl.translate import rows
+from sp3f_verl.translate.ask import Sampling, check_languages, translate
+from sp3f_verl.translate.choose import WEIGHTS, Criteria
+from sp3f_verl.translate.prompt import PROMPT
+from sp3f_verl.translate.sources import Problem, read
+
+
+def _run(options: argparse.Namespace) -> None:
+    if len(set(options.languages)) < len(options.languages):
+        raise BadInput("--languages names a language twice; name each once.")
+    try:
+        check_languages(options.languages)
+    except UnsupportedLanguage as error:
+        raise BadInput(f"--languages: {error}") from None
+    for name in ("candidates", "max_tokens", "limit"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise BadInput(f"--{name.replace('_', '-')} is {value}; give 1 or more.")
+    sampling = Sampling(options.candidates, options.max_tokens, options.temperature, options.top_p, options.seed)
+    criteria = Criteria(
+        options.min_language_share,
+        options.min_numbers,
+        tuple(options.length_ratio),
+        options.min_back_translation,
+        options.keep_structure,
+        dict(WEIGHTS) | dict(options.weights),
+    )
+    back = options.back_translation or options.min_back_translation is not None
+    names = ("languages", "question_only", "backend", "model")
+    settings = {name: getattr(options, name) for name in names} | {"adapter": options.adapter and str(options.adapter)}
+    settings |= {"sampling": asdict(sampling), "criteria": asdict(criteria), "back_translation": back}
+    source, doubles = read(options.input)
+    source = source[: options.limit]
+    settings["limit"] = options.limit
+    packages = ("vllm",) if options.backend == "vllm" else ()
+    with Output(options.output, "translate", settings, options.input, prompts=[PROMPT], packages=packages) as out:
+        if doubles:
+            out.drop("same question as another row", doubles)
+        with backend_of(options) as backend:
+            out.models = [backend.model]
+            _translate(source, options, sampling, criteria, back, backend, out)
+            out.note("asking", backend.totals.as_dict())
+    kept = sum(out.rows["chats" if "chats" in out.rows else "translated"].values())
+    print(f"{kept} of {len(source) * len(options.languages)} rows translated in {options.output}")
+    for reason, count in sorted(out.drops.items()):
+        print(f"{count} left out: {reason}")
+    errors = out.notes["asking"]["answers"].get("error", 0)
+    if errors:
+        print(f"{errors} answers are errors; another --output with this --store asks for them alone again")
+
+
+def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bool, backend: Backend, out) -> None:
+    pairs = [(row, language) for language in options.languages for row in source]
+    every = (text for row, language in pairs for text in rows.texts_of(row, language, not options.question_only))
+    texts = {text.name: text for text in every}
+
+    def answers(asks: Iterable[Ask], total: int) -> Iterator[Answer]:
+        return watched(backend.answers(asks), backend, total)
+
+    found, drawn = translate(texts, answers, sampling, criteria, back)
+    best = rows.best_of(found, criteria)
+    is_problem = isinstance(source[0], Problem)
+    made = (
+        rows.problem_row(row, language, best, backend.model, out.drop)
+        if is_problem
+        else rows.chat_row(row, language, best, out.drop)
+        for row, language in pairs
+    )
+    name, schema = ("translated", rows.PROBLEMS) if is_problem else ("chats", rows.CHATS)
+    out.write(name, (row for row in made if row is not None), schema)
+    out.write("candidates", rows.candidate_rows(texts, found, best, drawn, sampling), rows.CANDIDATES)
+
+
+def _weight(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER, such as length=0.5") from None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    told = "GSM8K's JSON lines; parquet or JSON lines with question, solution, answer; or chats with messages"
+    parser.add_argument("--input", type=Path, nargs="+", required=True, help=told)
+    parser.add_argument("--languages", nargs="+", required=True, metavar="CODE", help="ISO 639-1; en is copied")
+    parser.add_argument("--output", type=Path, required=True, help="folder for translated.parquet or chats.parquet")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows in the order of their ids")
+    parser.add_argument("--question-only", action="store_true", help="leave solutions English (enough for RL)")
+    group = parser.add_argument_group("candidates")
+    group.add_argument("--candidates", type=int, default=4, metavar="N", help="translations of each text (default: 4)")
+    group.add_argument("--max-tokens", type=int, default=2048, help="of one translation (default: 2048)")
+    group.add_argument("--temperature", type=float, default=1.0, help="default: 1")
+    group.add_argument("--top-p", type=float, help="default: the server's")
+    group.add_argument("--seed", type=int, default=1, help="default: 1")
+    group = parser.add_argument_group("what passes")
+    known = Criteria()
+    told = f"share of letters in the language (default: {known.language_share:g}; 0: any)"
+    group.add_argument("--min-language-share", type=float, default=known.language_share, metavar="SHARE", help=told)
+    told = f"share of the numbers that are kept (default: {known.numbers:g})"
+    group.add_argument("--min-numbers", type=float, default=known.numbers, metavar="SHARE", help=told)
+    told = "translation to source (default: {:g} {:g})".format(*known.length)
+    group.add_argument("--length-ratio", type=float, nargs=2, default=known.length, metavar=("LOW", "HIGH"), help=told)
+    group.add_argument("--keep-structure", action="store_true", help="as many lines as the source")
+    group.add_argument("--back-translation", action="store_true", help="translate each candidate back and compare")
+    told = "least chrF of the back-translation, in [0, 1]; implies --back-translation"
+    group.add_argument("--min-back-translation", type=float, metavar="CHRF", help=told)
+    told = "in the score of those that pass (default: {})".format(" ".join(f"{n}={w:g}" for n, w in WEIGHTS.items()))
+    group.add_argument("--weights", type=_weight, nargs="+", default=[], metavar="NAME=NUMBER", help=told)
+    add_backend_arguments(parser)
+    options = parser.parse_args(arguments)
+    return run_step("translate", lambda: _run(options))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

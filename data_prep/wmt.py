@@ -1,0 +1,183 @@
+"""WMT24++ with ids, and translators compared on it.
+
+  python -m data_prep.wmt prepare --input en-de_DE.jsonl en-is_IS.jsonl --first 300 --output data/wmt
+  python -m data_prep.wmt translate --segments data/wmt/segments.parquet --model gpt-4o --output data/wmt_gpt
+  python -m data_prep.wmt compare --segments data/wmt/segments.parquet \\
+    --candidates gpt=data/wmt_gpt/translations.parquet other=other.jsonl --output data/wmt_scores
+
+A file of candidates (parquet or JSON lines) has id and lp of the segments, and translation: null where there is none.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sp3f_verl.data.output import Output, run_step
+from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.tables import read_rows
+from sp3f_verl.data.wmt import AVERAGE, KINDS, SCORE, SEGMENT, SENTENCE, TRANSLATION, read_segments
+from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.markdown import table
+from sp3f_verl.evaluation.translation import averages, best, scored
+from sp3f_verl.llm import Status
+from sp3f_verl.llm.arguments import add_backend_arguments, backend_of
+from sp3f_verl.preferences.model import Model, Text
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    for name in ("first", "sample"):
+        if (given := getattr(options, name)) is not None and given < 1:
+            raise BadInput(f"--{name} is {given}; give a number of 1 or more.")
+    settings = {"first": options.first, "sample": options.sample, "seed": options.seed}
+    with Output(options.output, "wmt prepare", settings, options.input) as out:
+        found = read_segments(options.input, options.first, options.sample, options.seed)
+        out.write("segments", found.rows, SEGMENT)
+        for reason, count in found.dropped.items():
+            out.drop(reason, count)
+    print(f"{len(found.rows)} rows in {options.output}")
+    for reason, count in sorted(out.drops.items()):
+        print(f"{count} rows left out: {reason}")
+
+
+def _translate(options: argparse.Namespace) -> None:
+    model = Model("", None, temperature=options.temperature, max_tokens=options.max_tokens, template=options.template)
+    if not model.template_file.is_file():
+        raise BadInput(f"--template={options.template} is neither a file nor shipped; name one with {{text}}.")
+    settings = {name: getattr(options, name) for name in ("model", "backend", "temperature", "max_tokens", "template")}
+    with Output(options.output, "wmt translate", settings, [options.segments], prompts=[model.template_file]) as out:
+        rows = {f"{row['id']} {row['lp']}": row for row in read_rows(options.segments, SEGMENT)}
+        made = []
+        with backend_of(options) as backend:
+            texts = (Text(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
+            for answer in model.translations(texts, backend):
+                row, text = rows[answer.id], (answer.text or "").strip() or None
+                good = answer.status is Status.OK and text is not None
+                if not good:
+                    out.drop(str(answer.status) if answer.status is not Status.OK else "empty")
+                told = {name: row[name] for name in ("id", "lp", "language")}
+                made.append(told | {"status": str(answer.status), "translation": text if good else None})
+            out.models.append(backend.model)
+            out.note("asked", backend.totals.as_dict())
+        out.write("translations", made, TRANSLATION)
+    print(f"{len(made) - sum(out.drops.values())} of {len(made)} segments translated in {options.output}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    paths = dict(options.candidates)
+    if len(paths) < len(options.candidates):
+        raise BadInput("--candidates names a translator twice; give each a name of its own.")
+    settings = {"candidates": list(paths), "tokenize": dict(options.tokenize)}
+    inputs, packages = [options.segments, *paths.values()], ["sacrebleu"]
+    with Output(options.output, "wmt compare", settings, inputs, packages=packages) as out:
+        segments = list(read_rows(options.segments, SEGMENT))
+        wanted = {(row["id"], row["lp"]) for row in segments}
+        texts = {name: _texts(path, wanted, name, out) for name, path in paths.items()}
+        scores, sentences, signatures = scored(segments, texts, dict(options.tokenize))
+        means, winners = averages(scores), best(scores)
+        for name, rows, schema in (
+            ("scores", scores, SCORE),
+            ("sentences", sentences, SENTENCE),
+            ("averages", means, AVERAGE),
+        ):
+            out.write(name, rows, schema)
+        report = markdown(scores, means, winners)
+        out.write_text("report.md", report)
+        out.note("best", winners)
+        out.note("signatures", signatures)
+    print(report)
+
+
+def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, str], str]:
+    """(id, lp) -> translation. BadInput where a segment comes twice or not one is there."""
+    file = open_file(path)
+    file.require(("id", "lp", "translation"), "a file of candidates has id, lp and translation")
+    found: dict[tuple[str, str], str] = {}
+    seen: set[tuple[str, str]] = set()
+    for number, row in file.rows(("id", "lp", "translation")):
+        place, text = (row["id"], row["lp"]), row["translation"]
+        if text is not None and not isinstance(text, str):
+            raise BadInput(f"{file.place(number)}: translation is {text!r}; give a text, or null where there is none.")
+        if place in seen:
+            raise BadInput(f"{file.place(number)} has segment {row['id']!r} of {row['lp']} again; keep one of them.")
+        seen.add(place)
+        if place in wanted:
+            found[place] = (text or "").strip()
+        else:
+            out.drop(f"{name}: no such segment")
+    if not any(found.values()):
+        raise BadInput(f"{path} has no translation of a segment of --segments; give the ids and lp of that file.")
+    return found
+
+
+def markdown(scores: list[dict], means: list[dict], winners: dict[str, str]) -> str:
+    """Corpus and sentence scores in columns of their own; what is imputed has a star."""
+    head = ["pair", "translator", "BLEU", "chrF++", "BLEU, mean of sentences", "chrF++, mean of sentences", "missing"]
+    rows = [
+        [row["lp"], row["translator"], *(_told(row[kind]) for kind in KINDS), f"{row['missing']} of {row['segments']}"]
+        for row in sorted(scores, key=lambda row: (row["lp"], row["translator"]))
+    ]
+    overall = [
+        [row["translator"], *(_told(row[kind]) + _star(row) for kind in KINDS), ", ".join(row["imputed"])]
+        for row in means
+    ]
+    parts = ["# Translators on WMT24++", table(head, rows), "## Mean over all pairs"]
+    parts += [table(["translator", *head[2:6], "imputed"], overall)]
+    if any(row["imputed"] for row in means):
+        parts += ["\\* holds pairs that the translator has nothing in, imputed by the mean of the others."]
+    parts += ["## Best by the mean of corpus BLEU and chrF++", table(["pair", "translator"], list(winners.items()))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _star(row: dict) -> str:
+    return "*" if row["imputed"] else ""
+
+
+def _told(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as gpt=translations.parquet")
+    return name, Path(path)
+
+
+def _tokenize(text: str) -> tuple[str, str]:
+    code, equals, name = text.partition("=")
+    if not (code and equals and name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not LANGUAGE=TOKENIZER, such as ja=char")
+    return code, name
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("prepare", help="segments with ids from the set's files")
+    command.add_argument("--input", type=Path, nargs="+", required=True, help="files of WMT24++, one a language pair")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--first", type=int, metavar="N", help="the first N segments that all files have (default: all)")
+    which.add_argument("--sample", type=int, metavar="N", help="a seeded sample of N of them")
+    command.add_argument("--seed", type=int, default=1, help="seed of the sample (default: 1)")
+    command.set_defaults(do=_prepare)
+    command = commands.add_parser("translate", help="the segments by a model")
+    command.add_argument("--segments", type=Path, required=True, help="segments.parquet of `prepare`")
+    command.add_argument("--temperature", type=float, default=0.0, help="default: 0")
+    command.add_argument("--max-tokens", type=int, default=768, help="of a translation (default: 768)")
+    command.add_argument("--template", default="translate", help="translate, translate_plain, or a file of your own")
+    add_backend_arguments(command)
+    command.set_defaults(do=_translate)
+    command = commands.add_parser("compare", help="BLEU and chrF++ of several translators (needs sacrebleu)")
+    command.add_argument("--segments", type=Path, required=True, help="segments.parquet of `prepare`")
+    command.add_argument("--candidates", type=_named, nargs="+", required=True, metavar="NAME=FILE")
+    told = "BLEU's tokenizer (default: ja-mecab, ko-mecab, zh, and 13a for the others)"
+    command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=told)
+    command.set_defaults(do=_compare)
+    for command in commands.choices.values():
+        command.add_argument("--output", type=Path, required=True, help="folder for the files and manifest.json")
+    options = parser.parse_args(arguments)
+    return run_step("wmt", lambda: options.do(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Prompts in one or several languages. Those of one id are the same prompt; nothing is joined by text."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sp3f_verl import languages
+from sp3f_verl.data.schemas import PROMPT
+from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.tables import as_batches
+from sp3f_verl.errors import BadInput
+
+# As schemas.PROMPT, but an id may come once in each language.
+PROMPTS = PROMPT.with_metadata({"key": "id,prompt_lang"})
+# What a prompt needs -> its columns by preference; `problem` is what the rows of data_prep.translate have in common.
+COLUMNS = {"id": ("problem", "id"), "prompt_lang": ("prompt_lang", "language"), "prompt": ("prompt", "messages")}
+OTHERS = tuple(name for name in PROMPTS.names if name not in COLUMNS)
+
+Drop = Callable[[str], None]
+
+
+def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Iterator[dict[str, Any]]:
+    """Rows of PROMPTS from parquet or JSON lines, each conversation up to its last user turn.
+
+    Columns: `id` (or `problem`), `prompt_lang` (or `language`), `prompt` (or `messages`; a text is one user turn).
+    Prompts without a user turn or text are left out: drop("no_user_turn").
+    BadInput where a column or value is missing, or an id comes twice in one language.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    for path in paths:
+        file = open_file(path)
+        found = {name: next((each for each in given if each in file.columns), None) for name, given in COLUMNS.items()}
+        file.require(COLUMNS[name][0 if name != "id" else 1] for name, given in found.items() if given is None)
+        if not file.count:
+            raise BadInput(f"{path} has no rows; give a file with at least one.")
+        for number, row in file.rows({*found.values(), *OTHERS}):
+            made = {name: row[column] for name, column in found.items()}
+            _check(made, file.place(number), seen)
+            made["prompt"] = to_last_user_turn(made["prompt"], file.place(number))
+            if not made["prompt"]:
+                drop("no_user_turn")
+                continue
+            texts = {name: row.get(name) for name in OTHERS}
+            yield (
+                made
+                | {name: value if isinstance(value, str) else None for name, value in texts.items()}
+                | {"source": texts["source"] if isinstance(texts["source"], str) else Path(path).stem}
+            )
+
+
+def _check(made: dict[str, Any], place: str, seen: dict[tuple[str, str], str]) -> None:
+    for name in ("id", "prompt_lang"):
+        if not isinstance(made[name], str) or not made[name]:
+            raise BadInput(f"{place}: {name!r} is {made[name]!r}; give it a text.")
+    try:
+        languages.get(made["prompt_lang"])
+    except languages.UnknownLanguage as error:
+        raise BadInput(f"{place}: {error}") from None
+    key = made["id"], made["prompt_lang"]
+    if key in seen:
+        raise BadInput(f"{place} has the id {key[0]!r} in {key[1]!r}, as {seen[key]} has; give every prompt its own.")
+    seen[key] = place
+
+
+def to_last_user_turn(value: Any, place: str = "the prompt") -> list[dict[str, str]]:
+    """The messages up to the last of the user, [] where there is none or it is empty. BadInput for something else."""
+    if isinstance(value, str):
+        value = [{"role": "user", "content": value}]
+    messages = value if isinstance(value, list) else [None]
+    for each in messages:
+        if not isinstance(each, dict) or not all(isinstance(each.get(name), str) for name in ("role", "content")):
+            raise BadInput(
+                f"{place}: the prompt is neither a text nor a list of {{role, content}} messages; make it one."
+            )
+    last = max((at for at, each in enumerate(messages) if each["role"] == "user"), default=-1)
+    if last < 0 or not messages[last]["content"].strip():
+        return []
+    return [{"role": each["role"], "content": each["content"]} for each in messages[: last + 1]]
+
+
+class Prompts:
+    """The prompts of a data set by (id, language), as columns."""
+
+    def __init__(self, paths: Iterable[Path], drop: Drop = lambda reason: None):
+        batches = as_batches(read_prompts(paths, drop), PROMPTS, "the prompts")
+        self.table = pa.Table.from_batches(batches, PROMPTS).sort_by(
+            [("id", "ascending"), ("prompt_lang", "ascending")]
+        )
+        ids, codes = (self.table.column(name).to_pylist() for name in ("id", "prompt_lang"))
+        self._row = {key: row for row, key in enumerate(zip(ids, codes, strict=True))}
+        self.languages = tuple(sorted(set(codes)))
+        if not self._row:
+            raise BadInput("the prompts have no user turn to answer; give conversations with one.")
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """(id, language), sorted."""
+        return iter(self._row)
+
+    def messages(self, prompt_id: str, language: str) -> list[dict[str, str]]:
+        """BadInput where there is no such prompt."""
+        return self._value("prompt", prompt_id, language)
+
+    def source(self, prompt_id: str, language: str) -> str:
+        return self._value("source", prompt_id, language)
+
+    def _value(self, name: str, prompt_id: str, language: str) -> Any:
+        row = self._row.get((prompt_id, language))
+        if row is None:
+            raise BadInput(
+                f"--prompts have no id {prompt_id!r} in {language!r}; give the file that was generated from."
+            )
+        return self.table.column(name)[row].as_py()

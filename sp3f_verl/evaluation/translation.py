@@ -1,0 +1,112 @@
+"""How good translators are: BLEU and chrF++ against references by sacrebleu, corpus and sentence level, never mixed.
+
+A segment that a translator lacks is scored as an empty translation, and counted. A language that it has nothing in is
+no score; for the overall average it is imputed by the mean of the others there, and marked.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sp3f_verl.data.wmt import KINDS
+from sp3f_verl.errors import BadInput
+
+TOKENIZERS = {"ja": "ja-mecab", "zh": "zh", "ko": "ko-mecab"}  # of BLEU; 13a for the others
+
+
+class Metrics:
+    """BLEU and chrF++ for a language. BadInput where sacrebleu is missing, or its tokenizer for the language."""
+
+    def __init__(self, language: str, tokenize: str | None = None):
+        try:
+            from sacrebleu.metrics import BLEU, CHRF
+        except ImportError:
+            raise BadInput("sacrebleu is not installed: `pip install 'sacrebleu[ja,ko]'`, and start again.") from None
+        name = tokenize or TOKENIZERS.get(language, "13a")
+        try:
+            self._bleu, self._sentence = BLEU(tokenize=name), BLEU(tokenize=name, effective_order=True)
+            self._bleu.corpus_score(["a"], [["a"]])  # some load what they need at the first text
+        except Exception as error:  # sacrebleu and the tokenizers' libraries raise many kinds
+            told = " ".join(str(error).split())[:120]
+            raise BadInput(
+                f"BLEU cannot be had for {language} with the tokenizer {name} ({told}): "
+                f"`pip install 'sacrebleu[ja,ko]'`, or --tokenize {language}=char."
+            ) from None
+        self._chrf = CHRF(word_order=2)
+
+    def corpus(self, texts: list[str], references: list[str]) -> dict[str, float]:
+        bleu, chrf = (metric.corpus_score(texts, [references]).score for metric in (self._bleu, self._chrf))
+        return {"bleu": bleu, "chrf": chrf}
+
+    def sentence(self, text: str, reference: str) -> dict[str, float]:
+        bleu, chrf = (metric.sentence_score(text, [reference]).score for metric in (self._sentence, self._chrf))
+        return {"bleu": bleu, "chrf": chrf}
+
+    def signatures(self) -> dict[str, str]:
+        return {"bleu": str(self._bleu.get_signature()), "chrf": str(self._chrf.get_signature())}
+
+
+def scored(
+    segments: Iterable[Mapping[str, Any]],
+    candidates: Mapping[str, Mapping[tuple[str, str], str]],
+    tokenize: Mapping[str, str] | None = None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, dict[str, str]]]:
+    """(scores per translator and pair, scores per sentence, sacrebleu's signatures per pair).
+
+    segments: rows of `data.wmt.SEGMENT`. candidates: translator -> (id, lp) -> translation.
+    """
+    by_pair: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in segments:
+        by_pair[row["lp"]].append(row)
+    scores, sentences, signatures = [], [], {}
+    for lp, rows in sorted(by_pair.items()):
+        rows = sorted(rows, key=lambda row: row["id"])
+        language, references = rows[0]["language"], [row["reference"] for row in rows]
+        metrics = Metrics(language, (tokenize or {}).get(language))
+        for name, texts in sorted(candidates.items()):
+            own = [texts.get((row["id"], lp), "") for row in rows]
+            missing = sum(not text for text in own)
+            score = {"translator": name, "lp": lp, "language": language, "segments": len(rows), "missing": missing}
+            if missing == len(rows):
+                scores.append(score | dict.fromkeys(KINDS))
+                continue
+            each = [metrics.sentence(text, reference) for text, reference in zip(own, references, strict=True)]
+            means = {f"{kind}_sentence": sum(one[kind] for one in each) / len(each) for kind in ("bleu", "chrf")}
+            scores.append(score | metrics.corpus(own, references) | means)
+            for row, one in zip(rows, each, strict=True):
+                sentences.append({"id": row["id"], "lp": lp, "language": language, "translator": name} | one)
+        signatures[lp] = metrics.signatures()
+    return scores, sentences, signatures
+
+
+def averages(scores: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A translator's means over all pairs; `imputed` names the pairs for which it has none of its own."""
+    table = {(row["translator"], row["lp"]): row for row in scores}
+    names, pairs = (sorted({key[index] for key in table}) for index in (0, 1))
+    found = []
+    for name in names:
+        means: dict[str, Any] = {"translator": name, "imputed": []}
+        means["imputed"] = [lp for lp in pairs if table[name, lp]["bleu"] is None]
+        for kind in KINDS:
+            values = [_value(table, name, lp, kind, names) for lp in pairs]
+            known = [value for value in values if value is not None]
+            means[kind] = sum(known) / len(known) if known else None
+        found.append(means)
+    return found
+
+
+def _value(table: Mapping, name: str, lp: str, kind: str, names: list[str]) -> float | None:
+    own = table[name, lp][kind]
+    others = [table[other, lp][kind] for other in names if table[other, lp][kind] is not None]
+    return own if own is not None else sum(others) / len(others) if others else None
+
+
+def best(scores: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Pair -> the translator with the highest mean of corpus BLEU and chrF++; equal ones by name."""
+    found: dict[str, tuple[float, str]] = {}
+    for row in sorted(scores, key=lambda row: row["translator"]):
+        if row["bleu"] is not None:
+            mean = (row["bleu"] + row["chrf"]) / 2
+            if row["lp"] not in found or mean > found[row["lp"]][0]:
+                found[row["lp"]] = (mean, row["translator"])
+    return {lp: name for lp, (_, name) in sorted(found.items())}

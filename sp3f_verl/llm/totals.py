@@ -1,0 +1,109 @@
+"""What a stream of questions came to: counts, tokens, price, and when to give up."""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.ask import Answer, Ask, Status
+from sp3f_verl.llm.cost import Price
+from sp3f_verl.llm.outcome import FailureKind, Usage
+
+FEWEST = 50  # answers before a share of failures says anything
+RECENT = 1000  # answers of which the share is: an endpoint that dies late is told as soon as one that never lived
+BYTES_PER_TOKEN = 3.0  # of UTF-8 text: English has about 4, most other languages of the table 2 to 4
+TOKENS_PER_MESSAGE = 8  # what a chat template adds
+
+
+class TooManyFailures(BadInput):
+    """More requests failed than --max-failure-share allows, or no request can succeed. What was answered is kept."""
+
+
+@dataclass
+class Totals:
+    """Counts of what a backend has answered; usage and usd are of fresh answers, those that were paid for."""
+
+    price: Price | None = None
+    max_failure_share: float = 0.1
+    statuses: Counter[Status] = field(default_factory=Counter)
+    failures: Counter[FailureKind] = field(default_factory=Counter)
+    fresh: int = 0
+    reused: int = 0
+    usage: Usage = field(default_factory=Usage)
+    _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _recent_failures: int = 0
+    _said: str = ""
+
+    def add(self, answer: Answer) -> None:
+        """Counts the answer; TooManyFailures where it is one failure too many."""
+        self.statuses[answer.status] += 1
+        is_error = answer.status is Status.ERROR
+        if len(self._recent) == RECENT:
+            self._recent_failures -= self._recent[0]
+        self._recent.append(is_error)  # also what is reused: a run that resumes asks for little but what cannot succeed
+        self._recent_failures += is_error
+        if answer.reused:
+            self.reused += 1
+            return
+        self.fresh += 1
+        self.usage = self.usage + answer.usage
+        if answer.failure is not None:
+            self.failures[answer.failure] += 1
+        if is_error:
+            self._said = answer.said
+            if answer.failure is FailureKind.AUTHENTICATION:
+                raise TooManyFailures(f"The server does not take the key ({answer.said}): mend --api-key-env.")
+            if len(self._recent) >= FEWEST and self._recent_failures > self.max_failure_share * len(self._recent):
+                raise self._too_many()
+
+    def finish(self) -> None:
+        """TooManyFailures where not one answer was any good, however few they were."""
+        if self._recent and self._recent_failures == self.fresh + self.reused:
+            raise self._too_many()
+
+    def _too_many(self) -> TooManyFailures:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in self.failures.most_common() if kind != "refused")
+        return TooManyFailures(
+            f"{self._recent_failures} of the last {len(self._recent)} requests failed ({kinds}; last: {self._said}), "
+            f"more than --max-failure-share={self.max_failure_share:g}: mend the cause and start again, "
+            "what was answered is kept and not asked for again."
+        )
+
+    @property
+    def usd(self) -> float | None:
+        """Price of the fresh answers, None without a --price-in and --price-out."""
+        return None if self.price is None else self.price.usd(self.usage)
+
+    def expected_usd(self, total: int) -> float | None:
+        """What `total` answers will have cost in the end, judged by the fresh ones so far; None where none is known."""
+        if self.price is None or not self.fresh:
+            return None
+        return self.usd * max(1.0, (total - self.reused) / self.fresh)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a manifest: plain JSON."""
+        usage = self.usage
+        return {
+            "answers": {str(status): count for status, count in sorted(self.statuses.items())},
+            "failures": {str(kind): count for kind, count in sorted(self.failures.items())},
+            "asked": self.fresh,
+            "from_store": self.reused,
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "usd": self.usd,
+        }
+
+
+def most_usd(asks: Iterable[Ask], price: Price) -> float:
+    """What the questions may cost at most, before any is asked: every answer as long as max_tokens allows.
+
+    The prompt's tokens are estimated from its bytes; a tokenizer that fits the language badly makes more of them.
+    """
+    prompt = answer = 0.0
+    for ask in asks:
+        text = sum(len(str(message.get("content") or "").encode(errors="replace")) for message in ask.messages)
+        prompt += text / BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * len(ask.messages)
+        answer += ask.max_tokens
+    return (prompt * price.input + answer * price.output) / 1e6

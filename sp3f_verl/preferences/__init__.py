@@ -1,0 +1,1 @@
+"""Preference sets: the English base set of five public sources, and sets in other languages made from it."""

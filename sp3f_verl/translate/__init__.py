@@ -1,0 +1,1 @@
+"""English text into any language of the table: protected, verified, chosen among candidates, and repaired."""
