@@ -15,13 +15,18 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
 from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 
-from sp3f_verl.verl_bridge.preference import head
+from sp3f_verl.verl_bridge.preference import attention, head
 from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up, total_weight
 from sp3f_verl.verl_bridge.preference.objective import Objective, measure
 from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of
 from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
 
 GROUPS = 8
+OBJECTIVES = {
+    "dpo": Objective(),
+    "anchored means": Objective(length_normalised=True, nll_anchor=0.5),
+    "tspin": Objective(loss="tspin", loss_type="logistic", alpha=0.1, beta=0.3),
+}
 # case -> (packed, head, fixed micro-batch in groups or None, tokens of a dynamic one, groups that fill up)
 CASES = {
     "packed, 1 group": (True, "logits", 1, None, 0),
@@ -35,6 +40,10 @@ CASES = {
     "response head, 2 groups": (True, "response", 2, None, 0),
     "response head, dynamic": (True, "response", None, 200, 0),
     "filled up with weight 0": (True, "logits", 2, None, 8),
+    "shared prompts, 1 group": (True, "shared", 1, None, 0),
+    "shared prompts, 4 groups, filled up": (True, "shared", 4, None, 8),
+    "shared prompts, dynamic": (True, "shared", None, 200, 0),
+    "shared prompts, checkpointing": (True, "checkpointing", 2, None, 0),
 }
 
 
@@ -70,7 +79,7 @@ def plain(folder: str, objective: Objective, batch: dict) -> tuple[float, torch.
 
 def main(folder: str, output: str) -> None:
     found = {}
-    for kind in ("logits", "fused", "response"):
+    for kind in ("logits", "fused", "response", "shared", "checkpointing"):
         fused = kind != "logits"
         config = HFModelConfig(
             path=folder,
@@ -78,6 +87,7 @@ def main(folder: str, output: str) -> None:
             use_fused_kernels=fused,
             fused_kernel_options={"impl_backend": "torch"},
             override_config={"attn_implementation": "sdpa"},
+            enable_gradient_checkpointing=kind == "checkpointing",
         )
         engine_config = FSDPEngineConfig(
             strategy="fsdp2", use_torch_compile=False, mixed_precision={"param_dtype": "fp32"}, use_dynamic_bsz=False
@@ -95,13 +105,17 @@ def main(folder: str, output: str) -> None:
         engine = worker.engine
         if kind == "response":
             head.install(engine)
+        elif kind in ("shared", "checkpointing"):
+            assert attention.install(engine)
+            head.install(engine, share=True)
+            head.ONCE_TOKENS = 1  # these responses are short
         ranks, rank = engine.get_data_parallel_size(), engine.get_data_parallel_rank()
-        for objective in (Objective(), Objective(loss="tspin", loss_type="logistic", alpha=0.1, beta=0.3)):
+        for name, objective in OBJECTIVES.items():
             size = len(objective.roles)
             groups, references = make_groups(size, config.hf_config.vocab_size)
             if kind == "logits":
                 everything = batch_of(groups, range(GROUPS), [1.0] * GROUPS, references)
-                found[objective.loss, "plain"] = plain(folder, objective, everything)
+                found[name, "plain"] = plain(folder, objective, everything)
             for case, (packed, of_kind, fixed, dynamic, extra) in CASES.items():
                 if of_kind != kind:
                     continue
@@ -112,6 +126,7 @@ def main(folder: str, output: str) -> None:
                     "temperature": 1.0,
                     "force_group_size": size,
                     "calculate_entropy": False,
+                    "tied": objective.tied,
                     "total_weight": total_weight(batch["weight"], size),
                     "use_remove_padding": packed,
                     "use_fused_kernels": fused,
@@ -127,7 +142,7 @@ def main(folder: str, output: str) -> None:
                     gradient = torch.cat([each.grad.full_tensor().flatten().clone() for _, each in parameters])
                 loss = torch.tensor(sum(out["loss"]))
                 dist.all_reduce(loss)
-                found[objective.loss, case] = (loss.item() / ranks, gradient)
+                found[name, case] = (loss.item() / ranks, gradient)
     if dist.get_rank() == 0:
         torch.save(found, output)
     dist.destroy_process_group()

@@ -39,7 +39,7 @@ def test_gradients_do_not_depend_on_how_the_batch_is_cut(model, workers, tmp_pat
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-4000:]
     found = torch.load(output)
-    for loss in ("dpo", "tspin"):
+    for loss in preference_gradients.OBJECTIVES:
         expected, gradient = found[loss, "plain"]
         assert gradient.norm() > 1e-3
         for case in preference_gradients.CASES:

@@ -106,6 +106,7 @@ class GroupTrainer(PPOTrainer):
         )
         size = len(self.objective.roles)
         settings |= {"temperature": 1.0, "force_group_size": size, "calculate_entropy": False}
+        settings["tied"] = self.objective.tied
         rows = tu.get_tensordict(batch, settings | {"total_weight": total_weight(batch["weight"], size)})
         lengths = batch["input_ids"].offsets().diff().tolist()
         tu.assign_non_tensor(rows, global_token_num=NonTensorData(lengths))

@@ -2,87 +2,160 @@
 
 verl's fused head multiplies every position, prompts too, with the vocabulary, and computes an entropy that no loss here
 reads. Prompts are a large share of a pair's positions, and the head of a small model most of its work.
+
+Logits are computed once, not twice: a loss of summed or mean log-probs has one derivative for all tokens of a row, so a
+row's gradients are built where its logits are made, and backward only scales them. A gradient of the head's weight is
+as large as the weight; the two rows of a pair share one, since their derivatives are known but for one factor.
 """
 
-import torch
-import torch.nn.functional as F
+import math
+from collections.abc import Sequence
 
-IGNORED = -100  # the label of a position without a log-prob
-CHUNK = 256  # positions whose logits exist at a time
+import torch
+
+from sp3f_verl.verl_bridge.preference.positions import Positions, Tie, positions, ties
+
+CHUNK = 256  # tokens whose logits exist at a time
+# logits are computed twice where the kept gradients of the weight would take more bytes than this,
+ONCE_BYTES = 256 * 2**20
+# and where one of them stands for fewer tokens than this, so that it would cost more than it saves
+ONCE_TOKENS = 64
 
 
 class ResponseLogProbs(torch.autograd.Function):
     """(hidden (n, width), weight (vocabulary, width), labels (n,)) -> log softmax(hidden weight^T)[labels], fp32 (n,).
 
-    Logits are computed twice, chunk by chunk, and never kept.
+    lengths: tokens of each row, n in all. ties: one a row, or None. With ties, forward builds gradients for derivatives
+    of that kind; should they turn out to be others, backward computes the logits again.
     """
 
     @staticmethod
-    def forward(ctx, hidden, weight, labels):
-        log_probs, normalisers = hidden.new_empty(2, len(labels), dtype=torch.float32)
-        for part in _chunks(len(labels)):
-            logits = (hidden[part] @ weight.t()).float()
-            normalisers[part] = logits.logsumexp(-1)
-            log_probs[part] = logits.gather(-1, labels[part, None])[:, 0] - normalisers[part]
-        ctx.save_for_backward(hidden, weight, labels, normalisers)
+    def forward(ctx, hidden, weight, labels, lengths: Sequence[int], ties: Sequence[Tie] | None):
+        once, (wants_hidden, wants_weight, *_) = ties is not None, ctx.needs_input_grad
+        of_hidden = torch.empty_like(hidden) if once and wants_hidden else None
+        of_weight = {tie.index: torch.zeros_like(weight) for tie in ties} if once and wants_weight else None
+        log_probs = hidden.new_empty(len(labels), dtype=torch.float32)
+        for row, part in _chunks([len(labels)] if of_weight is None else lengths):
+            into = (None, 1.0) if of_weight is None else (of_weight[ties[row].index], ties[row].scale)
+            log_probs[part] = _chunk(hidden, weight, labels, part, None, of_hidden, *into)
+        ctx.save_for_backward(hidden, weight, labels)
+        ctx.lengths, ctx.ties, ctx.built = lengths, ties, (of_hidden, of_weight) if once else None
         return log_probs
 
     @staticmethod
     def backward(ctx, gradient):
-        hidden, weight, labels, normalisers = ctx.saved_tensors
+        built, ctx.built = ctx.built, None  # scaled in place: good for one backward
+        if built:
+            of_hidden, of_weight = built
+            factors = {} if of_weight is None else _factors(gradient, ctx.lengths, ctx.ties)
+            if factors is not None:
+                of_hidden = None if of_hidden is None else of_hidden.mul_(gradient[:, None])
+                return of_hidden, _weighted_sum(of_weight, factors), None, None, None
+            del built, of_hidden, of_weight
+        hidden, weight, labels = ctx.saved_tensors
         of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        for part in _chunks(len(labels)):
-            of_logits = (hidden[part] @ weight.t()).float().sub_(normalisers[part, None]).exp_()
-            of_logits.mul_(-gradient[part, None])
-            of_logits.scatter_add_(-1, labels[part, None], gradient[part, None])
-            of_logits = of_logits.to(hidden.dtype)
-            if of_hidden is not None:
-                of_hidden[part] = of_logits @ weight
-            if of_weight is not None:
-                of_weight.addmm_(of_logits.t(), hidden[part])
-        return of_hidden, of_weight, None
+        for _, part in _chunks([len(labels)]):
+            _chunk(hidden, weight, labels, part, gradient, of_hidden, of_weight, 1.0)
+        return of_hidden, of_weight, None, None, None
+
+
+def _chunk(hidden, weight, labels, part, gradient, of_hidden, of_weight, scale) -> torch.Tensor:
+    """Log-probs of a slice of tokens. Their gradients, times `gradient` where given, are put into that slice of
+    `of_hidden` and, times `scale`, added to `of_weight`; None where one is not wanted."""
+    hidden, labels = hidden[part], labels[part, None]
+    logits = (hidden @ weight.t()).float()
+    chosen, top = logits.gather(-1, labels), logits.amax(-1, keepdim=True)
+    total = logits.sub_(top).exp_().sum(-1, keepdim=True)
+    if of_hidden is not None or of_weight is not None:
+        each = torch.ones_like(total) if gradient is None else gradient[part, None]
+        of_logits = logits.mul_(-each / total).scatter_add_(-1, labels, each).to(hidden.dtype)
+        if of_hidden is not None:
+            torch.mm(of_logits, weight, out=of_hidden[part])
+        if of_weight is not None:
+            of_weight.addmm_(of_logits.t(), hidden, alpha=scale)
+    return (chosen - top - total.log())[:, 0]
+
+
+def _chunks(lengths):
+    """(row, slice) of at most CHUNK tokens; the chunks of a row are about equally long."""
+    start = 0
+    for row, length in enumerate(lengths):
+        size = -(-length // max(1, -(-length // CHUNK)))
+        for begin in range(0, length, max(1, size)):
+            yield row, slice(start + begin, start + min(begin + size, length))
+        start += length
+
+
+def _factors(gradient, lengths, ties) -> dict[int, float] | None:
+    """The unknown of each tie; None where the derivative is not what the ties say."""
+    found = {}
+    for row, tie in zip(gradient.split(lengths), ties, strict=True):
+        if len(row):
+            factor = row[0].item() / tie.scale
+            known = found.setdefault(tie.index, factor)
+            if not (row == row[0]).all() or not math.isclose(known, factor, rel_tol=1e-6):
+                return None
+    return found
+
+
+def _weighted_sum(tensors, factors) -> torch.Tensor | None:
+    total = None
+    for index, tensor in (tensors or {}).items():
+        factor = factors.get(index, 0.0)
+        total = tensor.mul_(factor) if total is None else total.add_(tensor, alpha=factor)
+    return total
 
 
 class ResponseHead(torch.nn.Module):
-    """Stands in for verl's `FusedLinearForPPO`; answers (log-probs, None), 0 at ignored positions."""
+    """Stands in for verl's `FusedLinearForPPO` in one forward of packed rows; answers (log-probs, None), 0 where no
+    response token is predicted."""
 
-    def __init__(self, chunk_size: int = CHUNK, impl_backend: str = "torch"):
+    def __init__(self, positions: Positions, ties: list[Tie]):
         super().__init__()
+        self.positions, self.ties = positions, ties
 
     def forward(self, hidden_states, vocab_weights, input_ids, temperature=1.0):
         if temperature != 1.0:
             raise ValueError(f"log-probs of preference training have temperature 1, not {temperature}.")
-        labels = input_ids.flatten()
-        kept = (labels != IGNORED).nonzero()[:, 0]
-        hidden = hidden_states.flatten(0, -2).index_select(0, kept)
-        found = ResponseLogProbs.apply(hidden, vocab_weights, labels.index_select(0, kept))
-        log_probs = torch.zeros(len(labels), dtype=torch.float32, device=labels.device).index_put((kept,), found)
+        at, labels = self.positions, input_ids.flatten()
+        hidden = hidden_states.flatten(0, -2).index_select(0, at.source)
+        ties = self.ties if _once(vocab_weights, len(at.place), {tie.index for tie in self.ties}) else None
+        found = ResponseLogProbs.apply(hidden, vocab_weights, labels[at.place], at.lengths, ties)
+        log_probs = torch.zeros(len(labels), dtype=torch.float32, device=labels.device).index_put((at.place,), found)
         return log_probs.view(input_ids.shape), None
 
 
-def install(engine) -> None:
-    """Make this process's engine compute log-probs where `loss_mask` wants them. Only for packed rows and verl's fused
-    head with the backend torch; others, and sequence parallelism, keep verl's own."""
+def _once(weight: torch.Tensor, tokens: int, unknowns: set[int]) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    kept = len(unknowns) if weight.requires_grad else 0  # LoRA: nothing but the gradient of the hidden states
+    return kept * weight.numel() * weight.element_size() <= ONCE_BYTES and tokens >= ONCE_TOKENS * kept
+
+
+def install(engine, share: bool = False) -> None:
+    """Make this process's engine compute log-probs where `loss_mask` wants them, and with `share` a prompt once for the
+    rows of its group. Only for packed rows and verl's fused head with the backend torch; others, and sequence
+    parallelism, keep verl's own."""
+    from verl.utils import tensordict_utils as tu
     from verl.utils.experimental import torch_functional
 
     settings = engine.model_config
     backend = (settings.fused_kernel_options or {}).get("impl_backend")
     if not (settings.use_fused_kernels and settings.use_remove_padding and backend == "torch") or engine.use_ulysses_sp:
         return
-    torch_functional.FusedLinearForPPO = ResponseHead
-    original = engine.prepare_model_inputs
+    waiting: list[ResponseHead] = []  # the head of the forward that comes next, if it is this engine's
+    verls, original = torch_functional.FusedLinearForPPO, engine.prepare_model_inputs
 
     def prepare_model_inputs(micro_batch):
         inputs, arguments = original(micro_batch)
-        wanted = micro_batch["loss_mask"].values().roll(-1).bool()  # position t is about token t + 1
-        labels = inputs["shift_labels"]
-        wanted = F.pad(wanted, (0, labels.shape[-1] - len(wanted)))  # pad_to_length fills up with nothing
-        inputs["shift_labels"] = labels.masked_fill(~wanted, IGNORED)
+        ids, mask = micro_batch["input_ids"], micro_batch["loss_mask"].values()
+        at = positions(ids.values(), mask, ids.offsets(), micro_batch["group"], share)
+        waiting[:] = [ResponseHead(at, ties(at.lengths, tu.get_non_tensor_data(micro_batch, "tied", None)))]
+        if share:
+            for name in ("input_ids", "position_ids"):
+                inputs[name] = inputs[name][:, at.kept]
         return inputs, arguments
 
     engine.prepare_model_inputs = prepare_model_inputs
-
-
-def _chunks(length: int) -> list[slice]:
-    return [slice(start, start + CHUNK) for start in range(0, length, CHUNK)]
+    torch_functional.FusedLinearForPPO = lambda **settings: waiting.pop() if waiting else verls(**settings)

@@ -83,6 +83,14 @@ class Objective:
             return self.length_normalised
         return self.loss == "simpo" or self.loss_type == "ipo"
 
+    @property
+    def tied(self) -> str | None:
+        """`sums` or `means` where the loss is a function of the difference of two rows' sums or means, so that one
+        number gives all its derivatives; None otherwise."""
+        if len(self.roles) != 2 or self.nll_anchor:
+            return None
+        return "means" if self.means else "sums"
+
     def __call__(
         self, values: torch.Tensor, mean_logps: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:

@@ -8,7 +8,7 @@ from verl.utils.memory_utils import aggressive_empty_cache
 from verl.workers.config.optimizer import build_optimizer
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
-from sp3f_verl.verl_bridge.preference import head
+from sp3f_verl.verl_bridge.preference import attention, head
 
 # our names -> transformers'
 LR_SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -18,7 +18,8 @@ class PreferenceWorker(ActorRolloutRefWorker):
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self):
         super().init_model()
-        head.install(self.actor.engine)
+        engine = self.actor.engine
+        head.install(engine, share=attention.install(engine))
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def start_iteration(self, lr: float, steps: int, lr_scheduler: str):
