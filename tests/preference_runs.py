@@ -69,5 +69,8 @@ def command(data: Path, folder: Path, *overrides: str, recipe: str = "dpo") -> l
 
 
 def logged(file: Path) -> dict[int, dict[str, float]]:
-    """step -> metrics of verl's file logger; the last line of a step counts."""
-    return {line["step"]: line["data"] for line in map(json.loads, file.read_text().splitlines())}
+    """step -> metrics of verl's file logger, of all lines of a step together: saving is logged after the step."""
+    steps = {}
+    for line in map(json.loads, file.read_text().splitlines()):
+        steps.setdefault(line["step"], {}).update(line["data"])
+    return steps
