@@ -31,6 +31,8 @@ def _engine(model: str, dtype: str, max_model_len: int | None, tensor_parallel: 
     vllm = _vllm()
     if not torch.cuda.is_available():
         more["enforce_eager"] = True  # compiling takes minutes there
+        # A prompt in two parts rewinds its seed's generator, which fails on a CPU: "CPU Generator does not use offset".
+        more["enable_chunked_prefill"] = False
     return vllm.LLM(
         model=model,
         dtype=dtype,

@@ -16,6 +16,8 @@ import aiohttp
 CONNECT_TIMEOUT = 15.0  # seconds for a TCP connection; longer is a dead address, and the next URL is worth a try
 KEEP_ALIVE = 4.0  # seconds for which an idle connection is kept: servers run by uvicorn, as vLLM is, close it after 5
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
 
 class HTTPFailure(Exception):
     """A response whose status is no success. body: its text."""
@@ -51,8 +53,7 @@ class Wire:
 
     async def post(self, url: int, path: str, body: Any) -> str:
         """The same for a body of JSON. UnicodeEncodeError where it holds half a surrogate pair."""
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        payload = aiohttp.BytesPayload(text.encode(), content_type="application/json")
+        payload = aiohttp.BytesPayload(_ENCODE(body).encode(), content_type="application/json")
         return await self._read(self._session.post(self._urls[url] + path, data=payload, allow_redirects=False))
 
     async def upload(self, url: int, path: str, file: Path, fields: Mapping[str, str]) -> str:
