@@ -10,7 +10,6 @@ from sp3f_verl.llm.ask import Answer, Ask, Status, answered, failed
 from sp3f_verl.llm.outcome import FailureKind, Usage
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM takes
-GPU_SHARE = 0.9  # of its memory
 
 
 def _vllm() -> Any:
