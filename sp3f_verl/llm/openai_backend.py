@@ -17,6 +17,7 @@ from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
 
 AHEAD = 2  # times the concurrency: asks drawn and answers not yet taken, together
+CROWD, LINGER = 32, 0.005  # with more requests in flight, the answers of so many seconds are written together
 
 
 class OpenAIBackend(Backend):
@@ -119,6 +120,8 @@ class _Stream:
         """Keeps and hands over what is done, as much at once as came while the last was written."""
         try:
             while self._done:
+                if len(self._workers) > CROWD:
+                    await asyncio.sleep(LINGER)
                 batch, self._done = self._done, []
                 await self._loop.run_in_executor(None, self._keep, batch)
                 self._taken.put(batch)

@@ -17,14 +17,15 @@ VERSION = 1  # of the schema, in the file's user_version; 0 is a file just made
 CHECKPOINT = 8000  # pages of 4 KiB in the log before they are moved to the file, which takes longer than writing them
 _BUSY = 60.0  # seconds for which a writer waits for the others
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode  # ASCII, surrogates too
+
 
 def request_key(*parts: Any) -> str:
     """SHA-256, in hexadecimal, of the parts as canonical JSON: the order in dicts does not count, that in lists does.
 
     Equal for equal parts in every process and Python version. TypeError or ValueError for what is no JSON (NaN is not).
     """
-    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)  # ASCII, lone surrogates too
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL(parts).encode()).hexdigest()
 
 
 class Store:

@@ -10,7 +10,6 @@ from sp3f_verl.llm.ask import Answer, Ask, Status, answered, failed
 from sp3f_verl.llm.outcome import FailureKind, Usage
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, that vLLM takes
-GPU_SHARE = 0.9  # of its memory
 
 
 def _vllm() -> Any:
@@ -31,6 +30,8 @@ def _engine(model: str, dtype: str, max_model_len: int | None, tensor_parallel: 
     vllm = _vllm()
     if not torch.cuda.is_available():
         more["enforce_eager"] = True  # compiling takes minutes there
+        # A prompt in two parts rewinds its seed's generator, which fails on a CPU: "CPU Generator does not use offset".
+        more["enable_chunked_prefill"] = False
     return vllm.LLM(
         model=model,
         dtype=dtype,
