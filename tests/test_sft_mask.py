@@ -180,7 +180,8 @@ UNMASKABLE = {
     ),
     "a prompt that is not in the whole": (
         CHATML.replace("assistant\n{% endif", "assistant\n<think>{% endif"),
-        "writes what stands before turn 1 otherwise",
+        r"turn 1 would be generated after ...'m_start|>assistant\n<think>', but the chat template writes ...'m_start|>"
+        r"assistant\nIt is 12.<|im_end|>\n",
     ),
     "an end of its own for the last turn": (
         CHATML.replace(

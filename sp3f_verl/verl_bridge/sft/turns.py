@@ -5,6 +5,7 @@ before it ends, and ends with the token that the template ends it with. Role hea
 that token (a newline, mostly) are not part of it.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -72,9 +73,11 @@ def find_turns(render: Render, messages: Sequence[Message], end: re.Pattern) -> 
     for number in numbers:
         prompt = render(messages[:number], True)
         if not whole.startswith(prompt):
+            near = max(0, len(os.path.commonprefix([prompt, whole])) - 20)
             raise Unmaskable(
-                f"the chat template writes what stands before turn {number} otherwise than when turn {number} is to be "
-                "generated; make a row of each turn of the assistant, or set another model.custom_chat_template."
+                f"turn {number} would be generated after ...{short(prompt[near:])}, but the chat template writes "
+                f"...{short(whole[near : near + 80])} there once it is answered; set model.custom_chat_template or "
+                "data.apply_chat_template_kwargs, or make rows of one answer and no system turn."
             )
         starts.append(len(prompt))
     turns: list[Turn] = []
