@@ -180,8 +180,7 @@ UNMASKABLE = {
     ),
     "a prompt that is not in the whole": (
         CHATML.replace("assistant\n{% endif", "assistant\n<think>{% endif"),
-        r"turn 1 would be generated after ...'m_start|>assistant\n<think>', but the chat template writes ...'m_start|>"
-        r"assistant\nIt is 12.<|im_end|>\n",
+        r"im_start|>assistant\n<think>', but the chat template writes ...'im_start|>assistant\nIt is 12.",
     ),
     "an end of its own for the last turn": (
         CHATML.replace(

@@ -5,7 +5,6 @@ before it ends, and ends with the token that the template ends it with. Role hea
 that token (a newline, mostly) are not part of it.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -73,7 +72,8 @@ def find_turns(render: Render, messages: Sequence[Message], end: re.Pattern) -> 
     for number in numbers:
         prompt = render(messages[:number], True)
         if not whole.startswith(prompt):
-            near = max(0, len(os.path.commonprefix([prompt, whole])) - 20)
+            same = next((at for at, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(whole))
+            near = max(0, same - 20)
             raise Unmaskable(
                 f"turn {number} would be generated after ...{short(prompt[near:])}, but the chat template writes "
                 f"...{short(whole[near : near + 80])} there once it is answered; set model.custom_chat_template or "
