@@ -1,8 +1,13 @@
 """The command `sp3f`."""
 
 import argparse
+import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+# flag -> module with `main(options) -> exit status`
+EVALUATE_MODES: dict[str, str] = {}
 
 
 def _quickstart(arguments: argparse.Namespace) -> int:
@@ -27,21 +32,6 @@ def _judge_check(arguments: argparse.Namespace) -> int:
     from sp3f_verl.verl_bridge.judge_check import judge_check
 
     print(judge_check(arguments.overrides, arguments.pairs, arguments.replay, arguments.output, arguments.seed))
-    return 0
-
-
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from sp3f_verl.evaluation.evaluate import evaluate
-    from sp3f_verl.evaluation.generate import Decoding
-    from sp3f_verl.evaluation.measure import MEASURES
-
-    names = ("samples", "temperature", "top_p", "max_new_tokens", "seed")
-    decoding = Decoding(**{name: getattr(arguments, name) for name in names})
-    summary = evaluate(arguments.model, arguments.data, arguments.output, decoding)
-    for decoding in ("greedy", "sampled"):
-        for language, values in summary[decoding].items():
-            print(decoding, language, *(f"{name}={values[name]:.3f}" for name in MEASURES if name in values))
-    print(f"written to {arguments.output}")
     return 0
 
 
@@ -76,16 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", help=what)
     command.set_defaults(run=_judge_check)
 
-    command = commands.add_parser("evaluate", help="accuracy and language fidelity of a checkpoint, per language")
-    command.add_argument("--model", required=True, help="a Hugging Face model folder or name")
-    command.add_argument("--data", type=Path, required=True, help="a parquet file with RL rows (docs/data.md)")
-    command.add_argument("--output", type=Path, required=True, help="the summary, a .json file")
-    command.add_argument("--samples", type=int, default=4, help="sampled responses a prompt (default: 4; paper: 8)")
-    command.add_argument("--temperature", type=float, default=1.0, help="of the samples (default: 1; paper: 0.7)")
-    command.add_argument("--top-p", type=float, default=1.0, help="of the samples (default: 1; paper: 0.8)")
-    command.add_argument("--max-new-tokens", type=int, default=1024, help="length of a response (default: 1024)")
-    command.add_argument("--seed", type=int, default=1, help="seed of the sampling (default: 1)")
-    command.set_defaults(run=_evaluate)
+    # `sp3f evaluate` reads its own options, by mode: see main
+    commands.add_parser("evaluate", help="measure a model; --arena and --harness are modes with options of their own")
 
     what = "report.md of a finished quickstart or of a preference or self-play run, or a table over several"
     command = commands.add_parser("report", help=what)
@@ -96,7 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _evaluate(options: list[str]) -> int:
+    """Each mode of `sp3f evaluate` has a parser of its own: they share no option but --output."""
+    mode = next((each for each in options if each in EVALUATE_MODES), None)
+    module = EVALUATE_MODES[mode] if mode else "sp3f_verl.evaluation.evaluate_command"
+    rest = [each for each in options if each != mode]
+    return importlib.import_module(module).main(rest)
+
+
 def main() -> int:
+    if sys.argv[1:2] == ["evaluate"]:
+        return _told(lambda: _evaluate(sys.argv[2:]))
     parser = _parser()
     arguments, rest = parser.parse_known_args()
     overrides = [each for each in rest if not each.startswith("-")]  # Hydra's, between options
@@ -104,8 +96,12 @@ def main() -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if overrides:
         arguments.overrides += overrides
+    return _told(lambda: arguments.run(arguments))
+
+
+def _told(run: Callable[[], int]) -> int:
     try:
-        return arguments.run(arguments)
+        return run()
     except (ValueError, OSError) as error:
         print(f"sp3f: {error}", file=sys.stderr)
         return 1
