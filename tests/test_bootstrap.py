@@ -39,7 +39,7 @@ def _lengths(rng, n):
 
 
 @pytest.mark.parametrize(
-    ("draw", "n"), [(_rates, 30), (_rates, 100), (_one_sample, 60), (_even, 40), (_verdicts, 25), (_lengths, 60)]
+    ("draw", "n"), [(_rates, 30), (_rates, 100), (_one_sample, 100), (_even, 40), (_verdicts, 25), (_lengths, 150)]
 )
 def test_a_95_percent_interval_covers_the_truth_in_93_to_97_of_100_sets(draw, n):
     rng, covered = np.random.default_rng(5), 0
