@@ -51,7 +51,7 @@ def cell(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int)
         "unparseable": failures.count(MALFORMED),
         "failed": len(failures) - failures.count(MALFORMED),
         "settled": sum(each.told.settled is not None for each in outcomes),
-        "position": position(outcomes, seed),
+        "position_bias": position(outcomes, seed),
     }
     for index, prefix in enumerate(("", "baseline_")):
         sides = [(each, each.pair.sides[index]) for each in outcomes]

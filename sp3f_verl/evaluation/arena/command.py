@@ -83,13 +83,10 @@ def _run(options: argparse.Namespace) -> None:
         _check_verdicts(judgement)
         summary = summarise(field, judgement, options.ties, options.min_language_share, options.seed)
         asked = [each for told in judgement.told for each in told.asked]
-        models = judgement.models.values()
-        summary |= {
-            "baseline": baseline.name,
-            "judge": [entry | {"model": model} for entry, model in zip(judges, models, strict=True)],
-            "cost": _cost(settings, judgement, asked),
-        }
-        out.models = list(models)
+        out.models = list(judgement.models.values())
+        first, *panel = [entry | {"model": model} for entry, model in zip(judges, out.models, strict=True)]
+        summary |= {"baseline": baseline.name, "judge": first | {"panel": panel}}
+        summary["cost"] = _cost(settings, judgement, asked)
         out.write("preferences", verdict_rows(field, judgement, options.ties), VERDICT)
         out.write("pairs", pair_rows(field, judgement, options.ties), PAIR)
         out.write_text("summary.json", json.dumps(summary, ensure_ascii=False, indent=2, sort_keys=True) + "\n")

@@ -74,8 +74,8 @@ def identity(settings: JudgeSettings) -> list[dict]:
     told = []
     for member in settings.members():
         prompt = member.load_prompt()
-        names = ("name", "model", "weight", "privileged", "verdict", "temperature", "top_p", "max_tokens")
+        names = ("model", "weight", "privileged", "verdict", "temperature", "top_p", "max_tokens")
         entry = {name: getattr(member, name) for name in (*names, "response_chars", "malformed_retries")}
-        entry |= {"extra_body": dict(member.extra_body), "prompt_version": prompt.version}
+        entry |= {"judge": member.name, "extra_body": dict(member.extra_body), "prompt_version": prompt.version}
         told.append(entry | {"prompt": prompt.name if os.sep not in prompt.name else Path(prompt.name).name})
     return told

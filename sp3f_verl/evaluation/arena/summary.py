@@ -10,7 +10,7 @@ from sp3f_verl.evaluation.markdown import table
 
 
 def summarise(field: Field, judgement: Judgement, ties: str, threshold: float, seed: int) -> dict:
-    """By candidate its languages, categories and mean; the candidates against each other; the judges; the cost."""
+    """The first candidate's languages, categories and mean; those of `others`; all of them against each other."""
     outcomes = [
         Outcome(pair, told, told.preference(ties, judgement.weights))
         for pair, told in zip(field.pairs, judgement.told, strict=True)
@@ -19,14 +19,11 @@ def summarise(field: Field, judgement: Judgement, ties: str, threshold: float, s
     for each in outcomes:
         by_candidate[each.pair.candidate].append(each)
     names = list(by_candidate)
+    found = {name: _of_candidate(own, field.missing[name], threshold, seed) for name, own in by_candidate.items()}
     return {
-        "kind": "arena",
-        "unit": "percent",
-        "ties": ties,
-        "threshold": threshold,
-        "candidates": {
-            name: _of_candidate(own, field.missing[name], threshold, seed) for name, own in by_candidate.items()
-        },
+        **{"kind": "arena", "unit": "percent", "ties": ties, "threshold": threshold, "candidate": names[0]},
+        **found.pop(names[0]),
+        "others": found,
         "paired": [_paired(a, b, by_candidate, seed) for number, a in enumerate(names) for b in names[number + 1 :]],
         "not_answered": field.not_answered,
         "language_not_recognised": sorted(field.unrecognised),
@@ -71,14 +68,14 @@ def tables(summary: dict) -> str:
 
 def _tables(summary: dict) -> Iterator[str]:
     baseline = summary["baseline"]
-    for name, found in summary["candidates"].items():
+    for name, found in {summary["candidate"]: summary, **summary["others"]}.items():
         yield f"## {name} against {baseline}"
         rows = [*found["languages"].items(), ("mean of languages", found["mean"])]
         yield table(("language", *COLUMNS), [(code, *_cells(each)) for code, each in rows])
         if found["categories"]:
             rows = found["categories"].items()
             yield table(("category", *COLUMNS[:-1]), [(code, *_cells(each)[:-1]) for code, each in rows])
-        yield _position(found["mean"]["position"])
+        yield _position(found["mean"]["position_bias"])
     for each in summary["paired"]:
         yield f"## {each['a']} - {each['b']}, win rates against {baseline} on the same prompts"
         rows = [*each["languages"].items(), ("mean of languages", each["mean"])]
@@ -108,9 +105,8 @@ def _position(position: dict) -> str:
 
 
 def _judge(summary: dict) -> str:
-    judges = ", ".join(
-        f"{each['model']} (prompt {each['prompt']} {each['prompt_version']})" for each in summary["judge"]
-    )
+    every = (summary["judge"], *summary["judge"]["panel"])
+    judges = ", ".join(f"{each['model']} (prompt {each['prompt']} {each['prompt_version']})" for each in every)
     cost = summary["cost"]
     usd = "cost unknown" if cost["usd"] is None else f"{cost['usd']:.4f} USD"
     return f"Judge: {judges}; {cost['questions']} questions, {usd}."
