@@ -21,20 +21,21 @@ LONG = 30 * 24 * 3600.0  # seconds: pairs wait for each other; each request has 
 
 def judge_settings(overrides: Sequence[str]) -> JudgeSettings:
     """Checked settings; not privileged, with the arena's prompt, where they do not say otherwise. Raises BadInput."""
-    for each in overrides:
-        if not each.lstrip("+").startswith(("judge=", "sp3f.judge.")):
+    given = [each.lstrip("+") for each in overrides]
+    for each in given:
+        if not each.startswith(("judge=", "sp3f.judge.")):
             raise BadInput(f"{each!r} is no setting of a judge; give judge=NAME and sp3f.judge.X=Y.")
-    names = [each.lstrip("+").partition("=")[2] for each in overrides if each.lstrip("+").startswith("judge=")]
+    names = [each.partition("=")[2] for each in given if each.startswith("judge=")]
     name = names[-1] if names else "none"
     if name not in JUDGES:
         told = "no judge is named" if not names else f"judge={name}{nearest(name, JUDGES)} cannot judge an arena"
         raise BadInput(f"{told}; give judge=openai, or judge=local for a server that runs already.")
-    others = [each.lstrip("+") for each in overrides if not each.lstrip("+").startswith("judge=")]
+    others = [f"++{each}" for each in given if not each.startswith("judge=")]  # JudgeSettings tells what it knows not
     try:
         with initialize_config_dir(version_base=None, config_dir=str(RECIPES)):
             config = compose(None, [f"+judge={name}", *DEFAULTS, *others])
     except HydraException as error:
-        raise BadInput(f"the judge's settings do not compose: {' '.join(str(error).split())}") from None
+        raise BadInput(f"the judge's settings do not compose: {' '.join(str(error).split()).rstrip('.')}.") from None
     values = OmegaConf.to_container(config.sp3f.judge, resolve=True)
     members = [values, *(values["panel"] or [])]
     for each in members:  # a member takes the first's prompt, unless it is asked otherwise
