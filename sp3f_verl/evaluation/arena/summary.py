@@ -63,7 +63,7 @@ COLUMNS = ("prompts", "win rate", "at equal length", "wins / ties / losses", "wr
 
 def tables(summary: dict) -> str:
     """Markdown: a table by language and one by category for each candidate, the paired tests, and the judge."""
-    return "\n\n".join(_tables(summary)) + "\n"
+    return "\n\n".join(part.rstrip() for part in _tables(summary)) + "\n"
 
 
 def _tables(summary: dict) -> Iterator[str]:
