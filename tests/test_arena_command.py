@@ -212,8 +212,8 @@ def test_what_needs_no_judge_and_what_is_measured_of_the_texts(command, tmp_path
 
 
 def test_candidates_of_generate_and_answers_of_evaluate_meet(command, tmp_path):
-    rng, folder = random.Random(1), tmp_path / "generated"
-    folder.mkdir()
+    rng, folder = random.Random(1), tmp_path / "lr=1e-5" / "generated"
+    folder.mkdir(parents=True)
     rows = [
         {
             "id": f"q{number:03}", "cand_id": f"{code}-{draw}", "lang_declared": code, "status": "ok",

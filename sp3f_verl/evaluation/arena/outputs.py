@@ -51,8 +51,8 @@ def read_outputs(given: str, samples: int = 1) -> Outputs:
 
     samples: how many answers to a prompt are read, the first ones. BadInput, one sentence, for what cannot be read.
     """
-    name, equals, path = given.partition("=")
-    path = Path(path if equals else name).expanduser()
+    name, equals, path = ("", "", given) if Path(given).expanduser().exists() else given.rpartition("=")
+    path = Path(path).expanduser()
     if not equals:
         name = path.parent.name if path.name == "candidates.parquet" else path.stem if path.is_file() else path.name
     prompts = None
