@@ -54,6 +54,7 @@ STEPS = {
         None,
         ["--tokenizer", "characters", "--sources"],
     ),
+    "prompts": (lambda i: {"id": IDS[i], "inputs": "Hola", "language": "es"}, None, ["--set", "aya_dolly", "--files"]),
     "selfplay": (lambda i: {"prompt": "so", "real": f"it is {i}"}, None, ["import", "--input"]),
 }
 

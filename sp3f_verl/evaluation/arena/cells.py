@@ -19,7 +19,8 @@ from sp3f_verl.evaluation.win_rates import fit
 
 RESAMPLES = 1000
 MALFORMED = "malformed"
-KINDS = {"wins": lambda x: x > 0.5, "ties": lambda x: x == 0.5, "losses": lambda x: x < 0.5}
+EVEN = 1e-9  # from one half: a panel's weights round
+KINDS = {"wins": lambda x: x > 0.5 + EVEN, "ties": lambda x: abs(x - 0.5) <= EVEN, "losses": lambda x: x < 0.5 - EVEN}
 
 
 @dataclass(frozen=True)

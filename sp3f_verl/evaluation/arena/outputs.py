@@ -41,36 +41,36 @@ class Outputs:
     files: list[Path] = field(default_factory=list)
     prompts: Path | None = None
 
-    @property
-    def without_text(self) -> list[Key]:
-        return [key for key, each in self.said.items() if each.text is None]
-
 
 def read_outputs(given: str, samples: int = 1) -> Outputs:
     """`[NAME=]PATH`; the name is the folder's, or the file's without its suffix, where none is given.
 
     samples: how many answers to a prompt are read, the first ones. BadInput, one sentence, for what cannot be read.
     """
-    name, equals, path = ("", "", given) if Path(given).expanduser().exists() else given.rpartition("=")
-    path = Path(path).expanduser()
-    if not equals:
+    name, equals, path = given.partition("=")
+    named = bool(equals) and not Path(given).expanduser().exists()  # a path may hold an =, as in lr=1e-5
+    path = Path(path if named else given).expanduser()
+    if not named:
         name = path.parent.name if path.name == "candidates.parquet" else path.stem if path.is_file() else path.name
     prompts = None
     if path.is_dir():
         files, prompts = _files_of(path), path / "prompts.parquet"
     else:
         files, prompts = [path], path.with_name("prompts.parquet") if path.name == "candidates.parquet" else None
-    found: dict[tuple[str, str], list[tuple[Any, Said]]] = defaultdict(list)
+    found: dict[tuple[str, str], list[tuple[int | str, Said]]] = defaultdict(list)
     for file in files:
-        for ident, code, order, said in _rows(file):
-            found[ident, code].append((order, said))
+        for ident, code, order, each in _rows(file):
+            found[ident, code].append((order, each))
     if not found:
         raise BadInput(f"{path} holds no answer; give a model's outputs.")
     said = {}
     for (ident, code), answers in found.items():
         orders = [order for order, _ in answers]
         if len(set(orders)) < len(orders):
-            raise BadInput(f"{path} has the id {ident!r} in {code!r} twice; give every prompt one answer, or cand_id.")
+            mend = (
+                "give every prompt one answer, or cand_id" if len(files) == 1 else "give one benchmark's output.jsonl"
+            )
+            raise BadInput(f"{path} has the id {ident!r} in {code!r} twice; {mend}.")
         for number, (_, each) in enumerate(sorted(answers, key=lambda pair: pair[0])[:samples]):
             said[ident, code, number] = each
     return Outputs(name, path, said, files, prompts if prompts and prompts.is_file() else None)
@@ -87,11 +87,11 @@ def _files_of(folder: Path) -> list[Path]:
     return files
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, Any, Said]]:
+def _rows(path: Path) -> Iterator[tuple[str, str, int | str, Said]]:
     """(id, language, what orders the answers to a prompt, answer)."""
     file = open_file(path)
     of_run = path.name == "output.jsonl" and "answer" in file.columns
-    ident, code = (_column(file, name, path) for name in NAMES)
+    ident, code = (_column(file, name) for name in NAMES)
     if of_run and "problem" in file.columns:
         ident = "problem"  # the same in every language
     text = "answer" if of_run else "text"
@@ -113,12 +113,10 @@ def _rows(path: Path) -> Iterator[tuple[str, str, Any, Said]]:
         yield key, language, str(row.get("cand_id") or ""), _said(row[text], row.get("status"), row.get("category"))
 
 
-def _column(file, name: str, path: Path) -> str:
-    for each in NAMES[name]:
-        if each in file.columns:
-            return each
-    file.require([name], "give a file with id, language and text")
-    raise AssertionError(path)
+def _column(file, name: str) -> str:
+    found = next((each for each in NAMES[name] if each in file.columns), name)
+    file.require([found], "give a file with id, language and text")
+    return found
 
 
 def _said(text: Any, status: Any, category: Any) -> Said:

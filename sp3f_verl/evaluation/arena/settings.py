@@ -1,7 +1,6 @@
 """The judge of an arena: `judge=NAME sp3f.judge.X=Y` as on a training run's command line, from the same files."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,5 +77,5 @@ def identity(settings: JudgeSettings) -> list[dict]:
         names = ("model", "weight", "privileged", "verdict", "temperature", "top_p", "max_tokens")
         entry = {name: getattr(member, name) for name in (*names, "response_chars", "malformed_retries")}
         entry |= {"judge": member.name, "extra_body": dict(member.extra_body), "prompt_version": prompt.version}
-        told.append(entry | {"prompt": prompt.name if os.sep not in prompt.name else Path(prompt.name).name})
+        told.append(entry | {"prompt": Path(prompt.name).name})
     return told
