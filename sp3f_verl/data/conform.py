@@ -92,12 +92,15 @@ def check_languages(column: pa.Array, place: Place, needed: bool = True) -> Coun
         code = entry["values"].as_py()
         if code is None and not needed:
             continue
-        number = pc.index(pc.is_null(column), True) if code is None else pc.index(column, entry["values"])
         if code in (None, ""):
-            raise BadInput(f"{place(number.as_py())} has no language; give it an ISO 639-1 code.")
+            raise BadInput(f"{place(_first(column, code))} has no language; give it an ISO 639-1 code.")
         try:
             languages.get(code)
         except languages.UnknownLanguage as error:
-            raise BadInput(f"{place(number.as_py())}: {error}") from None
+            raise BadInput(f"{place(_first(column, code))}: {error}") from None
         found[code] = entry["counts"].as_py()
     return found
+
+
+def _first(column: pa.Array, value: str | None) -> int:
+    return pc.index(pc.is_null(column), True).as_py() if value is None else pc.index(column, value).as_py()
