@@ -146,11 +146,7 @@ class TestMeans:
         every = merged([column(a=1.0, b=0.0, c=0.0, d=0.0), column(a=1.0)])
         assert describe(every, 1)["accuracy"]["mean"] == pytest.approx(0.625)
 
-    @given(
-        st.lists(
-            st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1), min_size=1, max_size=4
-        )
-    )
+    @given(st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1), min_size=1, max_size=4))
     def test_influences_have_the_unweighted_mean_whatever_is_missing(self, columns):
         means = [math.fsum(each.values()) / len(each) for each in columns]
         found = influences(columns)

@@ -151,7 +151,7 @@ class Benchmark:
         every = [self._columns(each, language, variant) for each in self.told["columns"].values()]
         columns = sorted({name for each in every for name in ([each] if isinstance(each, str) else each)})
         place = "-".join(filter(None, [config, split, revision, variant, language]))
-        mend = f"or give the file by --file {self.name}:{language}=FILE"
+        mend = f"give the file by --file {self.name}:{language}=FILE"
         return from_hub(
             cache / self.name / f"{place}.parquet", self.name, self.told["hub"], split, columns, mend, config, revision
         )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.folder import fingerprint
 
 WITHIN = ("actor/huggingface", "huggingface")  # what verl's RL trainers and its SFT trainer leave in global_step_N
 _LATEST = "latest_checkpointed_iteration.txt"
@@ -17,6 +18,7 @@ def model_of(name: str) -> str:
     """
     folder = Path(name)
     if not folder.is_dir():
+        fingerprint(name)  # a path that leads nowhere is told now, and not after all problems were downloaded
         return name
     if (latest := folder / _LATEST).is_file():
         folder = folder / f"global_step_{latest.read_text().strip()}"
