@@ -69,28 +69,43 @@ def _whole(accuracy: float) -> float | int:
 def of_line(line: Mapping[str, Any], problem: Problem, threshold: float) -> Scored:
     """What a line of output.jsonl comes to."""
     scored = [at for at, text in enumerate(line["answer"]) if text is not None]
-    shares = [share for share in line["lang"] if share is not None]
+    accuracies, parseable = ([line[name][at] for at in scored] for name in ("accuracy", "parseable"))
+    values = measures(accuracies, parseable, [line["lang"][at] for at in scored], len(line["answer"]), threshold)
     tokens = [count for count in line["tokens"] if count is not None]
-    values: dict[str, float] = {}
     if scored:
-        accuracies = [line["accuracy"][at] for at in scored]
-        correct = sum(accuracy >= 0.5 for accuracy in accuracies)
         ballots = [ballot(line["answer"][at], problem.language, problem.checker, problem.choices) for at in scored]
-        values["accuracy"] = _mean(accuracies)
-        values["parseable"] = _mean([line["parseable"][at] for at in scored])
-        values["truncated"] = _mean([line["finish_reason"][at] == "length" for at in scored])
-        values["undefined"] = 1 - len(shares) / len(scored)
         values["majority"] = majority(ballots, accuracies)
-        for k in ks(len(line["answer"])):
-            if k <= len(scored):
-                values[f"pass@{k}"] = pass_at_k(len(scored), correct, k)
-    if shares:
-        values["fidelity"] = _mean([share >= threshold for share in shares])
-        for least in THRESHOLDS:
-            values[f"fidelity@{least}"] = _mean([share >= least for share in shares])
+        values["truncated"] = _mean([line["finish_reason"][at] == "length" for at in scored])
     if tokens:
         values["tokens"] = _mean(tokens)
     return Scored(values, len(line["answer"]) - len(scored), line["status"].count("refused"))
+
+
+def measures(
+    accuracies: Sequence[float],
+    parseable: Sequence[float],
+    shares: Sequence[float | None],
+    samples: int,
+    threshold: float,
+) -> dict[str, float]:
+    """Means over the scored samples of a problem, of which `samples` were drawn; none where no sample was scored.
+
+    shares: of the language asked for; None where there are too few letters to tell, which is no failure to use it.
+    """
+    values: dict[str, float] = {}
+    told = [share for share in shares if share is not None]
+    if accuracies:
+        values["accuracy"], values["parseable"] = _mean(accuracies), _mean(parseable)
+        values["undefined"] = 1 - len(told) / len(accuracies)
+        correct = sum(accuracy >= 0.5 for accuracy in accuracies)
+        for k in ks(samples):
+            if k <= len(accuracies):
+                values[f"pass@{k}"] = pass_at_k(len(accuracies), correct, k)
+    if told:
+        values["fidelity"] = _mean([share >= threshold for share in told])
+        for least in THRESHOLDS:
+            values[f"fidelity@{least}"] = _mean([share >= least for share in told])
+    return values
 
 
 def _mean(values: Sequence[float]) -> float:
