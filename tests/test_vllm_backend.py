@@ -1,12 +1,16 @@
 """vLLM in process on Ray Data, with a real engine on the CPU: one cluster for all tests of this file."""
 
+import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 
 import pytest
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.evaluate_command import main as evaluate
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
 from sp3f_verl.llm.folder import fingerprint
 from sp3f_verl.llm.ray_pool import Pool
@@ -118,6 +122,29 @@ class TestVLLM:
         assert [answers[text, 0].text for text in texts] == [each.rstrip("\ufffd") for each in expected]
         names = {answer.model for answer in answers.values()}
         assert names == {f"{fingerprint(tiny_model)}+{fingerprint(adapter)}"}
+
+
+@pytest.mark.e2e
+def test_an_evaluation_that_was_cut_off_ends_as_an_unbroken_one(cluster, tiny_model, tmp_path):
+    """A store in which every other answer is missing, as a killed run leaves it: the rest is drawn in other batches."""
+    questions = tmp_path / "mgsm_es.tsv"
+    questions.write_text("".join(f"{number}?\t{number}\n" for number in range(70)))
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 512}
+    (model / "config.json").write_text(json.dumps(config))
+    command = ["--model", str(model), "--dtype", "float32", "--benchmark", "mgsm", "--file", f"mgsm:es={questions}"]
+    command += ["--samples", "4", "--max-tokens", "6"]
+    assert evaluate([*command, "--output", str(tmp_path / "whole")]) == 0
+    store = shutil.copy(tmp_path / "whole.answers.sqlite", tmp_path / "broken.answers.sqlite")
+    with sqlite3.connect(store) as connection:
+        assert connection.execute("DELETE FROM answers WHERE rowid % 2").rowcount == 140
+    assert evaluate([*command, "--output", str(tmp_path / "broken")]) == 0
+    asked = json.loads((tmp_path / "broken" / "manifest.json").read_text())["notes"]["asked"]
+    assert (asked["asked"], asked["from_store"]) == (140, 140)
+    for name in ("summary.json", "mgsm/es/output.jsonl"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "mgsm" / "es" / "output.jsonl").read_text().splitlines()]
+    assert len({text for row in rows for text in row["answer"]}) > 200  # no noise that problems share
 
 
 def an_adapter(model, folder):
@@ -288,7 +315,7 @@ class TestFolders:
 
 
 def test_neither_ray_nor_vllm_is_imported_before_it_is_used():
-    ours = "vllm_backend, vllm_worker, ray_pool, score, arguments, batch_api"
+    ours = "vllm_backend, transformers_backend, vllm_worker, ray_pool, score, arguments, batch_api"
     program = f"import sys; from sp3f_verl.llm import {ours}; print({{'ray', 'vllm', 'torch'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "set()"
