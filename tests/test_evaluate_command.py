@@ -13,6 +13,7 @@ from model_server import ModelServer, Reply
 from processes import started
 
 from sp3f_verl.data.files import write_parquet
+from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark_run import seed_of
 from sp3f_verl.evaluation.evaluate_command import main
 
@@ -145,6 +146,20 @@ class TestEndpoint:
         assert chinese["accuracy"]["mean"] == 0.625 and chinese["problems"] == 4
         assert {row["variant"] for row in lines(tmp_path / "out", "mt_math100/zh")} == {"cn", "tw"}
 
+    def test_a_checker_that_fails_is_one_sentence(self, tmp_path, questions, monkeypatch):
+        (tmp_path / "my_checks.py").write_text("def nan(answer, gold):\n    return float('nan')\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        told = {"file": "mgsm_{language}.tsv", "columns": {"question": "question", "answer": "answer"}}
+        told |= {"checker": "my_checks:nan", "languages": ["es"]}
+        (tmp_path / "mine.yaml").write_text(json.dumps(told))  # JSON is YAML
+        with ModelServer(right) as server:
+            options = ["--backend", "openai", "--base-url", server.url, "--benchmark", str(tmp_path / "mine.yaml")]
+            with pytest.raises(
+                BadInput, match=r"^mine, problem '\d+' in es: the checker 'own' answered nan; .*[^.]\.$"
+            ):
+                main([*options, "--samples", "2", "--output", str(tmp_path / "out")])
+        assert not (tmp_path / "out").exists()
+
     def test_rl_rows_are_asked_with_their_own_prompt(self, tmp_path):
         prompt = [{"role": "user", "content": "7?"}]
         rows = [
@@ -220,7 +235,7 @@ class TestWrongOptions:
             (["--benchmark", "mgsm", "--file", "mgsm:es=no.tsv"], "no.tsv does not exist"),
             (["--benchmark", "mgsm", "--file", "mgsm:pt=no.tsv"], "mgsm has bn, de"),
             (["--data", "no.parquet"], "no.parquet does not exist"),
-            (["--benchmark", "mgsm", "--adapter", "a", "--backend", "openai"], "--adapter needs"),
+            (["--benchmark", "mgsm", "--adapter", "a", "--backend", "openai"], "--adapter is for"),
             (["--benchmark", "mgsm", "--model", "/no/such/model"], "no folder"),
         ],
     )

@@ -3,6 +3,8 @@
 import math
 from collections import Counter
 
+from adapters import an_adapter
+
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
 from sp3f_verl.llm.transformers_backend import TransformersBackend, _Drawing
 
@@ -85,6 +87,24 @@ class TestBackend:
             expected = tokenizer.decode(made[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
             asks = [Ask("a", chat(text), 8, temperature=0.0), *candidates(1)]  # beside sampled ones
             assert asked(tiny_model, asks)["a", 0].text == expected
+
+    def test_an_adapter_says_what_it_says_merged(self, tiny_model, tmp_path):
+        """And it has a name of its own in the store."""
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        adapter = an_adapter(tiny_model, tmp_path / "adapter")
+        merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), adapter).merge_and_unload()
+        merged.save_pretrained(tmp_path / "merged")
+        AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "merged")
+        asks = [Ask(text, chat(text), 8, temperature=0.0) for text in ("1+1?", "7+5=12", "x")]
+        plain, lora, whole = (
+            asked(tiny_model, asks, store=Store(tmp_path / "s")),
+            asked(tiny_model, asks, store=Store(tmp_path / "s"), adapter=adapter),
+            asked(tmp_path / "merged", asks),
+        )
+        assert {key: each.text for key, each in lora.items()} == {key: each.text for key, each in whole.items()}
+        assert {key: each.text for key, each in lora.items()} != {key: each.text for key, each in plain.items()}
 
     def test_what_cannot_be_answered_is_an_error_and_the_others_go_on(self, tiny_model):
         asks = [

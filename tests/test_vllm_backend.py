@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from adapters import an_adapter
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.evaluate_command import main as evaluate
@@ -145,23 +146,6 @@ def test_an_evaluation_that_was_cut_off_ends_as_an_unbroken_one(cluster, tiny_mo
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     rows = [json.loads(line) for line in (tmp_path / "whole" / "mgsm" / "es" / "output.jsonl").read_text().splitlines()]
     assert len({text for row in rows for text in row["answer"]}) > 200  # no noise that problems share
-
-
-def an_adapter(model, folder):
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(5)
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    lora = get_peft_model(
-        base, LoraConfig(r=4, lora_alpha=4, target_modules=["q_proj", "v_proj", "o_proj", "down_proj"])
-    )
-    for name, parameter in lora.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(parameter, std=1.0)
-    lora.save_pretrained(folder)
-    return folder
 
 
 def greedy(model, text, adapter=None):

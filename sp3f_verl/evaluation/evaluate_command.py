@@ -139,7 +139,9 @@ def _check(decoding: Decoding, options: argparse.Namespace) -> None:
     if decoding.samples > 1 and decoding.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
     if options.adapter and options.backend == "openai":
-        raise BadInput("--adapter needs --backend vllm or transformers: an endpoint serves an adapter as a --model.")
+        raise BadInput(
+            "--adapter is for --backend vllm or transformers: an endpoint serves an adapter under a --model of its own."
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
