@@ -107,7 +107,7 @@ def _check(options: argparse.Namespace) -> None:
         raise BadInput("--temperature=0 gives the same answer --n times; give one above 0, or --n 1.")
     if options.adapter and options.backend == "openai":
         raise BadInput(
-            "--adapter is for --backend vllm or transformers: an endpoint serves an adapter under a name of its own, --model."
+            "--adapter is for --backend vllm and transformers: an endpoint serves one under a --model of its own."
         )
     if not 0 <= options.min_language_share <= 1:
         raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")

@@ -146,6 +146,16 @@ class TestEndpoint:
         assert chinese["accuracy"]["mean"] == 0.625 and chinese["problems"] == 4
         assert {row["variant"] for row in lines(tmp_path / "out", "mt_math100/zh")} == {"cn", "tw"}
 
+    def test_a_line_is_a_line_whatever_the_answer_holds(self, tmp_path, questions):
+        """What other programs take for the end of one, and half a surrogate pair."""
+        odd = "a\u2028b\u2029c\x85d\ne\r\nf\udc80 " + ES % 3
+        with ModelServer(
+            lambda body: Reply(raw=json.dumps(json.loads(Reply(text=odd).body("stub"))).encode())
+        ) as server:
+            run(tmp_path, server, questions)
+        rows = lines(tmp_path / "out")
+        assert len(rows) == 12 and all(text.startswith("a\u2028b\u2029c\x85d\ne\r\nf") for text in rows[0]["answer"])
+
     def test_a_checker_that_fails_is_one_sentence(self, tmp_path, questions, monkeypatch):
         (tmp_path / "my_checks.py").write_text("def nan(answer, gold):\n    return float('nan')\n")
         monkeypatch.syspath_prepend(tmp_path)

@@ -82,12 +82,20 @@ def collect(answers: Iterable[Answer], cells: Sequence[Cell], samples: int, thre
                 raise BadInput(f"{cell.benchmark}, problem {problem.problem!r} in {cell.language}: {error}.") from None
             if at not in files:
                 files[at] = stack.enter_context(_opened(out.path(f"{cell.file}.unsorted")))
-            files[at].write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            files[at].write(_as_line(line))
             cell.scored.setdefault(problem.variant, {})[problem.problem] = scored
     for cell in cells:
         lines = out.path(f"{cell.file}.unsorted").read_text(encoding="utf-8").split("\n")[:-1]
         lines.sort(key=lambda line: json.loads(line)["id"])
         out.write_text(cell.file, "".join(line + "\n" for line in lines))
+
+
+def _as_line(value: Mapping[str, Any]) -> str:
+    """JSON in one line for every reader: Python's splitlines also ends one at these three, which JSON lets stand."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    for end in "\x85\u2028\u2029":
+        text = text.replace(end, f"\\u{ord(end):04x}")
+    return text + "\n"
 
 
 def _opened(path: Path) -> IO[str]:

@@ -140,7 +140,7 @@ def _check(decoding: Decoding, options: argparse.Namespace) -> None:
         raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
     if options.adapter and options.backend == "openai":
         raise BadInput(
-            "--adapter is for --backend vllm or transformers: an endpoint serves an adapter under a --model of its own."
+            "--adapter is for --backend vllm and transformers: an endpoint serves one under a --model of its own."
         )
 
 
