@@ -137,13 +137,13 @@ def column(**accuracy):
 class TestMeans:
     def test_chinese_is_the_mean_of_both_variants(self):
         """cn 1, 0; tw 1, 1: 0.5 and 1 make 0.75; by problem 1 and 0.5."""
-        both = merged([column(a=1.0, b=0.0), column(a=1.0, b=1.0)])
-        assert {name: one.values["accuracy"] for name, one in both.items()} == {"a": 1.0, "b": 0.5}
-        assert describe(both, 1)["accuracy"]["mean"] == 0.75
+        variants = [column(a=1.0, b=0.0), column(a=1.0, b=1.0)]
+        assert {name: one.values["accuracy"] for name, one in merged(variants).items()} == {"a": 1.0, "b": 0.5}
+        assert describe(variants, 1)["accuracy"]["mean"] == 0.75
 
     def test_the_mean_weighs_languages_and_not_problems(self):
         """Four problems of which one is right, and one that is right: (1/4 + 1) / 2, not 2/5."""
-        every = merged([column(a=1.0, b=0.0, c=0.0, d=0.0), column(a=1.0)])
+        every = [column(a=1.0, b=0.0, c=0.0, d=0.0), column(a=1.0)]
         assert describe(every, 1)["accuracy"]["mean"] == pytest.approx(0.625)
 
     @given(st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1), min_size=1, max_size=4))
@@ -157,21 +157,31 @@ class TestMeans:
         """The same results in eleven languages say no more than in one: the interval is as wide."""
         rng = random.Random(1)
         one = column(**{f"p{at}": float(rng.random() < 0.3) for at in range(60)})
-        alone, eleven = describe(one, 1)["accuracy"], describe(merged([one] * 11), 1)["accuracy"]
+        alone, eleven = describe([one], 1)["accuracy"], describe([one] * 11, 1)["accuracy"]
         assert eleven == pytest.approx(alone, abs=1e-9)
 
     def test_variants_of_other_problems_make_it_narrower(self):
         rng = random.Random(1)
         columns = [column(**{f"{c}{at}": float(rng.random() < 0.3) for at in range(60)}) for c in "abcd"]
-        widths = [each["high"] - each["low"] for each in (describe(one, 1)["accuracy"] for one in columns)]
-        every = describe(merged(columns), 1)["accuracy"]
+        widths = [each["high"] - each["low"] for each in (describe([one], 1)["accuracy"] for one in columns)]
+        every = describe(columns, 1)["accuracy"]
         assert every["high"] - every["low"] == pytest.approx(sum(widths) / 4 / 2, rel=0.15)
 
     def test_what_nobody_has_is_null(self):
-        found = describe(column(a=None, b=None), 8)
+        found = describe([column(a=None, b=None)], 8)
         assert found["accuracy"] is None and found["pass_at_k"]["8"] is None and found["tokens"] is None
         assert (found["problems"], found["unscored"]) == (2, 2)
 
     def test_all_right_does_not_promise_certainty(self):
-        found = describe(merged([column(**{f"p{at}": 1.0 for at in range(10)})] * 3), 1)["accuracy"]
+        sure = column(**{f"p{at}": 1.0 for at in range(10)})
+        found = describe([sure] * 3, 1)["accuracy"]
         assert found["mean"] == found["high"] == 1.0 and 0.6 < found["low"] < 0.8
+        wrong = column(**{f"p{at}": 0.0 for at in range(10)})
+        found = describe([sure, wrong], 1)["accuracy"]
+        assert found["mean"] == 0.5 and 0.3 < found["low"] < 0.4 and 0.6 < found["high"] < 0.7
+
+    def test_a_language_without_a_measure_is_left_out_of_its_mean(self):
+        """No answer had letters enough to tell a language: that says nothing about fidelity."""
+        both = [{"a": Scored({"accuracy": 0.0, "fidelity": 1.0}, 0, 0)}, {"a": Scored({"accuracy": 1.0}, 0, 0)}]
+        found = describe(both, 1)
+        assert (found["accuracy"]["mean"], found["fidelity"]["mean"]) == (0.5, 1.0)

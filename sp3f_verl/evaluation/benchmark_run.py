@@ -108,12 +108,12 @@ def summarise(cells: Sequence[Cell], samples: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     columns: dict[str, list[Column]] = {}
     for cell in cells:
-        column = merged(list(cell.scored.values()))
-        measures = describe(column, samples)
-        if len(cell.scored) > 1:
-            measures["variants"] = {name: describe(own, samples) for name, own in sorted(cell.scored.items())}
+        own = list(cell.scored.values())
+        measures = describe(own, samples)
+        if len(own) > 1:
+            measures["variants"] = {name: describe([each], samples) for name, each in sorted(cell.scored.items())}
         found.setdefault(cell.benchmark, {"languages": {}})["languages"][cell.language] = measures
-        columns.setdefault(cell.benchmark, []).append(column)
-    for name, own in columns.items():
-        found[name]["mean"] = describe(merged(own), samples)
+        columns.setdefault(cell.benchmark, []).append(merged(own))
+    for name, every in columns.items():
+        found[name]["mean"] = describe(every, samples)
     return found

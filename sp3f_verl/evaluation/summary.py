@@ -19,12 +19,13 @@ MEANS = ("parseable", "tokens", "truncated", "undefined")
 COUNTS = ("failed", "refused")
 
 
-def describe(column: Column, samples: int) -> dict[str, Any]:
-    """The measures of a column as JSON; None for one that no sample has."""
+def describe(columns: Sequence[Column], samples: int) -> dict[str, Any]:
+    """The measures of a column, or the unweighted means of several, as JSON; None for one that no sample has."""
+    column = merged(columns)
     unscored = sum(not each.values for each in column.values())
     return {
         **{"problems": len(column), "samples": samples, "unscored": unscored},
-        **{name: interval(column, name) for name in INTERVALS},
+        **{name: interval(columns, name) for name in INTERVALS},
         **{name: mean(column, name) for name in MEANS},
         "pass_at_k": {str(k): mean(column, f"pass@{k}") for k in ks(samples)},
         "fidelity_curve": {str(least): mean(column, f"fidelity@{least}") for least in THRESHOLDS},
@@ -37,13 +38,21 @@ def mean(column: Column, name: str) -> float | None:
     return math.fsum(values.values()) / len(values) if values else None
 
 
-def interval(column: Column, name: str) -> dict[str, float] | None:
-    """{mean, low, high} of a share."""
-    values = _values(column, name)
+def interval(columns: Sequence[Column], name: str) -> dict[str, float] | None:
+    """{mean, low, high} of a share.
+
+    Where nothing varies within any of several columns (all right in one, all wrong in another) resampling shows
+    nothing, and the bounds are the means of the columns' own.
+    """
+    values = _values(merged(columns), name)
     if not values:
         return None
     got = bootstrap([[values[problem]] for problem in sorted(values)])
-    return {"mean": got.mean, "low": max(0.0, got.low), "high": min(1.0, got.high)}
+    bounds = {"low": max(0.0, got.low), "high": min(1.0, got.high)}
+    if len(columns) > 1 and got.low == got.high:
+        own = [each for column in columns if (each := interval([column], name))]
+        bounds = {bound: math.fsum(each[bound] for each in own) / len(own) for bound in bounds}
+    return {"mean": got.mean, **bounds}
 
 
 def merged(columns: Sequence[Column]) -> Column:
