@@ -138,6 +138,16 @@ class TestOwn:
         (problem,) = benchmark.problems("es", "", sources["es", ""])
         assert (benchmark.name, problem.gold, problem.language) == ("mine", "1", "es")
 
+    def test_one_parquet_with_all_languages(self, tmp_path):
+        """Row i of each language is one problem: es has a and b, sw a."""
+        rows = [{"q": "a", "a": "1", "l": "es"}, {"q": "A", "a": "1", "l": "sw"}, {"q": "b", "a": "2", "l": "es"}]
+        told = str(own(tmp_path, language_column="l", file="all.parquet", languages=["es", "sw", "te"]))
+        found = {code: read(told, rows, code, tmp_path, name="all.parquet") for code in ("es", "sw")}
+        assert [each.gold for each in found["es"]] == ["1", "2"]
+        assert [each.problem for each in found["es"]] == ["0", "1"] and found["sw"][0].problem == "0"
+        with pytest.raises(BadInput, match=r"all\.parquet has no rows with l 'te'; give a file"):
+            read(told, rows, "te", tmp_path, name="all.parquet")
+
     def test_a_checker_of_ones_own(self, tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         (tmp_path / "my_checks.py").write_text("def same(answer, gold):\n    return answer == gold\n")
@@ -168,7 +178,7 @@ class TestOwn:
             ({"languages": ["xx"]}, "unknown language 'xx'"),
             ({"languages": None}, "`languages` is missing"),
             ({"checker": "maths"}, "`checker` is 'maths' (did you mean 'math'?)"),
-            ({"checker": "no.such:thing"}, "cannot be imported"),
+            ({"checker": "no.such:thing"}, "`checker` 'no.such:thing' cannot be imported"),
             ({"answer_pattern": "("}, "no regular expression"),
             ({"answer_pattern": "a"}, "has 0 groups"),
             ({"choices": ["answer"]}, "names 1 options"),
@@ -217,6 +227,7 @@ class TestFiles:
     def test_one_file_for_all_languages_or_some(self, tmp_path):
         benchmark = Benchmark.load("mt_math100")
         benchmark.read_from({"zh": Path("a.parquet"), "en": Path("b.parquet")})
+        assert len(benchmark.every) > 30  # an answer may be in any of them, whatever is given
         assert benchmark.languages == ("en", "zh") and list(benchmark.variants["zh"]) == ["cn", "tw"]
         assert set(benchmark.sources(["zh"], tmp_path).values()) == {Path("a.parquet")}
         benchmark = Benchmark.load("mt_math100")

@@ -157,10 +157,10 @@ class TestEndpoint:
         assert len(rows) == 12 and all(text.startswith("a\u2028b\u2029c\x85d\ne\r\nf") for text in rows[0]["answer"])
 
     def test_a_checker_that_fails_is_one_sentence(self, tmp_path, questions, monkeypatch):
-        (tmp_path / "my_checks.py").write_text("def nan(answer, gold):\n    return float('nan')\n")
+        (tmp_path / "nan_checks.py").write_text("def nan(answer, gold):\n    return float('nan')\n")
         monkeypatch.syspath_prepend(tmp_path)
         told = {"file": "mgsm_{language}.tsv", "columns": {"question": "question", "answer": "answer"}}
-        told |= {"checker": "my_checks:nan", "languages": ["es"]}
+        told |= {"checker": "nan_checks:nan", "languages": ["es"]}
         (tmp_path / "mine.yaml").write_text(json.dumps(told))  # JSON is YAML
         with ModelServer(right) as server:
             options = ["--backend", "openai", "--base-url", server.url, "--benchmark", str(tmp_path / "mine.yaml")]

@@ -2,6 +2,7 @@
 
 hub, config, split, revision   a data set on the Hugging Face Hub
 file                           or files beside the YAML: parquet, JSON lines or MGSM's TSV
+language_column                where one file holds several languages: the column that says which
 columns                        our name -> the file's column: `question` and `answer`; `problem` (one or several), the
                                same in all languages of a problem; and what `question` and `choices` name
 question                       the question's text over these names (default "{question}")
@@ -31,7 +32,7 @@ from sp3f_verl.rewards.checkers import BUILT_IN, Checker, load_checkers
 
 SHIPPED = Path(__file__).with_name("benchmarks")
 KEYS = ("hub", "config", "split", "revision", "file", "columns", "question", "choices", "answer_pattern", "answer_from")
-KEYS += ("checker", "languages")
+KEYS += ("checker", "languages", "language_column")
 _NAME = re.compile(r"\{([\w-]+)\}")
 
 
@@ -49,6 +50,10 @@ class Benchmark:
     checker: str
     checkers: dict[str, Checker]
     files: dict[str, Path] = field(default_factory=dict)
+    every: tuple[str, ...] = ()  # all its languages, whichever `files` are given: an answer may be in any of them
+
+    def __post_init__(self):
+        self.every = tuple(self.variants)
 
     @property
     def name(self) -> str:
@@ -91,12 +96,9 @@ class Benchmark:
             for code, own in self.variants.items()
         }
         for code, own in given.items():
-            if (
-                len({self._file(code, variant) for variant in own}) == 1
-                and code in files
-                and files[code].suffix == ".tsv"
-            ):
-                given[code] = dict([next(iter(own.items()))])  # it has one column of questions
+            paths = {self._file(code, variant) for variant in own}
+            if len(paths) == 1 < len(own) and paths.pop().suffix == ".tsv":  # it has one column of questions
+                given[code] = dict([next(iter(own.items()))])
         self.variants = {code: own for code, own in given.items() if own}
 
     def _file(self, language: str, variant: str) -> Path | None:
@@ -114,7 +116,7 @@ class Benchmark:
     def problems(self, language: str, variant: str, path: Path) -> list[Problem]:
         """BadInput where the file cannot be read, or lacks a column."""
         columns = {name: self._columns(told, language, variant) for name, told in self.told["columns"].items()}
-        pattern = self.told.get("answer_pattern")
+        pattern, only = self.told.get("answer_pattern"), self.told.get("language_column")
         layout = Layout(
             name=self.name,
             language=language,
@@ -125,6 +127,7 @@ class Benchmark:
             answer_pattern=re.compile(pattern) if pattern else None,
             answer_from=self.told.get("answer_from", 1),
             checker=self.checker,
+            only=only and (only, self.variants[language][variant]),
         )
         if path.suffix != ".tsv":
             return layout.read(path)
@@ -149,7 +152,8 @@ class Benchmark:
         config = self.told.get("config") and self._filled(self.told["config"], language, variant)
         revision, split = self.told.get("revision"), self.told.get("split", "test")
         every = [self._columns(each, language, variant) for each in self.told["columns"].values()]
-        columns = sorted({name for each in every for name in ([each] if isinstance(each, str) else each)})
+        columns = {name for each in every for name in ([each] if isinstance(each, str) else each)}
+        columns = sorted({*columns, *filter(None, [self.told.get("language_column")])})
         place = "-".join(filter(None, [config, split, revision, variant, language]))
         mend = f"give the file by --file {self.name}:{language}=FILE"
         return from_hub(
@@ -191,7 +195,11 @@ def _checked(told: Any) -> tuple[dict[str, Any], dict[str, dict[str, str]], str,
     own = {} if checker in BUILT_IN or ":" not in str(checker) else {"own": checker}
     if not own and checker not in BUILT_IN:
         raise BadInput(f"`checker` is {checker!r}{nearest(str(checker), BUILT_IN)}; name one of {', '.join(BUILT_IN)}.")
-    return told, _variants(told.get("languages")), "own" if own else checker, load_checkers(own)
+    try:
+        checkers = load_checkers(own)
+    except BadInput as error:  # it names the run's config, where this stands in a file
+        raise BadInput(str(error).replace("sp3f.reward.checkers.own=", "`checker` ")) from None
+    return told, _variants(told.get("languages")), "own" if own else checker, checkers
 
 
 def _variants(told: Any) -> dict[str, dict[str, str]]:

@@ -8,6 +8,7 @@ The same command again goes on where it was stopped, and asks nothing twice. doc
 """
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -50,7 +51,7 @@ def evaluate(options: argparse.Namespace) -> None:
     cells, inputs, prompts, skipped = _cells(options)
     with backend_of(options) as backend:
         settings = {**asdict(decoding), "threshold": options.threshold, "limit": options.limit}
-        settings |= {"model": backend.model, "backend": options.backend, "cells": [cell.file for cell in cells]}
+        settings |= {"model": backend.model, "backend": options.backend, "asked": _digest(cells)}
         packages = [] if options.backend == "openai" else [options.backend]
         told = {"models": [backend.model], "prompts": prompts, "packages": packages}
         with Output(options.output, "evaluate", settings, inputs, **told) as out:
@@ -89,7 +90,7 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
             problems = []
             for variant in each.variants[code]:
                 problems += each.problems(code, variant, sources[code, variant])[: options.limit]
-            others = tuple(other for other in each.languages if other != code)
+            others = tuple(other for other in each.every if other != code)
             cells.append(Cell(each.name, code, problems, others, each.checkers))
     for path in options.data:
         inputs.append(path)
@@ -103,6 +104,14 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
     for name, codes in skipped.items():
         print(f"{name} is not there in {', '.join(codes)}: left out", file=sys.stderr)
     return cells, inputs, [each.path for each in benchmarks], skipped
+
+
+def _digest(cells: list[Cell]) -> str:
+    """Of all prompts and gold answers: the language table and the benchmarks' YAML have a part in them."""
+    told = [
+        [cell.file, [(each.id, each.messages, each.gold, each.checker) for each in cell.problems]] for cell in cells
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _give_files(given: list[str], benchmarks: dict[str, Benchmark]) -> None:

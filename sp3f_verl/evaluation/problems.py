@@ -49,15 +49,20 @@ class Layout:
     answer_pattern: re.Pattern | None
     answer_from: int
     checker: str
+    only: tuple[str, str] | None = None  # (column, value) of the rows that are this language's
 
     def read(self, path: Path) -> list[Problem]:
         """BadInput where the file lacks a column, or a row a value."""
         file = open_file(path)
         wanted = [each for told in self.columns.values() for each in ([told] if isinstance(told, str) else told)]
+        wanted += [self.only[0]] if self.only else []
         file.require(wanted, f"the benchmark {self.name} reads it for {self.language}")
-        if not file.count:
-            raise BadInput(f"{path} has no rows; give a file with at least one.")
-        return self.problems((file.place(number), row) for number, row in file.rows(wanted))
+        rows = ((file.place(number), row) for number, row in file.rows(wanted))
+        found = self.problems(each for each in rows if not self.only or each[1][self.only[0]] == self.only[1])
+        if not found:
+            told = f" with {self.only[0]} {self.only[1]!r}" if self.only else ""
+            raise BadInput(f"{path} has no rows{told}; give a file with at least one.")
+        return found
 
     def problems(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Problem]:
         """From (where the row is, its columns in the file's names)."""
