@@ -111,11 +111,13 @@ class TestBackend:
             Ask("long", chat("x" * 300), 8),
             Ask("stop", chat("x"), 8, stop=("a",)),
             Ask("field", chat("x"), 8, extra={"min_tokens": 3}),
+            Ask("no content", [{"role": "user"}], 8),
             *candidates(1),
         ]
         answers = asked(tiny_model, asks)
         assert answers["long", 0].failure is FailureKind.TOO_LONG and "context of 64" in answers["long", 0].said
         assert answers["stop", 0].failure is answers["field", 0].failure is FailureKind.BAD_REQUEST
+        assert answers["no content", 0].failure is FailureKind.BAD_REQUEST
         assert answers["row-0", 0].text is not None
 
     def test_the_store_answers_again(self, tiny_model, tmp_path, monkeypatch):

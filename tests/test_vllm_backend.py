@@ -68,6 +68,7 @@ def first_run(cluster, tiny_model, tmp_path_factory):
     more = [
         Ask("long", chat("x" * 300), 8),
         Ask("no such field", chat("x"), 8, extra={"nope": 1}),
+        Ask("no content", [{"role": "user"}], 8),  # of which the chat template says what it wants
         Ask("twin", chat("1+1?"), 8, temperature=1.0, seed=candidates()[6].own_seed),
         *(Ask("crowd", chat("2+1?"), 1, seed=9, number=number) for number in range(300)),  # prompts of 6,300 tokens
         Ask("greedy", chat("x"), 40, temperature=0.0, extra={"min_tokens": 40}),
@@ -88,7 +89,7 @@ class TestVLLM:
                 assert answer.model == fingerprint(tiny_model)
         cut = answers["greedy", 0]
         assert (cut.status, cut.finish_reason, cut.usage.completion_tokens) == (Status.TRUNCATED, "length", 40)
-        assert totals.fresh == 316
+        assert totals.fresh == 317
 
     def test_what_cannot_be_answered_is_an_error_and_the_others_go_on(self, first_run):
         answers, totals, _ = first_run
@@ -98,7 +99,8 @@ class TestVLLM:
             answers["no such field", 0].failure is FailureKind.BAD_REQUEST
             and "nope" in answers["no such field", 0].said
         )
-        assert totals.failures.total() == 2
+        assert answers["no content", 0].failure is FailureKind.BAD_REQUEST
+        assert totals.failures.total() == 3
 
     def test_the_same_asks_again_start_no_engine(self, first_run, tiny_model, monkeypatch):
         answers, _, store = first_run

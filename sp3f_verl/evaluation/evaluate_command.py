@@ -45,6 +45,7 @@ def evaluate(options: argparse.Namespace) -> None:
     """BadInput, or UnknownLanguage, for what cannot be evaluated."""
     decoding = Decoding(**{name: getattr(options, name) for name in asdict(Decoding())})
     _check(decoding, options)
+    given = options.model
     if options.backend != "openai" and options.model:
         options.model = model_of(options.model)
         check_chat_template(options.model)
@@ -59,7 +60,7 @@ def evaluate(options: argparse.Namespace) -> None:
             answers = watched(backend.answers(asks(cells, decoding)), backend, total)
             collect(answers, cells, decoding.samples, options.threshold, out)
             summary = {"kind": "benchmarks", "model": backend.model, "decoding": asdict(decoding)}
-            summary |= {"threshold": options.threshold, "skipped": skipped}
+            summary |= {"threshold": options.threshold, "skipped": skipped, "model_path": given}
             summary |= {"benchmarks": summarise(cells, decoding.samples)}
             text = json.dumps(summary, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False)
             out.write_text("summary.json", text + "\n")
