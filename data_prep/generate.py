@@ -105,9 +105,9 @@ def _check(options: argparse.Namespace) -> None:
             raise BadInput(f"--{name.replace('_', '-')}={getattr(options, name)} is too few; give at least {least}.")
     if options.n > 1 and options.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer --n times; give one above 0, or --n 1.")
-    if options.adapter and options.backend != "vllm":
+    if options.adapter and options.backend == "openai":
         raise BadInput(
-            "--adapter is for --backend vllm: an endpoint serves an adapter under a name of its own, --model."
+            "--adapter is for --backend vllm and transformers: an endpoint serves one under a --model of its own."
         )
     if not 0 <= options.min_language_share <= 1:
         raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")
@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace) -> None:
     with backend_of(options) as backend:
         settings = {**sampling, "n": options.n, "min_language_share": options.min_language_share}
         settings |= {"model": backend.model, "backend": options.backend}
-        packages = ["vllm"] if options.backend == "vllm" else []
+        packages = [] if options.backend == "openai" else [options.backend]
         with Output(
             options.output, "generate", settings, options.prompts, models=[backend.model], packages=packages
         ) as out:

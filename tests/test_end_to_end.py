@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,7 @@ def test_two_workers_join_a_running_cluster(cluster, quickstart, tmp_path):
         quickstart,
         tmp_path,
         *("trainer.n_gpus_per_node=2", "trainer.total_training_steps=2", "trainer.save_freq=2"),
+        *("trainer.test_freq=2", f"trainer.validation_data_dir={tmp_path / 'validation'}"),
         "+ray_kwargs.ray_init.address=auto",
         f"+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH={metrics}",  # its processes are the cluster's
     )
@@ -186,6 +188,21 @@ def test_two_workers_join_a_running_cluster(cluster, quickstart, tmp_path):
     assert len(steps) == 2 and all(step["training/rollout_probs_diff_max"] < 1e-5 for step in steps)
     shards = list((tmp_path / "checkpoints" / "global_step_2" / "actor").glob("model_world_size_2_rank_*.pt"))
     assert len(shards) == 2
+    check_validation(steps[-1], tmp_path / "validation" / "2.jsonl")
+
+
+def check_validation(metrics: dict, dump: Path) -> None:
+    """What is logged by language is what the dumped responses come to."""
+    terms = defaultdict(list)
+    for row in map(json.loads, dump.read_text().splitlines()):
+        terms[row["language_asked"]].append(rule_terms(row["output"], row["gts"], row["language_asked"]))
+    assert len(terms) >= 4
+    for language, own in terms.items():
+        logged = {name: metrics[f"validation/quickstart/{language}/{name}"] for name in ("accuracy", "parseable")}
+        assert logged == {name: pytest.approx(sum(each[name] for each in own) / len(own)) for name in logged}
+        shares = [each["language_share"] for each in own if each["language_share"] >= 0]
+        fidelity = metrics.get(f"validation/quickstart/{language}/fidelity")
+        assert fidelity == (pytest.approx(sum(share >= 0.7 for share in shares) / len(shares)) if shares else None)
 
 
 def test_sft_with_two_workers(quickstart, tmp_path):

@@ -8,6 +8,7 @@ from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.evaluation.measure import lenient_match, mean_by_language, measure
 from sp3f_verl.evaluation.metrics import read_metrics
 from sp3f_verl.evaluation.report import COLUMNS, SPLITS, write_report
+from sp3f_verl.quickstart.evaluation import Decoding, evaluate
 from sp3f_verl.verl_bridge.trainer import term_metrics
 
 ROW = {
@@ -49,6 +50,27 @@ def test_the_mean_over_languages_weighs_languages_and_not_rows():
     means = mean_by_language([("es", one), ("es", zero), ("zh", one)])
     assert means["es"]["accuracy"] == 0.5
     assert means["all"]["accuracy"] == 0.75
+
+
+def test_the_quickstarts_evaluation_is_the_same_each_time_and_whatever_the_order(tiny_model, tmp_path):
+    rows = [
+        {"id": f"{code}{at}", "prompt": [{"role": "user", "content": f"{at}+1?"}], "language": code}
+        | {"reward_model": {"ground_truth": str(at + 1)}}
+        for code in ("es", "zh")
+        for at in range(3)
+    ]
+    found = []
+    for name, order in (("first", rows), ("second", rows[::-1])):
+        write_parquet(order, tmp_path / "rows.parquet")
+        summary = evaluate(tiny_model, tmp_path / "rows.parquet", tmp_path / f"{name}.json", Decoding(2, 8, 1))
+        assert summary == json.loads((tmp_path / f"{name}.json").read_text())
+        lines = (tmp_path / f"{name}.responses.jsonl").read_text().splitlines()
+        found.append({row["id"]: row["responses"] for row in map(json.loads, lines)})
+    assert set(summary["greedy"]) == set(summary["sampled"]) == {"es", "zh", "all"}
+    assert found[0] == found[1] and found[0].keys() == {row["id"] for row in rows}
+    for texts in found[0].values():
+        assert len(texts) == 3 and texts[1] != texts[2]
+    assert found[0]["es0"][0] == found[0]["zh0"][0] and found[0]["es0"][1] != found[0]["zh0"][1]  # greedy, and sampled
 
 
 def test_training_metrics_of_each_term_over_all_rows_and_per_language():

@@ -1,12 +1,17 @@
 """vLLM in process on Ray Data, with a real engine on the CPU: one cluster for all tests of this file."""
 
+import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 
 import pytest
+from adapters import an_adapter
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.evaluate_command import main as evaluate
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
 from sp3f_verl.llm.folder import fingerprint
 from sp3f_verl.llm.ray_pool import Pool
@@ -63,6 +68,7 @@ def first_run(cluster, tiny_model, tmp_path_factory):
     more = [
         Ask("long", chat("x" * 300), 8),
         Ask("no such field", chat("x"), 8, extra={"nope": 1}),
+        Ask("no content", [{"role": "user"}], 8),  # of which the chat template says what it wants
         Ask("twin", chat("1+1?"), 8, temperature=1.0, seed=candidates()[6].own_seed),
         *(Ask("crowd", chat("2+1?"), 1, seed=9, number=number) for number in range(300)),  # prompts of 6,300 tokens
         Ask("greedy", chat("x"), 40, temperature=0.0, extra={"min_tokens": 40}),
@@ -83,7 +89,7 @@ class TestVLLM:
                 assert answer.model == fingerprint(tiny_model)
         cut = answers["greedy", 0]
         assert (cut.status, cut.finish_reason, cut.usage.completion_tokens) == (Status.TRUNCATED, "length", 40)
-        assert totals.fresh == 316
+        assert totals.fresh == 317
 
     def test_what_cannot_be_answered_is_an_error_and_the_others_go_on(self, first_run):
         answers, totals, _ = first_run
@@ -93,7 +99,8 @@ class TestVLLM:
             answers["no such field", 0].failure is FailureKind.BAD_REQUEST
             and "nope" in answers["no such field", 0].said
         )
-        assert totals.failures.total() == 2
+        assert answers["no content", 0].failure is FailureKind.BAD_REQUEST
+        assert totals.failures.total() == 3
 
     def test_the_same_asks_again_start_no_engine(self, first_run, tiny_model, monkeypatch):
         answers, _, store = first_run
@@ -120,21 +127,27 @@ class TestVLLM:
         assert names == {f"{fingerprint(tiny_model)}+{fingerprint(adapter)}"}
 
 
-def an_adapter(model, folder):
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(5)
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    lora = get_peft_model(
-        base, LoraConfig(r=4, lora_alpha=4, target_modules=["q_proj", "v_proj", "o_proj", "down_proj"])
-    )
-    for name, parameter in lora.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(parameter, std=1.0)
-    lora.save_pretrained(folder)
-    return folder
+@pytest.mark.e2e
+def test_an_evaluation_that_was_cut_off_ends_as_an_unbroken_one(cluster, tiny_model, tmp_path):
+    """A store in which every other answer is missing, as a killed run leaves it: the rest is drawn in other batches."""
+    questions = tmp_path / "mgsm_es.tsv"
+    questions.write_text("".join(f"{number}?\t{number}\n" for number in range(70)))
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 512}
+    (model / "config.json").write_text(json.dumps(config))
+    command = ["--model", str(model), "--dtype", "float32", "--benchmark", "mgsm", "--file", f"mgsm:es={questions}"]
+    command += ["--samples", "4", "--max-tokens", "6"]
+    assert evaluate([*command, "--output", str(tmp_path / "whole")]) == 0
+    store = shutil.copy(tmp_path / "whole.answers.sqlite", tmp_path / "broken.answers.sqlite")
+    with sqlite3.connect(store) as connection:
+        assert connection.execute("DELETE FROM answers WHERE rowid % 2").rowcount == 140
+    assert evaluate([*command, "--output", str(tmp_path / "broken")]) == 0
+    asked = json.loads((tmp_path / "broken" / "manifest.json").read_text())["notes"]["asked"]
+    assert (asked["asked"], asked["from_store"]) == (140, 140)
+    for name in ("summary.json", "mgsm/es/output.jsonl"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "mgsm" / "es" / "output.jsonl").read_text().splitlines()]
+    assert len({text for row in rows for text in row["answer"]}) > 200  # no noise that problems share
 
 
 def greedy(model, text, adapter=None):
@@ -288,7 +301,7 @@ class TestFolders:
 
 
 def test_neither_ray_nor_vllm_is_imported_before_it_is_used():
-    ours = "vllm_backend, vllm_worker, ray_pool, score, arguments, batch_api"
+    ours = "vllm_backend, transformers_backend, vllm_worker, ray_pool, score, arguments, batch_api"
     program = f"import sys; from sp3f_verl.llm import {ours}; print({{'ray', 'vllm', 'torch'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "set()"

@@ -18,21 +18,22 @@ from sp3f_verl.llm.ray_pool import Pool
 from sp3f_verl.llm.score import Scorer, TransformersScorer, VLLMScorer
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
+from sp3f_verl.llm.transformers_backend import TransformersBackend
 from sp3f_verl.llm.vllm_backend import VLLMBackend
 
 OPENAI = "https://api.openai.com/v1"
 
 
-def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that `backend_of` reads."""
+def add_backend_arguments(parser: argparse.ArgumentParser, default: str = "openai") -> None:
+    """Adds the options that `backend_of` reads; `default` is the backend."""
     group = parser.add_argument_group("the model that is asked")
     group.add_argument(
         "--backend",
-        choices=("openai", "vllm"),
-        default="openai",
-        help="an OpenAI-compatible URL, or vLLM in process",
+        choices=("openai", "vllm", "transformers"),
+        default=default,
+        help=f"an OpenAI-compatible URL, or vLLM or transformers in process (default: {default})",
     )
-    group.add_argument("--model", help="name at the endpoint (default: the first that it serves), or folder for vLLM")
+    group.add_argument("--model", help="name at the endpoint (default: the first that it serves), or folder")
     group.add_argument("--store", type=Path, help="file of answers already got (default: beside --output)")
     group.add_argument(
         "--max-failure-share", type=float, default=0.1, metavar="SHARE", help="of failed requests, above which to stop"
@@ -63,7 +64,7 @@ def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _vllm_arguments(parser: argparse.ArgumentParser) -> Any:
-    group = parser.add_argument_group("--backend vllm")
+    group = parser.add_argument_group("--backend vllm, transformers")
     group.add_argument("--dtype", default="auto", help="of the weights (default: the model's)")
     group.add_argument("--max-model-len", type=int, metavar="TOKENS", help="prompt and answer (default: the model's)")
     group.add_argument("--workers", type=int, metavar="N", help="copies of the model (default: one per GPU)")
@@ -76,20 +77,16 @@ def backend_of(options: argparse.Namespace) -> Backend:
     if not 0 <= options.max_failure_share <= 1:
         raise BadInput(f"--max-failure-share={options.max_failure_share:g} is no share: give a number from 0 to 1.")
     totals = Totals(_price(options), options.max_failure_share)
-    if options.backend == "vllm":
+    if options.backend != "openai":
         if options.batch:
-            raise BadInput("--batch is a service of the endpoint: leave it out with --backend vllm.")
+            raise BadInput(f"--batch is a service of the endpoint: leave it out with --backend {options.backend}.")
         if options.model is None:
-            raise BadInput("--model is missing: name the folder of the model that vLLM loads.")
-        return VLLMBackend(
-            options.model,
-            store=Store(store_of(options)),
-            totals=totals,
-            dtype=options.dtype,
-            max_model_len=options.max_model_len,
-            adapter=options.adapter,
-            pool=Pool(options.workers, options.tensor_parallel),
-        )
+            raise BadInput(f"--model is missing: name the folder of the model that {options.backend} loads.")
+        loaded = {name: getattr(options, name) for name in ("dtype", "max_model_len", "adapter")}
+        loaded |= {"store": Store(store_of(options)), "totals": totals}
+        if options.backend == "transformers":
+            return TransformersBackend(options.model, **loaded)
+        return VLLMBackend(options.model, pool=Pool(options.workers, options.tensor_parallel), **loaded)
     key = options.api_key_env or ("OPENAI_API_KEY" if options.base_url == [OPENAI] else None)
     endpoint = Endpoint(tuple(options.base_url), options.model, key, concurrency=options.concurrency)
     if options.batch:

@@ -77,7 +77,7 @@ class Generator:
         for key, ask in keyed:
             try:
                 prompt, sampling = self._prepared(ask)
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # a chat template may raise anything, such as at a system turn
                 answers[key] = failed(ask, FailureKind.BAD_REQUEST, " ".join(str(error).split())[:200], self._name)
                 continue
             if len(prompt) + ask.max_tokens > self._longest:

@@ -14,9 +14,8 @@ from pathlib import Path
 from sp3f_verl import __version__
 from sp3f_verl.data.files import read_parquet, write_json, write_text
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.evaluate import evaluate
-from sp3f_verl.evaluation.generate import Decoding
 from sp3f_verl.quickstart import progress
+from sp3f_verl.quickstart.evaluation import Decoding, evaluate
 from sp3f_verl.quickstart.model import build_model
 from sp3f_verl.quickstart.tables import SPLITS, write_tables
 

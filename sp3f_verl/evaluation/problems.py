@@ -1,0 +1,168 @@
+"""A problem of a benchmark: what is asked, and what is right."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sp3f_verl import languages
+from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.rows import canonical, field
+from sp3f_verl.data.sources import open_file
+from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.checkers import checker_of
+
+LETTERS = "ABCDEFGHIJ"
+_PLACE = re.compile(r"\{([\w-]+)\}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """id: unique in a benchmark and language. problem: the same in all languages and variants of a problem.
+
+    variant: "" where the benchmark has the language once. messages: the prompt. choices: (letter, text) of each option.
+    """
+
+    id: str
+    problem: str
+    language: str
+    messages: list[dict[str, str]]
+    gold: str
+    checker: str
+    variant: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a benchmark are read: what `benchmark.Benchmark` says of them, for one language and variant."""
+
+    name: str
+    language: str
+    variant: str
+    columns: Mapping[str, str | tuple[str, ...]]  # our name -> the file's; `problem` may be several
+    question: str
+    choices: tuple[str, ...]
+    answer_pattern: re.Pattern | None
+    answer_from: int
+    checker: str
+    only: tuple[str, str] | None = None  # (column, value) of the rows that are this language's
+
+    def read(self, path: Path) -> list[Problem]:
+        """BadInput where the file lacks a column, or a row a value."""
+        file = open_file(path)
+        wanted = [each for told in self.columns.values() for each in ([told] if isinstance(told, str) else told)]
+        wanted += [self.only[0]] if self.only else []
+        file.require(wanted, f"the benchmark {self.name} reads it for {self.language}")
+        rows = ((file.place(number), row) for number, row in file.rows(wanted))
+        found = self.problems(each for each in rows if not self.only or each[1][self.only[0]] == self.only[1])
+        if not found:
+            told = f" with {self.only[0]} {self.only[1]!r}" if self.only else ""
+            raise BadInput(f"{path} has no rows{told}; give a file with at least one.")
+        return found
+
+    def problems(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Problem]:
+        """From (where the row is, its columns in the file's names)."""
+        found, seen = [], {}
+        for position, (place, row) in enumerate(rows):
+            found.append(self._problem(place, position, row))
+            if "problem" in self.columns and (before := seen.setdefault(found[-1].problem, place)) != place:
+                told = found[-1].problem.replace("\0", " ")
+                raise BadInput(
+                    f"{place} is the problem {told!r}, as {before} is; map `problem` to what tells them apart."
+                )
+        return distinct(found)
+
+    def _problem(self, place: str, position: int, row: Mapping[str, Any]) -> Problem:
+        texts = {}
+        for name, column in self.columns.items():
+            columns = (column,) if isinstance(column, str) else column
+            texts[name] = "\0".join(text_of(row[each], f"{place}: {each!r}") for each in columns)
+        question = _PLACE.sub(lambda match: texts[match[1]], self.question)
+        choices = tuple((letter, texts[name]) for letter, name in zip(LETTERS, self.choices, strict=False))
+        gold = self._gold(texts["answer"], choices, place)
+        own = texts.get("problem")
+        key = [self.language, self.variant, *([own] if own is not None else [question, gold])]
+        if choices:
+            question += "\n\n" + "\n".join(f"{letter}) {text}" for letter, text in choices)
+        turns = {"system": languages.get(self.language).instruction, "user": question}
+        return Problem(
+            id=row_id(self.name, key),
+            problem=own if own is not None else str(position),  # rows are parallel where the set has no key of its own
+            language=self.language,
+            messages=[{"role": role, "content": content} for role, content in turns.items()],
+            gold=gold,
+            checker=self.checker,
+            variant=self.variant,
+            choices=choices,
+        )
+
+    def _gold(self, answer: str, choices: tuple[tuple[str, str], ...], place: str) -> str:
+        if self.answer_pattern is not None:
+            found = self.answer_pattern.search(answer)
+            if found is None:
+                raise BadInput(f"{place}: the answer {answer[-40:]!r} has no {self.answer_pattern.pattern!r}; mend it.")
+            answer = found[1]
+        if not choices:
+            return answer
+        numbers = {str(at): letter for at, (letter, _) in enumerate(choices, self.answer_from)}
+        letter = numbers.get(answer, answer)
+        if letter not in dict(choices):
+            raise BadInput(
+                f"{place}: the answer {answer!r} is none of {', '.join([*dict(choices), *numbers])}; mend it."
+            )
+        return f"{letter}::{dict(choices)[letter]}"
+
+
+def text_of(value: Any, place: str) -> str:
+    """The value as text, a whole float without its point. BadInput where it is missing, NaN or no text or number."""
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return str(int(value) if value == int(value) else value)
+    raise BadInput(f"{place} is {value!r}; give it a text or a number, or remove the row.")
+
+
+def distinct(problems: Iterable[Problem]) -> list[Problem]:
+    """A row that comes twice gets an id, and is a problem, of its own each time."""
+    ids, keys, found = Counter(), Counter(), []
+    for each in problems:
+        key = (each.language, each.variant, each.problem)
+        ids[each.language, each.id] += 1
+        keys[key] += 1
+        again = {"id": (each.id, ids[each.language, each.id]), "problem": (each.problem, keys[key])}
+        again = {name: f"{own}-{times}" for name, (own, times) in again.items() if times > 1}
+        found.append(replace(each, **again) if again else each)
+    return found
+
+
+def of_parquet(path: Path, checkers: Sequence[str]) -> Iterator[tuple[str, Problem]]:
+    """(benchmark, problem) of each RL row of a parquet or JSON-lines file (docs/data.md); its `data_source` is the
+    benchmark. BadInput where a row has no prompt, answer or known language."""
+    file = open_file(path)
+    if not file.count:
+        raise BadInput(f"{path} has no rows; give a file with at least one prompt.")
+    for number, raw in file.rows(file.columns):
+        place, row = file.place(number), canonical(raw)
+        for name in ("prompt", "ground_truth", "language"):
+            if not field(raw, name):
+                raise BadInput(f"{place} has no {name!r}; write the file with data_prep (docs/data.md).")
+        try:
+            languages.get(row["language"])
+            checker = checker_of(row["extra_info"], dict.fromkeys(checkers))
+        except ValueError as error:
+            raise BadInput(f"{place}: {error}") from None
+        yield (
+            row["data_source"],
+            Problem(
+                id=row["id"],
+                problem=str(raw.get("problem") or row["id"]),
+                language=row["language"],
+                messages=[{"role": turn["role"], "content": turn["content"]} for turn in row["prompt"]],
+                gold=row["reward_model"]["ground_truth"],
+                checker=checker,
+            ),
+        )

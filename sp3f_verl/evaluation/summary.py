@@ -1,0 +1,97 @@
+"""summary.json: what a benchmark comes to in a language, and the unweighted mean of several languages or variants.
+
+A mean is over problems of the means of their samples; a problem without a scored sample is in none. An interval is the
+bootstrap's by problem. Over several languages a problem counts with all its translations, which fail and succeed
+together: taken for independent, they would make the interval too narrow.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sp3f_verl.evaluation.bootstrap import bootstrap
+from sp3f_verl.evaluation.scores import THRESHOLDS, Scored, ks
+
+Column = Mapping[str, Scored]  # problem -> what it came to
+
+INTERVALS = ("accuracy", "majority", "fidelity")
+MEANS = ("parseable", "tokens", "truncated", "undefined")
+COUNTS = ("failed", "refused")
+
+
+def describe(columns: Sequence[Column], samples: int) -> dict[str, Any]:
+    """The measures of a column, or the unweighted means of several, as JSON; None for one that no sample has."""
+    column = merged(columns)
+    unscored = sum(not each.values for each in column.values())
+    return {
+        **{"problems": len(column), "samples": samples, "unscored": unscored},
+        **{name: interval(columns, name) for name in INTERVALS},
+        **{name: mean(column, name) for name in MEANS},
+        "pass_at_k": {str(k): mean(column, f"pass@{k}") for k in ks(samples)},
+        "fidelity_curve": {str(least): mean(column, f"fidelity@{least}") for least in THRESHOLDS},
+        **{name: sum(getattr(each, name) for each in column.values()) for name in COUNTS},
+    }
+
+
+def mean(column: Column, name: str) -> float | None:
+    values = _values(column, name)
+    return math.fsum(values.values()) / len(values) if values else None
+
+
+def interval(columns: Sequence[Column], name: str) -> dict[str, float] | None:
+    """{mean, low, high} of a share.
+
+    Where nothing varies within any of several columns (all right in one, all wrong in another) resampling shows
+    nothing, and the bounds are the means of the columns' own.
+    """
+    values = _values(merged(columns), name)
+    if not values:
+        return None
+    got = bootstrap([[values[problem]] for problem in sorted(values)])
+    bounds = {"low": max(0.0, got.low), "high": min(1.0, got.high)}
+    if len(columns) > 1 and got.low == got.high:
+        own = [each for column in columns if (each := interval([column], name))]
+        bounds = {bound: math.fsum(each[bound] for each in own) / len(own) for bound in bounds}
+    return {"mean": got.mean, **bounds}
+
+
+def merged(columns: Sequence[Column]) -> Column:
+    """One column whose means are the unweighted means of theirs, and bootstrap as those do.
+
+    A measure that a column has nowhere is the mean of the other columns.
+    """
+    if len(columns) == 1:
+        return columns[0]
+    names = sorted({name for column in columns for one in column.values() for name in one.values})
+    values: dict[str, dict[str, float]] = {problem: {} for column in columns for problem in column}
+    for name in names:
+        having = [_values(column, name) for column in columns]
+        for problem, value in influences([each for each in having if each]).items():
+            values[problem][name] = value
+    counts = {
+        problem: [sum(getattr(column[problem], name) for column in columns if problem in column) for name in COUNTS]
+        for problem in values
+    }
+    return {problem: Scored(values[problem], *counts[problem]) for problem in values}
+
+
+def influences(columns: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Problem -> a value; their mean is the unweighted mean of the columns' means.
+
+    Where every column has every problem it is the mean of the problem's values. Where some are missing, a column's
+    problems stand for its whole: the ratio of means, linearised.
+    """
+    problems = sorted({problem for column in columns for problem in column})
+    means = [math.fsum(column.values()) / len(column) for column in columns]
+    found = {}
+    for problem in problems:
+        parts = [
+            own + (column[problem] - own) * len(problems) / len(column) if problem in column else own
+            for column, own in zip(columns, means, strict=True)
+        ]
+        found[problem] = round(math.fsum(parts) / len(parts), 12)  # all right is 1 and not nearly
+    return found
+
+
+def _values(column: Column, name: str) -> dict[str, float]:
+    return {problem: one.values[name] for problem, one in column.items() if name in one.values}
