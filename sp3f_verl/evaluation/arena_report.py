@@ -39,8 +39,8 @@ def arena_document(folder: Path, summary: dict[str, Any]) -> Document:
     lead = [
         Text(f"{code(candidate)} against {code(baseline)}, judged by {code(judge)}; all numbers from `{FILE}`."),
         Text(
-            "A win rate is over the prompts that got a verdict; unparseable and failed ones are counted beside it, in no "
-            "denominator. In brackets: the 95 % interval, by resampling prompts."
+            "A win rate is over the prompts that got a verdict; unparseable and failed ones are counted beside it, in "
+            "no denominator. In brackets: the 95 % interval, by resampling prompts."
         ),
         *(Text(sentence) for sentence in not_numbers(summary)),
     ]

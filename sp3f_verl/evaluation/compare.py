@@ -50,8 +50,9 @@ def compare_evaluations(found: Summaries) -> list[Block]:
     first = next(iter(found))
     blocks: list[Block] = [
         Text(
-            f"Differences are to **{plain(first)}**, over the problems that both have; their intervals and p-values pair "
-            "each problem with itself. Without the answers of both (`output.jsonl`) there is only a difference of means."
+            f"Differences are to **{plain(first)}**, over the problems that both have; their intervals and p-values "
+            "pair each problem with itself. Without the answers of both (`output.jsonl`) there is only a difference of "
+            "means."
         ),
         Text(DENOMINATOR),
     ]

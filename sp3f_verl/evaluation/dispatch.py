@@ -38,8 +38,8 @@ TITLES = {
     "harness": "Harnesses",
 }
 READS = (
-    "metrics/*.jsonl of a run (its trainer.default_local_dir, or where VERL_FILE_LOGGER_PATH pointed), evaluation/*.json "
-    "of a finished quickstart, manifest.json of a data step, or summary.json of `sp3f evaluate`"
+    "metrics/*.jsonl of a run (its trainer.default_local_dir, or where VERL_FILE_LOGGER_PATH pointed), "
+    "evaluation/*.json of a finished quickstart, manifest.json of a data step, or summary.json of `sp3f evaluate`"
 )
 
 

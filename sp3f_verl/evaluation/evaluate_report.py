@@ -22,8 +22,8 @@ from sp3f_verl.evaluation.document.model import (
 from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, not_numbers, part, value
 
 MEAN = "mean of languages"
-DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could lead
-astray, and nothing about another prompt, another seed of training or contamination. Requests that failed are in no
+DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could
+lead astray, and nothing about another prompt, another seed of training or contamination. Requests that failed are in no
 denominator; they are counted under *failed*."""
 
 
@@ -132,7 +132,7 @@ def output_rows(folder: Path, benchmark: str, language: str) -> dict[str, dict[s
 
 
 def samples(row: Mapping[str, Any], metric: str, threshold: float) -> list[float]:
-    """The values of one problem: accuracy as it is, fidelity by the threshold. Undefined and failed ones are left out."""
+    """The values of one problem: accuracy as it is, fidelity by the threshold. Undefined ones are left out."""
     told = row.get("lang" if metric == "fidelity" else metric)
     values = [found for each in (told if isinstance(told, list) else [told]) if (found := value(each)) is not None]
     return [float(found >= threshold) for found in values] if metric == "fidelity" else values

@@ -56,8 +56,8 @@ def _iterations(run: RunMetrics) -> list[Section]:
     generated = (
         "Iteration t trains policy t into policy t + 1. What policy t generated (shares, but for counts and mean "
     )
-    learned = """Held-out, `a → b`: policy t on its own fresh responses, and policy t + 1 on the same. One number: policy
-t + 1. The responses change between iterations, so that b of one and a of the next differ."""
+    learned = """Held-out, `a → b`: policy t on its own fresh responses, and policy t + 1 on the same. One number:
+policy t + 1. The responses change between iterations, so that b of one and a of the next differ."""
     blocks = [Text(generated + "`tokens`):"), generated_table(run), Text(learned), learned_table(run)]
     return [Section("By iteration", blocks)]
 
@@ -73,8 +73,8 @@ def _orders(run: RunMetrics) -> Section:
 here the table per token is the tautology; read the raw one, beside the length gap."""
     elif not run.has_reference:
         own = ""
-    blocks = paragraphs(f"""Shares of pairs. Off the diagonal the loss thinks that `{first}` won and the policy still finds
-`{second}` likelier, or the other way round.
+    blocks = paragraphs(f"""Shares of pairs. Off the diagonal the loss thinks that `{first}` won and the policy still
+finds `{second}` likelier, or the other way round.
 
 **For T-SPIN the raw table is a tautology**: its reward is r = alpha L with L the summed log-likelihood, so both orders
 are one, and the cells off the diagonal are 0 whatever was learned. Read the table per token, on held-out pairs.

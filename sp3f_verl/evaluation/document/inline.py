@@ -46,7 +46,8 @@ def parse(text: str) -> Iterator[tuple[str, str]]:
         if literal:
             yield "text", literal
         else:
-            yield next((kind, span) for kind, span in zip(("code", "strong", "em"), spans, strict=True) if span)
+            kind, span = next(each for each in zip(("code", "strong", "em"), spans, strict=True) if each[1])
+            yield kind, span if kind == "code" else re.sub(r"\\([\\`*])", r"\1", span)
         end = found.end()
     if text[end:]:
         yield "text", text[end:]

@@ -80,7 +80,7 @@ def _lines(shown: Lines) -> str:
     named = ticks(*limits)
     left = 14 + 7 * max((len(label(tick)) for tick in named), default=1)
     low, high = (min(xs), max(xs)) if xs else (0, 1)
-    x = Scale(low, high if high > low else low + 1, left + 6, WIDTH - 10)
+    x = Scale(low, high if high > low else low + 1, left + 6, WIDTH - 16)
     y = Scale(*limits, HEIGHT - 40, 14)
     parts = []
     for tick in named:
@@ -132,7 +132,7 @@ def _rows(shown: Rows) -> str:
     left = min(18 + 7 * max(map(len, names), default=1), 190)
     each_high = max(14 * len(shown.values) + 8, 22)
     bottom = 10 + each_high * len(names)
-    x = Scale(*limits, left + 4, WIDTH - 12)
+    x = Scale(*limits, left + 4, WIDTH - 16)
     parts = []
     for tick in ticks(*limits, 5):
         parts.append(f'<path class="grid" d="M{x(tick):.1f},6V{bottom}"/>')
@@ -141,6 +141,8 @@ def _rows(shown: Rows) -> str:
     for row, name in enumerate(names):
         middle = 8 + each_high * (row + 0.5)
         parts.append(_text(left - 6, middle + 4, name, "end", ' class="category"'))
+        if row:
+            parts.append(f'<path class="grid" d="M{left},{middle - each_high / 2:.1f}H{WIDTH - 4}"/>')
         for place, each in enumerate(shown.values):
             y = middle + 14 * (place - (len(shown.values) - 1) / 2)
             parts.append(_value(shown, each, row, x, y))
