@@ -38,7 +38,8 @@ def _judge_check(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from sp3f_verl.evaluation.dispatch import report
 
-    print(report(arguments.folders, arguments.output, arguments.paper))
+    folders = arguments.folders or ([] if arguments.paper else [Path("runs/quickstart")])
+    print(report(folders, arguments.output, arguments.paper))
     return 0
 
 
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     what = "report.md and report.html of a run, a data set or an evaluation, or of several side by side"
     command = commands.add_parser("report", help=what)
     folders = "a quickstart's or evaluation's --output, a data set, a run's folder (default: runs/quickstart)"
-    command.add_argument("folders", type=Path, nargs="*", default=[Path("runs/quickstart")], help=folders)
+    command.add_argument("folders", type=Path, nargs="*", help=folders)
     output = "FILE.md, and FILE.html beside it (default: into the folder; for several folders, the screen)"
     command.add_argument("--output", type=Path, metavar="FILE.md", help=output)
     papers = ("sp3f", "croco", "tspin", "mdpo")

@@ -6,85 +6,145 @@ from typing import Any
 
 from sp3f_verl.evaluation.document.inline import code, plain
 from sp3f_verl.evaluation.document.model import Block, Document, Picture, Rows, Section, Table, Text, Values
-from sp3f_verl.evaluation.summary_file import FILE, cell, edges, finite, not_numbers, part, value
+from sp3f_verl.evaluation.markdown import number
+from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, not_numbers, part, value
 
-GROUPS = {"languages": "By language", "categories": "By category"}
-FIRST = ("n", "prompts", "win_rate", "lc_win_rate", "wins", "losses", "ties", "wrong_language", "unparseable", "failed")
+MEAN = "mean of languages"
+RATES = {"win_rate": "win rate", "lc_win_rate": "at equal length"}
+COLUMNS = {
+    "prompts": "prompts",
+    **RATES,
+    "wins": "wins",
+    "ties": "ties",
+    "losses": "losses",
+    "wrong_language": "wrong language",
+    "baseline_wrong_language": "baseline's wrong language",
+    "unparseable": "unparseable",
+    "failed": "failed",
+    "unjudged": "no verdict",
+    "missing": "missing",
+}
+COUNTS = ("prompts", "unparseable", "failed", "unjudged", "missing")
+LEAD = """Rates in percent; a rate over languages is their unweighted mean. A win rate is over the prompts that got a
+verdict: what was unparseable, failed or missing is counted beside it, in no denominator. In brackets: the 95 %
+interval, by resampling prompts. *At equal length*: as if both answered at one length (AlpacaEval 2's fit)."""
 
 
 def name_of(entry: Any) -> str:
     """Of a candidate, baseline or judge: a text, or an object with one under name or model."""
     if isinstance(entry, Mapping):
-        entry = entry.get("name") or entry.get("model") or "?"
+        entry = entry.get("model") or entry.get("name")
     return str(entry if entry is not None else "?")
 
 
-def groups_of(summary: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Title -> row -> its numbers: all prompts together, by language, by category, as far as they are told."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    overall = part(summary, "overall") or part(summary, "all") or part(summary, "mean")
-    if overall:
-        found["All prompts"] = {"all": overall}
-    elif value(summary.get("win_rate")) is not None:
-        found["All prompts"] = {"all": {name: each for name, each in summary.items() if name not in GROUPS}}
-    for key, title in GROUPS.items():
-        rows = part(summary, key) or part(summary, f"by_{key[:-1].replace('categorie', 'category')}")
-        if rows := {str(name): each for name, each in rows.items() if isinstance(each, dict)}:
-            found[title] = rows
-    return found
+def groups_of(found: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """language and category -> row -> its numbers, the mean of the languages last."""
+    mean = part(found, "mean")
+    groups = {
+        "language": _rows(found, "languages") | ({MEAN: mean} if mean else {}),
+        "category": _rows(found, "categories"),
+    }
+    return {title: rows for title, rows in groups.items() if rows}
+
+
+def overall_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return groups_of(summary).get("language", {}).get(MEAN, {})
+
+
+def candidates_of(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Candidate -> its numbers: the first one's stand at the top of the summary."""
+    others = {name: each for name, each in part(summary, "others").items() if isinstance(each, dict)}
+    return {name_of(summary.get("candidate")): summary, **others}
+
+
+def _rows(found: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    return {str(row): each for row, each in part(found, name).items() if isinstance(each, dict)}
 
 
 def arena_document(folder: Path, summary: dict[str, Any]) -> Document:
-    candidate, baseline, judge = (name_of(summary.get(key)) for key in ("candidate", "baseline", "judge"))
+    candidates, baseline = candidates_of(summary), name_of(summary.get("baseline"))
+    judge = part(summary, "judge")
+    models = [name_of(each) for each in [summary.get("judge"), *(judge.get("panel") or [])]]
+    named = ", ".join(map(code, candidates))
     lead = [
-        Text(f"{code(candidate)} against {code(baseline)}, judged by {code(judge)}; all numbers from `{FILE}`."),
-        Text(
-            "A win rate is over the prompts that got a verdict; unparseable and failed ones are counted beside it, in "
-            "no denominator. In brackets: the 95 % interval, by resampling prompts."
-        ),
+        Text(f"{named} against {code(baseline)}, judged by {', '.join(map(code, models))}; all numbers from `{FILE}`."),
+        Text(LEAD),
         *(Text(sentence) for sentence in not_numbers(summary)),
     ]
-    sections = [_group(title, rows) for title, rows in groups_of(summary).items()]
-    return Document(f"Arena: {plain(candidate)} against {plain(baseline)}", [*lead, *sections, *_bias(summary)], folder)
-
-
-def _group(title: str, rows: dict[str, dict[str, Any]]) -> Section:
-    names = {
-        name for each in rows.values() for name, entry in each.items() if value(entry) is not None or entry is None
-    }
-    columns = [name for name in FIRST if name in names] + sorted(names - set(FIRST))
-    table = [[plain(row), *(_shown(each.get(name)) for name in columns), f"`{FILE}`"] for row, each in rows.items()]
-    blocks: list[Block] = [
-        Table([title.removeprefix("By "), *(plain(name.replace("_", " ")) for name in columns), "from"], table)
+    sections = [
+        Section(f"{plain(name)} against {plain(baseline)}", [*_groups(found, n), *_bias(found)])
+        for n, (name, found) in enumerate(candidates.items())
     ]
+    title = f"Arena: {plain(', '.join(candidates))} against {plain(baseline)}"
+    return Document(title, [*lead, *sections, *_paired(summary), *_cost(summary)], folder)
+
+
+def _groups(found: Mapping[str, Any], place: int) -> list[Block]:
+    blocks: list[Block] = []
+    for title, rows in groups_of(found).items():
+        columns = [name for name in COLUMNS if any(name in each for each in rows.values())]
+        table = [[plain(row), *(_shown(name, each.get(name)) for name in columns)] for row, each in rows.items()]
+        if picture := _picture(title, rows, f"arena_{place}_{title}.png"):
+            blocks.append(picture)
+        blocks.append(Table([title, *(COLUMNS[name] for name in columns)], table, source=f"`{FILE}`"))
+    return blocks
+
+
+def _picture(title: str, rows: dict[str, dict[str, Any]], file: str) -> Picture | None:
     values = [
         Values(
             label,
             [finite(each.get(name)) for each in rows.values()],
             [edges(each.get(name)) for each in rows.values()],
-            colour,
+            n,
         )
-        for colour, (name, label) in enumerate({"win_rate": "win rate", "lc_win_rate": "length-controlled"}.items())
-        if any(finite(each.get(name)) is not None for each in rows.values())
+        for n, (name, label) in enumerate(RATES.items())
     ]
-    if values and len(rows) > 1:
-        panel = Rows(f"win rate {title.lower()}, 95 % interval", list(rows), values)
-        file = f"arena_{title.split()[-1]}.png"
-        blocks.insert(0, Picture(file, f"Win rates {title.lower()}", [panel]))
-    return Section(title, blocks)
+    kept = [each for each in values if any(known is not None for known in each.values)]
+    panel = Rows(f"win rate by {title} in percent, 95 % interval", list(rows), kept)
+    return Picture(file, f"Win rates by {title}", [panel]) if kept else None
 
 
-def _shown(entry: Any) -> str:
-    return str(entry) if isinstance(entry, int) and not isinstance(entry, bool) else cell(entry)
+def _shown(name: str, entry: Any) -> str:
+    if name in COUNTS:
+        return count(entry)
+    found, pair = value(entry), edges(entry)
+    if found is None or finite(entry) is None:
+        return number(found)
+    return f"{found:.1f}" + (f" [{pair[0]:.1f}; {pair[1]:.1f}]" if pair else "")
 
 
-def _bias(summary: Mapping[str, Any]) -> list[Section]:
-    bias = part(summary, "position_bias") or part(summary, "position")
+def _bias(found: Mapping[str, Any]) -> list[Block]:
+    bias = part(found, "mean", "position_bias")
+    told = {
+        "first": "what is shown first wins, of decided verdicts (50: no bias)",
+        "consistent": "pairs with the same outcome in both orders",
+        "tied": "verdicts that are ties",
+        "verdicts": "verdicts",
+    }
     rows = [
-        [plain(name.replace("_", " ")), _shown(entry), f"`{FILE}`"]
-        for name, entry in bias.items()
-        if value(entry) is not None
+        [told[name], count(bias[name]) if name == "verdicts" else _shown(name, bias[name])]
+        for name in told
+        if name in bias
     ]
-    if not rows and value(summary.get("position_bias")) is not None:
-        rows = [["position bias", cell(summary["position_bias"]), f"`{FILE}`"]]
-    return [Section("Position bias of the judge", [Table(["measure", "value", "from"], rows)])] if rows else []
+    return [Table(["the judge and the order", "percent"], rows, source=f"`{FILE}`")] if rows else []
+
+
+def _paired(summary: Mapping[str, Any]) -> list[Section]:
+    sections = []
+    for each in summary.get("paired") or []:
+        rows = {**_rows(each, "languages"), **({MEAN: part(each, "mean")} if part(each, "mean") else {})}
+        table = [
+            [plain(n), count(gap.get("prompts")), _shown("", gap), number(value(gap.get("p")))]
+            for n, gap in rows.items()
+        ]
+        title = f"{plain(each.get('a'))} minus {plain(each.get('b'))}, on the same prompts"
+        sections.append(
+            Section(title, [Table(["language", "prompts", "difference in points", "p"], table, source=f"`{FILE}`")])
+        )
+    return sections
+
+
+def _cost(summary: Mapping[str, Any]) -> list[Section]:
+    rows = [[plain(name), cell(entry)] for name, entry in part(summary, "cost").items() if value(entry) is not None]
+    return [Section("Cost of the judge", [Table(["what", "how much"], rows, source=f"`{FILE}`")])] if rows else []

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sp3f_verl.evaluation.arena_report import groups_of, name_of
+from sp3f_verl.evaluation.arena_report import RATES, candidates_of, groups_of, name_of
 from sp3f_verl.evaluation.bootstrap import paired
 from sp3f_verl.evaluation.dataset_report import counts_of, drops_of
 from sp3f_verl.evaluation.document.inline import code, plain
 from sp3f_verl.evaluation.document.model import SHARE, Block, Line, Lines, Picture, Rows, Section, Table, Text, Values
-from sp3f_verl.evaluation.evaluate_report import DENOMINATOR, output_rows, rows_of, samples
+from sp3f_verl.evaluation.evaluate_report import DENOMINATOR, MEAN, output_rows, problem_of, rows_of, samples
 from sp3f_verl.evaluation.harness_report import REACH, mean_of, scored, spread_of, tasks_of
 from sp3f_verl.evaluation.markdown import number
 from sp3f_verl.evaluation.run_metrics import RunMetrics
@@ -105,17 +105,34 @@ def _differences(found: Summaries, each_rows: dict, languages: list[str], name: 
 
 def _difference(one, base, name, language, metric, each_rows, label, first) -> str:
     threshold = finite(one[1].get("threshold")) or 0.7
-    left, right = (output_rows(folder, name, language) for folder, _ in (one, base))
-    if both := sorted(left.keys() & right.keys()):
-        a, b = ([samples(rows[each], metric, threshold) for each in both] for rows in (left, right))
+    languages = [language] if language != MEAN else list(part(base[1], "benchmarks", name, "languages"))
+    pairs = _pairs(one[0], base[0], name, languages, metric, threshold)
+    if pairs:
         try:
-            got = paired(a, b)
-        except ValueError:
+            got = paired(*zip(*pairs, strict=True))
+        except ValueError:  # a value in it is not finite
             got = None
         if got and got.n:
             return f"{got.mean:+.3f} [{number(got.low)}; {number(got.high)}], p {got.p:.2g}, n {got.n}"
     values = [finite(each_rows[each].get(language, {}).get(metric)) for each in (label, first)]
     return "–" if None in values else f"{values[0] - values[1]:+.3f} (of means)"
+
+
+def _pairs(one: Path, base: Path, name: str, languages: list[str], metric: str, threshold: float) -> list[tuple]:
+    """A problem's values under both, its translations as one problem; none where a language has other problems."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    problems = []
+    for language in languages:
+        rows = [output_rows(folder, name, language) for folder in (one, base)]
+        both = rows[0].keys() & rows[1].keys()
+        problems.append({problem_of(rows[0][each], each) for each in both})
+        for each in sorted(both):
+            sides = found.setdefault(problem_of(rows[0][each], each), ([], []))
+            values = [samples(side[each], metric, threshold) for side in rows]
+            if all(values):
+                for side, own in zip(sides, values, strict=True):
+                    side.append(sum(own) / len(own))
+    return list(found.values()) if all(each == problems[0] for each in problems) else []
 
 
 # ---- harness, arena, data sets, trainers ---------------------------------------------------------------------------
@@ -163,21 +180,27 @@ def _points(one: dict, base: dict) -> str:
 
 def compare_arenas(found: Summaries) -> list[Block]:
     blocks: list[Block] = []
-    heads = [f"{plain(label)}: {plain(name_of(s.get('candidate')))}" for label, (_, s) in found.items()]
+    columns = {
+        f"{label}: {name}": held
+        for label, (_, summary) in found.items()
+        for name, held in candidates_of(summary).items()
+    }
     for key, name in (("baseline", "baselines"), ("judge", "judges")):
         told = sorted({name_of(summary.get(key)) for _, summary in found.values()})
         if len(told) > 1:
             blocks.append(Text(f"**They have different {name}** ({', '.join(map(code, told))}): do not compare them."))
-    groups = {label: groups_of(summary) for label, (_, summary) in found.items()}
+    groups = {label: groups_of(held) for label, held in columns.items()}
     for title in dict.fromkeys(title for each in groups.values() for title in each):
         names = list(dict.fromkeys(name for each in groups.values() for name in each.get(title, {})))
-        for metric in ("win_rate", "lc_win_rate"):
+        for metric, told in RATES.items():
             rows = [
-                [plain(n), *(cell(groups[label].get(title, {}).get(n, {}).get(metric)) for label in found)]
+                [plain(n), *(cell(each.get(title, {}).get(n, {}).get(metric)) for each in groups.values())]
                 for n in names
             ]
-            if any(value != "–" for row in rows for value in row[1:]):
-                blocks.append(Section(f"{title}: {metric.replace('_', ' ')}", [Table(["", *heads], rows)]))
+            if any(shown != "–" for row in rows for shown in row[1:]):
+                head = [title, *map(plain, groups)]
+                blocks.append(Section(f"By {title}: {told}, percent", [Table(head, rows)]))
+    blocks.append(Text("Candidates of one arena are tested against each other on the same prompts in its own report."))
     return [*blocks, _sources(found)]
 
 

@@ -41,9 +41,12 @@ def drops_of(manifest: Mapping[str, Any]) -> dict[str, int]:
 
 
 def dataset_document(folder: Path, manifest: dict[str, Any]) -> Document:
+    step = f"data_prep.{manifest['step']}"
     models = ", ".join(code(each) for each in manifest.get("models") or [])
-    lead = [Text(f"Step `data_prep.{plain(manifest['step'])}`{f', asking {models}' if models else ''}; from `{FILE}`.")]
+    lead = [Text(f"Step {code(step)}{f', asking {models}' if models else ''}; from `{FILE}`.")]
     sections = [_funnel(manifest), *_languages(manifest), *_cost(manifest), *_notes(manifest), _making(manifest)]
+    if "report.md" in part(manifest, "outputs"):
+        lead.append(Text("What the step itself reports: `report.md`."))
     told = [Text(sentence) for sentence in not_numbers(part(manifest, "notes"), FILE)]
     return Document(f"Data set {plain(folder.resolve().name)}", [*lead, *told, *sections], folder)
 
@@ -53,15 +56,15 @@ def _funnel(manifest: dict[str, Any]) -> Section:
     kept = {name: sum(counts.values()) for name, counts in files.items()}
     names = [*(f"left out: {reason}" for reason in drops), *(f"{name}.parquet" for name in kept)]
     values = [*map(float, drops.values()), *map(float, kept.values())]
-    rows = [[f"left out: {plain(reason)}", str(n), f"`{FILE}`"] for reason, n in drops.items()]
-    rows += [[code(f"{name}.parquet"), str(n), f"`{FILE}`"] for name, n in kept.items()]
+    rows = [[f"left out: {plain(reason)}", str(n)] for reason, n in drops.items()]
+    rows += [[code(f"{name}.parquet"), str(n)] for name, n in kept.items()]
     said = "A row may stand in several files, and a step may count drops per candidate: the numbers need not add up."
     blocks: list[Block] = [Text(said)]
     if values:
         blocks.append(
             Picture("funnel.png", "Rows kept and left out", [Rows("rows", names, [Values("", values)], bars=True)])
         )
-    return Section("Rows", [*blocks, Table(["rows", "count", "from"], rows)])
+    return Section("Rows", [*blocks, Table(["rows", "count"], rows, source=f"`{FILE}`")])
 
 
 def _languages(manifest: dict[str, Any]) -> list[Section]:
@@ -70,17 +73,21 @@ def _languages(manifest: dict[str, Any]) -> list[Section]:
     if not languages:
         return []
     rows = [[plain(each), *(str(counts.get(each, 0)) for counts in files.values())] for each in languages]
-    return [Section("By language", [Table(["language", *(code(f"{name}.parquet") for name in files)], rows)])]
+    return [
+        Section(
+            "By language", [Table(["language", *(code(f"{name}.parquet") for name in files)], rows, source=f"`{FILE}`")]
+        )
+    ]
 
 
 def _cost(manifest: dict[str, Any]) -> list[Section]:
     rows = [
-        [plain(name), cell(entry) if isinstance(entry, float) else count(entry), f"`{FILE}`"]
+        [plain(name), cell(entry) if isinstance(entry, float) else count(entry)]
         for note in ASKED
         for name, entry in part(manifest, "notes", note).items()
         if value(entry) is not None
     ]
-    return [Section("Cost of asking models", [Table(["what", "how much", "from"], rows)])] if rows else []
+    return [Section("Cost of asking models", [Table(["what", "how much"], rows, source=f"`{FILE}`")])] if rows else []
 
 
 def _notes(manifest: dict[str, Any]) -> list[Section]:
@@ -89,7 +96,7 @@ def _notes(manifest: dict[str, Any]) -> list[Section]:
         return []
     shown = [[code(name), entry] for name, entry in rows[:MOST]]
     more = [Text(f"{len(rows) - MOST} more stand in `{FILE}`.")] if len(rows) > MOST else []
-    return [Section("Notes of the step", [Table(["note", "value"], shown), *more])]
+    return [Section("Notes of the step", [Table(["note", "value"], shown, source=f"`{FILE}`"), *more])]
 
 
 MOST = 200  # notes in the table

@@ -67,18 +67,26 @@ def report(folders: Sequence[Path], output: Path | None = None, paper: str | Non
     """What to print. One folder: the path of the report.md written into it, or to `output`. Several: them side by side
     in Markdown, or where `output` is given its path. Beside each report.md lies the same as report.html.
 
-    `paper`: the folders beside the numbers that a paper published. BadInput for a folder that holds none of `READS`.
+    `paper`: the folders, or none, beside the numbers that a paper published (one: paper_<name>.md in it). BadInput for
+    a folder that holds none of `READS`.
     """
     found = [look(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
     if paper:
         from sp3f_verl.evaluation.papers.beside import paper_document
 
         document = paper_document(paper, found)
+        output = output or (found[0].folder / f"paper_{paper}.md" if len(found) == 1 else None)
     elif len(found) == 1:
-        document, output = found[0].document(), output or found[0].folder / "report.md"
+        document, output = found[0].document(), output or found[0].folder / name_in(found[0].folder)
     else:
         document = side_by_side(found)
     return str(write(document, output.with_suffix(".md"))) if output else markdown(document)
+
+
+def name_in(folder: Path) -> str:
+    """report.md; overview.md where the step that wrote the folder put a report.md of its own there."""
+    own = (read_manifest(folder) or {}).get("outputs") or {}
+    return "overview.md" if "report.md" in own else "report.md"
 
 
 def look(folder: Path) -> Found:

@@ -108,10 +108,12 @@ def fidelity_lines(rows: Mapping[str, Mapping[str, Any]]) -> list[Line]:
                 continue
         points = sorted((x, y) for x, y in points if y is not None)
         if points:
-            mean = language == MEAN
-            lines.append(
-                Line(language, points, 0 if mean else 1 + len(lines) % 5, thick=mean, faint=not mean and len(rows) > 6)
-            )
+            mean, many = language == MEAN, len(rows) > 6
+            if mean:
+                lines.append(Line(language, points, 0, thick=True))
+            else:
+                label, colour = ("a language", 4) if many else (language, 1 + len(lines) % 5)
+                lines.append(Line(label, points, colour, faint=many, name=language))
     return lines
 
 
@@ -136,3 +138,8 @@ def samples(row: Mapping[str, Any], metric: str, threshold: float) -> list[float
     told = row.get("lang" if metric == "fidelity" else metric)
     values = [found for each in (told if isinstance(told, list) else [told]) if (found := value(each)) is not None]
     return [float(found >= threshold) for found in values] if metric == "fidelity" else values
+
+
+def problem_of(row: Mapping[str, Any], ident: str) -> str:
+    """Rows of one problem, its translations and variants, share it."""
+    return str(row.get("problem", ident))

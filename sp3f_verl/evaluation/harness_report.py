@@ -39,34 +39,52 @@ def spread_of(entry: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def harness_document(folder: Path, summary: dict[str, Any]) -> Document:
     tasks = tasks_of(summary)
-    suite = plain(summary.get("suite", "?"))
-    rows = [
-        [
-            plain(name),
-            plain(each.get("metric", "–")),
-            scored(each),
-            count(each.get("shots")),
-            count(each.get("n")),
-            plain(each.get("version", "–")),
-            f"`{FILE}`",
-        ]
-        for name, each in tasks.items()
-    ]
-    mean = mean_of(tasks)
+    suite, mean = plain(summary.get("suite", "?")), mean_of(tasks)
     lead: list[Block] = [
         Text(f"Model {code(summary.get('model', '?'))}, suite {suite}; all numbers from `{FILE}`, in points of 100."),
         Text("± is the standard error that the harness tells: of sampling the questions, and of nothing else."),
-        *(Text(sentence) for sentence in not_numbers(summary)),
+        *(
+            Text(sentence)
+            for sentence in not_numbers({"tasks": {n: {"value": e.get("value")} for n, e in tasks.items()}})
+        ),
     ]
-    if tasks:
-        values = Values(
-            "", [finite(each.get("value")) for each in tasks.values()], [spread_of(each) for each in tasks.values()]
-        )
+    if summary.get("limit"):
         lead.append(
-            Picture("harness.png", "Scores by task", [Rows("score by task, 95 % interval", list(tasks), [values])])
+            Text(f"**Only {count(summary['limit'])} questions a task were asked**: a trial, not a measurement.")
         )
+    if tasks:
+        values = [finite(each.get("value")) for each in tasks.values()]
+        panel = Rows(
+            "score by task, 95 % interval", list(tasks), [Values("", values, list(map(spread_of, tasks.values())))]
+        )
+        lead.append(Picture("harness.png", "Scores by task", [panel]))
     said = (
         f"Unweighted mean of {len(tasks)} tasks: {mean:.2f}." if mean is not None else "No mean: a task has no value."
     )
-    table = Table(["task", "metric", "score", "shots", "questions", "version", "from"], rows)
-    return Document(f"Harness {suite}: {plain(summary.get('model', '?'))}", [*lead, table, Text(said)], folder)
+    return Document(
+        f"Harness {suite}: {plain(summary.get('model', '?'))}", [*lead, _table(folder, tasks), Text(said)], folder
+    )
+
+
+def _table(folder: Path, tasks: Mapping[str, Mapping[str, Any]]) -> Table:
+    columns = {
+        "language": lambda each: plain(each.get("language", "–")),
+        "metric": lambda each: plain(each.get("metric", "–")),
+        "score": scored,
+        "shots": lambda each: count(each.get("shots")),
+        "questions": lambda each: count(each.get("n")),
+        "of": lambda each: count(each.get("of")),
+        "iterations": lambda each: count(each.get("iterations")),
+        "version": lambda each: plain("–" if each.get("version") is None else each["version"]),
+    }
+    rows = [
+        [
+            plain(name),
+            *(show(each) for show in columns.values()),
+            code(f"tasks/{name}.json") if (folder / f"tasks/{name}.json").is_file() else "–",
+        ]
+        for name, each in tasks.items()
+    ]
+    kept = [n for n in range(len(columns) + 2) if n == 0 or any(row[n] != "–" for row in rows)]
+    header = ["task", *columns, "in full"]
+    return Table([header[n] for n in kept], [[row[n] for n in kept] for row in rows], source=f"`{FILE}`")

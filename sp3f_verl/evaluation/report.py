@@ -72,7 +72,17 @@ def seeds_table(folders: list[Path]) -> list[Block]:
                 cells.append(f"{mean_and_spread(before)} → {mean_and_spread(after)}")
             rows.append([split, *cells])
         blocks += [Text(f"{decoding}, {len(folders)} seeds:"), Table(["split", *COLUMNS.values()], rows, decoding)]
-    return [*blocks, Items([f"{code(folder)}" for folder in folders])]
+    if len({_without_seeds(folder) for folder in folders}) > 1:
+        blocks.insert(0, Text("**They were not run with the same settings**: ± is no spread over seeds."))
+    return [*blocks, Items([code(folder) for folder in folders])]
+
+
+def _without_seeds(folder: Path) -> str:
+    try:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return json.dumps({name: each for name, each in settings.items() if "seed" not in name}, sort_keys=True)
 
 
 def summary_rows(results: dict, decoding: str) -> list[list[str]]:

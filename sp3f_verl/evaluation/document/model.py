@@ -24,6 +24,7 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     name: str = ""  # what a screen reader calls it; the title of its section where empty
+    source: str = ""  # where all of it comes from, told below it
 
     def __str__(self) -> str:
         from sp3f_verl.evaluation.document.to_markdown import block
@@ -40,6 +41,7 @@ class Line:
     colour: int = 0
     thick: bool = False
     faint: bool = False
+    name: str = ""  # beside the pointer, where several lines share an entry of the legend
 
 
 @dataclass(frozen=True)

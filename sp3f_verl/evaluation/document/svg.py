@@ -53,7 +53,7 @@ def told(shown: Lines | Rows) -> str:
                 span = f"{number(y)} at {label(x)}" + (
                     f" to {number(last_y)} at {label(last_x)}" if len(line.points) > 1 else ""
                 )
-                parts.append(f"{line.label}: {span}".removeprefix(": "))
+                parts.append(f"{line.name or line.label}: {span}".removeprefix(": "))
     else:
         for each in shown.values:
             pairs = zip(shown.categories, each.values, strict=True)
@@ -110,7 +110,7 @@ def _line(line: Line, x: Scale, y: Scale, x_label: str) -> str:
     data = " ".join(f"{px:.1f},{py:.1f},{quote(f'{x_label} {label(a)}')},{number(b)}" for px, py, a, b in placed)
     marks = "".join(_mark(a, b, line.colour) for a, b, *_ in placed) if line.thick or len(placed) == 1 else ""
     return (
-        f'<path class="curve s{line.colour % COLOURS}{kind}" d="{path}" data-label="{escape(line.label)}" '
+        f'<path class="curve s{line.colour % COLOURS}{kind}" d="{path}" data-label="{escape(line.name or line.label)}" '
         f'data-points="{data}"/>{marks}'
     )
 

@@ -76,8 +76,9 @@ class _Page:
                 return f"<p>{to_html(markup, link)}</p>"
             case Items(entries):
                 return "<ul>" + "".join(f"<li>{to_html(entry, link)}</li>" for entry in entries) + "</ul>"
-            case Table(header, rows, name):
-                return _table(header, rows, without_markup(name or near), link)
+            case Table(header, rows, name, source):
+                below = f'\n<p class="source">From {to_html(source, link)}.</p>' if source else ""
+                return _table(header, rows, without_markup(name or near), link) + below
             case Picture(_, title, panels):
                 return (
                     f'<figure aria-label="{escape(without_markup(title))}"><div class="panels">'

@@ -26,8 +26,8 @@ def block(part: Block, folder: Path | None = None, base: Path | None = None, lev
             return _inline(markup, link) + "\n"
         case Items(entries):
             return "\n".join(f"- {_inline(entry, link)}" for entry in entries) + "\n"
-        case Table(header, rows):
-            return _table(header, rows, link)
+        case Table(header, rows, _, source):
+            return _table(header, rows, link) + (f"\nFrom {_inline(source, link)}.\n" if source else "")
         case Picture(file, title):
             return f"![{_inline(title, _none)}]({file})\n"
         case Section(title, parts, own):
