@@ -6,7 +6,9 @@ from pathlib import Path
 
 from sp3f_verl.data.files import write_json, write_text
 
-HOSTILE = """<script>alert("x")</script> | '`*\\ [a](javascript:alert(1)) &lt; **b** <img src=x onerror=alert(2)>"""
+HOSTILE = (
+    """<script>alert("x")</script> | '`*\\ [a](javascript:alert(1)) &lt; **b** <img src=x onerror=alert(2)> $\\frac{$"""
+)
 
 
 def interval(mean: float, reach: float = 0.05) -> dict[str, float]:
@@ -38,7 +40,8 @@ def evaluation(
         }
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_text(text, folder / benchmark / language / "output.jsonl")
-    mean = languages[next(iter(languages))] | {"accuracy": interval(0.5, 0.03)}
+    accuracies = [each["accuracy"]["mean"] for each in languages.values()]
+    mean = languages[next(iter(languages))] | {"accuracy": interval(sum(accuracies) / len(accuracies), 0.03)}
     decoding = {"samples": 8, "temperature": 0.7, "top_p": 0.8}
     summary = {"kind": "benchmarks", "model": model, "decoding": decoding, "threshold": 0.7}
     write_json(summary | {"benchmarks": {benchmark: {"languages": languages, "mean": mean}}}, folder / "summary.json")

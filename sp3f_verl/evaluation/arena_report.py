@@ -127,7 +127,7 @@ def _bias(found: Mapping[str, Any]) -> list[Block]:
         for name in told
         if name in bias
     ]
-    return [Table(["the judge and the order", "percent"], rows, source=f"`{FILE}`")] if rows else []
+    return [Table(["the judge and the order, in percent", "value"], rows, source=f"`{FILE}`")] if rows else []
 
 
 def _paired(summary: Mapping[str, Any]) -> list[Section]:

@@ -74,7 +74,7 @@ def paired(
     if not len(gaps):
         return Difference(math.nan, math.nan, math.nan, math.nan, 0)
     mean, (low, high) = float(gaps.mean()), _interval(gaps, resamples, level, seed, is_share=False)
-    return Difference(mean, low, high, _sign_flip(gaps, resamples, seed), len(gaps))
+    return Difference(mean, low, high, sign_flip(gaps, resamples, seed), len(gaps))
 
 
 def _mean(cluster: Sequence[float]) -> float | None:
@@ -88,20 +88,26 @@ def _mean(cluster: Sequence[float]) -> float | None:
 
 def _interval(means: np.ndarray, resamples: int, level: float, seed: int, is_share: bool = True) -> tuple[float, float]:
     n, mean = len(means), means.mean()
-    tail = (1 - level) / 2
     if np.ptp(means) == 0:
         if is_share and mean in (0, 1):
-            reach = tail ** (1 / n)  # the rate that would give n of n with a probability of `tail`
+            reach = ((1 - level) / 2) ** (1 / n)  # the rate at which n of n still happens that often
             return (float(reach), 1.0) if mean else (0.0, float(1 - reach))
         return float(mean), float(mean)
-    drawn = _resampled(means, resamples, seed)
-    below = np.mean(drawn < mean - 1e-12) + np.mean(np.abs(drawn - mean) <= 1e-12) / 2  # ties count half: 0/1 data
-    bias = _NORMAL.inv_cdf(min(max(below, 1 / resamples), 1 - 1 / resamples))
-    gaps = means - mean  # the jackknife's, up to a factor that cancels
-    skew = float((gaps**3).sum() / (6 * (gaps**2).sum() ** 1.5))
-    z = _t_quantile(tail, n - 1) * math.sqrt(n / (n - 1))
-    shares = [_bca(bias, skew, z), _bca(bias, skew, -z)]
-    low, high = np.quantile(drawn, shares)
+    return bca(mean, _resampled(means, resamples, seed), means - mean, n, level)
+
+
+def bca(estimate: float, drawn: np.ndarray, influences: np.ndarray, n: int, level: float = 0.95) -> tuple[float, float]:
+    """(low, high) of an estimate over n > 1 clusters whose resampled values are `drawn`.
+
+    influences: how far each cluster pulls the estimate, up to a common factor; zeros where that is not known, which
+    leaves the correction for skewness out.
+    """
+    drawn = drawn[np.isfinite(drawn)]
+    below = np.mean(drawn < estimate - 1e-12) + np.mean(np.abs(drawn - estimate) <= 1e-12) / 2  # ties count half
+    bias = _NORMAL.inv_cdf(min(max(below, 1 / len(drawn)), 1 - 1 / len(drawn)))
+    skew = float((influences**3).sum() / max(6 * (influences**2).sum() ** 1.5, 1e-300))
+    z = _t_quantile((1 - level) / 2, n - 1) * math.sqrt(n / (n - 1))
+    low, high = np.quantile(drawn, [_bca(bias, skew, z), _bca(bias, skew, -z)])
     return float(low), float(high)
 
 
@@ -118,7 +124,8 @@ def _resampled(means: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return np.concatenate([means[rng.integers(0, n, (part, n))].mean(axis=1) for part in parts])
 
 
-def _sign_flip(gaps: np.ndarray, resamples: int, seed: int) -> float:
+def sign_flip(gaps: np.ndarray, resamples: int = 2000, seed: int = 0) -> float:
+    """The two-sided p-value of "the gaps are as likely to be positive as negative"; exact for 12 or fewer."""
     gaps = gaps[gaps != 0]  # no sign turns them
     n, rng = len(gaps), np.random.default_rng(seed)
     if not n:

@@ -11,6 +11,8 @@ from html import escape
 from urllib.parse import quote
 
 _TOKEN = re.compile(r"\\([\\`*])|`([^`]+)`|\*\*(.+?)\*\*|(?<!\w)\*(?=\S)(.+?)\*(?!\w)", re.DOTALL)
+_BLOCK = re.compile(r"^([ \t]*)(#{1,6}(?=\s|$)|>|\||[-+](?=\s|$)|[-=]{3,})", re.MULTILINE)  # not where a line begins
+_LIST = re.compile(r"^([ \t]*\d+)([.)])(?=\s|$)", re.MULTILINE)
 _BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # could turn the numbers beside them around
 _LONGEST = 300  # characters of a text of another hand
 Link = Callable[[str], str | None]  # a code span -> the relative path that it links to
@@ -74,7 +76,9 @@ def _html(kind: str, span: str, link: Link) -> str:
 def to_markdown(text: str, link: Link, cell: bool = False) -> str:
     """`cell`: inside a table, where a pipe and the end of a line are structure."""
     made = "".join(_markdown(kind, span, link) for kind, span in parse(text))
-    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(made.split())) if cell else made
+    if cell:
+        return re.sub(r"(?<!\\)\|", r"\\|", " ".join(made.split()))
+    return _LIST.sub(r"\1\\\2", _BLOCK.sub(r"\1\\\2", made))
 
 
 def _markdown(kind: str, span: str, link: Link) -> str:

@@ -45,6 +45,10 @@ def whole_ticks(values: Sequence[float], about: int = 8) -> list[float]:
 
 
 def label(value: float) -> str:
-    if value == 0:
-        return "0"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
+    """Short: `12000`, `0.25`, `2e6`, `2e-5`."""
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value)}"
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:.4g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

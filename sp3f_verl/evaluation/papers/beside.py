@@ -1,12 +1,12 @@
 """`sp3f report --paper`: a paper's published numbers, and a user's runs beside them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.arena_report import overall_of
+from sp3f_verl.evaluation.arena_report import candidates_of, name_of, overall_of
 from sp3f_verl.evaluation.compare import labels
 from sp3f_verl.evaluation.document.inline import plain
 from sp3f_verl.evaluation.document.model import Block, Document, Items, Section, Table, Text
@@ -99,7 +99,8 @@ def _yours(table: PaperTable, held: dict[str, Any], folder: Path) -> Iterator[tu
         case "harness":
             yield "", _tasks(table, held)
         case "arena":
-            yield "", _arena(held)
+            for name, each in candidates_of(held).items():
+                yield f"{name} against {name_of(held.get('baseline'))}", _arena(each)
         case "translation":
             yield from _translated(table, folder)
 
@@ -141,9 +142,9 @@ def _mean(tasks: dict[str, dict]) -> str:
     return "– (not all tasks)" if None in values else f"{sum(values) / len(values):.2f}"
 
 
-def _arena(summary: dict[str, Any]) -> list[str]:
+def _arena(found: Mapping[str, Any]) -> list[str]:
     """Win, loss, delta and neither. A win rate with ties as halves is win + neither / 2, so delta is 2 x it - 100."""
-    overall = overall_of(summary)
+    overall = overall_of(found)
     rate, ties, pair = finite(overall.get("win_rate")), finite(overall.get("ties")), edges(overall.get("win_rate"))
     if rate is None:
         return ["–"] * 4
