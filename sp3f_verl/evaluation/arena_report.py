@@ -24,6 +24,7 @@ COLUMNS = {
     "unjudged": "no verdict",
     "missing": "missing",
 }
+MEASURED = ("languages", "categories", "mean", "others", "paired")
 COUNTS = ("prompts", "unparseable", "failed", "unjudged", "missing")
 LEAD = """Rates in percent; a rate over languages is their unweighted mean. A win rate is over the prompts that got a
 verdict: what was unparseable, failed or missing is counted beside it, in no denominator. In brackets: the 95 %
@@ -65,11 +66,13 @@ def arena_document(folder: Path, summary: dict[str, Any]) -> Document:
     candidates, baseline = candidates_of(summary), name_of(summary.get("baseline"))
     judge = part(summary, "judge")
     models = [name_of(each) for each in [summary.get("judge"), *(judge.get("panel") or [])]]
-    named = ", ".join(map(code, candidates))
+    named, unknown = ", ".join(map(code, candidates)), summary.get("language_not_recognised") or []
     lead = [
         Text(f"{named} against {code(baseline)}, judged by {', '.join(map(code, models))}; all numbers from `{FILE}`."),
         Text(LEAD),
-        *(Text(sentence) for sentence in not_numbers(summary)),
+        *(Text(sentence) for sentence in not_numbers({name: summary[name] for name in MEASURED if name in summary})),
+        *([Text("Every verdict: `preferences.parquet`.")] if (folder / "preferences.parquet").is_file() else []),
+        *([Text(f"Languages that cannot be recognised: {', '.join(map(plain, unknown))}.")] if unknown else []),
     ]
     sections = [
         Section(f"{plain(name)} against {plain(baseline)}", [*_groups(found, n), *_bias(found)])
@@ -146,5 +149,9 @@ def _paired(summary: Mapping[str, Any]) -> list[Section]:
 
 
 def _cost(summary: Mapping[str, Any]) -> list[Section]:
-    rows = [[plain(name), cell(entry)] for name, entry in part(summary, "cost").items() if value(entry) is not None]
+    cost = part(summary, "cost")
+    rows = [
+        [plain(name), "not known" if each is None else cell(each) if name == "usd" else count(each)]
+        for name, each in cost.items()
+    ]
     return [Section("Cost of the judge", [Table(["what", "how much"], rows, source=f"`{FILE}`")])] if rows else []

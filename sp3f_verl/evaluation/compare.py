@@ -57,7 +57,9 @@ def compare_evaluations(found: Summaries) -> list[Block]:
         Text(DENOMINATOR),
     ]
     for label, (_, summary) in found.items():
-        blocks += [Text(f"{plain(label)}: {sentence}") for sentence in not_numbers(summary)]
+        blocks += [
+            Text(f"{plain(label)}: {sentence}") for sentence in not_numbers({"benchmarks": part(summary, "benchmarks")})
+        ]
     names = [
         name
         for name in part(found[first][1], "benchmarks")

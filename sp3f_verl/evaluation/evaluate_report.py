@@ -24,7 +24,7 @@ from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, 
 MEAN = "mean of languages"
 DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could
 lead astray, and nothing about another prompt, another seed of training or contamination. Requests that failed are in no
-denominator; they are counted under *failed*."""
+denominator; they are counted under *failed* and *refused*, and problems without any answer under *unscored*."""
 
 
 def rows_of(benchmark: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -46,7 +46,11 @@ def evaluate_document(folder: Path, summary: dict[str, Any]) -> Document:
             DENOMINATOR
             + (f" Fidelity: at least {plain(threshold)} of a response in the language." if threshold else "")
         ),
-        *(Text(sentence) for sentence in not_numbers(summary)),
+        *(Text(sentence) for sentence in not_numbers({"benchmarks": part(summary, "benchmarks")})),
+        *(
+            Text(f"Not evaluated, as {plain(name)} is not there in them: {', '.join(map(plain, codes))}.")
+            for name, codes in part(summary, "skipped").items()
+        ),
     ]
     sections = [
         _benchmark(folder, str(name), each)
@@ -69,7 +73,7 @@ def _benchmark(folder: Path, name: str, benchmark: dict[str, Any]) -> Section:
         "parseable": lambda each: cell(each.get("parseable")),
         "tokens": lambda each: cell(each.get("tokens")),
         "truncated": lambda each: cell(each.get("truncated")),
-        "failed": lambda each: count(each.get("failed")),
+        **{name: lambda each, name=name: count(each.get(name)) for name in ("failed", "refused", "unscored")},
     }
     table = []
     for language, each in rows.items():
