@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sp3f_verl.data.ahead import ahead
 from sp3f_verl.data.benchmarks import Benchmark
 from sp3f_verl.data.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.mgsm import join
@@ -66,7 +67,7 @@ def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
         bad.setdefault(f"{kind} match with {name}", []).append(problem)
     with out.writer("train", RL, "none") as train, out.writer("validation", RL) as validation:
         start = 0
-        for batch in rows.ordered(out.path("")):
+        for batch in ahead(rows.ordered(out.path(""))):
             for reason, dropped in sorted(bad.items()):
                 is_bad = pc.is_in(batch.column("problem"), pa.array(dropped, pa.string()))
                 out.drop(reason, pc.sum(is_bad).as_py() or 0)

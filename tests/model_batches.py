@@ -88,7 +88,8 @@ class Batches:
             error = {"code": "batch_expired", "message": "This request could not be executed before the expiration."}
             errors.append({"id": "x", "custom_id": line["custom_id"], "response": None, "error": error})
         for field, each in (("output_file_id", out[::-1]), ("error_file_id", errors)):
-            batch[field] = self._keep("\n".join(map(json.dumps, each)).encode()) if each else None
+            told = [json.dumps(line, ensure_ascii=False) for line in each]  # as pydantic writes: U+2028 as it is
+            batch[field] = self._keep("\n".join(told).encode()) if each else None
         batch["request_counts"] = {"total": len(lines), "completed": len(out), "failed": len(errors)}
 
     def _answer(self, body: dict[str, Any]) -> tuple[bytes, int]:

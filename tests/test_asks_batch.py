@@ -68,6 +68,12 @@ def test_all_of_it_in_as_many_batches_as_it_takes(tmp_path):
     assert totals.usage.prompt_tokens == 250 and not list((tmp_path / "b").iterdir())
 
 
+def test_an_answer_may_hold_what_unicode_calls_the_end_of_a_line(tmp_path):
+    with ModelServer(lambda body: f"{question(body)}\u2028next\x85end") as server:
+        answers, _ = collected(server, tmp_path, 2)
+    assert texts(answers) == {str(row): f"question {row}\u2028next\x85end" for row in range(2)}
+
+
 def test_the_store_is_shared_with_the_other_way_of_asking(tmp_path):
     with ModelServer(question) as server:
         collected(server, tmp_path, 5)

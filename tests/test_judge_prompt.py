@@ -25,7 +25,8 @@ def rendered(name, responses=("one", "two"), *, solution=SOLUTION, fence=FENCE, 
     """(system, user) of a shipped prompt."""
     if name == "language":
         responses = responses[:1]
-    system, user = render(load_prompt(name), query=query, solution=solution, responses=responses, fence=fence)
+    values = {"query": query, "solution": solution, "responses": responses, "fence": fence, "language": "Swahili"}
+    system, user = render(load_prompt(name), **values)
     assert (system["role"], user["role"]) == ("system", "user")
     return system["content"], user["content"]
 

@@ -14,8 +14,9 @@ from sp3f_verl.evaluation.dispatch import look, report
 from sp3f_verl.evaluation.document.to_markdown import markdown
 from sp3f_verl.evaluation.papers.beside import paper_document
 from sp3f_verl.evaluation.papers.conditions import normal
-from sp3f_verl.evaluation.papers.load import NAMES, implied, load, parsed
+from sp3f_verl.evaluation.papers.load import NAMES, load, parsed
 from sp3f_verl.evaluation.papers.page import page
+from sp3f_verl.evaluation.win_rates import margin
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
@@ -44,7 +45,7 @@ def test_mdpo_differences_and_ties_follow_from_wins_and_losses():
     deltas = {}
     for row in table.rows:
         win, loss, delta = row.values
-        worked_out, neither = implied(win, loss)
+        worked_out, neither = margin(win, loss)
         assert worked_out == pytest.approx(delta, abs=0.021), row
         assert 0.3 < neither < 1.25, row
         deltas[row.name, row.baseline] = delta

@@ -12,13 +12,13 @@ import torch
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module", params=["tied", "untied"])
-def model(request, tmp_path_factory) -> Path:
+@pytest.fixture
+def model(request, tmp_path) -> Path:
     from transformers import AutoModelForCausalLM
 
     from sp3f_verl.quickstart.model import build_model
 
-    folder = tmp_path_factory.mktemp(request.param) / "model"
+    folder = tmp_path / "model"
     size = {"vocabulary": 300, "hidden": 64, "intermediate": 64, "layers": 2, "heads": 2, "kv_heads": 1}
     build_model(["What is 7+5?", "7+5=12"] * 3, {**size, "positions": 64}, 1, folder)
     if request.param == "untied":
@@ -30,7 +30,7 @@ def model(request, tmp_path_factory) -> Path:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("model", "workers"), [("untied", 1), ("tied", 2)], indirect=["model"])
 def test_gradients_do_not_depend_on_how_the_batch_is_cut(model, workers, tmp_path):
     output = tmp_path / "gradients.pt"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={workers}"]

@@ -15,6 +15,7 @@ from translator import asked, fault_of, reply, translated
 
 from data_prep import sp3f, translate
 from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.llm import Store
 from sp3f_verl.rewards import extract_boxed
 from sp3f_verl.translate.protect import protect
@@ -171,6 +172,18 @@ def test_back_translation_is_a_feature_and_a_threshold(problems, tmp_path):
     assert {row["back_translation"] for row in read_parquet(tmp_path / "out" / "translated.parquet")} == {1.0}
 
 
+def test_prompts_come_out_as_generate_wants_them(tmp_path):
+    """A prompt keeps its id through all languages: CroCo's pools over languages go by it."""
+    texts = [f"Please write {number} sentences about the flowers of this village." for number in range(3, 6)]
+    source = write(tmp_path / "prompts.jsonl", [{"id": f"p{text[13]}", "prompt": text} for text in texts])
+    with ModelServer(reply) as server:
+        assert translate.main(options(server, source, tmp_path / "out", languages=("en", "bn", "es"))) == 0
+    prompts = Prompts([tmp_path / "out" / "chats.parquet"], lambda reason: pytest.fail(reason))
+    assert Counter(prompts) == Counter((ident, code) for ident in ("p3", "p4", "p5") for code in ("bn", "en", "es"))
+    assert prompts.messages("p4", "en") == [{"role": "user", "content": texts[1]}]
+    assert "4" in prompts.messages("p4", "bn")[0]["content"]
+
+
 def test_chats_keep_their_turns_and_drop_whole(tmp_path):
     code = "```py\nprint(12)\n```"
     chats = [
@@ -196,7 +209,8 @@ def test_chats_keep_their_turns_and_drop_whole(tmp_path):
         # two languages, two candidates: the system's and the assistant's turn are the same in all chats
         assert len(server.chats()) == 2 * 2 * (2 + 6)
     rows = read_parquet(tmp_path / "out" / "chats.parquet")
-    assert Counter(row["language"] for row in rows) == {"bn": 5, "es": 5} and "chat-4" not in {r["chat"] for r in rows}
+    assert Counter(row["language"] for row in rows) == {"bn": 5, "es": 5}
+    assert "chat-4" not in {row["problem"] for row in rows}
     for row in rows:
         system, user, tool, assistant = row["messages"]
         assert (system["role"], user["role"], assistant["role"]) == ("system", "user", "assistant")

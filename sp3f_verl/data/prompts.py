@@ -108,6 +108,16 @@ class Prompts:
     def source(self, prompt_id: str, language: str) -> str:
         return self._value("source", prompt_id, language)
 
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._row
+
+    def task(self, prompt_id: str, language: str) -> str | None:
+        return self._value("task", prompt_id, language)
+
+    def reference(self, prompt_id: str, language: str) -> str | None:
+        """The English reference answer, where there is one."""
+        return self._value("reference_en", prompt_id, language)
+
     def _value(self, name: str, prompt_id: str, language: str) -> Any:
         row = self._row.get((prompt_id, language))
         if row is None:

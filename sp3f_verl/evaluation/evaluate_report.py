@@ -127,7 +127,7 @@ def output_rows(folder: Path, benchmark: str, language: str) -> dict[str, dict[s
     if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return {}
     found = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # texts hold other ends of lines
         try:
             row = json.loads(line)
         except ValueError:

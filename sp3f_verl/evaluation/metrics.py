@@ -8,7 +8,7 @@ from pathlib import Path
 def read_lines(file: Path) -> Iterator[tuple[int, dict[str, float]]]:
     """(step, metrics) of each line; one that is still being written, or of another kind, is left out. NaN and infinity
     are None."""
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:

@@ -112,6 +112,10 @@ class Desk:
         weights = [weight for weight, _ in self._members]
         return average([task.result() for task in tasks], weights)
 
+    async def models(self) -> list[str]:
+        """The model of each judge that asks one, as its endpoint names it."""
+        return [await client.model() for client in self._clients]
+
     def observe(self, record: GroupRecord) -> None:
         self.panel.observe(record)
 

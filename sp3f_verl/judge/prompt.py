@@ -28,6 +28,8 @@ SHIPPED = {  # name -> (file, whether the judge sees the solution)
     "listwise": ("listwise.txt", True),
     "listwise_plain": ("listwise.txt", False),
     "language": ("language.txt", False),
+    "arena": ("arena.txt", False),
+    "arena_token": ("arena_token.txt", False),
 }
 _BLOCK = "----- {fence} response {label} -----\n{text}\n----- {fence} end of response {label} -----"
 _COMPARED = ({"query", "responses", "fence"}, {"solution", "count", "language"})

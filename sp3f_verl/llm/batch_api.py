@@ -157,7 +157,7 @@ class BatchBackend(Backend):
         for field in ("output_file_id", "error_file_id"):
             if batch.get(field):
                 lines = self._tell(self._client.get(f"/files/{batch[field]}/content"), f"give {batch[field]}")
-                answers |= {key: answer for key, answer in (read_line(line, self.model) for line in lines.splitlines())}
+                answers |= {key: answer for key, answer in (read_line(line, self.model) for line in lines.split("\n"))}
         if batch["status"] == "failed" and not answers:
             self._forget(note["name"])
             errors = (batch.get("errors") or {}).get("data") or [{}]

@@ -14,7 +14,7 @@ from sp3f_verl.translate.repair import repair, without_final_box
 from sp3f_verl.translate.sources import VERBATIM, Chat, Problem
 
 PROBLEMS = extended(TRANSLATED, solution_status=TEXT)
-CHATS = extended(SFT, chat=TEXT)
+CHATS = extended(SFT, problem=TEXT)  # `problem`: what the languages of a chat have in common, as in TRANSLATED
 CANDIDATES = extended(
     CANDIDATE, reason=TEXT, chosen=TEXT, length_ratio=NUMBER, numbers_kept=NUMBER, back_translation=NUMBER
 )
@@ -71,7 +71,7 @@ def chat_row(row: Chat, language: str, best: Mapping[str, Candidate], drop: Drop
             drop(f"turn of a chat: {turn.reason}")
             return None
         turns.append({"role": role, "content": content if turn is None else turn.text})
-    return {"id": ident, "messages": turns, "language": language, "chat": row.id}
+    return {"id": ident, "messages": turns, "language": language, "problem": row.id}
 
 
 def candidate_rows(

@@ -62,7 +62,8 @@ def _read(path: Path) -> list[Problem] | list[Chat]:
     file = open_file(path)
     if not file.count:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
-    return _chats(path, file) if "messages" in file.columns else _problems(path, file)
+    turns = next((name for name in ("messages", "prompt") if name in file.columns), None)
+    return _problems(path, file) if turns is None else _chats(path, file, turns)
 
 
 def _problems(path: Path, file) -> list[Problem]:
@@ -72,7 +73,8 @@ def _problems(path: Path, file) -> list[Problem]:
     if question is None or answer is None or "solution" not in columns:
         name = "question" if question is None else "answer" if answer is None else "solution"
         raise BadInput(
-            f"{path} has no column {name!r}{nearest(name, columns)}; give question, solution and answer, or messages."
+            f"{path} has no column {name!r}{nearest(name, columns)}; give question, solution and answer, or messages "
+            "or prompt."
         )
     own = "problem" if question != "problem" and "problem" in columns else "id"
     rows = []
@@ -84,12 +86,13 @@ def _problems(path: Path, file) -> list[Problem]:
     return rows
 
 
-def _chats(path: Path, file) -> list[Chat]:
+def _chats(path: Path, file, column: str) -> list[Chat]:
     rows = []
-    for number, row in file.rows({"messages", "id"}):
-        place, turns = file.place(number), row["messages"]
+    for number, row in file.rows({column, "id"}):
+        place, turns = file.place(number), row[column]
+        turns = [{"role": "user", "content": turns}] if column == "prompt" and isinstance(turns, str) else turns
         if not isinstance(turns, list) or not turns:
-            raise BadInput(f"{place}: 'messages' is {turns!r}, not a list of turns; mend it.")
+            raise BadInput(f"{place}: {column!r} is {turns!r}, not a list of turns; mend it.")
         messages = []
         for turn in turns:
             role = turn.get("role") if isinstance(turn, dict) else None

@@ -13,8 +13,9 @@ from sp3f_verl.evaluation.document.model import Block, Document, Items, Section,
 from sp3f_verl.evaluation.harness_report import scored, tasks_of
 from sp3f_verl.evaluation.markdown import number
 from sp3f_verl.evaluation.papers.conditions import compared, conditions_table, normal, of_paper, of_run, verdict
-from sp3f_verl.evaluation.papers.load import SOURCES, Paper, PaperTable, implied, load
+from sp3f_verl.evaluation.papers.load import SOURCES, Paper, PaperTable, load
 from sp3f_verl.evaluation.summary_file import edges, finite, part
+from sp3f_verl.evaluation.win_rates import margin
 
 if TYPE_CHECKING:
     from sp3f_verl.evaluation.dispatch import Found
@@ -63,7 +64,7 @@ def _section(paper: Paper, table: PaperTable, named: "dict[str, Found]") -> Sect
     for row in table.rows:
         label = row.name + (f" against {row.baseline}" if row.baseline else "") + (f" ({row.note})" if row.note else "")
         cells = ["–" if value is None else f"{value:.{table.digits}f}" for value in row.values]
-        cells += [f"{implied(*row.values[:2])[1]:.2f}"] if extra else []
+        cells += [f"{margin(*row.values[:2])[1]:.2f}"] if extra else []
         rows.append([plain(label), *cells, plain(paper.name)])
     blocks: list[Block] = [Text(f"In {plain(table.unit)}. Source: {SOURCES[table.source]}."), *_notes(table)]
     own = {label: each for label, each in named.items() if RUNS.get(table.kind) == each.kind}

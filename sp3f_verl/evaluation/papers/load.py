@@ -93,8 +93,3 @@ def _table(told: dict[str, Any], file: str) -> PaperTable:
         rows.append(Row(**{**row, "values": values}))
     lists = {name: tuple(told.get(name, ())) for name in ("columns", "notes")}
     return PaperTable(**{**told, **lists, "rows": tuple(rows)})
-
-
-def implied(win: float, loss: float) -> tuple[float, float]:
-    """(win minus loss, what neither won: ties and errors) in percent of all prompts."""
-    return win - loss, 100 - win - loss

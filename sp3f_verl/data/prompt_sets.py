@@ -1,0 +1,123 @@
+"""Open-ended prompt sets as rows of schemas.PROMPT; prompt_sets.yaml says where each is and what its columns mean."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sp3f_verl import languages
+from sp3f_verl.data.hub import from_hub
+from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.sources import open_file
+from sp3f_verl.errors import BadInput, nearest
+
+TABLE = Path(__file__).with_name("prompt_sets.yaml")
+# Codes of one language that sets write where the table has the macrolanguage's.
+ALIASES = {"arb": "ar", "cmn": "zh", "pes": "fa", "zsm": "ms", "zlm": "ms", "swh": "sw", "npi": "ne"}
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    name: str
+    hub: str
+    config: str
+    split: str
+    columns: Mapping[str, str]
+    meta: Sequence[str] = ()
+    id: str = "shared"
+    languages: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.columns.values(), *self.meta)
+
+    def download(self, wanted: Sequence[str], cache: Path) -> list[tuple[str | None, Path]]:
+        """(language where the file is of one, file) from the Hub. BadInput where that is not possible."""
+        codes = [None] if "{language}" not in self.config else list(wanted or self.languages)
+        for code in codes:
+            if code is not None and code not in self.languages:
+                raise BadInput(f"{self.name} has no {code}; it has {', '.join(self.languages)}.")
+        mend = "download it elsewhere and give --files [LANGUAGE=]FILE"
+        return [
+            (
+                code,
+                from_hub(
+                    cache / f"{self.name}{'' if code is None else '.' + code}.parquet", self.name, self.hub,
+                    self.split, self.names, mend, config=self.config.replace("{language}", code or ""),
+                ),
+            )
+            for code in codes
+        ]  # fmt: skip
+
+
+def prompt_set(name: str) -> PromptSet:
+    """BadInput for a name that prompt_sets.yaml does not have."""
+    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    if name not in table:
+        raise BadInput(f"--set={name}{nearest(name, table)} is none of {', '.join(table)}.")
+    told = table[name]
+    return PromptSet(name, **told | {"languages": tuple(told.get("languages", ()))})
+
+
+@dataclass
+class Read:
+    """Rows of prompts as they are read, and why others were left out."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    languages: set[str] = field(default_factory=set)
+
+
+def prompts(
+    of: PromptSet, files: Iterable[tuple[str | None, Path]], wanted: Sequence[str], read: Read
+) -> Iterator[dict[str, Any]]:
+    """Rows of PROMPTS. wanted: codes; empty for all that the language table knows.
+
+    BadInput where a file lacks a column, a value is missing, or a wanted language is in none of the files.
+    """
+    for code, path in files:
+        file = open_file(path)
+        needed = [
+            name for key, name in of.columns.items() if key in ("id", "prompt") or (key == "language" and not code)
+        ]
+        file.require(needed, f"{of.name} has {', '.join(of.names)}")
+        for number, row in file.rows(of.names):
+            ident, text = (row[of.columns[name]] for name in ("id", "prompt"))
+            if ident is None:
+                raise BadInput(f"{file.place(number)} has no {of.columns['id']!r}; give it one or remove the row.")
+            language = code or language_of(row[of.columns["language"]])
+            if language is None:
+                read.dropped["unknown_language"] += 1
+            elif wanted and language not in wanted:
+                read.dropped["other_language"] += 1
+            elif not isinstance(text, str) or not text.strip():
+                read.dropped["empty"] += 1
+            else:
+                read.languages.add(language)
+                yield _row(of, row, str(ident), language, text)
+    if lacking := sorted(set(wanted) - read.languages):
+        raise BadInput(f"{of.name} has no prompt in {', '.join(lacking)} there; leave it out of --languages.")
+
+
+def _row(of: PromptSet, row: Mapping[str, Any], ident: str, language: str, text: str) -> dict[str, Any]:
+    meta = {of.columns["id"]: ident} | {name: row[name] for name in of.meta if row.get(name) is not None}
+    task = row.get(of.columns.get("task", ""))
+    return {
+        "id": row_id(of.name, ident if of.id == "shared" else [language, ident]),
+        **{"source": of.name, "prompt_lang": language, "prompt": [{"role": "user", "content": text}]},
+        **{"task": str(task) if task is not None else None, "split": of.split},
+        "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True, default=str),
+    }
+
+
+def language_of(told: Any) -> str | None:
+    """The table's code for a code or English name that a set writes; None for what the table does not know."""
+    text = str(told).strip()
+    code = ALIASES.get(text.lower(), text.lower().partition("-")[0].partition("_")[0])
+    for each in languages.all_languages():
+        if code in (each.code, each.iso639_3) or text.lower() == each.english_name.lower():
+            return each.code
+    return None

@@ -1,0 +1,173 @@
+"""The numbers of a set of pairs: of a candidate in a language, in a category, or over all languages. Rates in percent.
+
+A rate over several languages is the unweighted mean of the languages. The unit is the prompt: its samples and, over
+several languages, its translations count as one (grouped.py).
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sp3f_verl.evaluation.arena.judging import Asked, Told
+from sp3f_verl.evaluation.arena.pairs import Pair
+from sp3f_verl.evaluation.bootstrap import Interval, bca
+from sp3f_verl.evaluation.grouped import grouped, grouped_difference, resampled_counts, standard_error
+from sp3f_verl.evaluation.win_rates import fit
+
+RESAMPLES = 1000
+MALFORMED = "malformed"
+EVEN = 1e-9  # from one half: a panel's weights round
+KINDS = {"wins": lambda x: x > 0.5 + EVEN, "ties": lambda x: abs(x - 0.5) <= EVEN, "losses": lambda x: x < 0.5 - EVEN}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A pair with what was said of it and the candidate's credit, None where no judge gave a verdict."""
+
+    pair: Pair
+    told: Told
+    preference: float | None
+
+
+def cell(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int) -> dict:
+    """The numbers of these pairs. missing: prompts that one of the two did not answer; they are in no rate."""
+    judged = [each for each in outcomes if each.preference is not None]
+    asked = [one for each in outcomes for one in each.told.asked]
+    table = tabled(judged, lambda each: each.preference)
+    failures = [each.failure or "unknown" for each in asked if each.first is None]
+    found = {
+        "prompts": len({each.pair.id for each in judged}),
+        "win_rate": percent(grouped(table, RESAMPLES, seed=seed)),
+        "standard_error": number(100 * standard_error(table)),
+        "lc_win_rate": percent(length_controlled(judged, seed)),
+        **{
+            name: _share([(each.pair.id, each.pair.language, float(holds(each.preference))) for each in judged])
+            for name, holds in KINDS.items()
+        },
+        "missing": missing,
+        "unjudged": len(outcomes) - len(judged),
+        "unparseable": failures.count(MALFORMED),
+        "failed": len(failures) - failures.count(MALFORMED),
+        "settled": sum(each.told.settled is not None for each in outcomes),
+        "position_bias": position(outcomes, seed),
+    }
+    for index, prefix in enumerate(("", "baseline_")):
+        sides = [(each, each.pair.sides[index]) for each in outcomes]
+        known = [
+            (each.pair.id, each.pair.language, float(side.share < threshold))
+            for each, side in sides
+            if side.share is not None
+        ]
+        found[f"{prefix}characters"] = number(_mean([side.characters for _, side in sides]))
+        found[f"{prefix}wrong_language"] = _share(known)
+        found[f"{prefix}truncated"] = sum(side.status == "truncated" for _, side in sides)
+    return found
+
+
+def tabled(outcomes: Sequence[Outcome], value: Callable[[Outcome], float | None]) -> np.ndarray:
+    """(prompts, languages): the mean of `value` over the pairs there, NaN where there is none."""
+    return _tabled([(each.pair.id, each.pair.language, value(each)) for each in outcomes])[2]
+
+
+def _tabled(values: Sequence[tuple[str, str, float | None]]) -> tuple[list[str], list[str], np.ndarray]:
+    cells: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for ident, code, value in values:
+        if value is not None:
+            cells[ident, code].append(value)
+    ids, codes = (sorted({key[index] for key in cells}) for index in (0, 1))
+    table = np.full((len(ids), len(codes)), np.nan)
+    row, column = ({name: at for at, name in enumerate(names)} for names in (ids, codes))
+    for (ident, code), own in cells.items():
+        table[row[ident], column[code]] = sum(own) / len(own)
+    return ids, codes, table
+
+
+def difference(a: Sequence[Outcome], b: Sequence[Outcome], seed: int) -> dict:
+    """Win rate of a - that of b over the prompts and languages that both have, in points, and its p-value."""
+    values = [
+        {(each.pair.id, each.pair.language, each.pair.sample): each.preference for each in side} for side in (a, b)
+    ]
+    both = [key for key in values[0] if values[0][key] is not None and values[1].get(key) is not None]
+    one, other = (_tabled([(ident, code, side[ident, code, k]) for ident, code, k in both])[2] for side in values)
+    found = grouped_difference(one, other, RESAMPLES, seed=seed)
+    told = {name: number(100 * getattr(found, name)) for name in ("mean", "low", "high")}
+    return told | {"p": number(found.p), "prompts": found.n}
+
+
+def length_controlled(outcomes: Sequence[Outcome], seed: int) -> Interval:
+    """Mean over languages of the length-controlled win rate, its interval by prompt."""
+    ids = {ident: at for at, ident in enumerate(sorted({each.pair.id for each in outcomes}))}
+    by_language = defaultdict(list)
+    for each in outcomes:
+        own, other = (side.characters for side in each.pair.sides)
+        by_language[each.pair.language].append((ids[each.pair.id], each.preference, own - other))
+    groups = [tuple(map(np.array, zip(*rows, strict=True))) for rows in by_language.values()]
+
+    def mean(counts: np.ndarray) -> np.ndarray:
+        rates = [_rate(preferences, gaps, counts[:, at]) for at, preferences, gaps in groups]
+        return np.nanmean(rates, axis=0)
+
+    if not ids:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    estimate = float(mean(np.ones((1, len(ids))))[0])
+    if len(ids) == 1 or len({each.preference for each in outcomes}) == 1:
+        plain = grouped(tabled(outcomes, lambda each: each.preference), RESAMPLES, seed=seed)
+        return Interval(estimate, plain.low, plain.high, plain.n)
+    drawn = np.concatenate([mean(counts) for counts in resampled_counts(len(ids), RESAMPLES, seed)])
+    return Interval(estimate, *bca(estimate, drawn, np.zeros(len(ids)), len(ids)), len(ids))
+
+
+def _rate(preferences: np.ndarray, gaps: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    drawn = counts.sum(axis=1) > 0
+    rates = np.full(len(counts), np.nan)
+    rates[drawn] = 1 / (1 + np.exp(-fit(preferences, gaps, counts[drawn])[0]))
+    return rates
+
+
+def position(outcomes: Sequence[Outcome], seed: int = 0) -> dict:
+    """How the judge treats the order: `first`, how often what is shown first wins among its verdicts that are no tie
+    (50 is no bias, 100 a judge that always says so); `consistent`, pairs with the same outcome in both orders."""
+    firsts, same, ties, verdicts = [], [], 0, 0
+    for each in outcomes:
+        by_judge: dict[str, list[Asked]] = defaultdict(list)
+        for one in each.told.asked:
+            if one.first is None:
+                continue
+            verdicts += 1
+            ties += one.first == 0.5
+            by_judge[one.judge].append(one)
+            if one.first != 0.5:
+                firsts.append((each.pair.id, "", one.first))
+        for both in by_judge.values():
+            if len(both) == 2:
+                signs = [np.sign(one.candidate() - 0.5) for one in both]
+                same.append(float(signs[0] == signs[1]))
+    table = _tabled(firsts)[2]
+    return {
+        "first": percent(grouped(table, RESAMPLES, seed=seed)) if firsts else None,
+        "consistent": number(100 * _mean(same)),
+        "tied": number(100 * ties / verdicts) if verdicts else None,
+        "verdicts": verdicts,
+    }
+
+
+def _share(values: Sequence[tuple[str, str, float]]) -> float | None:
+    """Percent, as `cell` averages; None of nothing."""
+    table = _tabled(values)[2]
+    return number(100 * float(np.nanmean(table, axis=0).mean())) if table.size else None
+
+
+def percent(interval: Interval) -> dict:
+    return {name: number(100 * getattr(interval, name)) for name in ("mean", "low", "high")}
+
+
+def number(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,134 @@
+r"""`sp3f evaluate --arena`: how often a judge prefers a model's answers to those of another, asked in both orders.
+
+  sp3f evaluate --arena --candidate dpo=data/dpo --baseline base=data/base --output runs/arena \
+    judge=openai sp3f.judge.model=gpt-4o-mini
+
+Outputs: a folder of data_prep.generate or of `sp3f evaluate`, or parquet or JSON lines with id, language, text and
+optionally category. The same command again goes on where it was stopped, and pays for no answer twice.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sp3f_verl.data.output import AlreadyDone, Output
+from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.arena.files import PAIR, VERDICT, pair_rows, verdict_rows
+from sp3f_verl.evaluation.arena.judging import Asked, Judgement, judge
+from sp3f_verl.evaluation.arena.outputs import Outputs, read_outputs
+from sp3f_verl.evaluation.arena.pairs import Field, pair_up, read_prompts_of
+from sp3f_verl.evaluation.arena.settings import identity, judge_settings
+from sp3f_verl.evaluation.arena.summary import summarise, tables
+from sp3f_verl.evaluation.win_rates import TIES
+from sp3f_verl.judge.settings import JudgeSettings
+from sp3f_verl.llm.arguments import store_of
+from sp3f_verl.llm.outcome import Usage
+
+
+def main(options: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="sp3f evaluate --arena", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    told = "outputs of a model; again for each further one, which is then compared with it on the same prompts"
+    parser.add_argument("--candidate", action="append", required=True, metavar="[NAME=]PATH", help=told)
+    parser.add_argument("--baseline", required=True, metavar="[NAME=]PATH", help="outputs that all are compared with")
+    told = "the prompts, where they did not come with the outputs (data_prep.prompts writes them); again for more"
+    parser.add_argument("--prompts", type=Path, action="append", default=[], metavar="FILE", help=told)
+    parser.add_argument("--output", type=Path, required=True, help="folder for summary.json and every verdict")
+    told = "what a tie counts as: half a win (default), a win or a loss of the candidate"
+    parser.add_argument("--ties", choices=TIES, default="half", help=told)
+    parser.add_argument("--samples", type=int, default=1, help="answers to a prompt that are compared (default: 1)")
+    told = "share of its language below which an answer is in the wrong one (default: 0.7)"
+    parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=told)
+    told = "count the prompts that one of the two did not answer, in place of refusing"
+    parser.add_argument("--allow-missing", action="store_true", help=told)
+    parser.add_argument("--seed", type=int, default=1, help="of the intervals (default: 1)")
+    parser.add_argument("--store", type=Path, help="file of answers already got (default: beside --output)")
+    told = "judge=openai or judge=local, and settings such as sp3f.judge.model=NAME (docs/judge.md)"
+    parser.add_argument("judge", nargs="*", metavar="SETTING", help=told)
+    arguments = parser.parse_intermixed_args(options)
+    try:
+        _run(arguments)
+    except AlreadyDone as told:
+        print(told)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.samples < 1:
+        raise BadInput(f"--samples={options.samples} compares nothing; give at least 1.")
+    if not 0 <= options.min_language_share <= 1:
+        raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")
+    settings = judge_settings(options.judge)
+    every = [read_outputs(each, options.samples) for each in (*options.candidate, options.baseline)]
+    *candidates, baseline = every
+    _check_names(every)
+    prompts, files = read_prompts_of(options.prompts, every)
+    field = pair_up(candidates, baseline, prompts, options.allow_missing)
+    if any(member.privileged for member in settings.members()):
+        _check_references(field)
+    judges = identity(settings)
+    told = {"candidates": [each.name for each in candidates], "baseline": baseline.name, "judge": judges}
+    names = ("ties", "samples", "min_language_share", "allow_missing", "seed")
+    told |= {name: getattr(options, name) for name in names}
+    inputs = dict.fromkeys([*(file for each in every for file in each.files), *files])
+    with Output(options.output, "arena", told, inputs) as out:
+        spending = Path(f"{options.output}.judge_spending.json")
+        with tqdm(total=len(field.pairs) * len(judges), desc="pairs", unit="pair") as bar:
+            judgement = judge(settings, field.pairs, store_of(options), spending, out.path("."), bar.update)
+        _check_verdicts(judgement)
+        summary = summarise(field, judgement, options.ties, options.min_language_share, options.seed)
+        asked = [each for told in judgement.told for each in told.asked]
+        out.models = list(judgement.models.values())
+        first, *panel = [entry | {"model": model} for entry, model in zip(judges, out.models, strict=True)]
+        summary |= {"baseline": baseline.name, "judge": first | {"panel": panel}}
+        summary["cost"] = _cost(settings, judgement, asked)
+        out.write("preferences", verdict_rows(field, judgement, options.ties), VERDICT)
+        out.write("pairs", pair_rows(field, judgement, options.ties), PAIR)
+        out.write_text("summary.json", json.dumps(summary, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+        out.write_text("win_rates.md", tables(summary))
+        calls = {"calls": judgement.calls, "from_store": judgement.stored, "usd": judgement.usd}
+        out.note("asked", calls)
+    print(tables(summary))
+    paid = "" if judgement.usd is None else f", {judgement.usd:.4f} USD"
+    print(f"asked now: {judgement.calls} answers{paid}; {judgement.stored} from {store_of(options)}")
+    if failed := sum(each.first is None and each.failure != "malformed" for each in asked):
+        print(f"{failed} questions failed; another --output with --store {store_of(options)} asks those alone")
+    print(f"written to {options.output}")
+
+
+def _check_names(every: Sequence[Outputs]) -> None:
+    name, count = Counter(each.name for each in every).most_common(1)[0]
+    if count > 1:
+        raise BadInput(f"two outputs have the name {name!r}; give each its own, as NAME=PATH.")
+
+
+def _check_references(field: Field) -> None:
+    for pair in field.pairs:
+        if not pair.reference_en:
+            raise BadInput(
+                f"sp3f.judge.privileged=true shows the judge a reference, but prompt {pair.id!r} in {pair.language!r} "
+                "has no reference_en; add it, or leave privileged out."
+            )
+
+
+def _check_verdicts(judgement: Judgement) -> None:
+    asked = [each for told in judgement.told for each in told.asked]
+    if asked and all(each.first is None for each in asked):
+        kinds = Counter(each.failure or "unknown" for each in asked).most_common()
+        told = ", ".join(f"{kind} {count}" for kind, count in kinds)
+        raise BadInput(f"the judge gave no verdict on any of {len(asked)} questions ({told}); mend it and start again.")
+
+
+def _cost(settings: JudgeSettings, judgement: Judgement, asked: Sequence[Asked]) -> dict:
+    """Of all answers that count, whenever they were paid for: the same for a run that was resumed."""
+    prices = [member.known_price() for member in settings.members()]
+    by_judge = dict(zip(judgement.weights, prices, strict=True))
+    known = None not in prices
+    usd = sum(by_judge[each.judge].usd(Usage(each.tokens_in, 0, each.tokens_out)) for each in asked) if known else None
+    tokens = {name: sum(getattr(each, name) for each in asked) for name in ("tokens_in", "tokens_out")}
+    return {"questions": len(asked), **tokens, "usd": usd}

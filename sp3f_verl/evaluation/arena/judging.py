@@ -1,0 +1,148 @@
+"""Asks the judges about every pair, in both orders. What was answered is in the store: no run asks it again."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.arena.pairs import Pair, english_name
+from sp3f_verl.evaluation.arena.settings import for_arena
+from sp3f_verl.evaluation.win_rates import TIES
+from sp3f_verl.judge.aggregate import credit_of_a
+from sp3f_verl.judge.desk import Desk, JudgeStopped
+from sp3f_verl.judge.judged import Judged
+from sp3f_verl.judge.settings import JudgeSettings
+from sp3f_verl.judge.transcript import read_transcript
+from sp3f_verl.judge.verdict import Verdict
+
+ORDERS = ("candidate_first", "baseline_first")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one judge said of a pair in one order. outcome: a Verdict, or P(the first is better)."""
+
+    judge: str
+    order: str
+    outcome: Verdict | float
+    answer: str = ""
+    failure: str | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    @property
+    def first(self) -> float | None:
+        """Credit of the answer shown first, a tie 0.5; None without a verdict."""
+        return credit_of_a(self.outcome)
+
+    def candidate(self, ties: str = "half") -> float | None:
+        """Credit of the candidate, a tie as `ties` says; None without a verdict."""
+        if self.outcome is Verdict.TIE:
+            return TIES[ties]
+        return self.first if self.first is None or self.order == ORDERS[0] else 1 - self.first
+
+
+@dataclass
+class Told:
+    """Of one pair: what the judges said, or, where none was asked, what the texts themselves settle: 1, 0 or 0.5."""
+
+    asked: list[Asked] = field(default_factory=list)
+    settled: float | None = None
+
+    def preference(self, ties: str, weights: dict[str, float]) -> float | None:
+        """The candidate's credit: of each judge the mean of its orders that have a verdict, then of the judges by
+        weight. None where no judge gave any."""
+        if self.settled is not None:
+            return TIES[ties] if self.settled == 0.5 else self.settled
+        credits = defaultdict(list)
+        for each in self.asked:
+            if (credit := each.candidate(ties)) is not None:
+                credits[each.judge].append(credit)
+        total = sum(weights[judge] for judge in credits)
+        means = (weights[judge] * sum(own) / len(own) for judge, own in credits.items())
+        return sum(means) / total if total else None
+
+
+@dataclass
+class Judgement:
+    """What was said of each pair, in their order; the judges' labels with weights and models; and what it took."""
+
+    told: list[Told]
+    weights: dict[str, float] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    calls: int = 0
+    stored: int = 0
+    usd: float | None = None
+
+
+def judge(
+    settings: JudgeSettings, pairs: Sequence[Pair], store: Path, spending: Path, work: Path, done: Callable[[], None]
+) -> Judgement:
+    """Asks each judge of the settings; `done` is called after each pair. Raises BadInput where a judge cannot be asked,
+    refuses its key, or fails too often, and for a budget that is used up: what was answered is kept."""
+    found = Judgement([Told() for _ in pairs])
+    for number, member in enumerate(settings.members()):
+        label = f"{member.name}:{member.model or 'as served'}" + (f"#{number}" if number else "")
+        transcript = work / f"transcript.{number}.jsonl"
+        one = for_arena(member, store, spending, transcript)
+        results = asyncio.run(_ask(one, pairs, done, found, label))
+        records = _records(transcript)
+        found.weights[label] = member.weight
+        for index, (pair, told, result) in enumerate(zip(pairs, found.told, results, strict=True)):
+            _take(told, pair, result, label, records.get(str(index), {}))
+    return found
+
+
+async def _ask(member: JudgeSettings, pairs: Sequence[Pair], done, found: Judgement, label: str) -> list[Judged]:
+    desk = Desk(member)
+
+    async def one(index: int, pair: Pair) -> Judged:
+        row = {
+            **{"id": str(index), "language": english_name(pair.language), "query_en": pair.query},
+            **{"solution_en": pair.reference_en or "", "reward_model": {"ground_truth": ""}},
+        }
+        result = await desk.judge([side.text for side in pair.sides], row)
+        done()
+        return result
+
+    try:
+        await desk.open()
+        (found.models[label],) = await desk.models()
+        async with asyncio.TaskGroup() as together:
+            tasks = [together.create_task(one(index, pair)) for index, pair in enumerate(pairs)]
+    except JudgeStopped as stopped:
+        raise BadInput(str(stopped)) from None
+    except BaseExceptionGroup as errors:
+        error = errors.exceptions[0]
+        raise (BadInput(str(error)) if isinstance(error, JudgeStopped) else error) from None
+    finally:
+        panel = desk.panel
+        found.calls, found.stored = found.calls + panel.calls, found.stored + panel.stored
+        if member.known_price():
+            found.usd = (found.usd or 0.0) + panel.usd
+        await desk.close()
+    return [task.result() for task in tasks]
+
+
+def _records(transcript: Path) -> dict[str, dict[tuple[str, ...], dict[str, Any]]]:
+    found: dict[str, dict[tuple[str, ...], dict[str, Any]]] = defaultdict(dict)
+    if transcript.is_file():
+        for record in read_transcript(transcript):
+            found[record["id"]][tuple(record["responses"])] = record
+    return found
+
+
+def _take(told: Told, pair: Pair, result: Judged, label: str, records: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    made = result.comparisons[0] if result.comparisons else []
+    if not made:
+        told.settled = result.rates[0]
+        return
+    texts = tuple(side.text for side in pair.sides)
+    for first, _, outcome in made:
+        record = records.get(texts if first == 0 else texts[::-1], {})
+        tokens = {name: record.get(name, 0) for name in ("tokens_in", "tokens_out")}
+        said = {"answer": record.get("answer", ""), "failure": record.get("failure")}
+        told.asked.append(Asked(label, ORDERS[first], outcome, **said, **tokens))

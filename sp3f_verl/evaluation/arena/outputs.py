@@ -1,0 +1,125 @@
+"""What a model answered, from whatever wrote it: by prompt and language, never by position or text.
+
+| given | read as |
+|---|---|
+| a folder of data_prep.generate, or its candidates.parquet | `id`, `cand_id`, `lang_declared`, `status`, `text` |
+| a folder of `sp3f evaluate` | its `*/*/output.jsonl`: `problem` or `id`, `language`, `answer`, `status` |
+| parquet or JSON lines of one's own | `id`, `language`, `text`, and optionally `category`, `status` |
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sp3f_verl import languages
+from sp3f_verl.data.sources import open_file
+from sp3f_verl.errors import BadInput
+
+Key = tuple[str, str, int]  # (prompt's id, language, number of the sample from 0)
+NAMES = {"id": ("id", "question_id"), "language": ("language", "lang_declared", "prompt_lang")}
+NO_TEXT = ("error", "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer. text is None where the model gave none: that is not the empty text, which is an answer."""
+
+    text: str | None
+    status: str = "ok"
+    category: str | None = None
+
+
+@dataclass
+class Outputs:
+    """A model's answers. `prompts`: the file of its prompts, where one came with them."""
+
+    name: str
+    path: Path
+    said: dict[Key, Said]
+    files: list[Path] = field(default_factory=list)
+    prompts: Path | None = None
+
+
+def read_outputs(given: str, samples: int = 1) -> Outputs:
+    """`[NAME=]PATH`; the name is the folder's, or the file's without its suffix, where none is given.
+
+    samples: how many answers to a prompt are read, the first ones. BadInput, one sentence, for what cannot be read.
+    """
+    name, equals, path = given.partition("=")
+    named = bool(equals) and not Path(given).expanduser().exists()  # a path may hold an =, as in lr=1e-5
+    path = Path(path if named else given).expanduser()
+    if not named:
+        name = path.parent.name if path.name == "candidates.parquet" else path.stem if path.is_file() else path.name
+    prompts = None
+    if path.is_dir():
+        files, prompts = _files_of(path), path / "prompts.parquet"
+    else:
+        files, prompts = [path], path.with_name("prompts.parquet") if path.name == "candidates.parquet" else None
+    found: dict[tuple[str, str], list[tuple[int | str, Said]]] = defaultdict(list)
+    for file in files:
+        for ident, code, order, each in _rows(file):
+            found[ident, code].append((order, each))
+    if not found:
+        raise BadInput(f"{path} holds no answer; give a model's outputs.")
+    said = {}
+    for (ident, code), answers in found.items():
+        orders = [order for order, _ in answers]
+        if len(set(orders)) < len(orders):
+            mend = (
+                "give every prompt one answer, or cand_id" if len(files) == 1 else "give one benchmark's output.jsonl"
+            )
+            raise BadInput(f"{path} has the id {ident!r} in {code!r} twice; {mend}.")
+        for number, (_, each) in enumerate(sorted(answers, key=lambda pair: pair[0])[:samples]):
+            said[ident, code, number] = each
+    return Outputs(name, path, said, files, prompts if prompts and prompts.is_file() else None)
+
+
+def _files_of(folder: Path) -> list[Path]:
+    candidates = folder / "candidates.parquet"
+    files = [candidates] if candidates.is_file() else sorted(folder.glob("*/*/output.jsonl"))
+    if not files:
+        raise BadInput(
+            f"{folder} holds neither candidates.parquet nor BENCHMARK/LANGUAGE/output.jsonl; give a folder of "
+            "data_prep.generate or of `sp3f evaluate`, or a file with id, language and text."
+        )
+    return files
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, int | str, Said]]:
+    """(id, language, what orders the answers to a prompt, answer)."""
+    file = open_file(path)
+    of_run = path.name == "output.jsonl" and "answer" in file.columns
+    ident, code = (_column(file, name) for name in NAMES)
+    if of_run and "problem" in file.columns:
+        ident = "problem"  # the same in every language
+    text = "answer" if of_run else "text"
+    file.require([text], "give a file with id, language and text")
+    for number, row in file.rows({ident, code, text, "cand_id", "status", "category"}):
+        if row[ident] is None or row[code] is None:
+            raise BadInput(f"{file.place(number)} has no {ident if row[ident] is None else code!r}; give it one.")
+        key, language = str(row[ident]), str(row[code])
+        try:
+            languages.get(language)
+        except languages.UnknownLanguage as error:
+            raise BadInput(f"{file.place(number)}: {error}") from None
+        if of_run:
+            texts, told = row[text] or [], row.get("status") or []
+            for order, each in enumerate(texts):
+                status = told[order] if order < len(told) else "ok"
+                yield key, language, order, _said(each, status, path.parent.parent.name)
+            continue
+        yield key, language, str(row.get("cand_id") or ""), _said(row[text], row.get("status"), row.get("category"))
+
+
+def _column(file, name: str) -> str:
+    found = next((each for each in NAMES[name] if each in file.columns), name)
+    file.require([found], "give a file with id, language and text")
+    return found
+
+
+def _said(text: Any, status: Any, category: Any) -> Said:
+    status = str(status or "ok")
+    text = text if isinstance(text, str) and status not in NO_TEXT else None
+    return Said(text, status, str(category) if category is not None else None)

@@ -1,0 +1,132 @@
+"""Which answers meet: those of a candidate and of the baseline to the same prompt, in the same language."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sp3f_verl import languages
+from sp3f_verl.data.prompts import Prompts
+from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.arena.outputs import Key, Outputs, Said
+from sp3f_verl.rewards import UnsupportedLanguage, language_share
+from sp3f_verl.rewards.text import strip_think
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """An answer as it is measured: without its thoughts. share: of its language, None where that is not known."""
+
+    text: str
+    status: str
+    share: float | None
+
+    @property
+    def characters(self) -> int:
+        return len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    candidate: str
+    id: str
+    language: str
+    sample: int
+    query: str
+    reference_en: str | None
+    category: str | None
+    sides: tuple[Side, Side]  # the candidate's, the baseline's
+
+
+@dataclass
+class Field:
+    """The pairs of a run, the prompts that lack an answer by candidate and language, and those that nobody answered."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    missing: dict[str, Counter[str]] = field(default_factory=dict)
+    not_answered: int = 0
+    codes: tuple[str, ...] = ()
+    unrecognised: set[str] = field(default_factory=set)
+
+
+def pair_up(candidates: Sequence[Outputs], baseline: Outputs, prompts: Prompts, allow_missing: bool) -> Field:
+    """The pairs, in the order of candidate, language, id and sample. BadInput where the outputs are not of the same
+    prompts and `allow_missing` is false, or nothing is left."""
+    for outputs in (*candidates, baseline):
+        for ident, code, _ in outputs.said:
+            if (ident, code) not in prompts:
+                raise BadInput(
+                    f"{outputs.path} answers the id {ident!r} in {code!r}, which is not in the prompts; give the "
+                    "--prompts that were answered."
+                )
+    answered = {(ident, code) for outputs in (*candidates, baseline) for ident, code, _ in outputs.said}
+    found = Field(not_answered=len(prompts) - len(answered), codes=tuple(sorted({code for _, code in answered})))
+    sides: dict[tuple[str, Key], Side] = {}
+    for candidate in candidates:
+        usable = [{key for key, said in each.said.items() if said.text is not None} for each in (candidate, baseline)]
+        wanted = candidate.said.keys() | baseline.said.keys()
+        lacking = sorted(wanted - (usable[0] & usable[1]))
+        if lacking and not allow_missing:
+            raise BadInput(_unequal(candidate, baseline, lacking, len(wanted)))
+        found.missing[candidate.name] = Counter(code for _, code, _ in lacking)
+        for key in sorted(usable[0] & usable[1], key=lambda key: (key[1], key[0], key[2])):
+            found.pairs.append(_pair(candidate, baseline, key, prompts, found, sides))
+    if not found.pairs:
+        raise BadInput("no prompt is answered by both models; give outputs for the same prompts.")
+    return found
+
+
+def _pair(candidate: Outputs, baseline: Outputs, key: Key, prompts: Prompts, found: Field, sides: dict) -> Pair:
+    ident, code, sample = key
+    both = []
+    for outputs in (candidate, baseline):
+        if (outputs.name, key) not in sides:
+            sides[outputs.name, key] = _side(outputs.said[key], code, found)
+        both.append(sides[outputs.name, key])
+    category = candidate.said[key].category or baseline.said[key].category or prompts.task(ident, code)
+    return Pair(
+        candidate.name, ident, code, sample, query_of(prompts.messages(ident, code)),
+        prompts.reference(ident, code), category, tuple(both),
+    )  # fmt: skip
+
+
+def _side(said: Said, code: str, found: Field) -> Side:
+    text = strip_think(said.text).strip()
+    share = None
+    if code not in found.unrecognised:
+        try:
+            share = language_share(text, code, found.codes)
+        except UnsupportedLanguage:
+            found.unrecognised.add(code)
+    return Side(text, said.status, share)
+
+
+def query_of(messages: Iterable[dict[str, str]]) -> str:
+    """The conversation as one text: the user's words alone where they are all of it."""
+    messages = list(messages)
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n\n".join(f"[{each['role']}]\n{each['content']}" for each in messages)
+
+
+def english_name(code: str) -> str:
+    return languages.get(code).english_name
+
+
+def read_prompts_of(given: Sequence[Path], outputs: Iterable[Outputs]) -> tuple[Prompts, list[Path]]:
+    """--prompts, or else the prompts that came with the outputs."""
+    paths = list(given) or list(dict.fromkeys(each.prompts for each in outputs if each.prompts))[:1]
+    if not paths:
+        raise BadInput("--prompts is missing: the judge must see what was asked; give the file that was answered.")
+    return Prompts(paths), paths
+
+
+def _unequal(candidate: Outputs, baseline: Outputs, lacking: list[Key], total: int) -> str:
+    ident, code, _ = lacking[0]
+    sides = [each for each in (candidate, baseline) if (said := each.said.get(lacking[0])) is None or said.text is None]
+    said = sides[0].said.get(lacking[0])
+    told = "has no answer to" if said is None else f"has no text ({said.status}) for"
+    return (
+        f"{sides[0].path} {told} id {ident!r} in {code!r}, one of {len(lacking)} of {total} prompts that "
+        f"{candidate.name} and {baseline.name} do not both answer; answer them, or count them with --allow-missing."
+    )
