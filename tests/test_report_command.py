@@ -8,6 +8,7 @@ from report_runs import manifest, preference, selfplay, write
 
 from sp3f_verl import cli
 from sp3f_verl.data.files import write_json
+from sp3f_verl.evaluation.dispatch import report
 from sp3f_verl.evaluation.document.to_markdown import blocks
 from sp3f_verl.evaluation.preference_compare import compare
 from sp3f_verl.evaluation.report import COLUMNS, SPLITS
@@ -97,6 +98,13 @@ def test_the_table_of_several_runs_can_go_to_a_file(tmp_path, monkeypatch, capsy
     links = re.sub(r"\[(`[^`]+`)\]\([^)]+\)", r"\1", file.read_text())
     assert links == screen.removesuffix("\n") and file.with_suffix(".html").is_file()
     assert not (runs[0] / "report.md").exists(), "only the table was asked for"
+
+
+@pytest.mark.parametrize(("given", "written"), [("t.md", "t"), ("t.html", "t"), ("runs.v1", "runs.v1")])
+def test_both_forms_are_written_whichever_is_named(tmp_path, given, written):
+    run = write(tmp_path / "run", [(1, {"train/loss": 2.0})])
+    assert report([run], tmp_path / given) == str(tmp_path / f"{written}.md")
+    assert (tmp_path / f"{written}.html").is_file()
 
 
 def test_seeds_are_pooled_and_other_runs_have_their_own_column(tmp_path):

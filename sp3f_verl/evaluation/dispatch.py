@@ -80,7 +80,10 @@ def report(folders: Sequence[Path], output: Path | None = None, paper: str | Non
         document, output = found[0].document(), output or found[0].folder / name_in(found[0].folder)
     else:
         document = side_by_side(found)
-    return str(write(document, output.with_suffix(".md"))) if output else markdown(document)
+    if output is None:
+        return markdown(document)
+    named = output if output.suffix in (".md", ".html") else output.with_name(f"{output.name}.md")
+    return str(write(document, named.with_suffix(".md")))
 
 
 def name_in(folder: Path) -> str:

@@ -1,7 +1,6 @@
 """Code spans that name a file of the run become links to it."""
 
 import os
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from sp3f_verl.evaluation.document.inline import Link
@@ -18,7 +17,6 @@ def links(folder: Path | None, base: Path | None) -> Link:
     return link
 
 
-@lru_cache(maxsize=4096)
 def _is_inside(span: str, base: Path) -> bool:
     path = PurePosixPath(span)
     if path.is_absolute() or ".." in path.parts or len(span) > 200 or "\0" in span:
