@@ -40,7 +40,8 @@ def _judge_check(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from sp3f_verl.evaluation.dispatch import report
 
-    print(report(arguments.folders, arguments.output))
+    folders = arguments.folders or ([] if arguments.paper else [Path("runs/quickstart")])
+    print(report(folders, arguments.output, arguments.paper))
     return 0
 
 
@@ -71,11 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     # `sp3f evaluate` reads its own options, by mode: see main
     commands.add_parser("evaluate", help="measure a model; --arena and --harness are modes with options of their own")
 
-    what = "report.md of a finished quickstart or of a preference or self-play run, or a table over several"
+    what = "report.md and report.html of a run, a data set or an evaluation, or of several side by side"
     command = commands.add_parser("report", help=what)
-    folders = "a quickstart's --output, or a run's trainer.default_local_dir (default: runs/quickstart)"
-    command.add_argument("folders", type=Path, nargs="*", default=[Path("runs/quickstart")], help=folders)
-    command.add_argument("--output", type=Path, help="file for the table of several folders (default: the screen)")
+    folders = "a quickstart's or evaluation's --output, a data set, a run's folder (default: runs/quickstart)"
+    command.add_argument("folders", type=Path, nargs="*", help=folders)
+    output = "FILE.md, and FILE.html beside it (default: into the folder; for several folders, the screen)"
+    command.add_argument("--output", type=Path, metavar="FILE.md", help=output)
+    papers = ("sp3f", "croco", "tspin", "mdpo")
+    command.add_argument("--paper", choices=papers, help="beside the numbers that this paper published")
     command.set_defaults(run=_report)
     return parser
 

@@ -1,5 +1,6 @@
 """The command `sp3f report`: what it writes for which folders, and several runs side by side."""
 
+import re
 import statistics
 
 import pytest
@@ -7,6 +8,8 @@ from report_runs import manifest, preference, selfplay, write
 
 from sp3f_verl import cli
 from sp3f_verl.data.files import write_json
+from sp3f_verl.evaluation.dispatch import report
+from sp3f_verl.evaluation.document.to_markdown import blocks
 from sp3f_verl.evaluation.preference_compare import compare
 from sp3f_verl.evaluation.report import COLUMNS, SPLITS
 from sp3f_verl.evaluation.run_metrics import RunMetrics
@@ -38,31 +41,33 @@ def test_one_run_gets_its_report_in_its_folder(tmp_path, monkeypatch, capsys):
     code, out, _ = called(monkeypatch, capsys, tmp_path / "run")
     assert code == 0 and out.strip() == str(tmp_path / "run" / "report.md")
     text = (tmp_path / "run" / "report.md").read_text()
-    assert text.startswith("# Preference run: dpo\n\nTraining steps 1 to 3; 1 attempt (`metrics/000.jsonl`).")
+    link = "[`metrics/000.jsonl`](metrics/000.jsonl)"
+    assert text.startswith(f"# Preference run: dpo\n\nTraining steps 1 to 3; 1 attempt ({link}).")
     assert str(tmp_path) not in text, "paths in it are relative, so that the folder can be moved"
 
 
-def refused(folder) -> str:
-    return (
-        f"sp3f: {folder} is neither a preference or self-play run (metrics/*.jsonl with rewards or log-likelihoods of "
-        "its responses) nor a finished quickstart (evaluation/*.json); give a run's trainer.default_local_dir or a "
-        "quickstart's --output.\n"
-    )
-
-
-@pytest.mark.parametrize("what", ["missing", "empty", "no line yet", "another recipe", "unfinished quickstart"])
-def test_a_folder_that_is_neither_gets_one_sentence(tmp_path, monkeypatch, capsys, what):
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("missing", "is no folder; give"),
+        ("empty", "is empty, nothing was written there yet; give"),
+        ("no line yet", "holds nothing to report on; give"),
+        ("unfinished quickstart", "holds nothing to report on; give"),
+        ("a broken summary", "/summary.json cannot be read (Expecting"),
+    ],
+)
+def test_a_folder_without_anything_to_report_on_gets_one_sentence(tmp_path, monkeypatch, capsys, what, said):
     folder = tmp_path / "run"
     if what != "missing":
         folder.mkdir()
     if what == "no line yet":
         write(folder, [])
-    if what == "another recipe":
-        write(folder, [(1, {"train/loss": 0.5, "reward/accuracy/mean": 0.3, "critic/score/mean": 0.1})])
     if what == "unfinished quickstart":
         write_json({}, folder / "evaluation" / "sft_test.json")
+    if what == "a broken summary":
+        (folder / "summary.json").write_text("{")
     code, out, err = called(monkeypatch, capsys, folder)
-    assert (code, out, err) == (1, "", refused(folder))
+    assert (code, out) == (1, "") and err.startswith(f"sp3f: {folder}") and said in err and err.count("\n") == 1
     assert not (folder / "report.md").exists()
 
 
@@ -70,15 +75,19 @@ def test_quickstarts_are_reported_as_before(tmp_path, monkeypatch, capsys):
     folders = [quickstart(tmp_path / f"seed{n}", value) for n, value in ((1, 0.25), (2, 0.75))]
     code, out, _ = called(monkeypatch, capsys, *folders)
     spread = statistics.stdev([0.25, 0.75])
-    assert code == 0 and out.startswith("greedy, 2 seeds:") and f"0.500 ± {spread:.3f}" in out
+    assert code == 0 and "\ngreedy, 2 seeds:\n" in out and f"0.500 ± {spread:.3f}" in out
 
 
-def test_a_mixture_and_an_output_that_has_no_use_are_refused(tmp_path, monkeypatch, capsys):
-    run, other = write(tmp_path / "run", preference()), quickstart(tmp_path / "quick", 0.5)
-    code, _, err = called(monkeypatch, capsys, run, other)
-    assert code == 1 and err == f"sp3f: {other} is a quickstart and other folders are not; report on them apart.\n"
-    code, _, err = called(monkeypatch, capsys, run, "--output", tmp_path / "table.md")
-    assert code == 1 and "--output" in err and err.count("\n") == 1
+def test_a_mixture_is_one_report_with_a_section_a_kind(tmp_path, monkeypatch, capsys):
+    """The links of each section are relative to the folder that its numbers are of."""
+    folders = [write(tmp_path / name, preference()) for name in ("a", "b")]
+    folders.append(write(tmp_path / "sft", [(1, {"train/loss": 2.0}), (2, {"train/loss": 1.0})]))
+    file = tmp_path / "out" / "all.md"
+    code, out, _ = called(monkeypatch, capsys, *folders, "--output", file)
+    assert code == 0 and out.strip() == str(file) and file.with_suffix(".html").is_file()
+    text = file.read_text()
+    assert text.startswith("# 3 folders\n") and "## Preference and self-play runs\n" in text
+    assert "## SFT run: sft\n" in text and "](../sft/metrics/000.jsonl)" in text and "](../b/metrics/000.jsonl)" in text
 
 
 def test_the_table_of_several_runs_can_go_to_a_file(tmp_path, monkeypatch, capsys):
@@ -86,29 +95,37 @@ def test_the_table_of_several_runs_can_go_to_a_file(tmp_path, monkeypatch, capsy
     code, screen, _ = called(monkeypatch, capsys, *runs)
     file = tmp_path / "new" / "table.md"
     assert called(monkeypatch, capsys, *runs, "--output", file) == (0, f"{file}\n", "") and code == 0
-    assert file.read_text() == screen.removesuffix("\n")
+    links = re.sub(r"\[(`[^`]+`)\]\([^)]+\)", r"\1", file.read_text())
+    assert links == screen.removesuffix("\n") and file.with_suffix(".html").is_file()
     assert not (runs[0] / "report.md").exists(), "only the table was asked for"
+
+
+@pytest.mark.parametrize(("given", "written"), [("t.md", "t"), ("t.html", "t"), ("runs.v1", "runs.v1")])
+def test_both_forms_are_written_whichever_is_named(tmp_path, given, written):
+    run = write(tmp_path / "run", [(1, {"train/loss": 2.0})])
+    assert report([run], tmp_path / given) == str(tmp_path / f"{written}.md")
+    assert (tmp_path / f"{written}.html").is_file()
 
 
 def test_seeds_are_pooled_and_other_runs_have_their_own_column(tmp_path):
     """Margins 1.5, 2.0, 3.0: mean 6.5 / 3, sample deviation 0.764."""
     margins = {"dpo-seed1": 1.5, "dpo-seed2": 2.0, "dpo_s3": 3.0, "dpo-0.3": 9.0}
     runs = [RunMetrics(write(tmp_path / name, preference(margin=value))) for name, value in margins.items()]
-    text = compare(runs)
+    text = blocks(compare(runs))
     found = table(text, "last held-out")
     assert found["header"] == ["dpo, 3 seeds", "dpo-0.3"]
     assert found["`margin`"] == ["2.167 ± 0.764", "9.000"]
     assert found["`logp/y`"] == ["-10.000 ± 0.000", "-10.000"] and "`logp/chosen`" not in found
     for run in runs:
-        assert f": {run.folder}, `metrics/000.jsonl` step 3\n" in text
+        assert f"\n{run.folder}: `metrics/000.jsonl` step 3\n" in text
 
 
 def test_a_seed_that_stopped_early_or_was_set_otherwise_is_not_pooled(tmp_path):
     runs = [RunMetrics(write(tmp_path / f"tspin/seed{n}", selfplay(2 if n < 3 else 1))) for n in (1, 2, 3)]
-    assert table(compare(runs), "last held-out")["header"] == ["tspin, 2 seeds", str(tmp_path / "tspin/seed3")]
+    assert table(blocks(compare(runs)), "last held-out")["header"] == ["tspin, 2 seeds", str(tmp_path / "tspin/seed3")]
     manifest(tmp_path / "tspin/seed2", 0, start_step=0, steps=4, settings={"loss": "tspin", "alpha": 0.5})
     runs = [RunMetrics(run.folder) for run in runs]
-    assert len(table(compare(runs), "last held-out")["header"]) == 3
+    assert len(table(blocks(compare(runs)), "last held-out")["header"]) == 3
 
 
 def test_iterations_side_by_side(tmp_path):
@@ -121,7 +138,7 @@ def test_iterations_side_by_side(tmp_path):
         RunMetrics(write(tmp_path / "other" / "s2", lines)),
         RunMetrics(write(tmp_path / "dpo", preference())),
     ]
-    found = table(compare(runs), "t")
+    found = table(blocks(compare(runs)), "t")
     columns = ["spin (tspin)", "other (tspin), 2 seeds", "dpo"]
     assert found["header"] == [f"{kind}: {column}" for kind in ("exact match", "gap") for column in columns]
     assert found["1"] == ["0.300", "0.300 (1 of 2)", "–", "0.500", "0.500 ± 0.000", "–"]
@@ -131,7 +148,7 @@ def test_iterations_side_by_side(tmp_path):
 
 def test_roles_are_matched_by_their_place(tmp_path):
     runs = [RunMetrics(write(tmp_path / "dpo", preference())), RunMetrics(write(tmp_path / "tspin", selfplay()))]
-    found = table(compare(runs), "last held-out")
+    found = table(blocks(compare(runs)), "last held-out")
     assert found["`logp_per_token/y`"] == ["-1.000", "-0.800"]
     assert found["`logp_per_token/y0`"] == ["–", "-1.800"]
     assert found["`history_margin`"] == ["–", "1.000"]

@@ -3,7 +3,6 @@
 import math
 import re
 
-import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -11,8 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_runs import manifest, measured, preference, selfplay, write
 
+from sp3f_verl.evaluation.document.model import Block, Table
+from sp3f_verl.evaluation.document.to_markdown import blocks, markdown
+from sp3f_verl.evaluation.document.write import write as write_document
 from sp3f_verl.evaluation.preference_plots import pictures
-from sp3f_verl.evaluation.preference_report import report_text, write_preference_report
+from sp3f_verl.evaluation.preference_report import preference_document
 from sp3f_verl.evaluation.preference_signs import signs
 from sp3f_verl.evaluation.preference_tables import (
     CELLS,
@@ -26,17 +28,28 @@ from sp3f_verl.evaluation.run_metrics import RunMetrics
 from sp3f_verl.evaluation.selfplay_tables import generated_table, learned_table, orders_by_iteration
 from sp3f_verl.verl_bridge.preference.objective import LOSSES, Objective, measure
 
-matplotlib.use("Agg")
+
+def report_text(run: RunMetrics) -> str:
+    return markdown(preference_document(run))
 
 
-def cells(text: str) -> dict[str, list[str]]:
-    """First cell of a markdown table's row -> the others."""
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+def write_report(run: RunMetrics):
+    return write_document(preference_document(run), run.folder / "report.md")
+
+
+def text_of(*parts: Block) -> str:
+    return blocks(parts)
+
+
+def cells(table: Table | str) -> dict[str, list[str]]:
+    """First cell of a table's row in markdown -> the others."""
+    lines = [line.strip("| ").split(" | ") for line in str(table).splitlines() if line.startswith("|")]
     return {first: rest for first, *rest in lines}
 
 
-def row(text: str, name: str) -> dict[str, str]:
+def row(table: Table, name: str) -> dict[str, str]:
     """Column -> cell of one row."""
+    text = str(table)
     header = next(line for line in text.splitlines() if line.startswith("| ")).strip("| ").split(" | ")
     return dict(zip(header[1:], cells(text)[name], strict=True))
 
@@ -56,7 +69,7 @@ def test_held_out_numbers_and_their_files(tmp_path):
     assert table["`drift`"] == ["0.000", "10.000", "10.000", source]
     assert table["`margin`"] == ["0.000", "1.500", "1.500", source]
     assert table["`length_gap`"][1] == "2.000" and "`history_margin`" not in table
-    told = cells(training_table(run))
+    told = cells(*training_table(run))
     assert told["gradient norm, median and largest (`train/grad_norm`)"] == ["2, 3", "`metrics/000.jsonl` step 1 to 3"]
     assert told["seconds in training steps, sum (`timing_s/step`)"][0] == "6"
 
@@ -72,7 +85,7 @@ def test_of_several_attempts_the_later_counts_and_each_number_names_its_own(tmp_
         *("-20.000", "-10.000", "10.000"),
         "`metrics/000.jsonl` step 0; `metrics/001.jsonl` step 3",
     ]
-    source = cells(training_table(run))["gradient norm, median and largest (`train/grad_norm`)"][1]
+    source = cells(*training_table(run))["gradient norm, median and largest (`train/grad_norm`)"][1]
     assert source == "`metrics/000.jsonl` step 1; `metrics/001.jsonl` step 2 to 3"
 
 
@@ -101,7 +114,7 @@ def test_what_is_not_finite_is_left_out_and_told(tmp_path):
         "`train/loss` is NaN or infinite 3 times of 3 (first: `metrics/000.jsonl` step 1).",
         "`val/margin` is NaN or infinite 1 times of 2 (first: `metrics/000.jsonl` step 3).",
     ]
-    text = report_text(run, [])
+    text = report_text(run)
     assert told[0] in text and "| nan" not in text and "| inf" not in text
 
 
@@ -115,7 +128,7 @@ def test_contingencies_are_the_shares_that_were_logged(tmp_path):
     assert contingency(run, "train", "raw")[0] == pytest.approx(
         {"both": 0.8, **dict.fromkeys(CELLS[1:3], 0), "neither": 0.2}
     )
-    text = contingency_tables(run)
+    text = text_of(*contingency_tables(run))
     own = text.split("**held-out, per token** (from `metrics/000.jsonl` step 3):")[1].split("**")[0]
     assert cells(own)["r(chosen) > r(rejected)"] == ["0.500", "0.250"]
     assert cells(own)["r(chosen) ≤ r(rejected)"] == ["0.150", "0.100"]
@@ -126,7 +139,7 @@ def test_contingencies_are_the_shares_that_were_logged(tmp_path):
 def test_contingencies_that_do_not_add_up_are_said_to_be_wrong(tmp_path):
     lines = preference()
     lines[3][1]["val/order_raw/both"] = 0.7
-    text = contingency_tables(RunMetrics(write(tmp_path, lines)))
+    text = text_of(*contingency_tables(RunMetrics(write(tmp_path, lines))))
     assert text.count("the cells add up to 0.700 instead of 1: do not use them") == 1
 
 
@@ -145,7 +158,7 @@ def test_the_table_that_is_a_tautology_is_named(tmp_path, roles, scale, means, s
         data |= {f"val/reward/{role}": scale * data[f"val/logp_per_token/{role}"] for role in roles}
     if scale is None:
         data["val/log_ratio/chosen"] = 0.3
-    text = report_text(RunMetrics(write(tmp_path, [(0, data)])), [])
+    text = report_text(RunMetrics(write(tmp_path, [(0, data)])))
     assert "**For T-SPIN the raw table is a tautology**" in text
     sentences = ("This run is such a case", "In this run rewards are", "rewards are log-ratios")
     assert said in text and sum(sentence in text for sentence in sentences) == 1
@@ -165,7 +178,7 @@ def test_iterations_their_start_and_their_end(tmp_path):
     assert one["`history_margin`"] == "1.600 → 1.000"  # 0.1 (-22 + 38), 0.1 (-26 + 36)
     assert one["`kl_from_initial`"] == "1.000" and one["from"] == "`metrics/000.jsonl` step 4, 8"
     assert row(table, "0")["`history_margin`"] == "–", "no proto while beta is 0"
-    assert cells(orders_by_iteration(run))["1"] == [
+    assert cells(*orders_by_iteration(run))["1"] == [
         *["1.000", "0.000", "0.000", "0.000"] * 2,
         "`metrics/000.jsonl` step 8",
     ]
@@ -224,7 +237,7 @@ def test_a_run_in_its_first_generation_and_a_broken_manifest(tmp_path):
     (tmp_path / "selfplay" / "iteration_1").mkdir()
     (tmp_path / "selfplay" / "iteration_1" / "manifest.json").write_text('{"iteration": 1, "start')
     run = RunMetrics(write(tmp_path, selfplay()[:2]))
-    text = report_text(run, [])
+    text = report_text(run)
     assert text.startswith("# Self-play run: tspin\n\nNo training step yet, iterations 0 to 0")
     assert row(learned_table(run), "0")["`gap/per_token`"] == "0.200 → –"
 
@@ -234,7 +247,7 @@ def test_a_run_in_its_first_generation_and_a_broken_manifest(tmp_path):
 
 def test_a_healthy_run_shows_no_sign(tmp_path):
     assert signs(RunMetrics(write(tmp_path / "dpo", preference()))) == []
-    assert "- None was found." in report_text(RunMetrics(tmp_path / "dpo"), [])
+    assert "- None was found." in report_text(RunMetrics(tmp_path / "dpo"))
 
 
 @pytest.mark.parametrize(
@@ -304,17 +317,18 @@ def test_any_name_may_be_missing_or_not_finite(tmp_path, missing, spoilt):
     ]
     run = RunMetrics(write(tmp_path, lines))
     if run.roles:
-        tables = [held_out_table(run), training_table(run), contingency_tables(run), *signs(run)]
-        tables += [learned_table(run), generated_table(run), orders_by_iteration(run)]
-        assert not re.search(r"\| -?(nan|inf)\b|None", " ".join(tables))
-        assert all(pictures(run).values())
+        tables = [held_out_table(run), *training_table(run), *contingency_tables(run)]
+        tables += [learned_table(run), generated_table(run), *orders_by_iteration(run)]
+        text = text_of(*tables) + " ".join(signs(run))
+        assert not re.search(r"\| -?(nan|inf)\b|None", text, re.IGNORECASE)
+        assert all(picture.panels for picture in pictures(run).values())
 
 
 # ---- pictures ------------------------------------------------------------------------------------------------------
 
 
 def test_pictures_are_drawn_and_named(tmp_path):
-    text = write_preference_report(RunMetrics(write(tmp_path, selfplay(3)))).read_text()
+    text = write_report(RunMetrics(write(tmp_path, selfplay(3)))).read_text()
     names = sorted(file.name for file in tmp_path.glob("*.png"))
     assert names == sorted(set(re.findall(r"\]\((\w+\.png)\)", text))) and len(names) == 7
     for name in names:
@@ -326,29 +340,22 @@ def test_pictures_are_drawn_and_named(tmp_path):
 
 def test_a_picture_breaks_its_lines_where_an_iteration_begins(tmp_path):
     run = RunMetrics(write(tmp_path, selfplay(3)))
-    figure, axis = plt.subplots()
-    pictures(run)["learning.png"][2](axis)
-    vertical = [
-        line.get_xdata()[0] for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == ":"
-    ]
-    assert vertical == [4, 8]
-    thick = [(list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines if line.get_marker() == "o"]
-    assert [xs for xs, _ in thick] == [[0, 4], [4, 8], [8, 12]]
-    assert thick[1][1] == pytest.approx([1.3, 1.8])
-    plt.close(figure)
+    panel = pictures(run)["learning.png"].panels[2]
+    assert panel.marks == [(4, "t=1"), (8, "t=2")]
+    thick = [line.points for line in panel.lines if line.thick]
+    assert [[x for x, _ in points] for points in thick] == [[0, 4], [4, 8], [8, 12]]
+    assert [y for _, y in thick[1]] == pytest.approx([1.3, 1.8])
+    assert all(line.faint for line in panel.lines if not line.thick), "training batches stand behind"
 
 
 def test_the_gap_by_iteration_is_that_of_figure_7(tmp_path):
     run = RunMetrics(write(tmp_path, selfplay(3)))
-    figure, axis = plt.subplots()
-    pictures(run)["advantage.png"][1](axis)
-    lines = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
+    lines = {line.label: [y for _, y in line.points] for line in pictures(run)["advantage.png"].panels[1].lines}
     assert lines["start: policy t"] == pytest.approx([0.2] * 3) and lines["end: policy t+1"] == pytest.approx([0.5] * 3)
-    plt.close(figure)
 
 
 def test_without_held_out_pairs_the_training_lines_stand_alone(tmp_path):
     lines = [(step, {n: v for n, v in data.items() if not n.startswith("val/")}) for step, data in preference()]
-    text = write_preference_report(RunMetrics(write(tmp_path, lines[1:]))).read_text()
+    text = write_report(RunMetrics(write(tmp_path, lines[1:]))).read_text()
     assert "No held-out metrics (`data.val_files`)" in text and "| held-out |" not in text
     assert "(advantage.png)" in text and "Not drawn, as nothing of it was logged: Generated responses" in text

@@ -1,12 +1,20 @@
 """Small pieces of markdown that the reports share."""
 
+import math
+import re
 import statistics
 from collections.abc import Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+    """Cells are markdown; a pipe or an end of line in one does not end it."""
+    lines = [[_cell(cell) for cell in line] for line in (header, *rows)]
+    lines.insert(1, ["---"] * len(header))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(text).split()))
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
@@ -17,10 +25,12 @@ def mean_and_spread(values: Sequence[float]) -> str:
 def number(value: float | None) -> str:
     """Three decimals, or four significant digits where those would hide it; `–` where there is none.
 
-    Below 1e-6 all is noise of fp32 sums here, and told as 0.
+    Below 1e-6 all is noise of fp32 sums here, and told as 0. NaN and infinity are told as such.
     """
     if value is None:
         return "–"
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
     if abs(value) < 1e-6:
         return "0.000"
     return f"{value:.3f}" if 0.001 <= abs(value) < 1000 else f"{value:.4g}"

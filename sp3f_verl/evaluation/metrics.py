@@ -6,13 +6,15 @@ from pathlib import Path
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    """(step, metrics) of each line; one that is still being written is left out. NaN and infinity are None."""
+    """(step, metrics) of each line; one that is still being written, or of another kind, is left out. NaN and infinity
+    are None."""
     for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:
             continue
-        yield entry["step"], entry["data"]
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int) and isinstance(entry.get("data"), dict):
+            yield entry["step"], entry["data"]
 
 
 def read_metrics(folder: Path) -> dict[int, dict[str, float]]:

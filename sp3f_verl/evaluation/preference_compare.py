@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from sp3f_verl.evaluation.markdown import mean_and_spread, number, table
+from sp3f_verl.evaluation.document.inline import plain
+from sp3f_verl.evaluation.document.model import Block, Section, Table, Text
+from sp3f_verl.evaluation.markdown import mean_and_spread, number
 from sp3f_verl.evaluation.preference_tables import held_out_metrics
 from sp3f_verl.evaluation.run_metrics import Point, RunMetrics, where
 
@@ -13,23 +15,23 @@ ORDERS = [f"order_{order}/{cell}" for order in ("raw", "per_token") for cell in 
 Groups = dict[str, list[RunMetrics]]
 
 
-def compare(runs: Sequence[RunMetrics]) -> str:
-    """Tables in markdown. Runs are seeds of one experiment where their paths differ in `seedN` or `sN` only, and loss,
-    objectives and last step are the same; every other run is a column of its own."""
+def compare(runs: Sequence[RunMetrics]) -> list[Block]:
+    """Runs are seeds of one experiment where their paths differ in `seedN` or `sN` only, and loss, objectives and last
+    step are the same; every other run is a column of its own."""
     groups = _groups(runs)
-    text = f"""Final held-out metrics, {len(runs)} runs; ± is the sample standard deviation over seeds.
+    blocks: list[Block] = [
+        Text(f"""Final held-out metrics, {len(runs)} runs; ± is the sample standard deviation over seeds.
 y: chosen or real, y': rejected or generated, y0: proto. Losses, rewards and margins of different objectives are not on
-one scale; the log-likelihoods (L, nats) and their gaps are. `order_raw` is a tautology for T-SPIN.
-
-{_final(groups)}
-"""
+one scale; the log-likelihoods (L, nats) and their gaps are. `order_raw` is a tautology for T-SPIN."""),
+        _final(groups),
+    ]
     if any(run.starts for run in runs):
-        text += f"""By iteration: greedy exact match of policy t on held-out prompts,
-and the held-out gap L(y) - L(y') per token at the end of iteration t.
-
-{_by_iteration(groups)}
-"""
-    return text + "Where the numbers come from:\n\n" + "".join(_sources(groups))
+        blocks.append(
+            Text("""By iteration: greedy exact match of policy t on held-out prompts,
+and the held-out gap L(y) - L(y') per token at the end of iteration t.""")
+        )
+        blocks.append(_by_iteration(groups))
+    return [*blocks, Section("Where the numbers come from", _sources(groups))]
 
 
 def _groups(runs: Sequence[RunMetrics]) -> Groups:
@@ -54,7 +56,7 @@ def _last_step(run: RunMetrics) -> int | None:
 
 
 def _heads(groups: Groups) -> list[str]:
-    return [f"{label}, {len(runs)} seeds" if len(runs) > 1 else label for label, runs in groups.items()]
+    return [plain(f"{label}, {len(runs)} seeds" if len(runs) > 1 else label) for label, runs in groups.items()]
 
 
 def _cell(runs: Sequence[RunMetrics], value: Callable[[RunMetrics], float | None]) -> str:
@@ -63,7 +65,7 @@ def _cell(runs: Sequence[RunMetrics], value: Callable[[RunMetrics], float | None
     return text + f" ({len(values)} of {len(runs)})" * (0 < len(values) < len(runs))
 
 
-def _final(groups: Groups) -> str:
+def _final(groups: Groups) -> Table:
     runs = [run for members in groups.values() for run in members]
     symbols = ("y", "y'", "y0")
     most = max((held_out_metrics(run) for run in runs), key=len)
@@ -82,10 +84,10 @@ def _final(groups: Groups) -> str:
         cells = [_cell(members, value) for members in groups.values()]
         if any(cell != "–" for cell in cells):
             rows.append([f"`{name if place is None else f'{metric}/{symbols[place]}'}`", *cells])
-    return table(["last held-out", *_heads(groups)], rows)
+    return Table(["last held-out", *_heads(groups)], rows)
 
 
-def _by_iteration(groups: Groups) -> str:
+def _by_iteration(groups: Groups) -> Table:
     def exact(t: int) -> Callable:
         return lambda run: (point := run.of_policy("generation/exact_match").get(t)) and point.value
 
@@ -99,19 +101,21 @@ def _by_iteration(groups: Groups) -> str:
         for t in range(last + 2)
     ]
     header = ["t", *(f"{kind}: {head}" for kind in kinds for head in _heads(groups))]
-    return table(header, [row for row in rows if any(cell != "–" for cell in row[1:])])
+    return Table(header, [row for row in rows if any(cell != "–" for cell in row[1:])])
 
 
 def _gaps(run: RunMetrics, t: int) -> list[Point]:
     return run.after("gap/per_token", t) if t in run.starts else []
 
 
-def _sources(groups: Groups) -> list[str]:
-    lines = []
+def _sources(groups: Groups) -> list[Section]:
+    """A section a run: links are relative to its folder."""
+    sections = []
     for label, runs in groups.items():
         for run in runs:
             points = [run.last_held_out(name) for name in held_out_metrics(run)]
             points += run.of_policy("generation/exact_match").values()
             points += [point for t in run.starts for point in _gaps(run, t)[-1:]]
-            lines.append(f"- {label}: {run.folder}, {where(points) or 'nothing held out'}\n")
-    return lines
+            told = Text(f"{plain(run.folder)}: {where(points) or 'nothing held out'}")
+            sections.append(Section(plain(label), [told], run.folder))
+    return sections

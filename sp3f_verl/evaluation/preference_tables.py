@@ -1,8 +1,9 @@
-"""The tables of a preference or self-play run in markdown; every row or caption names the file its numbers stand in."""
+"""The tables of a preference or self-play run; every row or caption names the file its numbers stand in."""
 
 from statistics import median
 
-from sp3f_verl.evaluation.markdown import number, table
+from sp3f_verl.evaluation.document.model import Table, Text
+from sp3f_verl.evaluation.markdown import number
 from sp3f_verl.evaluation.run_metrics import Point, RunMetrics, where
 
 ORDERS = {"raw": "raw (sums)", "per_token": "per token"}
@@ -18,7 +19,7 @@ def held_out_metrics(run: RunMetrics) -> list[str]:
     return [*names, "length_gap", "drift", "saturated", "saturated_history", "kl_from_opponent", "kl_from_initial"]
 
 
-def held_out_table(run: RunMetrics) -> str:
+def held_out_table(run: RunMetrics) -> Table:
     """First and last held-out values of the last iteration (of the whole run where it does not iterate)."""
     rows = []
     for name in held_out_metrics(run):
@@ -29,10 +30,10 @@ def held_out_table(run: RunMetrics) -> str:
             first, last = points[0], points[-1]
             change = number(last.value - first.value)
             rows.append([f"`{name}`", number(first.value), number(last.value), change, where([first, last])])
-    return table(["held-out", "first", "last", "change", "from"], rows)
+    return Table(["held-out", "first", "last", "change", "from"], rows)
 
 
-def training_table(run: RunMetrics) -> str:
+def training_table(run: RunMetrics) -> list[Table]:
     told = {
         "train/grad_norm": ("gradient norm, median and largest", (median, max)),
         "train/lr": ("learning rate, largest and last", (max, lambda values: values[-1])),
@@ -45,11 +46,11 @@ def training_table(run: RunMetrics) -> str:
         if points := run[name]:
             values = [point.value for point in points]
             said = ", ".join(f"{function(values):.4g}" for function in functions)
-            rows.append([f"{label} (`{name}`)", said, _span(points)])
-    return table(["training", "value", "from"], rows) if rows else ""
+            rows.append([f"{label} (`{name}`)", said, span(points)])
+    return [Table(["training", "value", "from"], rows)] if rows else []
 
 
-def _span(points: list[Point]) -> str:
+def span(points: list[Point]) -> str:
     """The files of many values, and the first and last step of each."""
     by_file: dict[str, list[int]] = {}
     for point in points:
@@ -75,23 +76,25 @@ def contingency(
     return shares, [cells["both"][step] for step in steps]
 
 
-def contingency_tables(run: RunMetrics) -> str:
+def contingency_tables(run: RunMetrics) -> list[Text | Table]:
     """Reward order against log-likelihood order: 2x2, raw and per token, held-out and in training."""
     first, second = run.roles[:2]
-    text = ""
+    blocks: list[Text | Table] = []
     for phase, title in (("val", "held-out"), ("train", "training batches")):
         for order, how in ORDERS.items():
             found = contingency(run, phase, order)
             if found is None:
                 continue
             shares, points = found
-            span = _span(points) + (f", mean of {len(points)}" * (len(points) > 1))
-            text += f"**{title}, {how}** (from {span})"
+            source = span(points) + (f", mean of {len(points)}" * (len(points) > 1))
             total = sum(shares.values())
-            text += "" if abs(total - 1) < 0.005 else f"; the cells add up to {total:.3f} instead of 1: do not use them"
+            wrong = "" if abs(total - 1) < 0.005 else f"; the cells add up to {total:.3f} instead of 1: do not use them"
             rows = [
                 [f"r({first}) > r({second})", number(shares["both"]), number(shares["reward_only"])],
                 [f"r({first}) ≤ r({second})", number(shares["logp_only"]), number(shares["neither"])],
             ]
-            text += ":\n\n" + table(["", f"L({first}) > L({second})", f"L({first}) ≤ L({second})"], rows) + "\n"
-    return text or "Not logged: `order_raw/*`, `order_per_token/*`.\n"
+            blocks.append(Text(f"**{title}, {how}** (from {source}){wrong}:"))
+            blocks.append(
+                Table(["", f"L({first}) > L({second})", f"L({first}) ≤ L({second})"], rows, f"{title}, {how}")
+            )
+    return blocks or [Text("Not logged: `order_raw/*`, `order_per_token/*`.")]

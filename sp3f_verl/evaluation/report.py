@@ -1,12 +1,27 @@
-"""`sp3f report` of a quickstart: report.md and its plots from what it left behind, or a table over several seeds."""
+"""The report of a quickstart, and a table over several seeds."""
 
 import json
 from pathlib import Path
 
-from sp3f_verl.data.files import read_parquet, write_text
-from sp3f_verl.evaluation.markdown import mean_and_spread, table
-from sp3f_verl.evaluation.metrics import read_metrics
-from sp3f_verl.evaluation.plots import before_after, reward_curves
+from sp3f_verl.data.files import read_parquet
+from sp3f_verl.evaluation.document.inline import code, plain
+from sp3f_verl.evaluation.document.model import (
+    SHARE,
+    Block,
+    Document,
+    Items,
+    Picture,
+    Rows,
+    Section,
+    Table,
+    Text,
+    Values,
+    paragraphs,
+)
+from sp3f_verl.evaluation.document.write import write
+from sp3f_verl.evaluation.markdown import mean_and_spread
+from sp3f_verl.evaluation.run_metrics import RunMetrics
+from sp3f_verl.evaluation.trainer_report import trainer_sections
 
 SPLITS = {
     "test": "held-out (language, sum) pairs whose sum SFT showed in other languages; no choice was made on them",
@@ -19,12 +34,6 @@ COLUMNS = {
     "lenient_accuracy": "lenient accuracy",
     "fidelity": "language fidelity",
     "parseable": "boxed",
-}
-TERMS = {
-    "reward/accuracy/mean": "accuracy",
-    "reward/parseable/mean": "parseable",
-    "reward/language/mean": "language",
-    "reward/judge/mean": "win rate (0.5 by construction)",
 }
 
 
@@ -48,10 +57,10 @@ def is_finished(output: Path) -> bool:
         return False
 
 
-def seeds_table(folders: list[Path]) -> str:
+def seeds_table(folders: list[Path]) -> list[Block]:
     """Mean ± sample standard deviation over several quickstart folders, SFT → SP3F, greedy and sampled."""
     every = [read_results(folder) for folder in folders]
-    text = ""
+    blocks: list[Block] = []
     for decoding in ("greedy", "sampled"):
         rows = []
         for split in SPLITS:
@@ -62,8 +71,18 @@ def seeds_table(folders: list[Path]) -> str:
                 )
                 cells.append(f"{mean_and_spread(before)} → {mean_and_spread(after)}")
             rows.append([split, *cells])
-        text += f"{decoding}, {len(folders)} seeds:\n\n{table(['split', *COLUMNS.values()], rows)}\n"
-    return text
+        blocks += [Text(f"{decoding}, {len(folders)} seeds:"), Table(["split", *COLUMNS.values()], rows, decoding)]
+    if len({_without_seeds(folder) for folder in folders}) > 1:
+        blocks.insert(0, Text("**They were not run with the same settings**: ± is no spread over seeds."))
+    return [*blocks, Items([code(folder) for folder in folders])]
+
+
+def _without_seeds(folder: Path) -> str:
+    try:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return json.dumps({name: each for name, each in settings.items() if "seed" not in name}, sort_keys=True)
 
 
 def summary_rows(results: dict, decoding: str) -> list[list[str]]:
@@ -75,64 +94,85 @@ def summary_rows(results: dict, decoding: str) -> list[list[str]]:
     return rows
 
 
-def _weights_sentence(steps: dict[int, dict[str, float]]) -> str:
+def _weights_sentence(run: RunMetrics) -> str:
     name = "training/rollout_probs_diff_max"
-    differences = [values[name] for step, values in steps.items() if step >= 2 and name in values]
+    differences = [point for point in run[name] if point.step >= 2]
     if not differences:
         return f"Whether rollouts used the trained weights is not known: `{name}` was not logged."
-    verdict = (
-        "Rollouts used the trained weights" if max(differences) < 1e-4 else "ROLLOUTS DID NOT USE THE TRAINED WEIGHTS"
-    )
-    return f"{verdict}: `{name}` was at most {max(differences):.1e} from step 2 on."
+    most = max(point.value for point in differences)
+    verdict = "Rollouts used the trained weights" if most < 1e-4 else "ROLLOUTS DID NOT USE THE TRAINED WEIGHTS"
+    return f"{verdict}: `{name}` was at most {most:.1e} from step 2 on (`{differences[-1].file}`)."
 
 
 def write_report(output: Path) -> Path:
-    """Write report.md and plots into `output`, the folder of a finished quickstart (else FileNotFoundError)."""
-    results = read_results(output)
-    steps = read_metrics(output / "sp3f" / "metrics")
-    reward_curves(steps, TERMS, output / "rewards.png")
-    before, after = results["sft", "test"]["greedy"], results["sp3f", "test"]["greedy"]
-    measures = {"accuracy": "boxed accuracy", "fidelity": "language fidelity"}
-    before_after(before, after, measures, output / "languages.png")
+    """Write report.md, report.html and plots into `output`, the folder of a finished quickstart (else
+    FileNotFoundError); answers the path of report.md."""
+    return write(quickstart_document(output), output / "report.md")
 
+
+def quickstart_document(output: Path) -> Document:
+    results = read_results(output)
+    run, sft = (RunMetrics(output / stage, base=output) for stage in ("sp3f", "sft"))
+    before, after = (results[stage, "test"]["greedy"] for stage in ("sft", "sp3f"))
     languages = [language for language in before if language != "all"]
-    per_language = [
-        [language, *(_change(before[language][name], after[language][name]) for name in COLUMNS)]
+    steps = max((point.step for points in run.series.values() for point in points), default=0)
+    rows = len(read_parquet(output / "data" / "sft.parquet"))
+    lead = f"""A tiny model, trained from scratch: SFT on {rows:,} rows with faults put
+in on purpose (missing boxes, answers in English), then {steps} steps of SP3F. Every number is SFT → SP3F, the mean
+over {len(languages)} languages ({plain(", ".join(languages))})."""
+    files = [f"`evaluation/{stage}_{split}.json`" for split in SPLITS for stage in ("sft", "sp3f")]
+    sections = [
+        _outcome(results, files),
+        _per_language(before, after, languages),
+        _how_to_read(run),
+        Section("Stage 2: SP3F", trainer_sections(run)) if run.names else None,
+        Section("Stage 1: SFT", trainer_sections(sft, "sft_")) if sft.names else None,
+    ]
+    return Document("SP3F quickstart", [Text(lead), *filter(None, sections)], output)
+
+
+def _outcome(results: dict, files: list[str]) -> Section:
+    header = ["split", *COLUMNS.values()]
+    blocks: list[Block] = []
+    for decoding, said in (("greedy", "Greedy decoding:"), ("sampled", "Sampled at temperature 1:")):
+        blocks += [Text(said), Table(header, summary_rows(results, decoding), said.strip(":"))]
+    meanings = Items([f"**{split}**: {meaning}." for split, meaning in SPLITS.items()])
+    return Section("Before and after", [*blocks, meanings, Text(f"From {', '.join(files)}.")])
+
+
+def _per_language(before: dict, after: dict, languages: list[str]) -> Section:
+    panels = [
+        Rows(
+            COLUMNS[name],
+            languages,
+            [
+                Values(stage, [_share(means, language, name) for language in languages], (), colour)
+                for colour, (stage, means) in enumerate((("SFT", before), ("SP3F", after)))
+            ],
+            SHARE,
+        )
+        for name in ("accuracy", "fidelity")
+    ]
+    rows = [
+        [plain(language), *(_change(before[language][name], after[language][name]) for name in COLUMNS)]
         for language in languages
     ]
-    header = ["split", *COLUMNS.values()]
-    text = f"""# SP3F quickstart
+    said = Text("Split test, greedy, from `evaluation/sft_test.json` and `evaluation/sp3f_test.json`:")
+    picture = Picture("languages.png", "Accuracy and fidelity per language", panels)
+    return Section("Per language", [picture, said, Table(["language", *COLUMNS.values()], rows)])
 
-A tiny model, trained from scratch: SFT on {len(read_parquet(output / "data" / "sft.parquet")):,} rows with faults put
-in on purpose (missing boxes, answers in English), then {len(steps)} steps of SP3F. Every number is SFT → SP3F, the mean
-over {len(languages)} languages ({", ".join(languages)}).
 
-Greedy decoding:
+def _share(means: dict, language: str, name: str) -> float | None:
+    return means.get(language, {}).get(name)
 
-{table(header, summary_rows(results, "greedy"))}
-Sampled at temperature 1:
 
-{table(header, summary_rows(results, "sampled"))}
-{chr(10).join(f"- **{split}**: {meaning}." for split, meaning in SPLITS.items())}
-
-![reward terms over steps](rewards.png)
-
-![accuracy and fidelity per language](languages.png)
-
-Per language, split test, greedy:
-
-{table(["language", *COLUMNS.values()], per_language)}
-## How to read it
-
-- *Boxed accuracy* needs the right number in the last box. *Lenient accuracy* also takes the number after the last `=`:
-  where it does not move, RL taught the format and not the arithmetic.
+def _how_to_read(run: RunMetrics) -> Section:
+    text = f"""- *Boxed accuracy* needs the right number in the last box. *Lenient accuracy* also takes the number after
+  the last `=`: where it does not move, RL taught the format and not the arithmetic.
 - *Language fidelity* is the share of responses that are at least 70 % in the language of the question.
 - The win rate compares the rollouts of one prompt with each other, so its mean over a group is always 0.5: it tells the
   good from the bad within a group and cannot show progress over steps.
 - The judge is `judge=reference`, a deterministic stand-in that needs no model. It is not the paper's LLM judge.
-- {_weights_sentence(steps)}
-- One seed. docs/quickstart.md has three and their spread.
-"""
-    path = output / "report.md"
-    write_text(text, path)
-    return path
+- {_weights_sentence(run)}
+- One seed. docs/quickstart.md has three and their spread."""
+    return Section("How to read it", paragraphs(text))

@@ -22,7 +22,8 @@ class Point:
 
 
 class RunMetrics:
-    """What `folder`/metrics/*.jsonl holds. An attempt counts up to the step at which a later one goes on.
+    """What `folder`/metrics/*.jsonl holds, or `folder`/*.jsonl where there is no such. An attempt counts up to the step
+    at which a later one goes on. Files are told relative to `base`, by default the folder.
 
     `series`: name -> points in the order of steps, finite values only. `not_finite`: name -> the others (verl's file
     logger writes NaN and infinity as null). Worked out besides: `<phase>/gap/sum` and `<phase>/gap/per_token`, the
@@ -30,14 +31,16 @@ class RunMetrics:
     value before training, in nats.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, base: Path | None = None):
+        self.folder, base = folder, base or folder
         latest: dict[str, dict[int, Point]] = {}
         self.files = []
-        for file in sorted((folder / "metrics").glob("*.jsonl")):
-            name = file.relative_to(folder).as_posix()
-            self.files.append(name)
+        for file in sorted((folder / "metrics").glob("*.jsonl")) or sorted(folder.glob("*.jsonl")):
+            name = file.relative_to(base).as_posix()
             lines = list(read_lines(file))
+            if not lines and file.parent == folder:
+                continue  # something else: responses, transcripts
+            self.files.append(name)
             begins = min((step for step, _ in lines), default=math.inf)
             for points in latest.values():  # what it logged beyond belongs to a policy that was given up
                 for step in [step for step in points if step > begins]:
@@ -79,6 +82,11 @@ class RunMetrics:
     def names(self) -> set[str]:
         """Of all that was logged, finite or not."""
         return {*self.series, *self.not_finite}
+
+    def ends_finite(self, name: str) -> bool:
+        """The last value that was logged is finite."""
+        last, other = self[name][-1:], self.not_finite.get(name, [])[-1:]
+        return bool(last) and (not other or other[0].step < last[0].step)
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
@@ -187,6 +195,14 @@ class RunMetrics:
         """Before an iteration trains, where that was measured, and then what was measured in it."""
         before = self.before(metric, iteration)
         return [before] * (before is not None) + self.after(metric, iteration)
+
+    @property
+    def attempts(self) -> str:
+        """How many there were and their files, in words."""
+        count = (
+            "1 attempt" if len(self.files) == 1 else f"{len(self.files)} attempts, each up to where the next goes on"
+        )
+        return f"{count} ({', '.join(f'`{file}`' for file in self.files)})"
 
     def last_held_out(self, metric: str) -> Point | None:
         return self[f"val/{metric}"][-1] if self[f"val/{metric}"] else None

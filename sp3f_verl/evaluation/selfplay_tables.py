@@ -1,13 +1,15 @@
-"""The tables of a self-play run by iteration, in markdown; every row names the files its numbers stand in."""
+"""The tables of a self-play run by iteration; every row names the files its numbers stand in."""
 
-from sp3f_verl.evaluation.markdown import number, table
+from sp3f_verl.evaluation.document.inline import plain
+from sp3f_verl.evaluation.document.model import Table
+from sp3f_verl.evaluation.markdown import number
 from sp3f_verl.evaluation.preference_tables import CELLS, ORDERS, contingency
 from sp3f_verl.evaluation.run_metrics import Point, RunMetrics, where
 
 COUNTS = ("rows", "usable", "asked_again")
 
 
-def generated_table(run: RunMetrics) -> str:
+def generated_table(run: RunMetrics) -> Table:
     """By policy: what pi_t generated for iteration t; the last row is the policy that ends the run."""
     names = ["rows", "usable", "truncated", "identical", "tokens", "exact_match"]
     logged = sorted(name.removeprefix("generation/") for name in run.series if name.startswith("generation/"))
@@ -23,7 +25,7 @@ def generated_table(run: RunMetrics) -> str:
             [
                 str(t) if t in run.starts else f"{t} (final)",
                 _objective(run.objectives.get(t, {})),
-                str(manifest.get("steps", "–")),
+                plain(manifest.get("steps", "–")),
                 *(_count(name, point) for name, point in zip(found, points, strict=True)),
                 _dropped(manifest.get("dropped")),
                 "; ".join(filter(None, sources)),
@@ -33,7 +35,7 @@ def generated_table(run: RunMetrics) -> str:
     return _without_empty_columns(header, rows)
 
 
-def learned_table(run: RunMetrics) -> str:
+def learned_table(run: RunMetrics) -> Table:
     """By iteration: held-out metrics at its start and end."""
     changing = ("accuracy", "margin", "history_margin", "gap/per_token", f"logp_per_token/{run.roles[0]}")
     ending = ("saturated", "saturated_history", "length_gap", "kl_from_opponent", "kl_from_initial")
@@ -51,7 +53,7 @@ def learned_table(run: RunMetrics) -> str:
     return _without_empty_columns(["t", *(f"`{name}`" for name in (*changing, *ending)), "from"], rows)
 
 
-def orders_by_iteration(run: RunMetrics) -> str:
+def orders_by_iteration(run: RunMetrics) -> list[Table]:
     """The 2x2 contingencies, held-out at the end of each iteration, a row each."""
     rows = []
     for t in run.iterations:
@@ -60,7 +62,7 @@ def orders_by_iteration(run: RunMetrics) -> str:
             cells = [number(each[0][cell] if each else None) for each in found for cell in CELLS]
             rows.append([str(t), *cells, where(point for each in found if each for point in each[1])])
     header = ["t", *(f"{how}: {cell}" for how in ORDERS.values() for cell in CELLS), "from"]
-    return table(header, rows) if rows else ""
+    return [Table(header, rows)] if rows else []
 
 
 def _value(point: Point | None) -> str:
@@ -72,7 +74,7 @@ def _count(name: str, point: Point | None) -> str:
 
 
 def _objective(objective: dict) -> str:
-    names = [objective[name] for name in ("loss", "loss_type") if name in objective]
+    names = [plain(objective[name]) for name in ("loss", "loss_type") if name in objective]
     return (
         ", ".join([*names, *(f"{name} {objective[name]:g}" for name in ("alpha", "beta") if name in objective)]) or "–"
     )
@@ -83,10 +85,10 @@ def _dropped(dropped) -> str:
     if not isinstance(dropped, dict):
         return "–"
     if any(isinstance(each, dict) for each in dropped.values()):
-        return "; ".join(f"{split}: {_dropped(each)}" for split, each in dropped.items())
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()) if count) or "none"
+        return "; ".join(f"{plain(split)}: {_dropped(each)}" for split, each in dropped.items())
+    return ", ".join(f"{count} {plain(reason)}" for reason, count in sorted(dropped.items()) if count) or "none"
 
 
-def _without_empty_columns(header: list[str], rows: list[list[str]]) -> str:
+def _without_empty_columns(header: list[str], rows: list[list[str]]) -> Table:
     kept = [i for i in range(len(header)) if any(row[i] != "–" for row in rows)]
-    return table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    return Table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])

@@ -1,0 +1,1 @@
+"""A report as data: sections of text, tables and plots, which become Markdown or one HTML page."""
