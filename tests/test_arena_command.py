@@ -216,7 +216,7 @@ def test_candidates_of_generate_and_answers_of_evaluate_meet(command, tmp_path):
     folder.mkdir(parents=True)
     rows = [
         {
-            "id": f"q{number:03}", "cand_id": f"{code}-{draw}", "lang_declared": code, "status": "ok",
+            "id": f"bench/q{number:03}", "cand_id": f"{code}-{draw}", "lang_declared": code, "status": "ok",
             "text": f"good. {sentence(code, rng)} {draw}",
         }
         for number in range(6) for code in ("de", "es") for draw in range(2)
@@ -224,6 +224,7 @@ def test_candidates_of_generate_and_answers_of_evaluate_meet(command, tmp_path):
     columns = [{name: row.get(name) for name in CANDIDATE.names} for row in rows]
     pq.write_table(pa.Table.from_pylist(columns, CANDIDATE), folder / "candidates.parquet")
     asked = [json.loads(line) for line in prompts(tmp_path, 6).read_text().splitlines()]
+    asked = [row | {"id": f"bench/{row['id']}"} for row in asked]
     pq.write_table(pa.Table.from_pylist(asked), folder / "prompts.parquet")
     for code in ("de", "es"):
         place = tmp_path / "base" / "bench" / code
@@ -246,6 +247,32 @@ def test_candidates_of_generate_and_answers_of_evaluate_meet(command, tmp_path):
     assert (found["candidate"], found["baseline"]) == ("generated", "base")
     assert list(found["categories"]) == ["bench"] and found["mean"]["prompts"] == 6
     assert Counter(row["sample"] for row in read_parquet(tmp_path / "out" / "pairs.parquet")) == {0: 12, 1: 12}
+
+
+def test_two_evaluations_meet_as_they_are(command, tmp_path, monkeypatch):
+    """Two benchmarks whose problems have the same keys, one of them asked in two scripts of a language."""
+    questions_of = {"mgsm:zh": tmp_path / "mgsm.tsv", "mt_math100:zh.cn": tmp_path / "cn.parquet"}
+    questions_of["mt_math100:zh.tw"] = tmp_path / "tw.parquet"
+    write_mgsm = "".join(f"一加{number}等于多少？\t{number + 1}\n" for number in range(4))
+    questions_of["mgsm:zh"].write_text(write_mgsm)
+    for script, word in (("cn", "少"), ("tw", "幾")):
+        rows = [{f"zh-{script}": f"{number}是多{word}？", "answer": str(number)} for number in range(4)]
+        pq.write_table(pa.Table.from_pylist(rows), questions_of[f"mt_math100:zh.{script}"])
+    files = [f"{name}={path}" for name, path in questions_of.items()]
+    for name in ("good", "base"):
+        with ModelServer(lambda body, name=name: f"{name}. {body['messages'][-1]['content']}") as server:
+            words = ["--backend", "openai", "--base-url", server.url, "--benchmark", "mgsm", "mt_math100"]
+            words += ["--file", *files, "--samples", "1", "--output", str(tmp_path / name)]
+            monkeypatch.setattr(sys, "argv", ["sp3f", "evaluate", *words])
+            assert main() == 0
+    with ModelServer(taste(STRENGTH)) as server:
+        options = ["--candidate", tmp_path / "good", "--baseline", tmp_path / "base"]
+        assert command(*options, *judge_of(server)) == 0
+        seen = [entry["body"]["messages"][-1]["content"] for entry in server.chats()]
+    assert any("2是多幾？" in text for text in seen), "the judge sees what was asked"
+    found = summary_of(tmp_path / "out")
+    assert found["mean"]["prompts"] == 12
+    assert {name: cell["prompts"] for name, cell in found["categories"].items()} == {"mgsm": 4, "mt_math100": 8}
 
 
 def test_missing_answers_are_refused_or_counted(command, tmp_path, capsys):

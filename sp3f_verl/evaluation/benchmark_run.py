@@ -90,6 +90,16 @@ def collect(answers: Iterable[Answer], cells: Sequence[Cell], samples: int, thre
         out.write_text(cell.file, "".join(line + "\n" for line in lines))
 
 
+def prompts(cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
+    """What was asked, as rows of PROMPTS: for the arena, and for data_prep.generate. Each variant has an id."""
+    for cell in cells:
+        for problem in cell.problems:
+            yield {
+                **{"id": problem.key(cell.benchmark), "source": cell.benchmark, "prompt_lang": cell.language},
+                **{"prompt": problem.messages, "task": cell.benchmark, "ground_truth": problem.gold},
+            }
+
+
 def _as_line(value: Mapping[str, Any]) -> str:
     """JSON in one line for every reader: Python's splitlines also ends one at these three, which JSON lets stand."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)

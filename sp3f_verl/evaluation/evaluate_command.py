@@ -19,9 +19,10 @@ from pathlib import Path
 
 from sp3f_verl import languages
 from sp3f_verl.data.output import AlreadyDone, Output
+from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import Benchmark, names
-from sp3f_verl.evaluation.benchmark_run import Cell, Decoding, asks, collect, summarise
+from sp3f_verl.evaluation.benchmark_run import Cell, Decoding, asks, collect, prompts, summarise
 from sp3f_verl.evaluation.checkpoint import check_chat_template, model_of
 from sp3f_verl.evaluation.problems import distinct, of_parquet
 from sp3f_verl.evaluation.screen import table_of
@@ -49,14 +50,15 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.backend != "openai" and options.model:
         options.model = model_of(options.model)
         check_chat_template(options.model)
-    cells, inputs, prompts, skipped = _cells(options)
+    cells, inputs, yamls, skipped = _cells(options)
     with backend_of(options) as backend:
         settings = {**asdict(decoding), "threshold": options.threshold, "limit": options.limit}
         settings |= {"model": backend.model, "backend": options.backend, "asked": _digest(cells)}
         packages = [] if options.backend == "openai" else [options.backend]
-        told = {"models": [backend.model], "prompts": prompts, "packages": packages}
+        told = {"models": [backend.model], "prompts": yamls, "packages": packages}
         with Output(options.output, "evaluate", settings, inputs, **told) as out:
             total = decoding.samples * sum(len(cell.problems) for cell in cells)
+            out.write("prompts", prompts(cells), PROMPTS)
             answers = watched(backend.answers(asks(cells, decoding)), backend, total)
             collect(answers, cells, decoding.samples, options.threshold, out)
             summary = {"kind": "benchmarks", "model": backend.model, "decoding": asdict(decoding)}

@@ -35,6 +35,10 @@ class Problem:
     variant: str = ""
     choices: tuple[tuple[str, str], ...] = ()
 
+    def key(self, benchmark: str) -> str:
+        """The same in all languages, and unique in a run: what the prompt is known by elsewhere."""
+        return prompt_key(benchmark, self.variant, self.problem)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -115,6 +119,10 @@ class Layout:
                 f"{place}: the answer {answer!r} is none of {', '.join([*dict(choices), *numbers])}; mend it."
             )
         return f"{letter}::{dict(choices)[letter]}"
+
+
+def prompt_key(benchmark: str, variant: str | None, problem: str) -> str:
+    return "/".join(part for part in (benchmark, variant, problem) if part)
 
 
 def text_of(value: Any, place: str) -> str:

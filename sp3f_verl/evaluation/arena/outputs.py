@@ -3,7 +3,7 @@
 | given | read as |
 |---|---|
 | a folder of data_prep.generate, or its candidates.parquet | `id`, `cand_id`, `lang_declared`, `status`, `text` |
-| a folder of `sp3f evaluate` | its `*/*/output.jsonl`: `problem` or `id`, `language`, `answer`, `status` |
+| a folder of `sp3f evaluate` | its `*/*/output.jsonl`: `problem`, `language`, `answer`, `status`; its prompts.parquet |
 | parquet or JSON lines of one's own | `id`, `language`, `text`, and optionally `category`, `status` |
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from sp3f_verl import languages
 from sp3f_verl.data.sources import open_file
 from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.problems import prompt_key
 
 Key = tuple[str, str, int]  # (prompt's id, language, number of the sample from 0)
 NAMES = {"id": ("id", "question_id"), "language": ("language", "lang_declared", "prompt_lang")}
@@ -92,11 +93,12 @@ def _rows(path: Path) -> Iterator[tuple[str, str, int | str, Said]]:
     file = open_file(path)
     of_run = path.name == "output.jsonl" and "answer" in file.columns
     ident, code = (_column(file, name) for name in NAMES)
-    if of_run and "problem" in file.columns:
+    if of_run:
+        file.require(["problem"], "give a folder of `sp3f evaluate`")
         ident = "problem"  # the same in every language
     text = "answer" if of_run else "text"
     file.require([text], "give a file with id, language and text")
-    for number, row in file.rows({ident, code, text, "cand_id", "status", "category"}):
+    for number, row in file.rows({ident, code, text, "cand_id", "status", "category", "variant"}):
         if row[ident] is None or row[code] is None:
             raise BadInput(f"{file.place(number)} has no {ident if row[ident] is None else code!r}; give it one.")
         key, language = str(row[ident]), str(row[code])
@@ -107,8 +109,9 @@ def _rows(path: Path) -> Iterator[tuple[str, str, int | str, Said]]:
         if of_run:
             texts, told = row[text] or [], row.get("status") or []
             for order, each in enumerate(texts):
-                status = told[order] if order < len(told) else "ok"
-                yield key, language, order, _said(each, status, path.parent.parent.name)
+                status, benchmark = told[order] if order < len(told) else "ok", path.parent.parent.name
+                own = prompt_key(benchmark, row.get("variant"), key)
+                yield own, language, order, _said(each, status, benchmark)
             continue
         yield key, language, str(row.get("cand_id") or ""), _said(row[text], row.get("status"), row.get("category"))
 
