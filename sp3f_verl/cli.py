@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # flag -> module with `main(options) -> exit status`
-EVALUATE_MODES: dict[str, str] = {}
+EVALUATE_MODES = {"--harness": "sp3f_verl.evaluation.harness.command"}
 
 
 def _quickstart(arguments: argparse.Namespace) -> int:
