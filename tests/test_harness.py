@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 import venv
+from pathlib import Path
 
 import pytest
 import yaml
@@ -51,9 +52,14 @@ def test_the_mean_is_the_papers_average():
 
 @needs_lm_eval
 def test_lm_eval_has_the_tasks_of_tspin():
+    import lm_eval
     from lm_eval.tasks import TaskManager
 
-    assert {each.task for each in read_suite("tspin").tasks} <= set(TaskManager().all_tasks)
+    folders = [
+        Path(lm_eval.__file__).parent / "tasks" / name for name in "gsm8k hellaswag leaderboard mmlu winogrande".split()
+    ]
+    manager = TaskManager(include_path=folders, include_defaults=False)  # reading all that it has takes long
+    assert {each.task for each in read_suite("tspin").tasks} <= set(manager.all_tasks)
 
 
 def test_euroeval_is_crocos_lists_mended():
@@ -276,3 +282,117 @@ def test_datasets_that_euroeval_leaves_out_are_no_scores(bare_python, tmp_path, 
         **{"failed": 0, "version": "17.0.0"},
     }
     assert summary["mean"]["languages"] == {"da": {"value": 20.0, "tasks": 2}}
+
+
+# lm-evaluation-harness itself, offline: two tasks of one's own, on a LoRA adapter in a verl checkpoint
+
+CHOICES = """
+task: sums
+dataset_path: json
+dataset_kwargs: {data_files: {test: FOLDER/sums.jsonl, train: FOLDER/shots.jsonl}}
+output_type: multiple_choice
+test_split: test
+fewshot_split: train
+fewshot_config: {sampler: first_n}
+doc_to_text: "Q: {{question}} A:"
+doc_to_choice: "{{choices}}"
+doc_to_target: answer
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+metadata: {version: 3}
+"""
+WRITTEN = """
+task: told
+dataset_path: json
+dataset_kwargs: {data_files: {test: FOLDER/told.jsonl}}
+output_type: generate_until
+test_split: test
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["<|endoftext|>"], do_sample: false, max_gen_toks: 5}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """global_step_3 with a LoRA adapter that changes its random base model a lot; and (model, tokenizer)."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from sp3f_verl.quickstart.model import build_model
+
+    size = {"vocabulary": 300, "hidden": 32, "intermediate": 32, "layers": 1, "heads": 1, "kv_heads": 1}
+    build_model(["Q: What is 7+5? A: 12"] * 3, {**size, "positions": 128}, 1, tmp_path / "base")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    model = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
+    torch.manual_seed(1)
+    for name, weights in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weights)
+    model.save_pretrained(tmp_path / "global_step_3" / "actor" / "lora_adapter")
+    return tmp_path / "global_step_3", model.eval(), AutoTokenizer.from_pretrained(tmp_path / "base")
+
+
+def log_likelihood(model, tokenizer, context, text):
+    import torch
+
+    ids = torch.tensor([tokenizer(context + text)["input_ids"]])
+    start = len(tokenizer(context)["input_ids"])
+    with torch.no_grad():
+        logs = model(ids).logits.log_softmax(-1)
+    return sum(float(logs[0, at - 1, ids[0, at]]) for at in range(start, ids.shape[1]))
+
+
+def greedy(model, tokenizer, question):
+    ids = tokenizer(question, return_tensors="pt")["input_ids"]
+    made = model.generate(input_ids=ids, max_new_tokens=5, do_sample=False)
+    return tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+@needs_lm_eval
+def test_lm_eval_gives_what_the_model_says(checkpoint, tmp_path, monkeypatch, capfd):
+    """Accuracy and exact match against the model asked directly; what lacks its data is asked later."""
+    folder, model, tokenizer = checkpoint
+    rows = [{"question": f"What is {a}+4?", "choices": [str(a), str(a + 4), "17"], "answer": 1} for a in range(12)]
+    shot = "Q: What is 2+3? A: 5\n\n"
+    right = 0
+    for each in rows:
+        said = [log_likelihood(model, tokenizer, f"{shot}Q: {each['question']} A:", f" {c}") for c in each["choices"]]
+        right += said.index(max(said)) == each["answer"]
+    lines = {"sums": rows, "shots": [{"question": "What is 2+3?", "choices": ["5", "6", "7"], "answer": 0}]}
+    known = [greedy(model, tokenizer, f"Tell {n}") for n in range(6)]
+    lines["told"] = [{"question": f"Tell {n}", "answer": known[n] if n < 4 else "never"} for n in range(6)]
+    for name, each in lines.items():
+        write_text("".join(json.dumps(row) + "\n" for row in each), tmp_path / f"{name}.jsonl")
+    for name, text in (("sums", CHOICES), ("told", WRITTEN)):
+        write_text(text.replace("FOLDER", str(tmp_path)), tmp_path / "tasks" / f"{name}.yaml")
+    (tmp_path / "told.jsonl").rename(tmp_path / "later")
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    told = {"metric": "exact_match", "shots": 0}
+    suite = suite_file(tmp_path / "mine.yaml", Sums={"task": "sums", "metric": "acc", "shots": 1}, told=told)
+    options = [suite, "--model", folder, "--include", tmp_path / "tasks", "--output", tmp_path / "out"]
+    options += ["--device", "cpu", "--batch-size", "4", "--log-samples"]
+    status, _, error = evaluate(*options, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 1 and "1 of 2 tasks failed (told: FileNotFoundError: " in error
+    assert not (tmp_path / "out" / "summary.json").exists()
+    (tmp_path / "later").rename(tmp_path / "told.jsonl")
+    (tmp_path / "sums.jsonl").unlink()
+    status, out, _ = evaluate(*options, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, "sums was not asked again"
+
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    share = right / 12
+    assert summary["tasks"]["Sums"] == {
+        **{"metric": "acc", "filter": "none", "value": pytest.approx(100 * share), "shots": 1, "n": 12, "of": 12},
+        **{"stderr": pytest.approx(100 * (share * (1 - share) / 11) ** 0.5), "version": 3},
+    }
+    assert summary["tasks"]["told"]["value"] == pytest.approx(100 * 4 / 6)
+    assert summary["mean"]["value"] == pytest.approx((100 * share + 100 * 4 / 6) / 2)
+    assert 0 < right < 12, "a model that is always right or wrong would prove little"
+    assert summary["kind"] == "harness" and summary["suite"] == "mine" and summary["versions"]["lm-eval"]
+    assert "| Sums |" in out and not (tmp_path / "out" / ".tasks").exists()
+    samples = (tmp_path / "out" / "tasks" / "told.samples.jsonl").read_text().splitlines()
+    assert {json.loads(line)["resps"][0][0] for line in samples} == set(known)
