@@ -1,10 +1,11 @@
-"""The Python that a harness is installed in, and what it lacks."""
+"""The Python that a package is installed in which cannot stand beside verl, and what it lacks."""
 
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -28,30 +29,39 @@ def check_python(python: str, suite: Suite) -> dict[str, str]:
     """The versions of the harness and of what it stands on. BadInput where it, or what a task needs, is missing."""
     told = ("torch", "transformers", "vllm", "datasets")
     needs = {Requirement(each): task.name for task in suite.tasks for each in task.needs}
-    found = _versions(python, [suite.package, *told, *(each.name for each in needs)])
-    own = " of its own (python -m venv harness)" if python == sys.executable else ""
-    if found[suite.package] is None:
-        raise BadInput(
-            f"{suite.package} is not installed in {python}: `pip install '{INSTALL[suite.package]}'` in an "
-            f"environment{own}, and name that as --python=harness/bin/python."
-        )
+    found = require(python, suite.package, INSTALL[suite.package], "--python", [*told, *(each.name for each in needs)])
     for need, task in needs.items():
         has = found[need.name]
         if has is None or not need.specifier.contains(has, prereleases=True):
             raise BadInput(
                 f"{task} needs {need}, and {python} has {has or 'none'}: `pip install '{need}'` in an environment"
-                f"{own}, named as --python, or leave the task out with --tasks."
+                f"{_own(python)}, named as --python, or leave the task out with --tasks."
             )
     return {name: found[name] for name in (suite.package, *told) if found[name]}
 
 
-def _versions(python: str, names: Iterable[str]) -> dict[str, str | None]:
+def require(python: str, package: str, install: str, option: str, more: Iterable[str] = ()) -> dict[str, str | None]:
+    """Versions of the package and of `more`. BadInput with the pip command where the package is missing."""
     if shutil.which(python) is None:
-        raise BadInput(f"--python={python} is not there; give the path of a Python, such as harness/bin/python.")
-    ran = subprocess.run([python, "-c", _VERSIONS, *names], capture_output=True, text=True)
+        raise BadInput(f"{option}={python} is not there; give the path of a Python, such as harness/bin/python.")
+    ran = subprocess.run([python, "-c", _VERSIONS, package, *more], capture_output=True, text=True)
     try:
-        return json.loads(ran.stdout)
+        found = json.loads(ran.stdout)
     except ValueError:
+        told = ran.stderr.strip()[-120:] or ran.stdout[:120]
+        raise BadInput(f"{option}={python} is no Python that runs ({told!r}); name another.") from None
+    if found[package] is None:
         raise BadInput(
-            f"--python={python} is no Python that runs ({ran.stderr.strip()[-120:] or ran.stdout!r})."
-        ) from None
+            f"{package} is not installed in {python}: `pip install '{install}'` in an environment{_own(python)}, and "
+            f"name its Python as {option}."
+        )
+    return found
+
+
+def absolute(python: str) -> Path:
+    """For a process in another folder; links stay, since a virtual environment's Python is one."""
+    return Path(shutil.which(python)).absolute()
+
+
+def _own(python: str) -> str:
+    return " of its own (python -m venv harness)" if python == sys.executable else ""

@@ -11,6 +11,7 @@ from typing import Any
 from sp3f_verl.data.files import write_json
 from sp3f_verl.data.output import Output
 from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.harness.python import absolute
 from sp3f_verl.evaluation.harness.results import Failed, markdown, means, row
 from sp3f_verl.evaluation.harness.suite import Suite, Task
 
@@ -100,8 +101,7 @@ def _start(asked: Run, missing: Iterable[Task], kept: Path) -> None:
         write_json(_key(task, asked), kept / f"{task.name}.key.json")
     tasks = [{"name": each.name, "task": each.task, "shots": each.shots} for each in missing]
     write_json({**asked.job, "tasks": tasks, "results": str(kept.resolve())}, kept / "job.json")
-    python = Path(shutil.which(asked.python)).absolute()  # not resolved: a virtual environment's is a link
-    ran = subprocess.run([python, RUNNERS[asked.suite.package].resolve(), "job.json"], cwd=kept)
+    ran = subprocess.run([absolute(asked.python), RUNNERS[asked.suite.package].resolve(), "job.json"], cwd=kept)
     if ran.returncode:
         raise BadInput(
             f"{asked.suite.package} ended with exit status {ran.returncode}, and said why above; give the same command "
