@@ -29,7 +29,8 @@ def check_python(python: str, suite: Suite) -> dict[str, str]:
     """The versions of the harness and of what it stands on. BadInput where it, or what a task needs, is missing."""
     told = ("torch", "transformers", "vllm", "datasets")
     needs = {Requirement(each): task.name for task in suite.tasks for each in task.needs}
-    found = require(python, suite.package, INSTALL[suite.package], "--python", [*told, *(each.name for each in needs)])
+    install = INSTALL.get(suite.package, suite.package)
+    found = require(python, suite.package, install, "--python", [*told, *(each.name for each in needs)])
     for need, task in needs.items():
         has = found[need.name]
         if has is None or not need.specifier.contains(has, prereleases=True):
