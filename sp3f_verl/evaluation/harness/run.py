@@ -1,5 +1,6 @@
 """A suite on a model: the harness runs as a process, and what it has done is kept, so that a second start goes on."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -100,8 +101,10 @@ def _start(asked: Run, missing: Iterable[Task], kept: Path) -> None:
         (kept / f"{task.name}.json").unlink(missing_ok=True)
         write_json(_key(task, asked), kept / f"{task.name}.key.json")
     tasks = [{"name": each.name, "task": each.task, "shots": each.shots} for each in missing]
-    write_json({**asked.job, "tasks": tasks, "results": str(kept.resolve())}, kept / "job.json")
-    ran = subprocess.run([absolute(asked.python), RUNNERS[asked.suite.package].resolve(), "job.json"], cwd=kept)
+    conditions = json.dumps({"job": asked.job, "versions": asked.versions}, sort_keys=True)
+    work = kept / hashlib.sha256(conditions.encode()).hexdigest()[:16]  # EuroEval's own record knows no settings
+    write_json({**asked.job, "tasks": tasks, "results": str(kept.resolve())}, work / "job.json")
+    ran = subprocess.run([absolute(asked.python), RUNNERS[asked.suite.package].resolve(), "job.json"], cwd=work)
     if ran.returncode:
         raise BadInput(
             f"{asked.suite.package} ended with exit status {ran.returncode}, and said why above; give the same command "
