@@ -1,6 +1,6 @@
 """WMT24++ with ids, and translators compared on it.
 
-  python -m data_prep.wmt prepare --input en-de_DE.jsonl en-is_IS.jsonl --first 300 --output data/wmt
+  python -m data_prep.wmt prepare --pairs en-de_DE en-is_IS --first 300 --output data/wmt
   python -m data_prep.wmt translate --segments data/wmt/segments.parquet --model gpt-4o --output data/wmt_gpt
   python -m data_prep.wmt compare --segments data/wmt/segments.parquet \\
     --candidates gpt=data/wmt_gpt/translations.parquet other=other.jsonl --output data/wmt_scores
@@ -15,10 +15,24 @@ from pathlib import Path
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.sources import open_file
 from sp3f_verl.data.tables import read_rows
-from sp3f_verl.data.wmt import AVERAGE, KINDS, SCORE, SEGMENT, SENTENCE, TRANSLATION, read_segments
-from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.markdown import table
+from sp3f_verl.data.wmt import (
+    ALL,
+    AVERAGE,
+    HUB,
+    SCORE,
+    SEGMENT,
+    SENTENCE,
+    TEST,
+    TRANSLATION,
+    from_hub,
+    read_segments,
+)
+from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.evaluation.comet import comet_scores
 from sp3f_verl.evaluation.translation import averages, best, scored
+from sp3f_verl.evaluation.translation_plots import heatmap
+from sp3f_verl.evaluation.translation_report import TITLES, markdown
+from sp3f_verl.evaluation.translation_tests import corpus_tests, sentence_tests
 from sp3f_verl.llm import Status
 from sp3f_verl.llm.arguments import add_backend_arguments, backend_of
 from sp3f_verl.preferences.model import Model, Text
@@ -29,8 +43,9 @@ def _prepare(options: argparse.Namespace) -> None:
         if (given := getattr(options, name)) is not None and given < 1:
             raise BadInput(f"--{name} is {given}; give a number of 1 or more.")
     settings = {"first": options.first, "sample": options.sample, "seed": options.seed}
-    with Output(options.output, "wmt prepare", settings, options.input) as out:
-        found = read_segments(options.input, options.first, options.sample, options.seed)
+    paths = options.input or [from_hub(pair) for pair in options.pairs]
+    with Output(options.output, "wmt prepare", settings, paths) as out:
+        found = read_segments(paths, options.first, options.sample, options.seed)
         out.write("segments", found.rows, SEGMENT)
         for reason, count in found.dropped.items():
             out.drop(reason, count)
@@ -66,25 +81,51 @@ def _compare(options: argparse.Namespace) -> None:
     paths = dict(options.candidates)
     if len(paths) < len(options.candidates):
         raise BadInput("--candidates names a translator twice; give each a name of its own.")
-    settings = {"candidates": list(paths), "tokenize": dict(options.tokenize)}
+    if options.baseline is not None and options.baseline not in paths:
+        raise BadInput(f"--baseline={options.baseline} is none of --candidates{nearest(options.baseline, paths)}.")
+    baseline = options.baseline or next(iter(paths))
+    settings = {"candidates": list(paths), "tokenize": dict(options.tokenize), "baseline": baseline}
+    settings |= {"comet": options.comet} if options.comet else {}
     inputs, packages = [options.segments, *paths.values()], ["sacrebleu"]
     with Output(options.output, "wmt compare", settings, inputs, packages=packages) as out:
         segments = list(read_rows(options.segments, SEGMENT))
         wanted = {(row["id"], row["lp"]) for row in segments}
         texts = {name: _texts(path, wanted, name, out) for name, path in paths.items()}
-        scores, sentences, signatures = scored(segments, texts, dict(options.tokenize))
+        comet = _comet(segments, texts, options) if options.comet else None
+        scores, sentences, signatures = scored(segments, texts, dict(options.tokenize), comet)
         means, winners = averages(scores), best(scores)
+        kinds = ("bleu", "chrf", "comet") if options.comet else ("bleu", "chrf")
+        tests = corpus_tests(segments, texts, baseline, dict(options.tokenize))
+        tests = sorted(tests + sentence_tests(sentences, baseline, kinds), key=_order)
         for name, rows, schema in (
             ("scores", scores, SCORE),
             ("sentences", sentences, SENTENCE),
             ("averages", means, AVERAGE),
+            ("tests", tests, TEST),
         ):
             out.write(name, rows, schema)
-        report = markdown(scores, means, winners)
+        heatmap(scores, {kind: TITLES[kind] for kind in kinds}, out.path("heatmap.png"))
+        out.add("heatmap.png")
+        report = markdown(scores, means, winners, tests, signatures)
         out.write_text("report.md", report)
         out.note("best", winners)
         out.note("signatures", signatures)
     print(report)
+
+
+def _order(row: dict) -> tuple:
+    return row["lp"] == ALL, row["lp"], row["translator"], row["metric"]
+
+
+def _comet(segments: list[dict], texts: dict, options: argparse.Namespace) -> dict[tuple[str, str, str], float]:
+    """(translator, id, lp) -> score, all by one load of the model."""
+    places = [(name, row) for name in texts for row in segments]
+    samples = [
+        {"src": row["source"], "mt": texts[name].get((row["id"], row["lp"]), ""), "ref": row["reference"]}
+        for name, row in places
+    ]
+    scores = comet_scores(options.comet, samples, options.comet_python, options.comet_gpus)
+    return {(name, row["id"], row["lp"]): score for (name, row), score in zip(places, scores, strict=True)}
 
 
 def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, str], str]:
@@ -109,33 +150,6 @@ def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, s
     return found
 
 
-def markdown(scores: list[dict], means: list[dict], winners: dict[str, str]) -> str:
-    """Corpus and sentence scores in columns of their own; what is imputed has a star."""
-    head = ["pair", "translator", "BLEU", "chrF++", "BLEU, mean of sentences", "chrF++, mean of sentences", "missing"]
-    rows = [
-        [row["lp"], row["translator"], *(_told(row[kind]) for kind in KINDS), f"{row['missing']} of {row['segments']}"]
-        for row in sorted(scores, key=lambda row: (row["lp"], row["translator"]))
-    ]
-    overall = [
-        [row["translator"], *(_told(row[kind]) + _star(row) for kind in KINDS), ", ".join(row["imputed"])]
-        for row in means
-    ]
-    parts = ["# Translators on WMT24++", table(head, rows), "## Mean over all pairs"]
-    parts += [table(["translator", *head[2:6], "imputed"], overall)]
-    if any(row["imputed"] for row in means):
-        parts += ["\\* holds pairs that the translator has nothing in, imputed by the mean of the others."]
-    parts += ["## Best by the mean of corpus BLEU and chrF++", table(["pair", "translator"], list(winners.items()))]
-    return "\n\n".join(parts) + "\n"
-
-
-def _star(row: dict) -> str:
-    return "*" if row["imputed"] else ""
-
-
-def _told(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
 def _named(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not (name and equals and path):
@@ -154,7 +168,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("prepare", help="segments with ids from the set's files")
-    command.add_argument("--input", type=Path, nargs="+", required=True, help="files of WMT24++, one a language pair")
+    given = command.add_mutually_exclusive_group(required=True)
+    given.add_argument("--pairs", nargs="+", metavar="PAIR", help=f"such as en-de_DE, from {HUB} on the Hub")
+    given.add_argument("--input", type=Path, nargs="+", help="files of WMT24++, one a language pair")
     which = command.add_mutually_exclusive_group()
     which.add_argument("--first", type=int, metavar="N", help="the first N segments that all files have (default: all)")
     which.add_argument("--sample", type=int, metavar="N", help="a seeded sample of N of them")
@@ -172,6 +188,12 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--candidates", type=_named, nargs="+", required=True, metavar="NAME=FILE")
     told = "BLEU's tokenizer (default: ja-mecab, ko-mecab, zh, and 13a for the others)"
     command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=told)
+    command.add_argument("--baseline", metavar="NAME", help="whom the others are tested against (default: the first)")
+    told = "COMET too, by a model such as Unbabel/wmt22-comet-da (pip install unbabel-comet, elsewhere)"
+    command.add_argument("--comet", metavar="MODEL", help=told)
+    told = "the Python that has unbabel-comet (default: this one)"
+    command.add_argument("--comet-python", default=sys.executable, metavar="PYTHON", help=told)
+    command.add_argument("--comet-gpus", type=int, default=0, metavar="N", help="GPUs for COMET (default: 0)")
     command.set_defaults(do=_compare)
     for command in commands.choices.values():
         command.add_argument("--output", type=Path, required=True, help="folder for the files and manifest.json")

@@ -9,6 +9,7 @@ from pathlib import Path
 # flag -> module with `main(options) -> exit status`
 EVALUATE_MODES: dict[str, str] = {
     "--arena": "sp3f_verl.evaluation.arena.command",
+    "--harness": "sp3f_verl.evaluation.harness.command",
 }
 
 

@@ -172,7 +172,7 @@ def test_without_sacrebleu_one_sentence(candidates, tmp_path, capsys, monkeypatc
 
 
 def score(translator, lp, bleu):
-    values = dict.fromkeys(("bleu", "chrf", "bleu_sentence", "chrf_sentence"), bleu)
+    values = dict.fromkeys(("bleu", "chrf", "bleu_sentence", "chrf_sentence", "comet"), bleu)
     return {"translator": translator, "lp": lp, **values}
 
 

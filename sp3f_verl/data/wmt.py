@@ -17,6 +17,7 @@ from sp3f_verl.data.schemas import NUMBER, TEXT, WHOLE, _schema
 from sp3f_verl.data.sources import open_file
 from sp3f_verl.errors import BadInput
 
+HUB = "google/wmt24pp"
 COLUMNS = ("lp", "document_id", "segment_id", "is_bad_source", "source", "target")
 # `id` names the segment, in all languages; lp is the language pair, as two locales may have one language.
 SEGMENT = _schema(
@@ -26,10 +27,17 @@ SEGMENT = _schema(
 )
 TRANSLATION = _schema("id,lp", {"id": TEXT, "lp": TEXT, "language": TEXT, "status": TEXT}, {"translation": TEXT})
 # Of a translator: corpus scores and means of sentence scores; scores are null where it has nothing in the pair.
-KINDS = ("bleu", "chrf", "bleu_sentence", "chrf_sentence")
+KINDS = ("bleu", "chrf", "bleu_sentence", "chrf_sentence", "comet")
+ALL = "all"  # for a language pair: over all of them
 _NAMES = {"translator": TEXT, "lp": TEXT, "language": TEXT}
 SCORE = _schema("translator,lp", {**_NAMES, "segments": WHOLE, "missing": WHOLE}, dict.fromkeys(KINDS, NUMBER))
-SENTENCE = _schema("translator,lp,id", {**_NAMES, "id": TEXT, "bleu": NUMBER, "chrf": NUMBER}, {})
+SENTENCE = _schema("translator,lp,id", {**_NAMES, "id": TEXT, "bleu": NUMBER, "chrf": NUMBER}, {"comet": NUMBER})
+# A translator minus the baseline; an interval only of means of sentence scores.
+TEST = _schema(
+    "translator,lp,metric",
+    {"translator": TEXT, "lp": TEXT, "metric": TEXT, "baseline": TEXT, "segments": WHOLE, "difference": NUMBER},
+    {"low": NUMBER, "high": NUMBER, "p": NUMBER},
+)
 AVERAGE = _schema("translator", {"translator": TEXT, "imputed": pa.list_(TEXT)}, dict.fromkeys(KINDS, NUMBER))
 
 
@@ -37,6 +45,20 @@ AVERAGE = _schema("translator", {"translator": TEXT, "imputed": pa.list_(TEXT)},
 class Segments:
     rows: list[dict[str, Any]] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+
+
+def from_hub(pair: str) -> Path:
+    """The set's file of a pair such as en-de_DE, in the Hub's own cache. BadInput where it cannot be had."""
+    mend = f"download {pair}.jsonl elsewhere and give it as --input"
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise BadInput(f"{pair} comes by `pip install huggingface_hub`, which is not installed; or {mend}.") from None
+    try:
+        return Path(hf_hub_download(HUB, f"{pair}.jsonl", repo_type="dataset"))
+    except Exception as error:  # of the network, the Hub or the name: no common class
+        told = " ".join(str(error).split())[:120].rstrip(".")
+        raise BadInput(f"{pair} cannot be had from {HUB} ({told}); {mend}.") from None
 
 
 def language_of(lp: str) -> str:

@@ -42,6 +42,10 @@ class Metrics:
         bleu, chrf = (metric.sentence_score(text, [reference]).score for metric in (self._sentence, self._chrf))
         return {"bleu": bleu, "chrf": chrf}
 
+    def corpus_metrics(self) -> dict[str, Any]:
+        """sacrebleu's own metrics, for its tests."""
+        return {"bleu": self._bleu, "chrf": self._chrf}
+
     def signatures(self) -> dict[str, str]:
         return {"bleu": str(self._bleu.get_signature()), "chrf": str(self._chrf.get_signature())}
 
@@ -50,17 +54,15 @@ def scored(
     segments: Iterable[Mapping[str, Any]],
     candidates: Mapping[str, Mapping[tuple[str, str], str]],
     tokenize: Mapping[str, str] | None = None,
+    comet: Mapping[tuple[str, str, str], float] | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, dict[str, str]]]:
     """(scores per translator and pair, scores per sentence, sacrebleu's signatures per pair).
 
-    segments: rows of `data.wmt.SEGMENT`. candidates: translator -> (id, lp) -> translation.
+    segments: rows of `data.wmt.SEGMENT`. candidates: translator -> (id, lp) -> translation. comet: (translator, id, lp)
+    -> a score of 0..100.
     """
-    by_pair: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in segments:
-        by_pair[row["lp"]].append(row)
     scores, sentences, signatures = [], [], {}
-    for lp, rows in sorted(by_pair.items()):
-        rows = sorted(rows, key=lambda row: row["id"])
+    for lp, rows in by_pair(segments).items():
         language, references = rows[0]["language"], [row["reference"] for row in rows]
         metrics = Metrics(language, (tokenize or {}).get(language))
         for name, texts in sorted(candidates.items()):
@@ -72,11 +74,23 @@ def scored(
                 continue
             each = [metrics.sentence(text, reference) for text, reference in zip(own, references, strict=True)]
             means = {f"{kind}_sentence": sum(one[kind] for one in each) / len(each) for kind in ("bleu", "chrf")}
+            means["comet"] = None
+            if comet is not None:
+                each = [one | {"comet": comet[name, row["id"], lp]} for row, one in zip(rows, each, strict=True)]
+                means["comet"] = sum(one["comet"] for one in each) / len(each)
             scores.append(score | metrics.corpus(own, references) | means)
             for row, one in zip(rows, each, strict=True):
                 sentences.append({"id": row["id"], "lp": lp, "language": language, "translator": name} | one)
         signatures[lp] = metrics.signatures()
     return scores, sentences, signatures
+
+
+def by_pair(segments: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Language pair -> its segments; both in order."""
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in segments:
+        found[row["lp"]].append(row)
+    return {lp: sorted(found[lp], key=lambda row: row["id"]) for lp in sorted(found)}
 
 
 def averages(scores: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,103 @@
+"""Tasks of lm-evaluation-harness or EuroEval on a model.
+
+sp3f evaluate --harness tspin --model runs/tspin/global_step_300 --backend vllm --output runs/tspin/harness
+sp3f evaluate --harness euroeval --languages da,nl --model M --python euroeval/bin/python --output runs/croco/euroeval
+sp3f evaluate --harness my_suite.yaml --include my_tasks --model M --output runs/mine
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sp3f_verl.data.output import AlreadyDone
+from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.harness.model import BACKENDS, euroeval_model, lm_eval_model
+from sp3f_verl.evaluation.harness.python import check_python
+from sp3f_verl.evaluation.harness.run import Run, run
+from sp3f_verl.evaluation.harness.suite import Suite, read_suite, shipped
+
+
+def main(options: list[str]) -> int:
+    told = _parser().parse_args(options)
+    suite = read_suite(told.suite).only(told.tasks, told.languages)
+    versions = check_python(told.python, suite)
+    job = _lm_eval(told) if suite.package == "lm-eval" else _euroeval(told, suite)
+    try:
+        run(Run(suite, told.model, job, told.python, versions), told.output)
+    except AlreadyDone as done:
+        print(done)
+    print((told.output / "report.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _lm_eval(told: argparse.Namespace) -> dict[str, Any]:
+    _refuse(told, "lm-eval", "iterations")
+    for folder in told.include:
+        if not folder.is_dir():
+            raise BadInput(f"--include={folder} is no folder; give one with task YAMLs of lm-eval.")
+    if told.limit is not None and told.limit < 1:
+        raise BadInput(f"--limit is {told.limit}; give a number of problems, 1 or more.")
+    model_type, model_args = lm_eval_model(told.model, told.backend, told.base_url, told.tokenizer, told.model_args)
+    for name in ("pretrained", "peft", "lora_local_path"):  # the runner works in another folder
+        if name in model_args and Path(model_args[name]).exists():
+            model_args[name] = str(Path(model_args[name]).resolve())
+    return {
+        **{"model_type": model_type, "model_args": model_args, "limit": told.limit, "seed": told.seed},
+        **{"include": [str(each.resolve()) for each in told.include], "batch_size": told.batch_size},
+        **{"device": told.device, "apply_chat_template": told.chat_template, "log_samples": told.log_samples},
+    }
+
+
+def _euroeval(told: argparse.Namespace, suite: Suite) -> dict[str, Any]:
+    _refuse(told, "euroeval", "backend tokenizer model_args include limit chat_template log_samples device")
+    benchmarker = {"cache_dir": str(Path.home() / ".cache" / "euroeval"), **suite.settings}
+    if told.iterations is not None:
+        benchmarker["num_iterations"] = told.iterations
+    if told.base_url:
+        benchmarker["api_base"] = told.base_url
+    return {"model": euroeval_model(told.model, told.base_url), "benchmarker": benchmarker}
+
+
+def _refuse(told: argparse.Namespace, package: str, names: str) -> None:
+    for name in names.split():
+        if getattr(told, name):
+            raise BadInput(f"--{name.replace('_', '-')} means nothing to {package}; leave it out.")
+
+
+def _list(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _settings(text: str) -> dict[str, Any]:
+    pairs = [each.partition("=") for each in _list(text)]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE,NAME=VALUE, such as dtype=bfloat16")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
+
+
+def _parser() -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="sp3f evaluate --harness", description=__doc__, formatter_class=form)
+    add = parser.add_argument
+    add("suite", metavar="SUITE", help=f"{', '.join(shipped())}, or a YAML file of your own")
+    add("--model", required=True, help="Hub name, folder, verl run or checkpoint, LoRA adapter, or an endpoint's name")
+    add("--output", type=Path, required=True, help="folder for summary.json, report.md and what the harness says")
+    add("--tasks", type=_list, metavar="A,B", help="these of the suite only")
+    add("--languages", type=_list, metavar="A,B", help="the suite's tasks in these languages only")
+    add("--python", default=sys.executable, help="the Python that the harness is installed in (default: this one)")
+    add("--base-url", help="of an endpoint that serves the model, such as http://localhost:8000/v1")
+    add("--seed", type=int, default=1234, help="lm-eval: of few-shot examples and sampling (default: 1234)")
+    add("--backend", choices=BACKENDS, help="lm-eval: default hf, and local-completions with --base-url")
+    add("--tokenizer", help="lm-eval: of the model, where it has none or an endpoint serves it")
+    add("--model-args", type=_settings, default={}, metavar="A=1,B=2", help="lm-eval: more, such as dtype=float32")
+    add("--include", type=Path, action="append", default=[], help="lm-eval: folder with tasks of yours; again for more")
+    add("--limit", type=int, help="lm-eval: only the first so many problems of a task, to try it out")
+    add("--batch-size", default="auto", help="lm-eval: default auto")
+    add("--device", help="lm-eval: such as cuda:0 or cpu")
+    add("--chat-template", action="store_true", help="lm-eval: apply the model's (T-SPIN's numbers are without)")
+    add("--log-samples", action="store_true", help="lm-eval: keep every prompt and answer, in tasks/*.samples.jsonl")
+    add("--iterations", type=int, help="EuroEval: default 3 as CroCo; 10 are EuroEval's own")
+    return parser

@@ -1,0 +1,66 @@
+"""`python lm_eval_tasks.py JOB`: tasks of lm-evaluation-harness on one model that is loaded once; a JSON file a task.
+
+JOB (JSON): model_type and model_args of lm-eval, tasks (name, task, shots), include (folders with tasks of one's own),
+limit, batch_size, device, apply_chat_template, log_samples, seed, results (a folder).
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+
+def write(value: dict, path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, ensure_ascii=False, default=str), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def outcome(found: dict, task: str) -> dict:
+    """What lm-eval says about a task or a group, whose shots and problems are those of its leaves."""
+    leaves = found["configs"]
+    return {
+        "values": found["results"][task],
+        "shots": sorted({leaf["num_fewshot"] for leaf in leaves.values()}),
+        "n": sum(found["n-samples"][name]["effective"] for name in leaves),
+        "of": sum(found["n-samples"][name]["original"] for name in leaves),
+        "version": found["versions"].get(task),
+    }
+
+
+def main(job: dict) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.api.registry import get_model
+    from lm_eval.tasks import TaskManager
+
+    manager, folder = TaskManager(include_path=job["include"] or None), Path(job["results"])
+    known, tasks = set(manager.all_tasks), []
+    for each in job["tasks"]:
+        if each["task"] in known:
+            tasks.append(each)
+        else:
+            write({"error": f"lm-eval has no task {each['task']}"}, folder / f"{each['name']}.json")
+    if not tasks:
+        return
+    options = {"batch_size": job["batch_size"], "device": job["device"]}
+    model = get_model(job["model_type"]).create_from_arg_obj(job["model_args"], options)
+    same = {name: job[name] for name in ("limit", "batch_size", "device", "apply_chat_template", "log_samples")}
+    seeds = dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), job["seed"])
+    for each in tasks:
+        path = folder / f"{each['name']}.json"
+        try:
+            settings = {"tasks": [each["task"]], "num_fewshot": each["shots"], "task_manager": manager}
+            found = simple_evaluate(model, **settings, **same, **seeds)
+            if job["log_samples"]:
+                rows = (row for of_task in found["samples"].values() for row in of_task)
+                lines = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+                path.with_suffix(".samples.jsonl").write_text(lines, encoding="utf-8")
+            write(outcome(found, each["task"]), path)
+        except Exception as error:  # of this task's data, packages or answers; the others can do without it
+            traceback.print_exc()
+            write({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}, path)
+
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
