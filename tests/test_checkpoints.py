@@ -47,7 +47,10 @@ def test_names_of_the_hub_are_left_alone():
 def test_no_weights_is_one_sentence_with_the_mend(tmp_path):
     step = tmp_path / "global_step_2"
     hugging_face(step / "actor" / "huggingface", weights="tokenizer.json")
-    with pytest.raises(BadInput, match=r"has no model's weights.*--local_dir \S+/global_step_2/actor "):
+    with pytest.raises(BadInput, match="holds no weights"):
+        model_folder(step)
+    (step / "actor" / "model_world_size_1_rank_0.pt").touch()
+    with pytest.raises(BadInput, match=r"FSDP shards only: merge.*--local_dir \S+/global_step_2/actor "):
         model_folder(step)
     for missing in ("runs/none/global_step_3", "./none", "/none"):
         with pytest.raises(BadInput, match="does not exist"):

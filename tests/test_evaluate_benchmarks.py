@@ -12,7 +12,7 @@ from sp3f_verl import languages
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import SHIPPED, Benchmark, names
-from sp3f_verl.evaluation.checkpoint import check_chat_template, model_of
+from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
 from sp3f_verl.evaluation.problems import of_parquet
 from sp3f_verl.rewards.checkers import BUILT_IN, check
 
@@ -278,9 +278,9 @@ class TestCheckpoints:
     @pytest.mark.parametrize("within", ["actor/huggingface", "huggingface", "."])
     def test_the_model_within_a_checkpoint_of_verl(self, tiny_model, tmp_path, within):
         folder = self.place(tiny_model, tmp_path / "checkpoints" / "global_step_3" / within)
-        assert Path(model_of(str(tmp_path / "checkpoints" / "global_step_3"))) == folder
+        assert Path(model_folder(tmp_path / "checkpoints" / "global_step_3")) == folder
         (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("3")
-        assert Path(model_of(str(tmp_path / "checkpoints"))) == folder
+        assert Path(model_folder(tmp_path / "checkpoints")) == folder
 
     def test_shards_only(self, tiny_model, tmp_path):
         """verl leaves config and tokenizer in huggingface/ all the same: that is no model."""
@@ -290,15 +290,15 @@ class TestCheckpoints:
         shard.touch()
         told = rf"FSDP shards only: merge them by `python -m verl.model_merger .*--local_dir {folder.parent} "
         with pytest.raises(BadInput, match=told):
-            model_of(str(tmp_path / "global_step_3"))
+            model_folder(tmp_path / "global_step_3", adapters=False)
         shard.unlink()
         with pytest.raises(BadInput, match="holds no weights"):
-            model_of(str(tmp_path / "global_step_3"))
+            model_folder(tmp_path / "global_step_3", adapters=False)
 
     def test_an_adapter_is_told_to_be_one(self, tmp_path):
         (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "my/base", "r": 4}))
         with pytest.raises(BadInput, match=rf"is a LoRA adapter: give --model my/base --adapter {tmp_path}"):
-            model_of(str(tmp_path))
+            model_folder(tmp_path, adapters=False)
 
     def test_a_model_without_a_chat_template(self, tiny_model, tmp_path):
         folder = self.place(tiny_model, tmp_path / "model")

@@ -246,7 +246,7 @@ class TestWrongOptions:
             (["--benchmark", "mgsm", "--file", "mgsm:pt=no.tsv"], "mgsm has bn, de"),
             (["--data", "no.parquet"], "no.parquet does not exist"),
             (["--benchmark", "mgsm", "--adapter", "a", "--backend", "openai"], "--adapter is for"),
-            (["--benchmark", "mgsm", "--model", "/no/such/model"], "no folder"),
+            (["--benchmark", "mgsm", "--model", "/no/such/model"], "does not exist"),
         ],
     )
     def test_one_sentence(self, options, told, tmp_path, tiny_model, capsys, monkeypatch):

@@ -7,31 +7,37 @@ from sp3f_verl.errors import BadInput
 
 LATEST = "latest_checkpointed_iteration.txt"  # verl's, in a run's folder
 ADAPTER = "adapter_config.json"  # PEFT's
+EXPORTED = ("", "actor/huggingface", "huggingface")  # a folder as it is; RL trainers' and SFT's within global_step_N
+ADAPTERS = ("", "actor/lora_adapter", "lora_adapter")
+_MERGE = "python -m verl.model_merger merge --backend fsdp --local_dir {shards} --target_dir MODEL"
 
 
-def model_folder(path: str | Path) -> str:
+def model_folder(path: str | Path, adapters: bool = True) -> str:
     """The Hub name or the folder that Hugging Face's libraries load, from either, a run, a step of it, or an adapter.
 
-    Of a run the latest checkpoint; of a checkpoint the exported model, or the adapter where nothing is merged.
-    BadInput where there are no weights.
+    Of a run the latest checkpoint; of a checkpoint the exported model, or, with `adapters`, the adapter where nothing
+    is merged. BadInput where there are no weights that can be loaded.
     """
     folder = Path(path)
-    if not folder.exists():
+    if not folder.is_dir():
         if str(path).count("/") > 1 or str(path)[:1] in "./~":
             raise BadInput(f"{path} does not exist; give a folder with a model, or a name of the Hugging Face Hub.")
         return str(path)
     if (folder / LATEST).is_file():
         folder /= f"global_step_{(folder / LATEST).read_text().strip()}"
-    if (folder / "actor").is_dir():  # of RL, preference and self-play runs; SFT writes one level higher
-        folder /= "actor"
-    places = (folder, folder / "huggingface", folder / "lora_adapter")
-    found = next((place for place in places if _has_weights(place)), None)
-    if found is None:
+    if merged := next((folder / place for place in EXPORTED if _has_weights(folder / place)), None):
+        return str(merged)
+    adapter = next((folder / place for place in ADAPTERS if (folder / place / ADAPTER).is_file()), None)
+    if adapter is not None and adapters:
+        return str(adapter)
+    if adapter is not None:
+        raise BadInput(f"{adapter} is a LoRA adapter: give --model {adapter_base(adapter)} --adapter {adapter}.")
+    if shards := next((each.parent for each in sorted(folder.glob("**/model_world_size_*_rank_*.pt"))), None):
         raise BadInput(
-            f"{path} has no model's weights; give a Hugging Face folder, or write one from verl's shards by "
-            f"`python -m verl.model_merger merge --backend fsdp --local_dir {folder} --target_dir merged`."
+            f"{folder} holds FSDP shards only: merge them by `{_MERGE.format(shards=shards)}` and give --model MODEL, "
+            "or train with hf_model in checkpoint.save_contents."
         )
-    return str(found)
+    raise BadInput(f"{folder} holds no weights (*.safetensors beside a config.json): give a model's folder.")
 
 
 def adapter_base(folder: str | Path) -> str | None:
@@ -45,8 +51,24 @@ def adapter_base(folder: str | Path) -> str | None:
     return base
 
 
+def check_chat_template(model: str) -> None:
+    """BadInput where a folder's tokenizer has no chat template. Of a hub name nothing is known before it is loaded."""
+    folder = Path(model)
+    if not folder.is_dir() or any(folder.glob("chat_template*")) or any(folder.glob("additional_chat_templates/*")):
+        return
+    try:
+        told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{folder} has no tokenizer_config.json that can be read ({type(error).__name__}); add it."
+        ) from None
+    if not told.get("chat_template"):
+        raise BadInput(
+            f"{folder} has no chat template, by which a prompt becomes tokens: put the one that it was trained with "
+            "into chat_template.jinja there."
+        )
+
+
 def _has_weights(folder: Path) -> bool:
-    if (folder / ADAPTER).is_file():
-        return True
     weights = (*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin"))
     return (folder / "config.json").is_file() and bool(weights)

@@ -23,7 +23,7 @@ from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import Benchmark, names
 from sp3f_verl.evaluation.benchmark_run import Cell, Decoding, asks, collect, prompts, summarise
-from sp3f_verl.evaluation.checkpoint import check_chat_template, model_of
+from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
 from sp3f_verl.evaluation.problems import distinct, of_parquet
 from sp3f_verl.evaluation.screen import table_of
 from sp3f_verl.llm.arguments import add_backend_arguments, backend_of, store_of, watched
@@ -48,7 +48,7 @@ def evaluate(options: argparse.Namespace) -> None:
     _check(decoding, options)
     given = options.model
     if options.backend != "openai" and options.model:
-        options.model = model_of(options.model)
+        options.model = model_folder(options.model, adapters=False)
         check_chat_template(options.model)
     cells, inputs, yamls, skipped = _cells(options)
     with backend_of(options) as backend:
