@@ -47,8 +47,15 @@ def dataset_document(folder: Path, manifest: dict[str, Any]) -> Document:
     sections = [_funnel(manifest), *_languages(manifest), *_cost(manifest), *_notes(manifest), _making(manifest)]
     if "report.md" in part(manifest, "outputs"):
         lead.append(Text("What the step itself reports: `report.md`."))
-    told = [Text(sentence) for sentence in not_numbers(part(manifest, "notes"), FILE)]
+    told = [Text(sentence) for sentence in not_numbers(_priced(part(manifest, "notes")), FILE)]
     return Document(f"Data set {plain(folder.resolve().name)}", [*lead, *told, *sections], folder)
+
+
+def _priced(notes: Any) -> Any:
+    """The notes without prices that nobody gave: their null is no fault."""
+    if not isinstance(notes, dict):
+        return notes
+    return {name: _priced(each) for name, each in notes.items() if (name, each) != ("usd", None)}
 
 
 def _funnel(manifest: dict[str, Any]) -> Section:
@@ -91,9 +98,10 @@ def _cost(manifest: dict[str, Any]) -> list[Section]:
 
 
 def _notes(manifest: dict[str, Any]) -> list[Section]:
-    rows = list(_flat({name: each for name, each in part(manifest, "notes").items() if name not in ASKED}, ""))
-    if not rows:
+    told = {name: each for name, each in part(manifest, "notes").items() if name not in ASKED}
+    if not told:
         return []
+    rows = list(_flat(told, ""))
     shown = [[code(name), entry] for name, entry in rows[:MOST]]
     more = [Text(f"{len(rows) - MOST} more stand in `{FILE}`.")] if len(rows) > MOST else []
     return [Section("Notes of the step", [Table(["note", "value"], shown, source=f"`{FILE}`"), *more])]
