@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sp3f_verl.evaluation.plots import axes_of, save
+from sp3f_verl.evaluation.document.png import literal, panels_of, save
 
 
 def heatmap(scores: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], path: Path) -> None:
@@ -12,9 +12,9 @@ def heatmap(scores: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], path:
     rows = list(scores)
     names, pairs = (sorted({row[key] for row in rows}) for key in ("translator", "lp"))
     place = {(row["translator"], row["lp"]): row for row in rows}
-    plt, figure, axes = axes_of(len(kinds), (1.5 + 0.7 * len(pairs)) * len(kinds))
-    figure.set_figheight(1.4 + 0.45 * len(names))
-    for axis, (kind, title) in zip([axes] if len(kinds) == 1 else axes, kinds.items(), strict=True):
+    size = ((1.5 + 0.7 * len(pairs)) * len(kinds), 1.4 + 0.45 * len(names))
+    figure, axes = panels_of(len(kinds), size)
+    for axis, (kind, title) in zip(axes, kinds.items(), strict=True):
         values = [[place[name, lp][kind] for lp in pairs] for name in names]
         known = [value for line in values for value in line if value is not None]
         filled = [[float("nan") if value is None else value for value in line] for line in values]
@@ -26,6 +26,6 @@ def heatmap(scores: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], path:
                 told = "none" if value is None else f"{value:.1f}"
                 axis.text(x, y, told, ha="center", va="center", fontsize=8, color="white" if dark else "black")
         axis.set_xticks(range(len(pairs)), [lp.partition("-")[2] for lp in pairs], rotation=45, ha="right")
-        axis.set_yticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), map(literal, names))
         axis.set_title(title)
-    save(plt, figure, path)
+    save(figure, path)
