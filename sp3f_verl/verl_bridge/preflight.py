@@ -17,6 +17,7 @@ from sp3f_verl.data.check import check_rl, check_same_layout
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import load_checkers
 from sp3f_verl.verl_bridge import preflight_preference, preflight_selfplay, preflight_sft
+from sp3f_verl.verl_bridge.file_log import file_log
 from sp3f_verl.verl_bridge.preflight_judge import judge, judge_answers, needed_fields
 from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
 from sp3f_verl.verl_bridge.versions import check_versions
@@ -153,6 +154,7 @@ CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     data,
     model,
     judge_answers,
+    file_log,
 )
 PREFERENCE_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     plugin_loaded,
@@ -189,6 +191,7 @@ SFT_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
     preflight_sft.rows,
     model,
     preflight_sft.mask,
+    file_log,
 )
 
 
