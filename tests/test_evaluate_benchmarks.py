@@ -306,6 +306,18 @@ class TestRows:
             ({"language": None}, "line 1 has no 'language'"),
             ({"extra_info": {"checker": "mth"}}, "did you mean 'math'"),
             ({"reward_model": {"ground_truth": None}}, "line 1 has no 'ground_truth'"),
+            ({"prompt": "hello"}, "line 1: 'prompt' is 'hello'; give a list of turns"),
+            ({"prompt": [None]}, "line 1: 'prompt' is [None]; give a list of turns"),
+            ({"prompt": [{"role": "user"}]}, "line 1: 'prompt' is [{'role': 'user'}]; give a list of turns"),
+            ({"prompt": [{"role": "user", "content": 5}]}, "give a list of turns {role: text, content: text}"),
+            ({"prompt": {"role": "user", "content": "?"}}, "give a list of turns {role: text, content: text}"),
+            ({"extra_info": "x"}, "line 1: 'extra_info' is 'x'; give a mapping"),
+            ({"data_source": 5}, "line 1: 'data_source' is 5; give"),
+            ({"data_source": "../../escaped"}, "line 1: 'data_source' is '../../escaped'; give"),
+            ({"data_source": "/tmp/escaped"}, "line 1: 'data_source' is '/tmp/escaped'; give"),
+            ({"data_source": "a/./b"}, "line 1: 'data_source' is 'a/./b'; give"),
+            ({"data_source": "a\0b"}, "line 1: 'data_source' is 'a\\x00b'; give"),
+            ({"data_source": "a" * 300}, "give a name of at most"),
         ],
     )
     def test_a_wrong_row_is_one_sentence(self, tmp_path, change, told):
@@ -313,7 +325,7 @@ class TestRows:
         (tmp_path / "rl.jsonl").write_text(json.dumps(row | change) + "\n")
         with pytest.raises(BadInput) as error:
             list(of_parquet(tmp_path / "rl.jsonl", ["math"]))
-        assert told in str(error.value) and "rl.jsonl" in str(error.value)
+        assert told in str(error.value) and "rl.jsonl" in str(error.value) and len(str(error.value)) < 500
 
 
 class TestCheckpoints:
