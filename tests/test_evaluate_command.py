@@ -88,6 +88,7 @@ class TestEndpoint:
             found = run(tmp_path, server, questions, "--max-failure-share", "0.5")["benchmarks"]["mgsm"]
         spanish = found["languages"]["es"]
         assert spanish["accuracy"]["mean"] == 1.0 and spanish["failed"] == 6 and spanish["unscored"] == 1
+        assert spanish["pass_at_k"] == {"1": 1.0, "2": 1.0, "4": None} and spanish["complete"] == 10
         assert "6 samples failed" in capsys.readouterr().out
         failed = [row for row in lines(tmp_path / "out") if None in row["answer"]]
         assert sorted(row["answer"].count(None) for row in failed) == [2, 4]
