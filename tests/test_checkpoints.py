@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.checkpoints import adapter_base, model_folder
+from sp3f_verl.evaluation.checkpoints import adapter_base, check_chat_template, model_folder
 
 
 def hugging_face(folder, weights="model.safetensors"):
@@ -57,3 +57,18 @@ def test_no_weights_is_one_sentence_with_the_mend(tmp_path):
             model_folder(missing)
     with pytest.raises(BadInput, match="names no base"):
         adapter_base(adapter(tmp_path / "adapter", base=None))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"base_model_name_or_path": 5}', "\udcff"])
+def test_a_broken_adapter_config_is_named(tmp_path, text):
+    config = tmp_path / "adapter_config.json"
+    config.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(BadInput, match=rf"^{config} [^\n]+\.$"):
+        adapter_base(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", "5", "\udcff"])
+def test_a_broken_tokenizer_config_is_named(tmp_path, text):
+    (tmp_path / "tokenizer_config.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(BadInput, match=rf"^{tmp_path} has no tokenizer_config\.json that can be read [^\n]+\.$"):
+        check_chat_template(str(tmp_path))

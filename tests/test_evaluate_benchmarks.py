@@ -65,6 +65,10 @@ class TestShipped:
         assert found["mt_math100"].variants["zh"] == {"cn": "zh-cn", "tw": "zh-tw"}
         sp3f = "ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split()
         assert set(sp3f) <= set(found["belebele"].languages)
+        # docs/evaluation.md tells these counts; the sets' other languages are not in the table
+        assert {name: len(each.languages) for name, each in found.items()} == {
+            **{"aime2024": 40, "belebele": 43, "global_mmlu_lite": 15, "gsm8k": 1, "mgsm": 11, "mt_math100": 40}
+        }
 
     def test_the_prompt_is_that_of_training(self, tmp_path):
         """The table's instruction as the system turn, then the question: as data_prep.sp3f writes it."""
@@ -129,6 +133,20 @@ class TestShipped:
         with pytest.raises(BadInput, match=r"cannot be loaded from the Hub .* --file belebele:sw=FILE\.$"):
             benchmark.sources(["sw"], tmp_path / "cache")
 
+    def test_a_changed_yaml_does_not_get_the_old_set_from_the_cache(self, tmp_path):
+        """Another set, or other columns of it, under the same name."""
+        pytest.importorskip("datasets")
+        for hub in ("a", "b"):
+            write_parquet([{"q": f"{hub}?", "a": hub, "other": f"not {hub}"}], tmp_path / hub / "test.parquet")
+        found = []
+        for hub, column in (("a", "a"), ("b", "a"), ("b", "other"), ("a", "a")):
+            told = {"file": None, "hub": str(tmp_path / hub), "columns": {"question": "q", "answer": column}}
+            benchmark = Benchmark.load(str(own(tmp_path, **told)))
+            source = benchmark.sources(["es"], tmp_path / "cache")["es", ""]
+            (problem,) = benchmark.problems("es", "", source)
+            found.append((problem.messages[1]["content"], problem.gold))
+        assert found == [("a?", "a"), ("b?", "b"), ("b?", "not b"), ("a?", "a")]
+
 
 class TestOwn:
     def test_a_yaml_and_a_parquet(self, tmp_path):
@@ -182,6 +200,22 @@ class TestOwn:
             ({"answer_pattern": "("}, "no regular expression"),
             ({"answer_pattern": "a"}, "has 0 groups"),
             ({"choices": ["answer"]}, "names 1 options"),
+            ({"question": 3}, "`question` is 3; give a text, in quotes"),
+            ({"answer_pattern": 5}, "`answer_pattern` is 5; give a text"),
+            ({"file": 5}, "`file` is 5; give a text"),
+            ({"checker": ["math"]}, "`checker` is ['math']; give a text"),
+            ({"answer_from": "1"}, "`answer_from` is '1'; give a whole number"),
+            ({"answer_from": True}, "`answer_from` is True; give a whole number"),
+            ({"choices": "AB"}, "`choices` is 'AB'; give a list of names"),
+            ({"choices": ["A", 2]}, "`choices` is ['A', 2]; give a list of names"),
+            ({"columns": {"question": 5, "answer": "a"}}, "`columns.question` is 5; give a column's name"),
+            ({"columns": {"question": "q", "answer": []}}, "`columns.answer` is []; give a column's name"),
+            ({"columns": {3: "q"}}, "`columns` has the name 3; give a text"),
+            ({"languages": [False]}, '`languages` has False, as YAML reads a bare no; write "no" in quotes'),
+            ({"languages": {"nb": False}}, '`languages` has False, as YAML reads a bare no; write "no" in quotes'),
+            ({"languages": {"zh": {"cn": 5}}}, "`languages` names the set of 'zh' 5; give a text"),
+            ({"languages": {"es": None}}, "`languages` names the set of 'es' None; give a text"),
+            ({"languages": {"zh": {}}}, "`languages` has no variant of 'zh'"),
         ],
     )
     def test_a_wrong_yaml_is_one_sentence(self, tmp_path, changes, told):
@@ -189,6 +223,18 @@ class TestOwn:
             Benchmark.load(str(own(tmp_path, **changes)))
         assert told in str(error.value) and str(tmp_path / "mine.yaml") in str(error.value)
         assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("key", ["choices", "question", "answer_pattern", "answer_from", "checker", "columns"])
+    def test_a_key_without_a_value_is_one_sentence(self, tmp_path, key):
+        path = own(tmp_path)
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: None}))
+        with pytest.raises(BadInput, match=rf"mine\.yaml: `{key}` is (None|missing); give [^\n]+\.$"):
+            Benchmark.load(str(path))
+
+    @pytest.mark.parametrize("told", [["sw", {"es": "x"}], [{"es": "x", "sw": "sw"}], {"es": "x", "sw": "sw"}])
+    def test_languages_may_be_written_in_several_ways(self, tmp_path, told):
+        benchmark = Benchmark.load(str(own(tmp_path, languages=told)))
+        assert benchmark.variants == {"es": {"": "x"}, "sw": {"": "sw"}}
 
     def test_no_yaml_at_all(self, tmp_path):
         (tmp_path / "mine.yaml").write_text("a: [1")
@@ -260,6 +306,18 @@ class TestRows:
             ({"language": None}, "line 1 has no 'language'"),
             ({"extra_info": {"checker": "mth"}}, "did you mean 'math'"),
             ({"reward_model": {"ground_truth": None}}, "line 1 has no 'ground_truth'"),
+            ({"prompt": "hello"}, "line 1: 'prompt' is 'hello'; give a list of turns"),
+            ({"prompt": [None]}, "line 1: 'prompt' is [None]; give a list of turns"),
+            ({"prompt": [{"role": "user"}]}, "line 1: 'prompt' is [{'role': 'user'}]; give a list of turns"),
+            ({"prompt": [{"role": "user", "content": 5}]}, "give a list of turns {role: text, content: text}"),
+            ({"prompt": {"role": "user", "content": "?"}}, "give a list of turns {role: text, content: text}"),
+            ({"extra_info": "x"}, "line 1: 'extra_info' is 'x'; give a mapping"),
+            ({"data_source": 5}, "line 1: 'data_source' is 5; give"),
+            ({"data_source": "../../escaped"}, "line 1: 'data_source' is '../../escaped'; give"),
+            ({"data_source": "/tmp/escaped"}, "line 1: 'data_source' is '/tmp/escaped'; give"),
+            ({"data_source": "a/./b"}, "line 1: 'data_source' is 'a/./b'; give"),
+            ({"data_source": "a\0b"}, "line 1: 'data_source' is 'a\\x00b'; give"),
+            ({"data_source": "a" * 300}, "give a name of at most"),
         ],
     )
     def test_a_wrong_row_is_one_sentence(self, tmp_path, change, told):
@@ -267,7 +325,7 @@ class TestRows:
         (tmp_path / "rl.jsonl").write_text(json.dumps(row | change) + "\n")
         with pytest.raises(BadInput) as error:
             list(of_parquet(tmp_path / "rl.jsonl", ["math"]))
-        assert told in str(error.value) and "rl.jsonl" in str(error.value)
+        assert told in str(error.value) and "rl.jsonl" in str(error.value) and len(str(error.value)) < 500
 
 
 class TestCheckpoints:

@@ -12,10 +12,12 @@ import pytest
 from model_server import ModelServer, Reply
 from processes import started
 
-from sp3f_verl.data.files import write_parquet
+from sp3f_verl.data.files import read_parquet, write_parquet
 from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.arena.outputs import read_outputs
 from sp3f_verl.evaluation.benchmark_run import seed_of
 from sp3f_verl.evaluation.evaluate_command import main
+from sp3f_verl.evaluation.evaluate_report import output_rows
 
 REAL = Path(os.environ.get("SP3F_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 ES = r"El resultado correcto de la suma es doce. \boxed{%s}"
@@ -86,6 +88,7 @@ class TestEndpoint:
             found = run(tmp_path, server, questions, "--max-failure-share", "0.5")["benchmarks"]["mgsm"]
         spanish = found["languages"]["es"]
         assert spanish["accuracy"]["mean"] == 1.0 and spanish["failed"] == 6 and spanish["unscored"] == 1
+        assert spanish["pass_at_k"] == {"1": 1.0, "2": 1.0, "4": None} and spanish["complete"] == 10
         assert "6 samples failed" in capsys.readouterr().out
         failed = [row for row in lines(tmp_path / "out") if None in row["answer"]]
         assert sorted(row["answer"].count(None) for row in failed) == [2, 4]
@@ -191,6 +194,31 @@ class TestEndpoint:
         assert found["mean"]["accuracy"]["mean"] == 1.0
         assert [found["languages"][code]["fidelity"]["mean"] for code in ("es", "sw")] == [1.0, 0.0]
         assert found["mean"]["fidelity"]["mean"] == 0.5
+
+    def test_a_data_source_with_a_slash_is_one_folder(self, tmp_path):
+        """verl's own names are such: the name stays in summary.json and the report, and the arena finds the answers."""
+        rows = [
+            {"id": code, "data_source": "openai/gsm8k", "prompt": [{"role": "user", "content": "7?"}], "language": code}
+            | {"reward_model": {"ground_truth": "7"}}
+            for code in ("es", "sw")
+        ]
+        write_parquet(rows, tmp_path / "rows.parquet")
+        options = ["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--samples", "2"]
+        with ModelServer(right) as server:
+            assert main([*options, "--base-url", server.url, "--output", str(tmp_path / "out")]) == 0
+        assert list(summary(tmp_path / "out")["benchmarks"]) == ["openai/gsm8k"]
+        assert len(lines(tmp_path / "out", "openai_gsm8k/es")) == 1
+        prompts = {(row["id"], row["prompt_lang"]): row for row in read_parquet(tmp_path / "out" / "prompts.parquet")}
+        assert {row["task"] for row in prompts.values()} == {"openai/gsm8k"}
+        found = read_outputs(str(tmp_path / "out"), samples=2)
+        assert {key[:2] for key in found.said} == prompts.keys() and len(found.said) == 4
+        assert set(output_rows(tmp_path / "out", "openai/gsm8k", "es")) == {"es"}
+
+    def test_two_data_sources_that_would_share_a_folder(self, tmp_path):
+        row = {"prompt": [{"role": "user", "content": "7?"}], "language": "es", "reward_model": {"ground_truth": "7"}}
+        write_parquet([row | {"data_source": name} for name in ("a/b", "a_b")], tmp_path / "rows.parquet")
+        with pytest.raises(BadInput, match="a_b/es would be evaluated twice"):
+            main(["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out")])
 
 
 def answers_in(store):

@@ -172,6 +172,26 @@ class TestMeans:
         assert found["accuracy"] is None and found["pass_at_k"]["8"] is None and found["tokens"] is None
         assert (found["problems"], found["unscored"]) == (2, 2)
 
+    def test_every_pass_at_k_is_over_the_same_problems(self):
+        """Over whoever has 4 samples, pass@4 would be 1.0 where the hard problem lost one of its to a failure."""
+        easy = score(problem(), answers(RIGHT, RIGHT, RIGHT, RIGHT), (), 0.7)[1]
+        hard = score(problem(), answers(WRONG, None, WRONG, WRONG), (), 0.7)[1]
+        lost = score(problem(), answers(None, None, None, None), (), 0.7)[1]
+        found = describe([{"a": easy, "b": hard, "c": lost}], 4)
+        assert found["pass_at_k"] == {"1": 0.5, "2": 0.5, "4": None}
+        assert (found["problems"], found["unscored"], found["complete"]) == (3, 1, 1)
+        whole = describe([{"a": easy, "c": lost}], 4)  # an unscored problem is in no measure, for any k
+        assert whole["pass_at_k"] == {"1": 1.0, "2": 1.0, "4": 1.0} and whole["complete"] == 1
+
+    def test_a_mean_of_languages_has_the_ks_that_all_of_them_have(self):
+        easy = score(problem(), answers(RIGHT, RIGHT), (), 0.7)[1]
+        hard = score(problem(), answers(WRONG, None), (), 0.7)[1]
+        lost = score(problem(), answers(None, None), (), 0.7)[1]
+        columns = [{"a": easy, "b": easy}, {"a": easy, "b": hard}]
+        assert describe(columns, 2)["pass_at_k"] == {"1": 0.75, "2": None} and describe(columns, 2)["complete"] == 1
+        assert describe([merged(columns), merged(columns)], 2)["pass_at_k"] == {"1": 0.75, "2": None}
+        assert describe([{"a": easy}, {"a": lost}], 2)["pass_at_k"] == {"1": 1.0, "2": 1.0}
+
     def test_all_right_does_not_promise_certainty(self):
         sure = column(**{f"p{at}": 1.0 for at in range(10)})
         found = describe([sure] * 3, 1)["accuracy"]

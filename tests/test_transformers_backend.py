@@ -1,8 +1,11 @@
 """transformers as a backend: it samples what it says, by seed, whatever is in a batch."""
 
+import json
 import math
+import shutil
 from collections import Counter
 
+import pytest
 from adapters import an_adapter
 
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
@@ -87,6 +90,23 @@ class TestBackend:
             expected = tokenizer.decode(made[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
             asks = [Ask("a", chat(text), 8, temperature=0.0), *candidates(1)]  # beside sampled ones
             assert asked(tiny_model, asks)["a", 0].text == expected
+
+    @pytest.mark.parametrize("generation", [0, [0], None])
+    def test_an_answer_ends_at_the_tokenizers_end_too(self, tiny_model, tmp_path, generation):
+        """As under vLLM. The tokenizer's end here is what the model says first; its generation config has another."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+        ask = Ask("a", chat("1+1?"), 8, temperature=0.0)
+        first = tokenizer(asked(tiny_model, [ask])["a", 0].text)["input_ids"][0]
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(first)
+        model = shutil.copytree(tiny_model, tmp_path / "model")
+        tokenizer.save_pretrained(model)
+        for name in ("config.json", "generation_config.json"):
+            told = json.loads((model / name).read_text()) | {"eos_token_id": generation}
+            (model / name).write_text(json.dumps(told))
+        answer = asked(model, [ask])["a", 0]
+        assert (answer.finish_reason, answer.usage.completion_tokens) == ("stop", 1)
 
     def test_an_adapter_says_what_it_says_merged(self, tiny_model, tmp_path):
         """And it has a name of its own in the store."""

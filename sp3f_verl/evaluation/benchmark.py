@@ -25,15 +25,14 @@ import yaml
 
 from sp3f_verl import languages
 from sp3f_verl.data.hub import from_hub
+from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.mgsm import read_questions
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.evaluation.problems import LETTERS, Layout, Problem
-from sp3f_verl.rewards.checkers import BUILT_IN, Checker, load_checkers
+from sp3f_verl.evaluation.benchmark_yaml import NAME, checked
+from sp3f_verl.evaluation.problems import Layout, Problem
+from sp3f_verl.rewards.checkers import Checker
 
 SHIPPED = Path(__file__).with_name("benchmarks")
-KEYS = ("hub", "config", "split", "revision", "file", "columns", "question", "choices", "answer_pattern", "answer_from")
-KEYS += ("checker", "languages", "language_column")
-_NAME = re.compile(r"\{([\w-]+)\}")
 
 
 def names() -> list[str]:
@@ -76,7 +75,7 @@ class Benchmark:
                 )
         try:
             told = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return cls(path, *_checked(told))
+            return cls(path, *checked(told))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise BadInput(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
         except ValueError as error:  # its sentences name the key
@@ -154,7 +153,8 @@ class Benchmark:
         every = [self._columns(each, language, variant) for each in self.told["columns"].values()]
         columns = {name for each in every for name in ([each] if isinstance(each, str) else each)}
         columns = sorted({*columns, *filter(None, [self.told.get("language_column")])})
-        place = "-".join(filter(None, [config, split, revision, variant, language]))
+        told = row_id(self.told["hub"], columns)  # a YAML that was changed is another set under the same name
+        place = "-".join(filter(None, [config, split, revision, variant, language, told]))
         mend = f"give the file by --file {self.name}:{language}=FILE"
         return from_hub(
             cache / self.name / f"{place}.parquet", self.name, self.told["hub"], split, columns, mend, config, revision
@@ -163,56 +163,4 @@ class Benchmark:
     def _filled(self, text: str, language: str, variant: str) -> str:
         known = {"language": language, "flores": languages.get(language).flores}
         known["name"] = self.variants[language][variant]
-        return _NAME.sub(lambda match: known.get(match[1], match[0]), text)
-
-
-def _checked(told: Any) -> tuple[dict[str, Any], dict[str, dict[str, str]], str, dict[str, Checker]]:
-    """(the YAML, variants, checker, checkers). ValueError in one sentence that begins with the key."""
-    if not isinstance(told, dict):
-        raise BadInput("a benchmark is a mapping of keys, see docs/evaluation.md.")
-    for key in told:
-        if key not in KEYS:
-            raise BadInput(f"the key {key!r} is unknown{nearest(str(key), KEYS)}; the keys are {', '.join(KEYS)}.")
-    if ("hub" in told) == ("file" in told):
-        raise BadInput("give either `hub` or `file`.")
-    columns = told.get("columns")
-    if not isinstance(columns, dict):
-        raise BadInput("`columns` is missing; give {question: COLUMN, answer: COLUMN}.")
-    choices = told.get("choices", [])
-    used = ["answer", *choices, *_NAME.findall(told.get("question", "{question}"))]
-    for name in used:
-        if name not in columns:
-            raise BadInput(f"`columns` has no {name!r}{nearest(name, columns)}; say which column of the set it is.")
-    if len(choices) == 1 or len(choices) > len(LETTERS):
-        raise BadInput(f"`choices` names {len(choices)} options; name 2 to {len(LETTERS)}.")
-    try:
-        groups = re.compile(told.get("answer_pattern", "()")).groups
-    except re.error as error:
-        raise BadInput(f"`answer_pattern` is no regular expression ({error}); mend it.") from None
-    if groups != 1:
-        raise BadInput(f"`answer_pattern` has {groups} groups; give it one, the answer.")
-    checker = told.get("checker", "multiple_choice" if choices else "math")
-    own = {} if checker in BUILT_IN or ":" not in str(checker) else {"own": checker}
-    if not own and checker not in BUILT_IN:
-        raise BadInput(f"`checker` is {checker!r}{nearest(str(checker), BUILT_IN)}; name one of {', '.join(BUILT_IN)}.")
-    try:
-        checkers = load_checkers(own)
-    except BadInput as error:  # it names the run's config, where this stands in a file
-        raise BadInput(str(error).replace("sp3f.reward.checkers.own=", "`checker` ")) from None
-    return told, _variants(told.get("languages")), "own" if own else checker, checkers
-
-
-def _variants(told: Any) -> dict[str, dict[str, str]]:
-    entries = list(told.items()) if isinstance(told, dict) else told
-    if not isinstance(entries, list) or not entries:
-        raise BadInput("`languages` is missing; give a list of codes of the language table.")
-    found = {}
-    for entry in entries:
-        if isinstance(entry, dict):
-            (entry,) = entry.items()
-        code, name = entry if isinstance(entry, tuple) else (entry, entry)
-        languages.get(code)
-        found[code] = (
-            {str(variant): str(each) for variant, each in name.items()} if isinstance(name, dict) else {"": name}
-        )
-    return dict(sorted(found.items()))
+        return NAME.sub(lambda match: known.get(match[1], match[0]), text)

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from sp3f_verl.data.output import Output
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.problems import Problem
+from sp3f_verl.evaluation.problems import Problem, folder_of
 from sp3f_verl.evaluation.scores import Scored, score
 from sp3f_verl.evaluation.summary import Column, describe, merged
 from sp3f_verl.llm import Answer, Ask
@@ -41,7 +41,7 @@ class Cell:
 
     @property
     def file(self) -> str:
-        return f"{self.benchmark}/{self.language}/output.jsonl"
+        return f"{folder_of(self.benchmark)}/{self.language}/output.jsonl"
 
 
 def asks(cells: Sequence[Cell], decoding: Decoding) -> Iterator[Ask]:

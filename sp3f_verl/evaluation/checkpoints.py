@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from sp3f_verl.errors import BadInput
 
@@ -45,8 +46,11 @@ def adapter_base(folder: str | Path) -> str | None:
     config = Path(folder) / ADAPTER
     if not config.is_file():
         return None
-    base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base:
+    try:
+        base = _mapping(config).get("base_model_name_or_path")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{config} cannot be read ({type(error).__name__}); write it again with PEFT.") from None
+    if not base or not isinstance(base, str):
         raise BadInput(f"{config} names no base_model_name_or_path; write the base model's path there.")
     return base
 
@@ -57,7 +61,7 @@ def check_chat_template(model: str) -> None:
     if not folder.is_dir() or any(folder.glob("chat_template*")) or any(folder.glob("additional_chat_templates/*")):
         return
     try:
-        told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        told = _mapping(folder / "tokenizer_config.json")
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{folder} has no tokenizer_config.json that can be read ({type(error).__name__}); add it."
@@ -67,6 +71,14 @@ def check_chat_template(model: str) -> None:
             f"{folder} has no chat template, by which a prompt becomes tokens: put the one that it was trained with "
             "into chat_template.jinja there."
         )
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """A JSON file's object. OSError or ValueError where it holds none."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"a {type(found).__name__} in place of an object")
+    return found
 
 
 def _has_weights(folder: Path) -> bool:

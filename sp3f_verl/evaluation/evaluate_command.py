@@ -103,7 +103,9 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
         raise BadInput(f"--languages {' '.join(options.languages)}: none is there ({told or 'in the rows of --data'}).")
     twice = [cell.file for cell in cells if sum(cell.file == other.file for other in cells) > 1]
     if twice:
-        raise BadInput(f"{twice[0].rsplit('/', 1)[0]} would be evaluated twice; name each benchmark once.")
+        raise BadInput(
+            f"{twice[0].rsplit('/', 1)[0]} would be evaluated twice; name each benchmark once, and no two alike."
+        )
     for name, codes in skipped.items():
         print(f"{name} is not there in {', '.join(codes)}: left out", file=sys.stderr)
     return cells, inputs, [each.path for each in benchmarks], skipped

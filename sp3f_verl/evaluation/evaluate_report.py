@@ -19,6 +19,7 @@ from sp3f_verl.evaluation.document.model import (
     Text,
     Values,
 )
+from sp3f_verl.evaluation.problems import folder_of
 from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, not_numbers, part, value
 
 MEAN = "mean of languages"
@@ -77,7 +78,7 @@ def _benchmark(folder: Path, name: str, benchmark: dict[str, Any]) -> Section:
     }
     table = []
     for language, each in rows.items():
-        file = f"{name}/{language}/output.jsonl"
+        file = f"{folder_of(name)}/{language}/output.jsonl"
         source = code(file) if (folder / file).is_file() else f"`{FILE}`"
         table.append([plain(language), *(show(each) for show in columns.values()), source])
     file = "".join(c if c.isalnum() else "_" for c in name)
@@ -123,7 +124,7 @@ def fidelity_lines(rows: Mapping[str, Mapping[str, Any]]) -> list[Line]:
 
 def output_rows(folder: Path, benchmark: str, language: str) -> dict[str, dict[str, Any]]:
     """id -> line of the language's output.jsonl; empty where there is none. Lines that cannot be read are left out."""
-    path = folder / benchmark / language / "output.jsonl"
+    path = folder / folder_of(benchmark) / language / "output.jsonl"
     if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return {}
     found = {}

@@ -16,6 +16,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import checker_of
 
 LETTERS = "ABCDEFGHIJ"
+LONGEST = 200  # bytes of a benchmark's name; file systems take 255
 _PLACE = re.compile(r"\{([\w-]+)\}")
 
 
@@ -122,7 +123,12 @@ class Layout:
 
 
 def prompt_key(benchmark: str, variant: str | None, problem: str) -> str:
-    return "/".join(part for part in (benchmark, variant, problem) if part)
+    return "/".join(part for part in (folder_of(benchmark), variant, problem) if part)
+
+
+def folder_of(benchmark: str) -> str:
+    """Where its answers lie in a run's folder: one level, though verl's own names have a slash (openai/gsm8k)."""
+    return benchmark.replace("/", "_")
 
 
 def text_of(value: Any, place: str) -> str:
@@ -149,12 +155,14 @@ def distinct(problems: Iterable[Problem]) -> list[Problem]:
 
 def of_parquet(path: Path, checkers: Sequence[str]) -> Iterator[tuple[str, Problem]]:
     """(benchmark, problem) of each RL row of a parquet or JSON-lines file (docs/data.md); its `data_source` is the
-    benchmark. BadInput where a row has no prompt, answer or known language."""
+    benchmark. BadInput where a row has no prompt, answer or known language, or a value of another type."""
     file = open_file(path)
     if not file.count:
         raise BadInput(f"{path} has no rows; give a file with at least one prompt.")
     for number, raw in file.rows(file.columns):
-        place, row = file.place(number), canonical(raw)
+        place = file.place(number)
+        _check_types(place, raw)
+        row = canonical(raw)
         for name in ("prompt", "ground_truth", "language"):
             if not field(raw, name):
                 raise BadInput(f"{place} has no {name!r}; write the file with data_prep (docs/data.md).")
@@ -174,3 +182,25 @@ def of_parquet(path: Path, checkers: Sequence[str]) -> Iterator[tuple[str, Probl
                 checker=checker,
             ),
         )
+
+
+def _check_types(place: str, row: Mapping[str, Any]) -> None:
+    prompt, extra, source = field(row, "prompt"), row.get("extra_info"), field(row, "data_source")
+    if prompt is not None and not (isinstance(prompt, list) and all(map(_is_turn, prompt))):
+        raise BadInput(f"{place}: 'prompt' is {prompt!r:.80}; give a list of turns {{role: text, content: text}}.")
+    if extra is not None and not isinstance(extra, Mapping):
+        raise BadInput(f"{place}: 'extra_info' is {extra!r:.80}; give a mapping, or leave it out.")
+    if source is not None and not _is_name(source):
+        mend = f"a name of at most {LONGEST} bytes, in which no part between slashes is empty or of dots alone"
+        raise BadInput(f"{place}: 'data_source' is {source!r:.80}; give {mend}.")
+
+
+def _is_turn(turn: Any) -> bool:
+    return isinstance(turn, Mapping) and all(isinstance(turn.get(name), str) for name in ("role", "content"))
+
+
+def _is_name(source: Any) -> bool:
+    """It becomes a folder's name."""
+    if not isinstance(source, str) or not source.isprintable() or len(source.encode()) > LONGEST:
+        return False
+    return all(part.strip(". ") for part in source.split("/"))

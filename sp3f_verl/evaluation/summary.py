@@ -17,17 +17,19 @@ Column = Mapping[str, Scored]  # problem -> what it came to
 INTERVALS = ("accuracy", "majority", "fidelity")
 MEANS = ("parseable", "tokens", "truncated", "undefined")
 COUNTS = ("failed", "refused")
+PASS = "pass@"
 
 
 def describe(columns: Sequence[Column], samples: int) -> dict[str, Any]:
     """The measures of a column, or the unweighted means of several, as JSON; None for one that no sample has."""
     column = merged(columns)
-    unscored = sum(not each.values for each in column.values())
+    unscored = len(column) - _scored(column)
     return {
         **{"problems": len(column), "samples": samples, "unscored": unscored},
+        "complete": sum(not each.failed for each in column.values()),
         **{name: interval(columns, name) for name in INTERVALS},
         **{name: mean(column, name) for name in MEANS},
-        "pass_at_k": {str(k): mean(column, f"pass@{k}") for k in ks(samples)},
+        "pass_at_k": {str(k): mean(column, f"{PASS}{k}") for k in ks(samples)},
         "fidelity_curve": {str(least): mean(column, f"fidelity@{least}") for least in THRESHOLDS},
         **{name: sum(getattr(each, name) for each in column.values()) for name in COUNTS},
     }
@@ -58,7 +60,8 @@ def interval(columns: Sequence[Column], name: str) -> dict[str, float] | None:
 def merged(columns: Sequence[Column]) -> Column:
     """One column whose means are the unweighted means of theirs, and bootstrap as those do.
 
-    A measure that a column has nowhere is the mean of the other columns.
+    A measure that a column has nowhere is the mean of the other columns; but pass@k is of all, or there is none: a
+    curve over k whose points are means of different languages would say nothing.
     """
     if len(columns) == 1:
         return columns[0]
@@ -66,6 +69,9 @@ def merged(columns: Sequence[Column]) -> Column:
     values: dict[str, dict[str, float]] = {problem: {} for column in columns for problem in column}
     for name in names:
         having = [_values(column, name) for column in columns]
+        lacking = [column for column, own in zip(columns, having, strict=True) if _scored(column) and not own]
+        if name.startswith(PASS) and lacking:
+            continue
         for problem, value in influences([each for each in having if each]).items():
             values[problem][name] = value
     counts = {
@@ -94,4 +100,11 @@ def influences(columns: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _values(column: Column, name: str) -> dict[str, float]:
-    return {problem: one.values[name] for problem, one in column.items() if name in one.values}
+    """Problem -> value. pass@k of all scored problems or of none: requests may fail more on hard problems, and without
+    these it would rise with k by that alone."""
+    values = {problem: one.values[name] for problem, one in column.items() if name in one.values}
+    return {} if name.startswith(PASS) and len(values) < _scored(column) else values
+
+
+def _scored(column: Column) -> int:
+    return sum(bool(one.values) for one in column.values())

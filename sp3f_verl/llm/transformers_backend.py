@@ -96,10 +96,12 @@ class TransformersBackend(Backend):
         self._tokenizer = AutoTokenizer.from_pretrained(self._path)
         self._rendering = Rendering(self._tokenizer, add_generation_prompt=True)
         model = AutoModelForCausalLM.from_pretrained(self._path, dtype=self._dtype)
-        # Only what an ask says: a checkpoint may bring a repetition penalty and other habits along.
+        # Only what an ask says, and the ends, which are the tokenizer's too as in vLLM: a checkpoint may bring a
+        # repetition penalty and other habits along.
         ends = model.generation_config.eos_token_id
-        self._ends = [ends] if isinstance(ends, int) else list(ends or [])
-        model.generation_config = GenerationConfig(eos_token_id=ends)
+        ends = [ends] if isinstance(ends, int) else list(ends or [])
+        self._ends = list(dict.fromkeys(each for each in (*ends, self._tokenizer.eos_token_id) if each is not None))
+        model.generation_config = GenerationConfig(eos_token_id=self._ends or None)
         self._longest = self._longest or getattr(model.config, "max_position_embeddings", None)
         if self._adapter is not None:
             from peft import PeftModel
