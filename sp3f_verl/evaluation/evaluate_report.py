@@ -81,9 +81,8 @@ def _benchmark(folder: Path, name: str, benchmark: dict[str, Any]) -> Section:
         source = code(file) if (folder / file).is_file() else f"`{FILE}`"
         table.append([plain(language), *(show(each) for show in columns.values()), source])
     file = "".join(c if c.isalnum() else "_" for c in name)
-    blocks: list[Block] = (
-        [Picture(f"evaluate_{file}.png", f"{plain(name)}: per language", _panels(rows))] if rows else []
-    )
+    panels = _panels(rows)
+    blocks: list[Block] = [Picture(f"evaluate_{file}.png", f"{plain(name)}: per language", panels)] if panels else []
     return Section(plain(name), [*blocks, Table(["language", *columns, "from"], table)])
 
 
