@@ -191,6 +191,31 @@ def test_a_data_set_tells_what_was_left_out_why_and_what_it_cost(tmp_path):
     }
 
 
+LONG = 10**400  # JSON has no limit, a float does
+
+
+def test_damaged_json_is_reported_as_far_as_it_goes(tmp_path):
+    def damaged(name, **values):
+        manifest = json.loads((dataset(tmp_path / name) / "manifest.json").read_text())
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest | values))
+        return tmp_path / name
+
+    sets = [
+        damaged("models", models=5, outputs=5),
+        damaged("rows", rows={"train": {"es": math.nan, "sw": 20, "de": LONG}}, drops={"a": math.inf, "b": LONG}),
+    ]
+    found = rows(text_of(sets[1]), "rows")
+    assert found == {"`train.parquet`": {"count": "20"}}
+    text_of(*sets), report(sets[:1])
+    folder = changed(evaluation(tmp_path / "run", {"es": 0.5}), skipped={"x": 5, "mgsm": ["yo"]}, threshold=LONG)
+    text = text_of(folder)
+    assert "as mgsm is not there in them: yo." in text and "as x is not" not in text
+    folder = changed(harness(tmp_path / "harness", {"GSM8K": 40.0}), limit=LONG)
+    assert "Only ∞ questions" in text_of(folder)
+    judge = {"model": "j", "panel": 5}
+    text_of(changed(arena(tmp_path / "arena", {"es": 60.0}), judge=judge, language_not_recognised=5, paired=5))
+
+
 def test_the_report_of_a_step_is_not_overwritten(tmp_path):
     """Its manifest holds its digest: a step that finds another one refuses to go on."""
 

@@ -19,7 +19,7 @@ from sp3f_verl.evaluation.document.model import (
     Text,
     Values,
 )
-from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, not_numbers, part, value
+from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, listed, not_numbers, part, value
 
 MEAN = "mean of languages"
 DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could
@@ -50,6 +50,7 @@ def evaluate_document(folder: Path, summary: dict[str, Any]) -> Document:
         *(
             Text(f"Not evaluated, as {plain(name)} is not there in them: {', '.join(map(plain, codes))}.")
             for name, codes in part(summary, "skipped").items()
+            if listed(codes)
         ),
     ]
     sections = [
