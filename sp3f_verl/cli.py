@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help=what)
     folders = "a quickstart's or evaluation's --output, a data set, a run's folder (default: runs/quickstart)"
     command.add_argument("folders", type=Path, nargs="*", help=folders)
-    output = "FILE.md, and FILE.html beside it (default: into the folder; for several folders, the screen)"
+    output = "FILE.md (and FILE.html beside it) or a folder (default: into the run's folder; for several, the screen)"
     command.add_argument("--output", type=Path, metavar="FILE.md", help=output)
     papers = ("sp3f", "croco", "tspin", "mdpo")
     command.add_argument("--paper", choices=papers, help="beside the numbers that this paper published")

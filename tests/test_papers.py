@@ -1,5 +1,7 @@
 """The papers' published numbers: what can be worked out from them is, and a run stands beside them."""
 
+import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from statistics import mean
@@ -13,7 +15,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.dispatch import look, report
 from sp3f_verl.evaluation.document.to_markdown import markdown
 from sp3f_verl.evaluation.papers.beside import paper_document
-from sp3f_verl.evaluation.papers.conditions import normal
+from sp3f_verl.evaluation.papers.conditions import compared, normal, verdict
 from sp3f_verl.evaluation.papers.load import NAMES, load, parsed
 from sp3f_verl.evaluation.papers.page import page
 from sp3f_verl.evaluation.win_rates import margin
@@ -129,8 +131,24 @@ def test_an_arena_beside_mdpo_has_its_difference(tmp_path):
     text = beside("mdpo", arena(tmp_path / "mine", {"es": 60.0}))
     rows = [line for line in text.splitlines() if line.startswith("| **mine** dpo against base |")]
     assert rows == ["| **mine** dpo against base | 59.00 | 39.00 | 20.00 [15.00; 25.00] | 2.00 | mine |"]
-    assert "**Not the same conditions**: model, languages, prompts. Not told by one side: temperature." in text
+    assert "**Not the same conditions**: languages, prompts, orders. Not told by one side: model, temperature," in text
     assert "| judge | Qwen2.5-32B-Instruct | Qwen2.5-32B-Instruct | same |" in text
+    assert "| model | aya-23-8B" not in text and "| orders | one, by a fair coin | both | **differs** |" in text
+
+
+@pytest.mark.parametrize("ties", ["half", "win"])
+def test_an_arena_that_counts_ties_otherwise_has_no_difference(tmp_path, ties):
+    """`--ties win` puts them into the win rate and the wins: 2 x rate - 100 is no difference then."""
+    folder = arena(tmp_path / "mine", {"es": 60.0})
+    summary = json.loads((folder / "summary.json").read_text())
+    for each in (summary, summary["others"]["sft"]):
+        each["mean"] |= {"wins": 57.0, "losses": 37.0, "ties": 6.0}  # a win and a tie are a win
+    write_json(summary | {"ties": ties}, folder / "summary.json")
+    text = beside("mdpo", folder)
+    (row,) = [line for line in text.splitlines() if line.startswith("| **mine** dpo against base |")]
+    known = "57.00 | 37.00 | 20.00 [15.00; 25.00] | 6.00"
+    assert row == f"| **mine** dpo against base | {known if ties == 'half' else '– | – | – | –'} | mine |"
+    assert f"| ties | half | {ties} | {'same' if ties == 'half' else '**differs**'} |" in text
 
 
 def test_translators_beside_mdpo(tmp_path):
@@ -139,6 +157,69 @@ def test_translators_beside_mdpo(tmp_path):
     write_json({"step": "wmt compare", "rows": {"scores": {"de": 1}}, "drops": {}}, tmp_path / "manifest.json")
     found = last_row(beside("mdpo", tmp_path), "Translation, BLEU")
     assert found[0].endswith("mine") and found[4] == "25.500" and found[1] == "–"
+
+
+def conditions(text: str, section: str) -> str:
+    return text.split(f"## {section}\n")[1].split("\n## ")[0]
+
+
+def test_a_mean_is_of_the_shots_of_all_its_tasks_and_nothing_is_the_same_where_nothing_was_compared(tmp_path):
+    tasks = load("tspin").conditions["shots"]
+    means = [table.title for table in load("tspin").tables if table.columns == ("mean",)]
+    assert len(means) == 2
+    wrong = beside("tspin", harness(tmp_path / "wrong", dict.fromkeys(tasks, 50.0), dict.fromkeys(tasks, 99)))
+    other = beside("tspin", harness(tmp_path / "other", {"another": 50.0}))
+    for title in means:
+        told = conditions(wrong, title)
+        assert "**Not the same conditions**" in told and re.search(r"\| shots \|.*99.*\| \*\*differs\*\* \|", told)
+        told = conditions(other, title)
+        assert re.search(r"\| shots \|.*\| – \| not told \|", told) and "The same conditions" not in told
+
+
+def test_no_condition_that_both_tell_is_no_agreement():
+    assert verdict(compared({"shots": {"a": 1}}, {"shots": {"b": 1}})).startswith("No condition is told by both.")
+    assert verdict([]).startswith("No condition is told by both.")
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("Qwen2.5-7B@0123456789abcdef", "same"),
+        ("Qwen2.5-7B@0123456789abcdef+adapter@0123456789abcdef", "same"),
+        ("Qwen/Qwen2.5-7B+adapter@0123456789abcdef", "same"),
+        ("Other-7B@0123456789abcdef", "**differs**"),
+        ("huggingface@0123456789abcdef", "not told"),
+    ],
+)
+def test_a_local_model_has_its_folder_s_name(tmp_path, model, told):
+    text = beside("sp3f", evaluation(tmp_path / "mine", {"es": 0.5}, model))
+    assert re.search(rf"\| model \| Qwen2\.5-7B \|.*\| {re.escape(told)} \|", text)
+
+
+def test_a_trial_of_a_few_problems_is_told(tmp_path):
+    folder = evaluation(tmp_path / "mine", {"es": 0.5}, "Qwen2.5-7B")
+    assert "| limit |" not in beside("sp3f", folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    write_json(summary | {"limit": 10}, folder / "summary.json")
+    text = beside("sp3f", folder)
+    assert "| limit | all | 10 | **differs** |" in text and "**Not the same conditions**: languages, limit." in text
+
+
+def test_a_euroeval_run_has_its_iterations_languages_and_metrics(tmp_path):
+    folder = harness(tmp_path / "mine", {"ScaLA-da": 34.0})
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["tasks"]["ScaLA-da"] |= {"metric": "mcc", "language": "da", "iterations": 3, "shots": None}
+    write_json(summary | {"package": "euroeval", "versions": {"euroeval": "17.0.0"}}, folder / "summary.json")
+    told = conditions(beside("croco", folder), load("croco").table("replication").title)
+    assert "| iterations | 10 | 3 | **differs** |" in told and "| languages | da | da | same |" in told
+    assert re.search(r"\| metrics \|.* \| same \|", told) and "| shots |" not in told
+
+
+def test_a_translation_has_no_judge(tmp_path):
+    paper = load("mdpo")
+    assert paper.conditions_of(paper.table("winrates"))["judge"] == "Qwen2.5-32B-Instruct"
+    assert paper.conditions_of(paper.table("by_language"))["prompts"] == 1350
+    assert paper.conditions_of(paper.table("bleu")) == {"segments": 300, "set": "WMT24++"}
 
 
 def test_a_run_of_another_kind_is_refused(tmp_path):

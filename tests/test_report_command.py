@@ -1,13 +1,16 @@
 """The command `sp3f report`: what it writes for which folders, and several runs side by side."""
 
+import json
+import math
 import re
 import statistics
+from pathlib import Path
 
 import pytest
 from report_runs import manifest, preference, selfplay, write
 
 from sp3f_verl import cli
-from sp3f_verl.data.files import write_json
+from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.evaluation.dispatch import report
 from sp3f_verl.evaluation.document.to_markdown import blocks
 from sp3f_verl.evaluation.preference_compare import compare
@@ -76,6 +79,61 @@ def test_quickstarts_are_reported_as_before(tmp_path, monkeypatch, capsys):
     code, out, _ = called(monkeypatch, capsys, *folders)
     spread = statistics.stdev([0.25, 0.75])
     assert code == 0 and "\ngreedy, 2 seeds:\n" in out and f"0.500 ± {spread:.3f}" in out
+
+
+def test_each_seed_s_files_are_named_and_copies_of_one_run_are_told(tmp_path, monkeypatch, capsys):
+    folders = [quickstart(tmp_path / f"seed{n}", 0.25) for n in (1, 2, 3)]
+    for folder, seed in zip(folders, (1, 2, 1), strict=True):
+        write_json({"data_seed": 1, "train_seed": seed, "steps": 5}, folder / "settings.json")
+    text = called(monkeypatch, capsys, *folders)[1]
+    assert "**seed1 and seed3 have the same seeds**: ± is no spread over seeds." in text
+    assert "have the same seeds" not in called(monkeypatch, capsys, *folders[:2])[1]
+    assert (
+        report(folders[:2], tmp_path / "all.md")
+        and "](seed2/evaluation/sp3f_test.json)" in (tmp_path / "all.md").read_text()
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "null", "[]", '{"greedy": null, "sampled": {}}'])
+def test_a_damaged_evaluation_of_a_quickstart_is_named(tmp_path, monkeypatch, capsys, text):
+    folders = [quickstart(tmp_path / name, 0.25) for name in ("a", "b")]
+    (tmp_path / "a" / "evaluation" / "sp3f_test.json").write_text(text)
+    for given in (folders[:1], folders):
+        code, _, err = called(monkeypatch, capsys, *given)
+        assert code == 1 and err.count("\n") == 1 and str(tmp_path / "a" / "evaluation" / "sp3f_test.json") in err
+
+
+def test_a_quickstart_s_values_that_are_none_are_shown_as_such(tmp_path):
+    folders = [quickstart(tmp_path / name, 0.25) for name in ("a", "b")]
+    write_parquet([{"messages": []}], tmp_path / "a" / "data" / "sft.parquet")
+    means = {
+        "es": {"accuracy": None},
+        "all": {name: 0.5 for name in COLUMNS} | {"accuracy": math.nan, "fidelity": None},
+    }
+    text = json.dumps({"greedy": means, "sampled": means})
+    (tmp_path / "a" / "evaluation" / "sp3f_test.json").write_text(text)
+    text = Path(report(folders[:1])).read_text()
+    assert table(text, "split")["test"][:3] == ["0.250 → NaN", "0.250 → 0.500", "0.250 → –"]
+    assert table(text, "language")["es"][0] == "0.250 → –" and "NaN, infinite or null in [`evaluation/sp3f_test" in text
+    assert table(report(folders), "split")["test"][0] == "0.250 ± 0.000 → NaN"
+
+
+def test_a_folder_as_output_gets_the_report_in_it(tmp_path, monkeypatch, capsys):
+    runs = [write(tmp_path / name, preference()) for name in ("a", "b")]
+    folder = tmp_path / "dd"
+    folder.mkdir()
+    assert report(runs[:1], folder) == str(folder / "report.md") and not (tmp_path / "dd.md").exists()
+    monkeypatch.chdir(folder)
+    assert called(monkeypatch, capsys, *runs, "--output", ".") == (0, "report.md\n", "")
+    (runs[0] / "report.md").mkdir()
+    code, _, err = called(monkeypatch, capsys, runs[0])
+    assert code == 1 and f"{runs[0] / 'report.md'} is a folder" in err and "Errno" not in err
+
+
+def test_a_loop_of_links_is_no_folder(tmp_path, monkeypatch, capsys):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    code, _, err = called(monkeypatch, capsys, tmp_path / "loop")
+    assert code == 1 and "loop is no folder" in err
 
 
 def test_a_mixture_is_one_report_with_a_section_a_kind(tmp_path, monkeypatch, capsys):

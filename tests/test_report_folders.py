@@ -15,6 +15,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.dispatch import look, report, side_by_side
 from sp3f_verl.evaluation.document.to_html import html
 from sp3f_verl.evaluation.document.to_markdown import markdown
+from sp3f_verl.evaluation.document.write import pictures
 
 
 def text_of(*folders) -> str:
@@ -87,6 +88,49 @@ def test_a_summary_with_parts_missing_is_reported_as_far_as_it_goes(tmp_path, su
     assert text_of(tmp_path).startswith("# Evaluation of ?")
 
 
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_a_benchmark_without_any_score_is_reported_without_a_picture(tmp_path, missing):
+    """Every sample is unscored: accuracy and fidelity are null."""
+    folders = [evaluation(tmp_path / name, {"es": 0.5}) for name in ("a", "b")]
+    for folder in folders:
+        summary = json.loads((folder / "summary.json").read_text())
+        benchmark = summary["benchmarks"]["mgsm"]
+        for each in (benchmark["languages"]["es"], benchmark["mean"]):
+            each |= {"accuracy": missing, "fidelity": missing, "fidelity_curve": {}, "unscored": 40}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        report([folder])
+        assert not (folder / "evaluate_mgsm.png").exists() and "| es | 40 |" in (folder / "report.md").read_text()
+    report(folders, tmp_path / "both.md")
+
+
+def changed(folder, **values):
+    summary = json.loads((folder / "summary.json").read_text())
+    write_json(summary | values, folder / "summary.json")
+    return folder
+
+
+def test_means_over_other_languages_have_no_difference(tmp_path):
+    base = evaluation(tmp_path / "base", {"es": 0.5, "sw": 0.2})
+    other = evaluation(tmp_path / "other", {"es": 0.5, "de": 0.9})
+    text = text_of(base, other)
+    assert rows(text, "accuracy")["mean of languages"]["other minus base"] == "–"
+    assert text.count("**Means over other languages**, so without a difference: other (de, es) and base (es, sw).") == 1
+    assert rows(text, "accuracy")["es"]["other minus base"].startswith("+0.000 [")
+    assert "Means over other" not in text_of(base, evaluation(tmp_path / "again", {"sw": 0.2, "es": 0.5}))
+
+
+def test_evaluations_of_other_settings_are_told(tmp_path):
+    base = changed(evaluation(tmp_path / "base", {"es": 0.5}), limit=None)
+    same, other = (evaluation(tmp_path / name, {"es": 0.5}) for name in ("same", "other"))
+    assert "Not the same settings" not in text_of(base, same), "no limit and none told are one"
+    changed(other, decoding={"samples": 8, "temperature": 0.0, "top_p": 0.8}, threshold=0.5, limit=10)
+    told = [line for line in text_of(base, other).splitlines() if line.startswith("**Not the same settings**")]
+    assert told == [
+        "**Not the same settings**: temperature (base 0.7, other 0.0), threshold (base 0.7, other 0.5), limit (base –, "
+        "other 10)."
+    ]
+
+
 # ---- arena, harness, data sets -------------------------------------------------------------------------------------
 
 
@@ -121,6 +165,19 @@ def test_a_harness_and_two_side_by_side(tmp_path):
     assert found["mean of tasks"] == {"one": "50.000", "other": "–", "other minus one": "–"}
 
 
+def test_tasks_with_other_metrics_or_shots_have_no_difference(tmp_path):
+    one = harness(tmp_path / "one", {"GSM8K": 40.0, "MMLU": 60.0, "BBH": 50.0})
+    other = harness(tmp_path / "other", {"GSM8K": 41.0, "MMLU": 61.0, "BBH": 51.0}, {"GSM8K": 0})
+    tasks = json.loads((other / "summary.json").read_text())["tasks"]
+    tasks["MMLU"]["metric"] = "exact_match"
+    changed(other, tasks=tasks, limit=10, versions={"lm-eval": "0.4.10"})
+    text = text_of(one, other)
+    found = {name: row["other minus one"] for name, row in rows(text, "task").items()}
+    assert found == {"GSM8K": "–", "MMLU": "–", "BBH": "+1.00 [-1.22; 3.22]", "mean of tasks": "–"}
+    assert "**Not measured alike**, so without a difference: GSM8K (shots), MMLU (metric)." in text
+    assert "**Not the same settings**: limit (one –, other 10), lm-eval (one 0.4.9, other 0.4.10)." in text
+
+
 def test_a_data_set_tells_what_was_left_out_why_and_what_it_cost(tmp_path):
     text = text_of(dataset(tmp_path / "set", drops={"off language": 8, "no answer": 12}))
     found = rows(text, "rows")
@@ -132,6 +189,31 @@ def test_a_data_set_tells_what_was_left_out_why_and_what_it_cost(tmp_path):
         "a": "12",
         "b": "–",
     }
+
+
+LONG = 10**400  # JSON has no limit, a float does
+
+
+def test_damaged_json_is_reported_as_far_as_it_goes(tmp_path):
+    def damaged(name, **values):
+        manifest = json.loads((dataset(tmp_path / name) / "manifest.json").read_text())
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest | values))
+        return tmp_path / name
+
+    sets = [
+        damaged("models", models=5, outputs=5),
+        damaged("rows", rows={"train": {"es": math.nan, "sw": 20, "de": LONG}}, drops={"a": math.inf, "b": LONG}),
+    ]
+    found = rows(text_of(sets[1]), "rows")
+    assert found == {"`train.parquet`": {"count": "20"}}
+    text_of(*sets), report(sets[:1])
+    folder = changed(evaluation(tmp_path / "run", {"es": 0.5}), skipped={"x": 5, "mgsm": ["yo"]}, threshold=LONG)
+    text = text_of(folder)
+    assert "as mgsm is not there in them: yo." in text and "as x is not" not in text
+    folder = changed(harness(tmp_path / "harness", {"GSM8K": 40.0}), limit=LONG)
+    assert "Only ∞ questions" in text_of(folder)
+    judge = {"model": "j", "panel": 5}
+    text_of(changed(arena(tmp_path / "arena", {"es": 60.0}), judge=judge, language_not_recognised=5, paired=5))
 
 
 def test_the_report_of_a_step_is_not_overwritten(tmp_path):
@@ -177,6 +259,21 @@ def test_a_grpo_run_its_rewards_its_judge_and_its_cost(tmp_path):
     assert cost["judge, USD, with all resumes"]["how much"] == "0.200"
     assert cost["seconds in steps (`timing_s/step`)"]["how much"] == "40.000"
     assert cost["of which gen"]["how much"] == "30.0 (75%)"
+
+
+def test_validation_by_language_is_shown_and_compared(tmp_path):
+    lines = grpo()
+    for step, accuracy in ((1, 0.25), (20, 0.75)):
+        own = {"es/accuracy": accuracy, "sw/accuracy": 0.0, "mean/accuracy": accuracy / 2, "mean/tokens": 200.0}
+        lines[step - 1][1].update({f"validation/mgsm/{name}": value for name, value in own.items()})
+        lines[step - 1][1]["val-core/mgsm/acc/mean@1"] = 0.5
+    run = write(tmp_path / "a", lines)
+    found = rows(text_of(run), "validation")
+    assert found["`validation/mgsm/es/accuracy`"]["change"] == "0.500" and "`val-core/mgsm/acc/mean@1`" in found
+    picture = next(each for each in pictures(look(run).document().blocks) if each.file == "validation.png")
+    assert [line.label for line in picture.panels[0].lines] == ["mgsm/mean/accuracy"]
+    found = rows(text_of(run, write(tmp_path / "b", grpo())), "last validation")
+    assert found["`validation/mgsm/es/accuracy`"] == {"a": "0.750", "b": "–"}, "the last, no mean over training"
 
 
 def test_values_that_are_not_finite_are_counted_in_one_sentence(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 from sp3f_verl.evaluation.document.inline import code, plain
 from sp3f_verl.evaluation.document.model import Block, Document, Picture, Rows, Section, Table, Text, Values
 from sp3f_verl.evaluation.markdown import number
-from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, not_numbers, part, value
+from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, listed, not_numbers, part, value
 
 MEAN = "mean of languages"
 RATES = {"win_rate": "win rate", "lc_win_rate": "at equal length"}
@@ -65,8 +65,8 @@ def _rows(found: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
 def arena_document(folder: Path, summary: dict[str, Any]) -> Document:
     candidates, baseline = candidates_of(summary), name_of(summary.get("baseline"))
     judge = part(summary, "judge")
-    models = [name_of(each) for each in [summary.get("judge"), *(judge.get("panel") or [])]]
-    named, unknown = ", ".join(map(code, candidates)), summary.get("language_not_recognised") or []
+    models = [name_of(each) for each in [summary.get("judge"), *listed(judge.get("panel"))]]
+    named, unknown = ", ".join(map(code, candidates)), listed(summary.get("language_not_recognised"))
     lead = [
         Text(f"{named} against {code(baseline)}, judged by {', '.join(map(code, models))}; all numbers from `{FILE}`."),
         Text(LEAD),
@@ -135,7 +135,7 @@ def _bias(found: Mapping[str, Any]) -> list[Block]:
 
 def _paired(summary: Mapping[str, Any]) -> list[Section]:
     sections = []
-    for each in summary.get("paired") or []:
+    for each in listed(summary.get("paired")):
         rows = {**_rows(each, "languages"), **({MEAN: part(each, "mean")} if part(each, "mean") else {})}
         table = [
             [plain(n), count(gap.get("prompts")), _shown("", gap), number(value(gap.get("p")))]

@@ -1,5 +1,6 @@
 """Several runs of one kind side by side: the first is what the others are compared with."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from sp3f_verl.evaluation.markdown import number
 from sp3f_verl.evaluation.run_metrics import RunMetrics
 from sp3f_verl.evaluation.summary_file import FILE, cell, edges, finite, not_numbers, part
 from sp3f_verl.evaluation.trainer_metrics import ENDS, ends, smoothed
-from sp3f_verl.evaluation.trainer_report import SFT, TERMS, TRAINING
+from sp3f_verl.evaluation.trainer_report import SFT, TERMS, TRAINING, VALIDATION
 
 Summaries = dict[str, tuple[Path, dict[str, Any]]]  # label -> (folder, what it holds)
 
@@ -60,6 +61,9 @@ def compare_evaluations(found: Summaries) -> list[Block]:
         blocks += [
             Text(f"{plain(label)}: {sentence}") for sentence in not_numbers({"benchmarks": part(summary, "benchmarks")})
         ]
+    decodings = {label: part(s, "decoding") for label, (_, s) in found.items()}
+    limits = {label: {name: s.get(name) for name in ("threshold", "limit")} for label, (_, s) in found.items()}
+    blocks += _unlike({label: decodings[label] | limits[label] for label in found})
     names = [
         name
         for name in part(found[first][1], "benchmarks")
@@ -70,6 +74,34 @@ def compare_evaluations(found: Summaries) -> list[Block]:
     for name in names:
         blocks.append(_benchmark(found, str(name)))
     return [*blocks, _sources(found)]
+
+
+def _unlike(settings: dict[str, dict[str, Any]]) -> list[Block]:
+    """settings: label -> setting -> value. At most one sentence: those in which the runs differ."""
+    differ = []
+    for name in dict.fromkeys(name for each in settings.values() for name in each):
+        told = {label: json.dumps(each.get(name), ensure_ascii=False).strip('"') for label, each in settings.items()}
+        if len(set(told.values())) > 1:
+            values = (f"{plain(label)} {'–' if value == 'null' else plain(value)}" for label, value in told.items())
+            differ.append(f"{plain(name)} ({', '.join(values)})")
+    return [Text(f"**Not the same settings**: {', '.join(differ)}.")] if differ else []
+
+
+def _languages(rows: dict[str, Any]) -> set[str]:
+    return set(rows) - {MEAN}
+
+
+def _other_languages(each_rows: dict[str, dict]) -> list[Block]:
+    """At most one sentence: whose mean of languages is over others than the first one's."""
+    first, *others = (
+        (each, f"{plain(label)} ({plain(', '.join(sorted(each)))})")
+        for label, rows in each_rows.items()
+        for each in [_languages(rows)]
+    )
+    told = [said for languages, said in others if languages != first[0]]
+    if not told:
+        return []
+    return [Text(f"**Means over other languages**, so without a difference: {', '.join(told)} and {first[1]}.")]
 
 
 def _benchmark(found: Summaries, name: str) -> Section:
@@ -89,7 +121,8 @@ def _benchmark(found: Summaries, name: str) -> Section:
         panels.append(Rows(f"{metric}, 95 % interval", languages, values, SHARE))
         tables.append(Table(*_differences(found, each_rows, languages, name, metric), f"{name}: {metric}"))
     file = "".join(c if c.isalnum() else "_" for c in name)
-    return Section(plain(name), [Picture(f"compare_{file}.png", f"{plain(name)}, side by side", panels), *tables])
+    blocks = [Picture(f"compare_{file}.png", f"{plain(name)}, side by side", panels), *_other_languages(each_rows)]
+    return Section(plain(name), [*blocks, *tables])
 
 
 def _differences(found: Summaries, each_rows: dict, languages: list[str], name: str, metric: str) -> tuple[list, list]:
@@ -106,6 +139,8 @@ def _differences(found: Summaries, each_rows: dict, languages: list[str], name: 
 
 
 def _difference(one, base, name, language, metric, each_rows, label, first) -> str:
+    if language == MEAN and _languages(each_rows[label]) != _languages(each_rows[first]):
+        return "–"
     threshold = finite(one[1].get("threshold")) or 0.7
     languages = [language] if language != MEAN else list(part(base[1], "benchmarks", name, "languages"))
     pairs = _pairs(one[0], base[0], name, languages, metric, threshold)
@@ -165,13 +200,25 @@ def compare_harnesses(found: Summaries) -> list[Block]:
         "does not tell answers by question here, and pairing them would narrow it."
     )
     picture = Picture("compare_harness.png", "Scores by task", [Rows("score by task, 95 % interval", names, values)])
-    return [picture, Table(header, rows), said, _sources(found)]
+    settings = {label: {"limit": s.get("limit"), **part(s, "versions")} for label, (_, s) in found.items()}
+    unlike = {
+        name: [f for label in others for f in _measured(*(tasks[n].get(name, {}) for n in (label, first)))]
+        for name in names
+    }
+    named = [f"{plain(name)} ({', '.join(dict.fromkeys(fields))})" for name, fields in unlike.items() if fields]
+    alike = [Text(f"**Not measured alike**, so without a difference: {', '.join(named)}.")] if named else []
+    return [*_unlike(settings), *alike, picture, Table(header, rows), said, _sources(found)]
+
+
+def _measured(one: dict, base: dict) -> list[str]:
+    """In what a task was measured otherwise, where both have it."""
+    return [name for name in ("metric", "filter", "shots") if one and base and one.get(name) != base.get(name)]
 
 
 def _points(one: dict, base: dict) -> str:
     values = [finite(each.get("value")) for each in (one, base)]
     errors = [finite(each.get("stderr")) for each in (one, base)]
-    if None in values:
+    if None in values or _measured(one, base):
         return "–"
     change = values[0] - values[1]
     if None in errors:
@@ -232,6 +279,9 @@ def compare_trainers(runs: Sequence[RunMetrics]) -> list[Block]:
             panels.append(Lines(f"{metrics[metric]}, {ENDS}-step average", lines))
     blocks: list[Block] = [Picture("compare_training.png", "Training, side by side", panels)] if panels else []
     blocks += [Text(f"Means of the last {ENDS} steps that were logged."), Table(["metric", *map(plain, named)], rows)]
+    validated = sorted({name for run in runs for name in run.series if name.startswith(VALIDATION[:2])})
+    rows = [[code(name), *(number(run[name][-1].value) if run[name] else "–" for run in runs)] for name in validated]
+    blocks += [Table(["last validation", *map(plain, named)], rows)] if rows else []
     files = [
         Section(plain(label), [Text(f"{plain(run.folder)}: {run.attempts}")], run.folder)
         for label, run in named.items()

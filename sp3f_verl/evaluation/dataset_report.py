@@ -8,7 +8,7 @@ from typing import Any
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.document.inline import code, plain
 from sp3f_verl.evaluation.document.model import Block, Document, Picture, Rows, Section, Table, Text, Values
-from sp3f_verl.evaluation.summary_file import cell, count, not_numbers, part, value
+from sp3f_verl.evaluation.summary_file import cell, count, finite, listed, not_numbers, part, value
 
 FILE = "manifest.json"
 ASKED = ("asked", "asking")  # notes that hold what asking models cost
@@ -29,20 +29,20 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 def counts_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """file -> language -> rows."""
     return {
-        name: {code_: int(rows) for code_, rows in each.items() if value(rows) is not None}
+        name: {code_: int(rows) for code_, rows in each.items() if finite(rows) is not None}
         for name, each in part(manifest, "rows").items()
         if isinstance(each, dict)
     }
 
 
 def drops_of(manifest: Mapping[str, Any]) -> dict[str, int]:
-    found = {reason: value(rows) for reason, rows in part(manifest, "drops").items()}
+    found = {reason: finite(rows) for reason, rows in part(manifest, "drops").items()}
     return {reason: int(rows) for reason, rows in sorted(found.items(), key=lambda each: -(each[1] or 0)) if rows}
 
 
 def dataset_document(folder: Path, manifest: dict[str, Any]) -> Document:
     step = f"data_prep.{manifest['step']}"
-    models = ", ".join(code(each) for each in manifest.get("models") or [])
+    models = ", ".join(code(each) for each in listed(manifest.get("models")))
     lead = [Text(f"Step {code(step)}{f', asking {models}' if models else ''}; from `{FILE}`.")]
     sections = [_funnel(manifest), *_languages(manifest), *_cost(manifest), *_notes(manifest), _making(manifest)]
     if "report.md" in part(manifest, "outputs"):

@@ -1,5 +1,6 @@
 """Which report `sp3f report` writes: decided by what the folders hold."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from sp3f_verl.evaluation.harness_report import harness_document
 from sp3f_verl.evaluation.preference_compare import compare
 from sp3f_verl.evaluation.preference_report import preference_document
 from sp3f_verl.evaluation.run_metrics import RunMetrics
-from sp3f_verl.evaluation.summary_file import kind_of, read_summary
+from sp3f_verl.evaluation.summary_file import kind_of, part, read_summary
 from sp3f_verl.evaluation.trainer_report import is_rl, is_sft, trainer_document
 
 TITLES = {
@@ -65,31 +66,37 @@ class Found:
 
 def report(folders: Sequence[Path], output: Path | None = None, paper: str | None = None) -> str:
     """What to print. One folder: the path of the report.md written into it, or to `output`. Several: them side by side
-    in Markdown, or where `output` is given its path. Beside each report.md lies the same as report.html.
+    in Markdown, or where `output` is given its path. Beside each report.md lies the same as report.html. `output`: a
+    file, or a folder that is there.
 
     `paper`: the folders, or none, beside the numbers that a paper published (one: paper_<name>.md in it). BadInput for
     a folder that holds none of `READS`.
     """
-    found = [look(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
+    found = [look(folder) for folder in {os.path.realpath(each): each for each in folders}.values()]
     if paper:
         from sp3f_verl.evaluation.papers.beside import paper_document
 
         document = paper_document(paper, found)
-        output = output or (found[0].folder / f"paper_{paper}.md" if len(found) == 1 else None)
+        output, name = output or (found[0].folder if len(found) == 1 else None), f"paper_{paper}.md"
     elif len(found) == 1:
-        document, output = found[0].document(), output or found[0].folder / name_in(found[0].folder)
+        document, output = found[0].document(), output or found[0].folder
+        name = name_in(output)
     else:
-        document = side_by_side(found)
+        document, name = side_by_side(found), "report.md"
     if output is None:
         return markdown(document)
+    if output.is_dir():
+        output = output / name
     named = output if output.suffix in (".md", ".html") else output.with_name(f"{output.name}.md")
+    for path in (named.with_suffix(".md"), named.with_suffix(".html")):
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder, and the report's place; move it, or give another --output.")
     return str(write(document, named.with_suffix(".md")))
 
 
 def name_in(folder: Path) -> str:
     """report.md; overview.md where the step that wrote the folder put a report.md of its own there."""
-    own = (read_manifest(folder) or {}).get("outputs") or {}
-    return "overview.md" if "report.md" in own else "report.md"
+    return "overview.md" if "report.md" in part(read_manifest(folder), "outputs") else "report.md"
 
 
 def look(folder: Path) -> Found:

@@ -62,7 +62,7 @@ def evaluate(options: argparse.Namespace) -> None:
             answers = watched(backend.answers(asks(cells, decoding)), backend, total)
             collect(answers, cells, decoding.samples, options.threshold, out)
             summary = {"kind": "benchmarks", "model": backend.model, "decoding": asdict(decoding)}
-            summary |= {"threshold": options.threshold, "skipped": skipped, "model_path": given}
+            summary |= {"threshold": options.threshold, "limit": options.limit, "skipped": skipped, "model_path": given}
             summary |= {"benchmarks": summarise(cells, decoding.samples)}
             text = json.dumps(summary, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False)
             out.write_text("summary.json", text + "\n")

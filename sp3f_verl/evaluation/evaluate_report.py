@@ -20,7 +20,7 @@ from sp3f_verl.evaluation.document.model import (
     Values,
 )
 from sp3f_verl.evaluation.problems import folder_of
-from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, not_numbers, part, value
+from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, listed, not_numbers, part, value
 
 MEAN = "mean of languages"
 DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could
@@ -51,6 +51,7 @@ def evaluate_document(folder: Path, summary: dict[str, Any]) -> Document:
         *(
             Text(f"Not evaluated, as {plain(name)} is not there in them: {', '.join(map(plain, codes))}.")
             for name, codes in part(summary, "skipped").items()
+            if listed(codes)
         ),
     ]
     sections = [
@@ -82,9 +83,8 @@ def _benchmark(folder: Path, name: str, benchmark: dict[str, Any]) -> Section:
         source = code(file) if (folder / file).is_file() else f"`{FILE}`"
         table.append([plain(language), *(show(each) for show in columns.values()), source])
     file = "".join(c if c.isalnum() else "_" for c in name)
-    blocks: list[Block] = (
-        [Picture(f"evaluate_{file}.png", f"{plain(name)}: per language", _panels(rows))] if rows else []
-    )
+    panels = _panels(rows)
+    blocks: list[Block] = [Picture(f"evaluate_{file}.png", f"{plain(name)}: per language", panels)] if panels else []
     return Section(plain(name), [*blocks, Table(["language", *columns, "from"], table)])
 
 

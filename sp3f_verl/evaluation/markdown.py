@@ -17,8 +17,11 @@ def _cell(text: str) -> str:
     return re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(text).split()))
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
-    """Mean ± sample standard deviation of two values or more."""
+def mean_and_spread(values: Sequence[float | None]) -> str:
+    """Mean ± sample standard deviation of two values or more; the first that is none or not finite, where one is."""
+    for each in values:
+        if each is None or not math.isfinite(each):
+            return number(each)
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 

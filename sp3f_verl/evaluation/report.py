@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 from sp3f_verl.data.files import read_parquet
+from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.compare import labels, sources
 from sp3f_verl.evaluation.document.inline import code, plain
 from sp3f_verl.evaluation.document.model import (
     SHARE,
@@ -19,8 +21,9 @@ from sp3f_verl.evaluation.document.model import (
     paragraphs,
 )
 from sp3f_verl.evaluation.document.write import write
-from sp3f_verl.evaluation.markdown import mean_and_spread
+from sp3f_verl.evaluation.markdown import mean_and_spread, number
 from sp3f_verl.evaluation.run_metrics import RunMetrics
+from sp3f_verl.evaluation.summary_file import finite, not_numbers, part, read_object, value
 from sp3f_verl.evaluation.trainer_report import trainer_sections
 
 SPLITS = {
@@ -37,17 +40,27 @@ COLUMNS = {
 }
 
 
-def _change(before: float, after: float) -> str:
-    return f"{before:.3f} → {after:.3f}"
+FILES = {(stage, split): f"evaluation/{stage}_{split}.json" for split in SPLITS for stage in ("sft", "sp3f")}
+Results = dict[tuple[str, str], dict]
 
 
-def read_results(output: Path) -> dict[tuple[str, str], dict]:
-    """(stage, split) -> what `evaluate` wrote, for the stages sft and sp3f. FileNotFoundError where it is not there."""
-    return {
-        (stage, split): json.loads((output / "evaluation" / f"{stage}_{split}.json").read_text(encoding="utf-8"))
-        for stage in ("sft", "sp3f")
-        for split in SPLITS
-    }
+def _change(before: dict, after: dict, name: str) -> str:
+    return f"{number(value(before.get(name)))} → {number(value(after.get(name)))}"
+
+
+def read_results(output: Path) -> Results:
+    """(stage, split) -> what `evaluate` wrote, for the stages sft and sp3f. FileNotFoundError where it is not there,
+    BadInput where it cannot be read."""
+    results = {key: read_object(output / file) for key, file in FILES.items()}
+    for key, found in results.items():
+        for decoding in ("greedy", "sampled"):
+            if not part(found, decoding, "all"):
+                raise BadInput(f"{output / FILES[key]} has no means under {decoding}.all; run the quickstart again.")
+    return results
+
+
+def _not_numbers(results: Results) -> list[str]:
+    return [sentence for key, file in FILES.items() for sentence in not_numbers(results[key], file)]
 
 
 def is_finished(output: Path) -> bool:
@@ -67,22 +80,34 @@ def seeds_table(folders: list[Path]) -> list[Block]:
             cells = []
             for name in COLUMNS:
                 before, after = (
-                    [results[stage, split][decoding]["all"][name] for results in every] for stage in ("sft", "sp3f")
+                    [value(results[stage, split][decoding]["all"].get(name)) for results in every]
+                    for stage in ("sft", "sp3f")
                 )
                 cells.append(f"{mean_and_spread(before)} → {mean_and_spread(after)}")
             rows.append([split, *cells])
         blocks += [Text(f"{decoding}, {len(folders)} seeds:"), Table(["split", *COLUMNS.values()], rows, decoding)]
-    if len({_without_seeds(folder) for folder in folders}) > 1:
+    if len({_settings(folder, seeds=False) for folder in folders}) > 1:
         blocks.insert(0, Text("**They were not run with the same settings**: ± is no spread over seeds."))
-    return [*blocks, Items([code(folder) for folder in folders])]
+    named = dict(zip(labels(folders), folders, strict=True))
+    of_seeds: dict[str, list[str]] = {}
+    for label, folder in named.items():
+        of_seeds.setdefault(_settings(folder, seeds=True), []).append(plain(label))
+    same = [found for seeds, found in of_seeds.items() if seeds and len(found) > 1]
+    told = [f"**{' and '.join(found)} have the same seeds**: ± is no spread over seeds." for found in same]
+    told += [
+        f"{plain(label)}: {each}" for label, found in zip(named, every, strict=True) for each in _not_numbers(found)
+    ]
+    return [*map(Text, told), *blocks, sources(named, "`, `".join(FILES.values()))]
 
 
-def _without_seeds(folder: Path) -> str:
+def _settings(folder: Path, seeds: bool) -> str:
+    """The seeds of a run, or all other settings; empty where they are not known."""
     try:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        settings = read_object(folder / "settings.json")
+    except (OSError, BadInput):
         return ""
-    return json.dumps({name: each for name, each in settings.items() if "seed" not in name}, sort_keys=True)
+    found = {name: each for name, each in settings.items() if ("seed" in name) == seeds}
+    return json.dumps(found, sort_keys=True) if found else ""
 
 
 def summary_rows(results: dict, decoding: str) -> list[list[str]]:
@@ -90,7 +115,7 @@ def summary_rows(results: dict, decoding: str) -> list[list[str]]:
     rows = []
     for split in SPLITS:
         before, after = (results[stage, split][decoding]["all"] for stage in ("sft", "sp3f"))
-        rows.append([split, *(_change(before[name], after[name]) for name in COLUMNS)])
+        rows.append([split, *(_change(before, after, name) for name in COLUMNS)])
     return rows
 
 
@@ -120,24 +145,23 @@ def quickstart_document(output: Path) -> Document:
     lead = f"""A tiny model, trained from scratch: SFT on {rows:,} rows with faults put
 in on purpose (missing boxes, answers in English), then {steps} steps of SP3F. Every number is SFT → SP3F, the mean
 over {len(languages)} languages ({plain(", ".join(languages))})."""
-    files = [f"`evaluation/{stage}_{split}.json`" for split in SPLITS for stage in ("sft", "sp3f")]
     sections = [
-        _outcome(results, files),
+        _outcome(results),
         _per_language(before, after, languages),
         _how_to_read(run),
         Section("Stage 2: SP3F", trainer_sections(run)) if run.names else None,
         Section("Stage 1: SFT", trainer_sections(sft, "sft_")) if sft.names else None,
     ]
-    return Document("SP3F quickstart", [Text(lead), *filter(None, sections)], output)
+    return Document("SP3F quickstart", [*map(Text, [lead, *_not_numbers(results)]), *filter(None, sections)], output)
 
 
-def _outcome(results: dict, files: list[str]) -> Section:
+def _outcome(results: Results) -> Section:
     header = ["split", *COLUMNS.values()]
     blocks: list[Block] = []
     for decoding, said in (("greedy", "Greedy decoding:"), ("sampled", "Sampled at temperature 1:")):
         blocks += [Text(said), Table(header, summary_rows(results, decoding), said.strip(":"))]
     meanings = Items([f"**{split}**: {meaning}." for split, meaning in SPLITS.items()])
-    return Section("Before and after", [*blocks, meanings, Text(f"From {', '.join(files)}.")])
+    return Section("Before and after", [*blocks, meanings, Text(f"From {', '.join(map(code, FILES.values()))}.")])
 
 
 def _per_language(before: dict, after: dict, languages: list[str]) -> Section:
@@ -154,16 +178,16 @@ def _per_language(before: dict, after: dict, languages: list[str]) -> Section:
         for name in ("accuracy", "fidelity")
     ]
     rows = [
-        [plain(language), *(_change(before[language][name], after[language][name]) for name in COLUMNS)]
+        [plain(language), *(_change(part(before, language), part(after, language), name) for name in COLUMNS)]
         for language in languages
     ]
     said = Text("Split test, greedy, from `evaluation/sft_test.json` and `evaluation/sp3f_test.json`:")
-    picture = Picture("languages.png", "Accuracy and fidelity per language", panels)
-    return Section("Per language", [picture, said, Table(["language", *COLUMNS.values()], rows)])
+    pictures = [Picture("languages.png", "Accuracy and fidelity per language", panels)] if languages else []
+    return Section("Per language", [*pictures, said, Table(["language", *COLUMNS.values()], rows)])
 
 
 def _share(means: dict, language: str, name: str) -> float | None:
-    return means.get(language, {}).get(name)
+    return finite(part(means, language).get(name))
 
 
 def _how_to_read(run: RunMetrics) -> Section:

@@ -17,10 +17,15 @@ NAMES = 6  # values that a sentence names
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """None where the folder has none. BadInput where it cannot be read."""
     path = folder / FILE
-    if not path.is_file():
-        return None
+    return read_object(path) if path.is_file() else None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """What an evaluation wrote. FileNotFoundError where the file is not there, BadInput where it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({str(error)[:80]}); run the evaluation again.") from None
     if not isinstance(found, dict):
@@ -43,11 +48,21 @@ def part(summary: Any, *names: str) -> dict[str, Any]:
     return summary if isinstance(summary, dict) else {}
 
 
+def listed(entry: Any) -> list[Any]:
+    """A list; empty where it is something else."""
+    return entry if isinstance(entry, list) else []
+
+
 def value(entry: Any) -> float | None:
     """A number, or the mean of an interval. NaN stays; None where it is neither."""
     if isinstance(entry, Mapping):
         entry = entry.get("mean")
-    return float(entry) if isinstance(entry, int | float) and not isinstance(entry, bool) else None
+    if not isinstance(entry, int | float) or isinstance(entry, bool):
+        return None
+    try:
+        return float(entry)
+    except OverflowError:  # JSON's integers have no limit
+        return math.inf if entry > 0 else -math.inf
 
 
 def finite(entry: Any) -> float | None:

@@ -67,6 +67,7 @@ SFT = {
     "train/grad_norm": "gradient norm",
     "train/lr": "learning rate",
 }
+VALIDATION = ("validation/", "val-core/", "val-aux/")  # by language (verl_bridge/validation.py), and verl's own
 
 
 def is_rl(run: RunMetrics) -> bool:
@@ -152,9 +153,10 @@ def _languages(run: RunMetrics, prefix: str) -> list[Section]:
 
 
 def _validation(run: RunMetrics, prefix: str) -> list[Section]:
-    names = sorted(name for name in run.names if name.startswith(("val-core/", "val-aux/")))
-    core = [name for name in names if name.startswith("val-core/")][:6]
-    panel = curves(run, {name: name.removeprefix("val-core/") for name in core}, "validation", smooth=False)
+    names = sorted(name for name in run.names if name.startswith(VALIDATION))
+    means = [name for name in names if re.fullmatch(r"validation/.+/mean/(accuracy|fidelity|parseable)", name)]
+    drawn = (means or [name for name in names if name.startswith("val-core/")])[:6]
+    panel = curves(run, {name: name.split("/", 1)[1] for name in drawn}, "validation", smooth=False)
     rows = []
     for name in names:
         if points := run[name]:

@@ -101,7 +101,8 @@ def _yours(table: PaperTable, held: dict[str, Any], folder: Path) -> Iterator[tu
             yield "", _tasks(table, held)
         case "arena":
             for name, each in candidates_of(held).items():
-                yield f"{name} against {name_of(held.get('baseline'))}", _arena(each)
+                halves = held.get("ties", "half") == "half"
+                yield f"{name} against {name_of(held.get('baseline'))}", _arena(each) if halves else ["–"] * 4
         case "translation":
             yield from _translated(table, folder)
 
@@ -144,15 +145,16 @@ def _mean(tasks: dict[str, dict]) -> str:
 
 
 def _arena(found: Mapping[str, Any]) -> list[str]:
-    """Win, loss, delta and neither. A win rate with ties as halves is win + neither / 2, so delta is 2 x it - 100."""
+    """Win, loss, delta and neither, where ties are halves. Wins and losses are of pairs, by both orders; delta is 2 x
+    the win rate - 100, over the verdicts: what a coin that draws one order comes to on average."""
     overall = overall_of(found)
-    rate, ties, pair = finite(overall.get("win_rate")), finite(overall.get("ties")), edges(overall.get("win_rate"))
+    rate, pair = finite(overall.get("win_rate")), edges(overall.get("win_rate"))
     if rate is None:
         return ["–"] * 4
     delta = f"{2 * rate - 100:.2f}" + (f" [{2 * pair[0] - 100:.2f}; {2 * pair[1] - 100:.2f}]" if pair else "")
-    if ties is None:
-        return ["–", "–", delta, "–"]
-    return [f"{rate - ties / 2:.2f}", f"{100 - rate - ties / 2:.2f}", delta, f"{ties:.2f}"]
+    shares = [finite(overall.get(name)) for name in ("wins", "losses", "ties")]
+    win, loss, neither = ("–" if share is None else f"{share:.2f}" for share in shares)
+    return [win, loss, delta, neither]
 
 
 def _translated(table: PaperTable, folder: Path) -> Iterator[tuple[str, list[str]]]:

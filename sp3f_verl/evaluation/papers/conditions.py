@@ -10,7 +10,10 @@ from sp3f_verl.evaluation.document.model import Table
 from sp3f_verl.evaluation.harness_report import tasks_of
 from sp3f_verl.evaluation.summary_file import part, value
 
-COMPARED = ("model", "samples", "temperature", "top_p", "languages", "judge", "prompts", "shots", "metrics", "harness")
+COMPARED = (
+    *("model", "samples", "temperature", "top_p", "languages", "judge", "prompts", "ties", "orders", "shots"),
+    *("metrics", "iterations", "segments", "set", "harness", "limit"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,13 @@ class Condition:
 
 
 def of_paper(conditions: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    """columns: the tasks whose shots and metrics are asked about."""
+    """columns: the tasks whose shots and metrics are asked about; all that are told where they name none (a mean)."""
     found = {name: conditions[name] for name in COMPARED if name in conditions}
-    found["model"] = conditions.get("models")
+    if "models" in conditions:
+        found["model"] = conditions["models"]
     for name in ("shots", "metrics"):
-        if name in found:
-            found[name] = {task: told for task, told in found[name].items() if task in columns}
+        if asked := found.get(name, {}).keys() & set(columns):
+            found[name] = {task: told for task, told in found[name].items() if task in asked}
     return found
 
 
@@ -44,18 +48,22 @@ def of_run(kind: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     decoding = part(summary, "decoding")
     found: dict[str, Any] = {name: decoding.get(name) for name in ("temperature", "top_p")}
     found["samples"] = decoding.get("samples", decoding.get("n"))
-    found["model"] = summary.get("model") or (name_of(summary["candidate"]) if "candidate" in summary else None)
+    found["model"] = None if _name(summary.get("model", "")) in NAMELESS else summary["model"]
+    found["limit"] = summary.get("limit")
     if kind == "evaluate":
         found["languages"] = sorted({x for b in part(summary, "benchmarks").values() for x in part(b, "languages")})
     if kind == "arena":
         found["languages"] = sorted(set(groups_of(summary).get("language", {})) - {MEAN})
         found["judge"] = name_of(summary["judge"]) if "judge" in summary else None
+        found |= {"ties": summary.get("ties"), "orders": "both"}
         counts = [value(each.get("prompts")) for each in part(summary, "languages").values() if isinstance(each, dict)]
         found["prompts"] = sum(filter(None, counts)) or None
     if kind == "harness":
         tasks = {normal(name): each for name, each in tasks_of(summary).items()}
-        found["shots"] = {name: each.get("shots") for name, each in tasks.items()}
-        found["metrics"] = {name: each.get("metric") for name, each in tasks.items()}
+        for name, column in (("shots", "shots"), ("metrics", "metric")):
+            found[name] = {task: each[column] for task, each in tasks.items() if each.get(column) is not None}
+        for name, column in (("languages", "language"), ("iterations", "iterations")):
+            found[name] = sorted({str(each[column]) for each in tasks.values() if each.get(column) is not None})
         package = str(summary.get("package", ""))
         version = part(summary, "versions").get(package)
         found["harness"] = " ".join(filter(None, (PACKAGES.get(package, package), str(version or "")))) or None
@@ -63,7 +71,13 @@ def of_run(kind: str, summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compared(paper: Mapping[str, Any], yours: Mapping[str, Any]) -> list[Condition]:
-    """Those that the paper, or the run, tells."""
+    """Those that the paper, or the run, tells: shots and metrics of the paper's tasks."""
+    yours = dict(yours)
+    for name in ("shots", "metrics"):
+        if name in paper and name in yours:
+            shared = {task: told for task, told in yours.pop(name).items() if task in paper[name]}
+            yours |= {name: shared} if shared else {}
+    paper = paper | {"limit": "all"} if "limit" in yours else paper
     return [
         Condition(name, _told(paper.get(name)), _told(yours.get(name)), _same(name, paper.get(name), yours.get(name)))
         for name in COMPARED
@@ -75,20 +89,24 @@ def _same(name: str, paper: Any, yours: Any) -> bool:
     if paper is None or yours is None:
         return False
     if name == "model":
-        return any(_base(yours) == _base(each) for each in paper)
+        return any(_name(yours) == _name(each) for each in paper)
     if name == "languages":
         return set(map(str, paper)) == set(map(str, yours))
+    if name == "iterations":
+        return [str(paper)] == yours
     if name in ("shots", "metrics"):
-        return all(_bare(yours[task]) in _names(told) for task, told in paper.items() if task in yours)
+        return all(_bare(told) in _names(paper[task]) for task, told in yours.items())
     if name == "harness":
         return f"{yours} ".lower().startswith(f"{paper} ".lower())
     if value(paper) is not None and value(yours) is not None:
         return abs(value(paper) - value(yours)) < 1e-9
-    return _base(paper) == _base(yours)
+    return _name(paper) == _name(yours)
 
 
-def _base(name: Any) -> str:
-    return str(name).rstrip("/").rsplit("/", 1)[-1].lower()
+def _name(model: Any) -> str:
+    """Of `owner/Name`, or of a fingerprint `Name@16 hex digits+adapter@...`: name."""
+    bare = str(model).split("+")[0].split("@")[0] if "@" in str(model) else str(model)
+    return bare.rstrip("/").rsplit("/", 1)[-1].lower()
 
 
 def _bare(metric: Any) -> str:
@@ -107,6 +125,7 @@ def normal(name: str) -> str:
     return ALIASES.get(bare, bare)
 
 
+NAMELESS = ("", "none", "huggingface")  # the last is the folder of each of verl's checkpoints
 PACKAGES = {"lm-eval": "lm-evaluation-harness", "euroeval": "EuroEval"}
 ALIASES = {
     **{"math_hard": "math", "minerva_math": "math", "hendrycks_math": "math", "arc_challenge": "arc"},
@@ -133,6 +152,8 @@ def verdict(found: list[Condition]) -> str:
     differ = [each.name for each in found if each.verdict == "**differs**"]
     unknown = [each.name for each in found if each.verdict == "not told"]
     told = f" Not told by one side: {', '.join(unknown)}." if unknown else ""
+    if len(unknown) == len(found):
+        return f"No condition is told by both.{told}"
     if differ:
         return f"**Not the same conditions**: {', '.join(differ)}.{told}"
     return f"{'No condition that both tell differs' if unknown else 'The same conditions'}.{told}"

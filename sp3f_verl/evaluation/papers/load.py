@@ -40,7 +40,6 @@ class PaperTable:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     conditions: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, str] = field(default_factory=dict)
     digits: int = 2  # behind the point, as published
     notes: tuple[str, ...] = ()
 
@@ -61,7 +60,8 @@ class Paper:
         return next(table for table in self.tables if table.id == id)
 
     def conditions_of(self, table: PaperTable) -> dict[str, Any]:
-        return {"models": list(self.models), **self.conditions, **table.conditions}
+        models = {} if table.kind == "translation" else {"models": list(self.models)}  # its rows are other models
+        return {**models, **self.conditions, **table.conditions}
 
 
 def load(name: str) -> Paper:
