@@ -240,6 +240,7 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
     command = [sys.executable, "-m", "sp3f_verl.cli", "evaluate", "--model", str(model), "--backend", "transformers"]
     command += ["--benchmark", "mgsm", "--file", *files, "--samples", "2", "--max-tokens", "6", "--limit", "4"]
     assert main([*command[4:], "--output", str(tmp_path / "whole")]) == 0
+    assert json.loads((tmp_path / "whole" / "summary.json").read_text())["limit"] == 4
     command += ["--output", str(tmp_path / "broken")]
     store = tmp_path / "broken.answers.sqlite"
     with started(command, tmp_path / "first.log") as first:

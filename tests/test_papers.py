@@ -188,7 +188,9 @@ def test_no_condition_that_both_tell_is_no_agreement():
         ("Qwen2.5-7B@0123456789abcdef+adapter@0123456789abcdef", "same"),
         ("Qwen/Qwen2.5-7B+adapter@0123456789abcdef", "same"),
         ("Other-7B@0123456789abcdef", "**differs**"),
+        ("/home/me@host/Qwen2.5-7B/", "same"),
         ("huggingface@0123456789abcdef", "not told"),
+        ("runs/qwen2.5-7b/checkpoints/global_step_10", "not told"),
     ],
 )
 def test_a_local_model_has_its_folder_s_name(tmp_path, model, told):

@@ -1,5 +1,6 @@
 """Under which conditions a paper's numbers and a user's came about, and where these differ."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,7 @@ def of_run(kind: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     decoding = part(summary, "decoding")
     found: dict[str, Any] = {name: decoding.get(name) for name in ("temperature", "top_p")}
     found["samples"] = decoding.get("samples", decoding.get("n"))
-    found["model"] = None if _name(summary.get("model", "")) in NAMELESS else summary["model"]
+    found["model"] = None if NAMELESS.fullmatch(_name(summary.get("model", ""))) else summary["model"]
     found["limit"] = summary.get("limit")
     if kind == "evaluate":
         found["languages"] = sorted({x for b in part(summary, "benchmarks").values() for x in part(b, "languages")})
@@ -105,8 +106,8 @@ def _same(name: str, paper: Any, yours: Any) -> bool:
 
 def _name(model: Any) -> str:
     """Of `owner/Name`, or of a fingerprint `Name@16 hex digits+adapter@...`: name."""
-    bare = str(model).split("+")[0].split("@")[0] if "@" in str(model) else str(model)
-    return bare.rstrip("/").rsplit("/", 1)[-1].lower()
+    name = str(model).rstrip("/").rsplit("/", 1)[-1].lower()
+    return name.split("+")[0].split("@")[0] if "@" in name else name
 
 
 def _bare(metric: Any) -> str:
@@ -125,7 +126,7 @@ def normal(name: str) -> str:
     return ALIASES.get(bare, bare)
 
 
-NAMELESS = ("", "none", "huggingface")  # the last is the folder of each of verl's checkpoints
+NAMELESS = re.compile(r"|none|huggingface|actor|checkpoints|global_step_\d+")  # or folders of each checkpoint of verl
 PACKAGES = {"lm-eval": "lm-evaluation-harness", "euroeval": "EuroEval"}
 ALIASES = {
     **{"math_hard": "math", "minerva_math": "math", "hendrycks_math": "math", "arc_challenge": "arc"},
