@@ -22,7 +22,8 @@ def _files(given: list[str]) -> list[tuple[str | None, Path]]:
     found = []
     for each in given:
         code, equals, path = each.partition("=")
-        found.append((languages.get(code).code, Path(path)) if equals else (None, Path(each)))
+        named = equals and not Path(each).exists()  # a path may hold an =, as in lr=1e-5
+        found.append((languages.get(code).code, Path(path)) if named else (None, Path(each)))
     return found
 
 

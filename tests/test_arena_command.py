@@ -16,10 +16,15 @@ from model_server import ModelServer, Reply
 
 from sp3f_verl.cli import main
 from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.schemas import CANDIDATE
+from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation import win_rate
+from sp3f_verl.evaluation.arena.outputs import read_outputs
+from sp3f_verl.evaluation.arena.pairs import pair_up
 from sp3f_verl.llm import Store
 
+CATEGORIES = ((0, "coding"), (1, "writing"))
 STRENGTH = {"good": 1.5, "fair": 0.5, "base": 0.0}
 
 
@@ -56,6 +61,7 @@ def test_the_numbers_follow_from_the_verdicts_that_are_written(command, tmp_path
     assert (summary["kind"], summary["candidate"], summary["baseline"]) == ("arena", "good", "base")
     assert len(rows) == 96 and {row["order"] for row in rows} == {"candidate_first", "baseline_first"}
     for name, found in (("good", summary), ("fair", summary["others"]["fair"])):
+        kept = set()
         for code in ("de", "es"):
             own = [row for row in rows if (row["candidate"], row["language"]) == (name, code)]
             cell, by_prompt = found["languages"][code], {}
@@ -66,13 +72,17 @@ def test_the_numbers_follow_from_the_verdicts_that_are_written(command, tmp_path
                 won = (row["verdict"] == "A") == (row["order"] == "candidate_first")
                 assert row["preference"] == won
                 by_prompt.setdefault(row["id"], []).append(won)
-            means = [sum(each) / len(each) for each in by_prompt.values()]
+            alone = sum(len(each) == 1 for each in by_prompt.values())
+            means = [sum(each) / len(each) for each in by_prompt.values() if len(each) == 2]
+            kept |= {ident for ident, each in by_prompt.items() if len(each) == 2}
+            assert cell["one_order"] == alone and cell["unjudged"] == 12 - len(means)
             assert cell["win_rate"]["mean"] == pytest.approx(win_rate(means))
             assert cell["standard_error"] == pytest.approx(win_rate(means).standard_error)
             assert cell["unparseable"] == sum(row["verdict"] == "failed" for row in own)
             assert cell["prompts"] + cell["unjudged"] == 12 and cell["wrong_language"] == 0
             assert cell["win_rate"]["low"] < cell["win_rate"]["mean"] < cell["win_rate"]["high"]
-        assert list(found["categories"]) == ["coding", "writing"] and found["categories"]["coding"]["prompts"] == 6
+        counts = {category: cell["prompts"] for category, cell in found["categories"].items()}
+        assert counts == {name: len({ident for ident in kept if int(ident[1:]) % 2 == at}) for at, name in CATEGORIES}
         means = [found["languages"][code]["win_rate"]["mean"] for code in ("de", "es")]
         assert found["mean"]["win_rate"]["mean"] == pytest.approx(sum(means) / 2)
     assert any(row["verdict"] == "failed" for row in rows)
@@ -144,7 +154,7 @@ def test_a_judge_that_always_says_first(command, tmp_path):
     with ModelServer(lambda body: "\\boxed{A}") as server:
         assert command(*given(tmp_path, "good", "base"), *judge_of(server)) == 0
     found = summary_of(tmp_path / "out")["mean"]
-    assert found["win_rate"] == {"mean": 50, "low": 50, "high": 50} and found["lc_win_rate"]["mean"] == 50
+    assert found["win_rate"] == {"mean": 50, "low": None, "high": None} and found["lc_win_rate"]["mean"] == 50
     assert found["position_bias"]["first"]["mean"] == 100 and found["position_bias"]["consistent"] == 0
 
 
@@ -165,7 +175,7 @@ def test_requests_that_fail_are_counted_apart_and_asked_again_by_the_next_run(co
         assert command(*files, *judge_of(server), "--store", store, output="again") == 0
         assert len(questions(server)) - before == 4
     found, again = (summary_of(tmp_path / name)["mean"] for name in ("out", "again"))
-    assert (found["failed"], found["unparseable"], found["unjudged"]) == (4, 0, 2)
+    assert (found["failed"], found["unparseable"], found["unjudged"], found["one_order"]) == (4, 0, 2, 0)
     assert (again["failed"], again["unjudged"], again["prompts"]) == (0, 0, 12)
 
 
@@ -249,6 +259,52 @@ def test_candidates_of_generate_and_answers_of_evaluate_meet(command, tmp_path):
     assert Counter(row["sample"] for row in read_parquet(tmp_path / "out" / "pairs.parquet")) == {0: 12, 1: 12}
 
 
+@pytest.mark.parametrize("given_too", [False, True])
+def test_answers_to_other_questions_under_the_same_ids_do_not_meet(given_too, command, tmp_path, capsys):
+    options = []
+    for role, name in (("--candidate", "good"), ("--baseline", "base")):
+        (tmp_path / name).mkdir()
+        rows = [json.loads(line) for line in outputs(tmp_path, name, 3).read_text().splitlines()]
+        rows = [row | {"lang_declared": row["language"], "cand_id": "0", "status": "ok"} for row in rows]
+        columns = [{column: row.get(column) for column in CANDIDATE.names} for row in rows]
+        pq.write_table(pa.Table.from_pylist(columns, CANDIDATE), tmp_path / name / "candidates.parquet")
+        asked = [json.loads(line) for line in prompts(tmp_path, 3).read_text().splitlines()]
+        if name == "base":
+            asked[3]["prompt"][0]["content"] = "Something else?"
+        pq.write_table(pa.Table.from_pylist(asked), tmp_path / name / "prompts.parquet")
+        options += [role, tmp_path / name]
+    told = ["--prompts", tmp_path / "prompts.jsonl"] if given_too else []
+    with ModelServer(taste(STRENGTH)) as server:
+        assert command(*options, *told, *judge_of(server)) == 1
+        error = capsys.readouterr().err
+        assert "'q001' in 'es'" in error and str(tmp_path / "base") in error and error.count("\n") == 1
+        assert not server.chats()
+        (tmp_path / "base" / "prompts.parquet").write_bytes((tmp_path / "good" / "prompts.parquet").read_bytes())
+        assert command(*options, *told, *judge_of(server)) == 0
+
+
+def test_the_first_samples_are_those_with_the_lowest_numbers(tmp_path):
+    row = {"id": "q", "language": "de"}
+    for name, ids in (("numbers", [11, 2, 0, 10, 1]), ("texts", ["de-11", "de-2", "de-0", "de-10", "de-1"])):
+        file = write(tmp_path / f"{name}.jsonl", [row | {"cand_id": each, "text": f"{each}"} for each in ids])
+        texts = [said.text.removeprefix("de-") for said in read_outputs(str(file), 4).said.values()]
+        assert texts == ["0", "1", "2", "10"]
+
+
+def test_missing_counts_prompts_and_not_their_samples(tmp_path):
+    rows = [
+        {"id": f"q{at:03}", "language": "de", "cand_id": draw, "text": f"{at} {draw}"}
+        for at in range(3)
+        for draw in range(4)
+    ]
+    both = write(tmp_path / "base.jsonl", rows), write(tmp_path / "good.jsonl", rows[4:])
+    baseline, candidate = (read_outputs(str(each), 4) for each in both)
+    asked = Prompts([prompts(tmp_path, 3)])
+    with pytest.raises(BadInput, match="one of 1 of 3 prompts"):
+        pair_up([candidate], baseline, asked, allow_missing=False)
+    assert pair_up([candidate], baseline, asked, allow_missing=True).missing == {"good": {"de": 1}}
+
+
 def test_two_evaluations_meet_as_they_are(command, tmp_path, monkeypatch):
     """Two benchmarks whose problems have the same keys, one of them asked in two scripts of a language."""
     questions_of = {"mgsm:zh": tmp_path / "mgsm.tsv", "mt_math100:zh.cn": tmp_path / "cn.parquet"}
@@ -326,12 +382,16 @@ def test_one_token_verdicts_and_a_panel(command, tmp_path):
         ({"more": ["sp3f.judge.prompt=nowhere.txt"]}, "nowhere.txt"),
         ({"more": ["sp3f.judge.privileged=true"]}, "reference_en"),
         ({"judge": ["judge=local"]}, "sp3f.judge.base_url"),
+        ({"more": ["sp3f.judge.panel=5"]}, "sp3f.judge.panel=5"),
+        ({"more": ["sp3f.judge.panel=[5]"]}, "sp3f.judge.panel[0]=5"),
         ({"files": ["--candidate", "none.jsonl"]}, "none.jsonl"),
         ({"files": ["--candidate", "good=BASE", "--candidate", "good=BASE"]}, "'good'"),
         ({"files": ["--candidate", "EMPTY"]}, "neither candidates.parquet"),
         ({"files": ["--candidate", "STRANGE"]}, "'q999' in 'de'"),
         ({"files": ["--candidate", "TWICE"]}, "'q000' in 'de' twice"),
         ({"files": ["--candidate", "TEXTLESS"]}, "'text'"),
+        ({"files": ["--candidate", "NUMBER"]}, "'text' holds 5"),
+        ({"files": ["--candidate", "LIST"]}, "'text' holds ['a']"),
         ({"files": ["--candidate", "UNKNOWN"]}, "unknown language 'xx'"),
         ({"files": ["--candidate", "BASE2", "--samples", "0"]}, "--samples=0"),
         ({"files": ["--candidate", "BASE2", "--min-language-share", "7"]}, "--min-language-share=7"),
@@ -345,7 +405,7 @@ def test_bad_input_is_one_sentence(change, named, command, tmp_path, capsys):
     (tmp_path / "EMPTY").mkdir()
     places = {
         "STRANGE": [row | {"id": "q999"}], "TWICE": [row, row], "TEXTLESS": [{"id": "q000", "language": "de"}],
-        "UNKNOWN": [row | {"language": "xx"}],
+        "UNKNOWN": [row | {"language": "xx"}], "NUMBER": [row | {"text": 5}], "LIST": [row | {"text": ["a"]}],
     }  # fmt: skip
     paths = {name: str(write(tmp_path / f"{name}.jsonl", rows)) for name, rows in places.items()}
     *files, _, prompt_file = given(tmp_path, "good", "base")

@@ -1,14 +1,16 @@
 """The arena's numbers on simulated judges: planted strength is found, planted bias is told, failures move nothing."""
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
 from arenas import draw
 
 from sp3f_verl.evaluation.arena.cells import Outcome, cell, difference
-from sp3f_verl.evaluation.arena.judging import ORDERS, Asked, Told
-from sp3f_verl.evaluation.arena.pairs import Pair, Side
+from sp3f_verl.evaluation.arena.judging import ORDERS, Asked, Judgement, Told
+from sp3f_verl.evaluation.arena.pairs import Field, Pair, Side
+from sp3f_verl.evaluation.arena.summary import summarise
 from sp3f_verl.judge.verdict import Verdict
 
 LANGUAGES = ("de", "es", "sw")
@@ -40,7 +42,7 @@ def judged(pairs, strength=0.0, first=0.0, longer=0.0, ties=0.0, failed=0.0, see
             lost = rng.random() < failed
             asked.append(Asked("j", order, Verdict.FAILED if lost else outcome, failure="malformed" if lost else None))
         told = Told(asked)
-        outcomes.append(Outcome(pair, told, told.preference("half", {"j": 1.0})))
+        outcomes.append(Outcome(pair, told, *[told.preference("half", {"j": 1.0})] * 2))
     return outcomes
 
 
@@ -76,7 +78,8 @@ def test_a_judge_without_bias_and_doubt():
 
 
 def test_failures_change_no_expectation():
-    """One question in ten fails: a tenth of the pairs is judged in one order, and the mean stays (30 simulations)."""
+    """One question in ten fails: a fifth of the pairs is judged in one order and left out, and the mean stays (30
+    simulations)."""
     sides = [
         np.mean([numbers(judged(field(60), 0.6, first=0.8, failed=failed, seed=seed))["win_rate"]["mean"]
                  for seed in range(30)])
@@ -85,7 +88,35 @@ def test_failures_change_no_expectation():
     assert sides[0] == pytest.approx(sides[1], abs=1.2)
     found = numbers(judged(field(), failed=0.1))
     assert found["unparseable"] == pytest.approx(0.1 * 2 * 600, rel=0.25) and found["failed"] == 0
-    assert found["unjudged"] == pytest.approx(0.01 * 600, abs=10)
+    assert found["one_order"] == pytest.approx(0.18 * 600, rel=0.25)
+    assert found["unjudged"] - found["one_order"] == pytest.approx(0.01 * 600, abs=10)
+
+
+def test_one_order_alone_says_nothing_of_the_answers():
+    """A judge that always says first, whose answers in the other order hold no verdict: not 100 % won."""
+    told = Told([Asked("j", ORDERS[0], Verdict.A), Asked("j", ORDERS[1], Verdict.FAILED, failure="malformed")])
+    found = numbers([Outcome(pair, told, *[told.preference("half", {"j": 1.0})] * 2) for pair in field(20)])
+    assert found["win_rate"]["mean"] is None and found["wins"] is None
+    assert (found["one_order"], found["unjudged"], found["unparseable"], found["prompts"]) == (60, 60, 60, 0)
+
+
+@pytest.mark.parametrize("ties", ["half", "win", "loss"])
+def test_wins_ties_and_losses_are_the_same_whatever_a_tie_counts_as(ties):
+    verdicts = [(Verdict.A, Verdict.B), (Verdict.TIE, Verdict.TIE), (Verdict.B, Verdict.A), (Verdict.TIE, Verdict.TIE)]
+    pairs = [Pair("c", f"q{at}", "de", 0, "?", None, None, (Side("x", "ok", 1.0),) * 2) for at in range(4)]
+    judgement = Judgement(
+        [Told([Asked("j", *one) for one in zip(ORDERS, each, strict=True)]) for each in verdicts], {"j": 1.0}
+    )
+    found = summarise(Field(pairs, {"c": Counter()}), judgement, ties, 0.7, 0)["mean"]
+    assert (found["wins"], found["ties"], found["losses"]) == (25, 50, 25)
+    assert found["win_rate"]["mean"] == {"half": 50, "win": 75, "loss": 25}[ties]
+
+
+def test_all_won_in_one_language_and_all_lost_in_another_is_not_certainty():
+    pairs = [pair for pair in field(30) if pair.language != "sw"]
+    won = [judged([pair], strength=100 if pair.language == "es" else -100)[0] for pair in pairs]
+    for rate in (numbers(won)[name] for name in ("win_rate", "lc_win_rate")):
+        assert rate["mean"] == pytest.approx(50) and 40 < rate["low"] < 48 and 52 < rate["high"] < 60
 
 
 def test_ties_are_kept_and_told():
@@ -106,9 +137,11 @@ def test_the_verdict_is_mapped_back_from_its_order():
 
 
 def test_judges_are_weighed_and_one_that_failed_says_nothing():
-    asked = [Asked("a", ORDERS[0], Verdict.A), Asked("b", ORDERS[0], Verdict.B), Asked("c", ORDERS[0], Verdict.FAILED)]
+    said = {"a": (Verdict.A, Verdict.B), "b": (Verdict.B, Verdict.A), "c": (Verdict.A, Verdict.FAILED)}
+    asked = [Asked(judge, *one) for judge, both in said.items() for one in zip(ORDERS, both, strict=True)]
     assert Told(asked).preference("half", {"a": 3.0, "b": 1.0, "c": 9.0}) == 0.75
-    assert Told(asked[2:]).preference("half", {"c": 1.0}) is None
+    assert Told(asked).one_order and not Told(asked[:4]).one_order
+    assert Told(asked[4:]).preference("half", {"c": 1.0}) is None
 
 
 def test_the_mean_of_languages_is_unweighted_and_its_interval_is_by_prompt():
@@ -118,7 +151,7 @@ def test_the_mean_of_languages_is_unweighted_and_its_interval_is_by_prompt():
     assert numbers(few)["win_rate"]["mean"] == pytest.approx(
         np.mean([each["win_rate"]["mean"] for each in by_language])
     )
-    again = [Outcome(each.pair, each.told, float(draw(each.pair.id) < 0.5)) for each in outcomes]
+    again = [Outcome(each.pair, each.told, *[float(draw(each.pair.id) < 0.5)] * 2) for each in outcomes]
     alone = numbers([each for each in again if each.pair.language == "de"])["win_rate"]
     whole = numbers(again)["win_rate"]  # three languages that agree are no more prompts
     assert whole["high"] - whole["low"] == pytest.approx(alone["high"] - alone["low"], rel=0.2)

@@ -76,6 +76,13 @@ def test_nothing_and_one_cluster():
     assert math.isnan(paired([[]], [[1.0]]).p)
 
 
+@pytest.mark.parametrize("clusters", [[[0.5]], [[0.0, 1.0]], [[0.5]] * 20])
+def test_what_never_varies_between_0_and_1_has_no_interval(clusters):
+    """One tie, or twenty, is no proof that every other would tie."""
+    found = bootstrap(clusters)
+    assert found.mean == 0.5 and math.isnan(found.low) and math.isnan(found.high)
+
+
 def test_a_value_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         bootstrap([[1.0], [float("nan")]])
@@ -86,8 +93,9 @@ def test_intervals_stay_in_the_range_and_move_with_the_scale(clusters, shift, sc
     found = bootstrap(clusters, resamples=200)
     if not found.n:
         return
-    assert 0 <= found.low <= found.high <= 1
     means = {sum(each) / len(each) for each in clusters if each}
+    known = len(means) > 1 or means <= {0, 1}
+    assert 0 <= found.low <= found.high <= 1 if known else math.isnan(found.low) and math.isnan(found.high)
     if len(means) > 1 and max(means) - min(means) > 1e-6:
         moved = bootstrap([[shift + scale * value for value in each] for each in clusters], resamples=200)
         for name in ("mean", "low", "high"):

@@ -200,6 +200,16 @@ class TestMeans:
         found = describe([sure, wrong], 1)["accuracy"]
         assert found["mean"] == 0.5 and 0.3 < found["low"] < 0.4 and 0.6 < found["high"] < 0.7
 
+    def test_what_nothing_is_known_of_has_null_bounds(self):
+        """One problem, half of its samples right, or ten of them: not 50 % for certain."""
+        half = column(**{f"p{at}": 0.5 for at in range(10)})
+        for columns in ([column(a=0.5)], [half], [half] * 3, [half, column(p0=1.0)]):
+            found = describe(columns, 2)["accuracy"]
+            assert found["mean"] is not None and (found["low"], found["high"]) == (None, None)
+        crossed = [column(**{f"p{at}": float(at % 2 == side) for at in range(20)}) for side in (0, 1)]
+        found = describe(crossed, 1)["accuracy"]
+        assert found["mean"] == 0.5 and 0.2 < found["low"] < 0.35 and 0.65 < found["high"] < 0.8
+
     def test_a_language_without_a_measure_is_left_out_of_its_mean(self):
         """No answer had letters enough to tell a language: that says nothing about fidelity."""
         both = [{"a": Scored({"accuracy": 0.0, "fidelity": 1.0}, 0, 0)}, {"a": Scored({"accuracy": 1.0}, 0, 0)}]

@@ -83,6 +83,25 @@ def test_languages_are_known_by_the_codes_that_sets_write(tmp_path):
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"unknown_language": 5}
 
 
+def test_a_language_in_two_scripts_or_under_two_codes_is_read_once(tmp_path):
+    written = [("zho", "Hans"), ("spa", "Latn"), ("zho", "Hant"), ("ara", "Arab"), ("arb", "Arab")]
+    rows = [row | {"script": script} for code, script in written for row in aya_rows([code])]
+    for row in rows:
+        row["inputs"] += row["script"]
+    file = write(tmp_path / "aya.parquet", rows)
+    assert run("--set", "aya_dolly", "--files", file, "--output", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"other_script": 5, "other_code": 5}
+    texts = [row["prompt"][0]["content"] for row in read_parquet(tmp_path / "out" / "prompts.parquet")]
+    assert len(texts) == 15 and sum("Hans" in text for text in texts) == 5 and not any("arb" in text for text in texts)
+
+
+def test_a_path_may_hold_an_equals_sign(tmp_path):
+    (tmp_path / "lr=1").mkdir()
+    file = write(tmp_path / "lr=1" / "a.parquet", aya_rows(["deu"]))
+    for number, given in enumerate((file, f"de={file}")):
+        assert run("--set", "aya_dolly", "--files", given, "--output", tmp_path / f"out{number}") == 0
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

@@ -144,6 +144,14 @@ class TestGroups:
         assert alike.high - alike.low == pytest.approx(once.high - once.low, rel=0.15)
         assert grouped(np.array([[1.0, math.nan], [1.0, 0.0], [1.0, math.nan]])).mean == 0.5
 
+    def test_where_nothing_varies_within_the_groups_their_own_bounds_count(self):
+        found, one = grouped(np.array([[1.0, 0.0]] * 20)), bootstrap([[1.0]] * 20)
+        assert found.mean == 0.5 and found.n == 20
+        assert (found.low, found.high) == pytest.approx((one.low / 2, (1 + 1 - one.low) / 2))
+        cancelling = grouped(np.array([[1.0, 0.0], [0.0, 1.0]] * 10))
+        assert cancelling.mean == 0.5 and cancelling.low < 0.35 and cancelling.high > 0.65
+        assert math.isnan(grouped(np.full((20, 2), 0.5)).low) and math.isnan(grouped(np.array([[1.0, 0.0]])).low)
+
     def test_it_covers(self):
         rng, covered = np.random.default_rng(6), 0
         for number in range(400):

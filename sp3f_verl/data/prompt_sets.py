@@ -69,12 +69,14 @@ class Read:
 
     dropped: Counter[str] = field(default_factory=Counter)
     languages: set[str] = field(default_factory=set)
+    written: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # language -> its code and script in the set
 
 
 def prompts(
     of: PromptSet, files: Iterable[tuple[str | None, Path]], wanted: Sequence[str], read: Read
 ) -> Iterator[dict[str, Any]]:
-    """Rows of PROMPTS. wanted: codes; empty for all that the language table knows.
+    """Rows of PROMPTS. wanted: codes; empty for all that the language table knows. Where a set has a language twice, in
+    two scripts or under two codes (zho in Hans and Hant; ara and arb), the one that comes first is read.
 
     BadInput where a file lacks a column, a value is missing, or a wanted language is in none of the files.
     """
@@ -89,12 +91,15 @@ def prompts(
             if ident is None:
                 raise BadInput(f"{file.place(number)} has no {of.columns['id']!r}; give it one or remove the row.")
             language = code or language_of(row[of.columns["language"]])
+            written = code or row[of.columns["language"]], row.get(of.columns.get("script", ""))
             if language is None:
                 read.dropped["unknown_language"] += 1
             elif wanted and language not in wanted:
                 read.dropped["other_language"] += 1
             elif not isinstance(text, str) or not text.strip():
                 read.dropped["empty"] += 1
+            elif (first := read.written.setdefault(language, written)) != written:
+                read.dropped["other_script" if first[1] != written[1] else "other_code"] += 1
             else:
                 read.languages.add(language)
                 yield _row(of, row, str(ident), language, text)

@@ -21,14 +21,15 @@ COLUMNS = {
     "baseline_wrong_language": "baseline's wrong language",
     "unparseable": "unparseable",
     "failed": "failed",
-    "unjudged": "no verdict",
+    "one_order": "one order only",
+    "unjudged": "not judged",
     "missing": "missing",
 }
 MEASURED = ("languages", "categories", "mean", "others", "paired")
-COUNTS = ("prompts", "unparseable", "failed", "unjudged", "missing")
+COUNTS = ("prompts", "unparseable", "failed", "one_order", "unjudged", "missing")
 LEAD = """Rates in percent; a rate over languages is their unweighted mean. A win rate is over the prompts that got a
-verdict: what was unparseable, failed or missing is counted beside it, in no denominator. In brackets: the 95 %
-interval, by resampling prompts. *At equal length*: as if both answered at one length (AlpacaEval 2's fit)."""
+verdict in both orders: what was unparseable, failed or missing is counted beside it, in no denominator. In brackets:
+the 95 % interval, by resampling prompts. *At equal length*: as if both answered at one length (AlpacaEval 2's fit)."""
 
 
 def name_of(entry: Any) -> str:

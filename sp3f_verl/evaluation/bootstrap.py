@@ -7,7 +7,8 @@ problem weighs the same however many of its samples failed; a cluster without va
 Intervals are BCa (Efron 1987, "Better bootstrap confidence intervals"), since rates near 0 or 1 are skewed and the
 percentile interval is then not wide enough on their far side; its level is widened to Student's t (Hesterberg 2015,
 "What teachers should know about the bootstrap"), since resampling n clusters varies too little by (n - 1) / n. Where
-all clusters are 0, or all 1, resampling shows no variation at all, and the interval is Clopper and Pearson's.
+all clusters are 0, or all 1, resampling shows no variation at all, and the interval is Clopper and Pearson's; where
+they are one value between, or there is one alone, nothing is known of it, and the bounds are NaN.
 tests/test_bootstrap.py measures what they cover. Below about 10 clusters no interval of this kind is to be trusted.
 """
 
@@ -24,7 +25,7 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` clusters and its interval [low, high]; NaN where there are none."""
+    """A mean over `n` clusters and its interval [low, high]; NaN where nothing is known of them."""
 
     mean: float
     low: float
@@ -89,10 +90,12 @@ def _mean(cluster: Sequence[float]) -> float | None:
 def _interval(means: np.ndarray, resamples: int, level: float, seed: int, is_share: bool = True) -> tuple[float, float]:
     n, mean = len(means), means.mean()
     if np.ptp(means) == 0:
-        if is_share and mean in (0, 1):
-            reach = ((1 - level) / 2) ** (1 / n)  # the rate at which n of n still happens that often
-            return (float(reach), 1.0) if mean else (0.0, float(1 - reach))
-        return float(mean), float(mean)
+        if not is_share:
+            return float(mean), float(mean)
+        if means[0] not in (0, 1):
+            return math.nan, math.nan
+        reach = ((1 - level) / 2) ** (1 / n)  # the rate at which n of n still happens that often
+        return (float(reach), 1.0) if means[0] else (0.0, float(1 - reach))
     return bca(mean, _resampled(means, resamples, seed), means - mean, n, level)
 
 

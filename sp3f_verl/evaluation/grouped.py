@@ -4,19 +4,21 @@ The mean over groups is unweighted (CroCo, SP3F). What is resampled is the clust
 answers to one prompt in ten languages are not ten prompts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from sp3f_verl.evaluation.bootstrap import Difference, Interval, bca, bootstrap, sign_flip
 
 _AT_ONCE = 4_000_000
+UNVARIED = 1e-9  # resampled values no further apart show no variation: a panel's weights round
 
 
 def grouped(table: np.ndarray, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
     """Mean over groups of their means, with its interval. table: (clusters, groups), NaN where there is no value.
 
-    `n` is the number of clusters with a value. With one group it is `bootstrap`.
+    `n` is the number of clusters with a value. With one group it is `bootstrap`. Where nothing varies within any group
+    (all won in one, all lost in another), or it cancels in the mean, the bounds are `bounds_of_groups`.
     """
     table = _kept(table)
     if table.shape[1] <= 1 or len(table) <= 1:
@@ -29,8 +31,20 @@ def grouped(table: np.ndarray, resamples: int = 2000, level: float = 0.95, seed:
     for counts in resampled_counts(len(table), resamples, seed):
         with np.errstate(invalid="ignore"):
             drawn.append(np.nanmean(counts @ values / (counts @ known), axis=1))  # a group may not be drawn at all
-    mean, pulls = float(np.nanmean(table, axis=0).mean()), influences(table)
-    return Interval(mean, *bca(mean, np.concatenate(drawn), pulls, len(table), level), len(table))
+    mean, drawn = float(np.nanmean(table, axis=0).mean()), np.concatenate(drawn)
+    if np.ptp(drawn[np.isfinite(drawn)]) < UNVARIED:
+        columns = [column[~np.isnan(column)] for column in table.T]
+        return Interval(mean, *bounds_of_groups(columns, resamples, level, seed), len(table))
+    return Interval(mean, *bca(mean, drawn, influences(table), len(table), level), len(table))
+
+
+def bounds_of_groups(
+    groups: Sequence[Sequence[float]], resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """The means of the groups' own bounds, for a mean over groups of which resampling shows nothing; NaN where one of
+    the groups knows nothing either."""
+    own = [bootstrap([[value] for value in group], resamples, level, seed) for group in groups]
+    return tuple(sum(getattr(each, name) for each in own) / len(own) for name in ("low", "high"))
 
 
 def grouped_difference(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sp3f_verl.evaluation.bootstrap import bootstrap
+from sp3f_verl.evaluation.grouped import bounds_of_groups
 from sp3f_verl.evaluation.scores import THRESHOLDS, Scored, ks
 
 Column = Mapping[str, Scored]  # problem -> what it came to
@@ -40,8 +41,8 @@ def mean(column: Column, name: str) -> float | None:
     return math.fsum(values.values()) / len(values) if values else None
 
 
-def interval(columns: Sequence[Column], name: str) -> dict[str, float] | None:
-    """{mean, low, high} of a share.
+def interval(columns: Sequence[Column], name: str) -> dict[str, float | None] | None:
+    """{mean, low, high} of a share, the bounds None where nothing is known of them.
 
     Where nothing varies within any of several columns (all right in one, all wrong in another) resampling shows
     nothing, and the bounds are the means of the columns' own.
@@ -50,11 +51,13 @@ def interval(columns: Sequence[Column], name: str) -> dict[str, float] | None:
     if not values:
         return None
     got = bootstrap([[values[problem]] for problem in sorted(values)])
-    bounds = {"low": max(0.0, got.low), "high": min(1.0, got.high)}
-    if len(columns) > 1 and got.low == got.high:
-        own = [each for column in columns if (each := interval([column], name))]
-        bounds = {bound: math.fsum(each[bound] for each in own) / len(own) for bound in bounds}
-    return {"mean": got.mean, **bounds}
+    low, high = got.low, got.high
+    if len(columns) > 1 and math.isnan(low):
+        own = [_values(column, name) for column in columns]
+        low, high = bounds_of_groups([[each[problem] for problem in sorted(each)] for each in own if each])
+    if math.isnan(low):
+        return {"mean": got.mean, "low": None, "high": None}
+    return {"mean": got.mean, "low": max(0.0, low), "high": min(1.0, high)}
 
 
 def merged(columns: Sequence[Column]) -> Column:

@@ -14,7 +14,7 @@ import numpy as np
 from sp3f_verl.evaluation.arena.judging import Asked, Told
 from sp3f_verl.evaluation.arena.pairs import Pair
 from sp3f_verl.evaluation.bootstrap import Interval, bca
-from sp3f_verl.evaluation.grouped import grouped, grouped_difference, resampled_counts, standard_error
+from sp3f_verl.evaluation.grouped import UNVARIED, grouped, grouped_difference, resampled_counts, standard_error
 from sp3f_verl.evaluation.win_rates import fit
 
 RESAMPLES = 1000
@@ -25,11 +25,15 @@ KINDS = {"wins": lambda x: x > 0.5 + EVEN, "ties": lambda x: abs(x - 0.5) <= EVE
 
 @dataclass(frozen=True)
 class Outcome:
-    """A pair with what was said of it and the candidate's credit, None where no judge gave a verdict."""
+    """A pair with what was said of it and the candidate's credit, None where no judge gave a verdict in both orders.
+
+    half: the credit with a tie as one half, whatever ties count as: it tells wins, ties and losses apart.
+    """
 
     pair: Pair
     told: Told
     preference: float | None
+    half: float | None
 
 
 def cell(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int) -> dict:
@@ -44,11 +48,12 @@ def cell(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int)
         "standard_error": number(100 * standard_error(table)),
         "lc_win_rate": percent(length_controlled(judged, seed)),
         **{
-            name: _share([(each.pair.id, each.pair.language, float(holds(each.preference))) for each in judged])
+            name: _share([(each.pair.id, each.pair.language, float(holds(each.half))) for each in judged])
             for name, holds in KINDS.items()
         },
         "missing": missing,
         "unjudged": len(outcomes) - len(judged),
+        "one_order": sum(each.told.one_order for each in outcomes),
         "unparseable": failures.count(MALFORMED),
         "failed": len(failures) - failures.count(MALFORMED),
         "settled": sum(each.told.settled is not None for each in outcomes),
@@ -113,10 +118,10 @@ def length_controlled(outcomes: Sequence[Outcome], seed: int) -> Interval:
     if not ids:
         return Interval(math.nan, math.nan, math.nan, 0)
     estimate = float(mean(np.ones((1, len(ids))))[0])
-    if len(ids) == 1 or len({each.preference for each in outcomes}) == 1:
+    drawn = np.concatenate([mean(counts) for counts in resampled_counts(len(ids), RESAMPLES, seed)])
+    if np.ptp(drawn[np.isfinite(drawn)]) < UNVARIED:
         plain = grouped(tabled(outcomes, lambda each: each.preference), RESAMPLES, seed=seed)
         return Interval(estimate, plain.low, plain.high, plain.n)
-    drawn = np.concatenate([mean(counts) for counts in resampled_counts(len(ids), RESAMPLES, seed)])
     return Interval(estimate, *bca(estimate, drawn, np.zeros(len(ids)), len(ids)), len(ids))
 
 

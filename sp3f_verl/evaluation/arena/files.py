@@ -10,7 +10,8 @@ from sp3f_verl.evaluation.arena.pairs import Field, Pair
 from sp3f_verl.judge.verdict import Verdict
 
 _PAIR = {"candidate": TEXT, "language": TEXT, "id": TEXT, "sample": WHOLE}
-# preference: the candidate's credit, null without a verdict; settled: no judge was needed (equal or empty texts).
+# preference: the candidate's credit, null without a verdict in both orders; settled: no judge was
+# needed (equal or empty texts).
 PAIR = _schema(
     "candidate,language,id,sample",
     {**_PAIR, "settled": pa.bool_(), "characters": WHOLE, "baseline_characters": WHOLE},

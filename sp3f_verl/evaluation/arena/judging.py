@@ -53,17 +53,26 @@ class Told:
     settled: float | None = None
 
     def preference(self, ties: str, weights: dict[str, float]) -> float | None:
-        """The candidate's credit: of each judge the mean of its orders that have a verdict, then of the judges by
-        weight. None where no judge gave any."""
+        """The candidate's credit: of each judge the mean of its two orders, then of the judges by weight. None where no
+        judge gave a verdict in both: one order alone holds the judge's preference for a place in full."""
         if self.settled is not None:
             return TIES[ties] if self.settled == 0.5 else self.settled
+        both = {judge: own for judge, own in self._credits(ties).items() if len(own) == len(ORDERS)}
+        total = sum(weights[judge] for judge in both)
+        means = (weights[judge] * sum(own) / len(own) for judge, own in both.items())
+        return sum(means) / total if total else None
+
+    @property
+    def one_order(self) -> bool:
+        """Whether a judge gave a verdict in one order alone."""
+        return any(len(own) < len(ORDERS) for own in self._credits("half").values())
+
+    def _credits(self, ties: str) -> dict[str, list[float]]:
         credits = defaultdict(list)
         for each in self.asked:
             if (credit := each.candidate(ties)) is not None:
                 credits[each.judge].append(credit)
-        total = sum(weights[judge] for judge in credits)
-        means = (weights[judge] * sum(own) / len(own) for judge, own in credits.items())
-        return sum(means) / total if total else None
+        return credits
 
 
 @dataclass

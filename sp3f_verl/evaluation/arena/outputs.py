@@ -7,6 +7,7 @@
 | parquet or JSON lines of one's own | `id`, `language`, `text`, and optionally `category`, `status` |
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from sp3f_verl.evaluation.problems import prompt_key
 Key = tuple[str, str, int]  # (prompt's id, language, number of the sample from 0)
 NAMES = {"id": ("id", "question_id"), "language": ("language", "lang_declared", "prompt_lang")}
 NO_TEXT = ("error", "refused")
+Order = int | tuple[int | str, ...]  # what orders the answers to a prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def read_outputs(given: str, samples: int = 1) -> Outputs:
         files, prompts = _files_of(path), path / "prompts.parquet"
     else:
         files, prompts = [path], path.with_name("prompts.parquet") if path.name == "candidates.parquet" else None
-    found: dict[tuple[str, str], list[tuple[int | str, Said]]] = defaultdict(list)
+    found: dict[tuple[str, str], list[tuple[Order, Said]]] = defaultdict(list)
     for file in files:
         for ident, code, order, each in _rows(file):
             found[ident, code].append((order, each))
@@ -88,8 +90,8 @@ def _files_of(folder: Path) -> list[Path]:
     return files
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, int | str, Said]]:
-    """(id, language, what orders the answers to a prompt, answer)."""
+def _rows(path: Path) -> Iterator[tuple[str, str, Order, Said]]:
+    """(id, language, order, answer)."""
     file = open_file(path)
     of_run = path.name == "output.jsonl" and "answer" in file.columns
     ident, code = (_column(file, name) for name in NAMES)
@@ -107,13 +109,24 @@ def _rows(path: Path) -> Iterator[tuple[str, str, int | str, Said]]:
         except languages.UnknownLanguage as error:
             raise BadInput(f"{file.place(number)}: {error}") from None
         if of_run:
-            texts, told = row[text] or [], row.get("status") or []
+            texts, told = row[text] if row[text] is not None else [], row.get("status") or []
+            if not isinstance(texts, list):
+                raise BadInput(
+                    f"{file.place(number)}: 'answer' is {texts!r}, no list; give what `sp3f evaluate` wrote."
+                )
             for order, each in enumerate(texts):
                 status, benchmark = told[order] if order < len(told) else "ok", path.parent.parent.name
                 own = prompt_key(benchmark, row.get("variant"), key)
-                yield own, language, order, _said(each, status, benchmark)
+                yield own, language, order, _said(each, status, benchmark, text, file.place(number))
             continue
-        yield key, language, str(row.get("cand_id") or ""), _said(row[text], row.get("status"), row.get("category"))
+        said = _said(row[text], row.get("status"), row.get("category"), text, file.place(number))
+        yield key, language, _order(row.get("cand_id")), said
+
+
+def _order(cand_id: Any) -> Order:
+    """Numbers in it sort as numbers: 2 before 10."""
+    parts = re.split(r"(\d+)", "" if cand_id is None else str(cand_id))
+    return tuple(int(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def _column(file, name: str) -> str:
@@ -122,7 +135,9 @@ def _column(file, name: str) -> str:
     return found
 
 
-def _said(text: Any, status: Any, category: Any) -> Said:
+def _said(text: Any, status: Any, category: Any, name: str, place: str) -> Said:
+    if text is not None and not isinstance(text, str):
+        raise BadInput(f"{place}: {name!r} holds {text!r}, which is no text; give a string, or null for no answer.")
     status = str(status or "ok")
-    text = text if isinstance(text, str) and status not in NO_TEXT else None
+    text = text if status not in NO_TEXT else None
     return Said(text, status, str(category) if category is not None else None)

@@ -67,13 +67,17 @@ def pair_up(candidates: Sequence[Outputs], baseline: Outputs, prompts: Prompts, 
         wanted = candidate.said.keys() | baseline.said.keys()
         lacking = sorted(wanted - (usable[0] & usable[1]))
         if lacking and not allow_missing:
-            raise BadInput(_unequal(candidate, baseline, lacking, len(wanted)))
-        found.missing[candidate.name] = Counter(code for _, code, _ in lacking)
+            raise BadInput(_unequal(candidate, baseline, lacking, len(_prompts_of(wanted))))
+        found.missing[candidate.name] = Counter(code for _, code in _prompts_of(lacking))
         for key in sorted(usable[0] & usable[1], key=lambda key: (key[1], key[0], key[2])):
             found.pairs.append(_pair(candidate, baseline, key, prompts, found, sides))
     if not found.pairs:
         raise BadInput("no prompt is answered by both models; give outputs for the same prompts.")
     return found
+
+
+def _prompts_of(keys: Iterable[Key]) -> set[tuple[str, str]]:
+    return {(ident, code) for ident, code, _ in keys}
 
 
 def _pair(candidate: Outputs, baseline: Outputs, key: Key, prompts: Prompts, found: Field, sides: dict) -> Pair:
@@ -114,11 +118,22 @@ def english_name(code: str) -> str:
 
 
 def read_prompts_of(given: Sequence[Path], outputs: Iterable[Outputs]) -> tuple[Prompts, list[Path]]:
-    """--prompts, or else the prompts that came with the outputs."""
-    paths = list(given) or list(dict.fromkeys(each.prompts for each in outputs if each.prompts))[:1]
+    """--prompts, or else the prompts that came with the outputs. BadInput where some that came along ask something
+    else under the same id: a row's position is the id of many benchmarks, and no two files need have the same order."""
+    found = list(dict.fromkeys(each.prompts for each in outputs if each.prompts))
+    paths = list(given) or found[:1]
     if not paths:
         raise BadInput("--prompts is missing: the judge must see what was asked; give the file that was answered.")
-    return Prompts(paths), paths
+    prompts, others = Prompts(paths), [path for path in found if path not in paths]
+    for path in others:
+        own = Prompts([path])
+        for ident, code in own:
+            if (ident, code) in prompts and own.messages(ident, code) != prompts.messages(ident, code):
+                raise BadInput(
+                    f"{path} asks something else than {', '.join(map(str, paths))} under the id {ident!r} in {code!r}; "
+                    "compare answers to the same prompts."
+                )
+    return prompts, [*paths, *others]
 
 
 def _unequal(candidate: Outputs, baseline: Outputs, lacking: list[Key], total: int) -> str:
@@ -127,6 +142,6 @@ def _unequal(candidate: Outputs, baseline: Outputs, lacking: list[Key], total: i
     said = sides[0].said.get(lacking[0])
     told = "has no answer to" if said is None else f"has no text ({said.status}) for"
     return (
-        f"{sides[0].path} {told} id {ident!r} in {code!r}, one of {len(lacking)} of {total} prompts that "
+        f"{sides[0].path} {told} id {ident!r} in {code!r}, one of {len(_prompts_of(lacking))} of {total} prompts that "
         f"{candidate.name} and {baseline.name} do not both answer; answer them, or count them with --allow-missing."
     )

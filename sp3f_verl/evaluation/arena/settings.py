@@ -36,7 +36,8 @@ def judge_settings(overrides: Sequence[str]) -> JudgeSettings:
     except HydraException as error:
         raise BadInput(f"the judge's settings do not compose: {' '.join(str(error).split()).rstrip('.')}.") from None
     values = OmegaConf.to_container(config.sp3f.judge, resolve=True)
-    members = [values, *(values["panel"] or [])]
+    panel = values["panel"] if isinstance(values["panel"], list) else []  # JudgeSettings tells what is no panel
+    members = [values, *(each for each in panel if isinstance(each, dict))]
     for each in members:  # a member takes the first's prompt, unless it is asked otherwise
         verdict, privileged = (each.get(key, values[key]) for key in ("verdict", "privileged"))
         own = verdict != values["verdict"] or privileged != values["privileged"] or each is values

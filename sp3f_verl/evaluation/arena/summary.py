@@ -12,7 +12,7 @@ from sp3f_verl.evaluation.markdown import table
 def summarise(field: Field, judgement: Judgement, ties: str, threshold: float, seed: int) -> dict:
     """The first candidate's languages, categories and mean; those of `others`; all of them against each other."""
     outcomes = [
-        Outcome(pair, told, told.preference(ties, judgement.weights))
+        Outcome(pair, told, *(told.preference(each, judgement.weights) for each in (ties, "half")))
         for pair, told in zip(field.pairs, judgement.told, strict=True)
     ]
     by_candidate: dict[str, list[Outcome]] = {name: [] for name in field.missing}
@@ -91,7 +91,10 @@ def _cells(each: dict) -> tuple[str, ...]:
     wrong = f"{_number(each['wrong_language'])} (baseline {_number(each['baseline_wrong_language'])})"
     return (
         *(str(each["prompts"]), _interval(each["win_rate"]), _interval(each["lc_win_rate"]), thirds, wrong),
-        *(f"{each['unparseable']} unparseable, {each['failed']} failed", str(each["missing"])),
+        *(
+            f"{each['unparseable']} unparseable, {each['failed']} failed, {each['one_order']} in one order",
+            str(each["missing"]),
+        ),
     )
 
 
