@@ -110,6 +110,31 @@ def test_the_judge_sees_the_prompt_and_its_language_and_no_solution(command, tmp
     assert told and all("SECRET" in user["content"] for _, user in told)
 
 
+def test_a_judge_that_dies_late_ends_the_run_and_the_same_command_goes_on(command, tmp_path, capsys):
+    """Nine tenths answered: the desk's ceiling, a share of all questions, would let the rest fail one by one."""
+    files, judge = given(tmp_path, "good", "fair", "base"), taste(STRENGTH, malformed=0.1)
+    with ModelServer(judge) as server:
+        assert command(*files, *judge_of(server), output="whole") == 0
+        total = len(questions(server))
+    answered = []
+
+    def dying(body):
+        if len(shown(body)) == 2 and len(answered) >= total * 0.6:
+            return Reply(status=500)
+        answered.extend([1] * (len(shown(body)) == 2))
+        return judge(body)
+
+    with ModelServer(dying) as server:
+        assert command(*files, *judge_of(server, retries=0, concurrency=2)) == 1
+        told, asked = capsys.readouterr().err, len(questions(server))
+    assert "questions to the judge failed (server_error: " in told and "start the same command again" in told
+    assert asked < total and not (tmp_path / "out" / "manifest.json").exists()
+    with ModelServer(judge) as server:
+        assert command(*files, *judge_of(server, retries=0, concurrency=2)) == 0
+        assert len(questions(server)) <= total - len(answered) + 8  # malformed answers are asked again
+    assert summary_of(tmp_path / "out")["mean"] == summary_of(tmp_path / "whole")["mean"]
+
+
 def test_killed_runs_end_in_the_same_numbers_and_ask_nothing_twice(command, tmp_path):
     """A server with faults, two SIGKILLs; what the store has when a run begins is not asked by it."""
     files, seen = given(tmp_path, "good", "fair", "base"), Counter()

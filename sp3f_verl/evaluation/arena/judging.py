@@ -14,11 +14,13 @@ from sp3f_verl.evaluation.win_rates import TIES
 from sp3f_verl.judge.aggregate import credit_of_a
 from sp3f_verl.judge.desk import Desk, JudgeStopped
 from sp3f_verl.judge.judged import Judged
+from sp3f_verl.judge.panel import MALFORMED, StepPanel
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import read_transcript
 from sp3f_verl.judge.verdict import Verdict
 
 ORDERS = ("candidate_first", "baseline_first")
+GONE = 20  # failed questions in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,30 @@ def judge(
     return found
 
 
+class _Watch:
+    """Ends a run whose judge has gone: GONE questions in a row that came to no answer. The desk's own ceiling is a
+    share of all questions, which a judge that dies late never passes. An answer without a verdict is an answer."""
+
+    def __init__(self, panel: StepPanel):
+        self._panel, self._answered, self._failed_before = panel, 0, 0
+
+    def look(self) -> None:
+        """Raises JudgeStopped."""
+        panel = self._panel
+        failed = panel.failed.total() - panel.failed[MALFORMED]
+        if panel.questions - failed > self._answered:
+            self._answered, self._failed_before = panel.questions - failed, failed
+        elif failed - self._failed_before >= GONE:
+            kinds = ", ".join(f"{kind}: {count}" for kind, count in panel.failed.most_common(3))
+            raise JudgeStopped(
+                f"the last {failed - self._failed_before} questions to the judge failed ({kinds}); mend it and start "
+                "the same command again: what was answered is kept."
+            )
+
+
 async def _ask(member: JudgeSettings, pairs: Sequence[Pair], done, found: Judgement, label: str) -> list[Judged]:
     desk = Desk(member)
+    watch = _Watch(desk.panel)
 
     async def one(index: int, pair: Pair) -> Judged:
         row = {
@@ -114,6 +138,7 @@ async def _ask(member: JudgeSettings, pairs: Sequence[Pair], done, found: Judgem
             **{"solution_en": pair.reference_en or "", "reward_model": {"ground_truth": ""}},
         }
         result = await desk.judge([side.text for side in pair.sides], row)
+        watch.look()
         done()
         return result
 
