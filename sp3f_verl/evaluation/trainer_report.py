@@ -109,7 +109,7 @@ def _rewards(run: RunMetrics, prefix: str) -> list[Section]:
     blocks: list[Block | None] = [reward_picture(run, f"{prefix}rewards.png")]
     blocks.append(
         Text(
-            f"Means over the rollouts of {ENDS} steps. The win rate compares the rollouts of a prompt with each "
+            f"Means over {ENDS} steps, or all there are. The win rate compares the rollouts of a prompt with each "
             "other: its mean is 0.5 whatever is learned. Terms without weight are logged, too."
         )
     )
