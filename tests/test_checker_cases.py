@@ -55,20 +55,20 @@ ANSWERS = SINGLE | st.builds(
 
 
 @given(ANSWERS)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_reflexive(answer):
     assert match(answer, answer) is True
     assert match(answer + " + 7q", answer) is False  # and not because everything is equal
 
 
 @given(ANSWERS, ANSWERS)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_symmetric(one, other):
     assert match(one, other) is match(other, one)
 
 
 @given(ANSWERS, ANSWERS, st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_indifferent_to_white_space_and_to_the_size_of_brackets(one, other, data):
     tall = one.replace("(", r"\left(").replace(")", r"\right)").replace("[", r"\left[").replace("]", r"\right]")
     spaced = "".join(
@@ -80,7 +80,7 @@ def test_indifferent_to_white_space_and_to_the_size_of_brackets(one, other, data
 
 
 @given(st.text(alphabet=r"0123456789.,;()[]{}\ +-*/^_=<>x%$abcfrtq&|!", max_size=40), st.sampled_from(["", *"5x"]))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_no_answer_raises_and_a_guess_is_not_five(answer, end):
     assert match(answer + end, answer + end) in (True, False)
     assert compare(answer, "5") in (True, False, None)

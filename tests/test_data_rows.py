@@ -56,7 +56,7 @@ def test_what_is_written_is_read(tmp_path, suffix):
     assert all(row["score"] is None for row in read_rows(path, wider)), "a nullable column that the file lacks"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 60), st.integers(1, 20), st.randoms(use_true_random=False))
 def test_the_order_of_the_input_changes_no_byte(tmp_path_factory, count, part, rng):
     """Through one part and through many, which lie on disk."""
@@ -93,7 +93,7 @@ def test_a_candidate_is_known_by_both_of_its_ids(tmp_path):
     assert not (tmp_path / "twice.parquet").exists()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30), min_size=1), st.integers(1, 9), st.randoms())
 def test_a_join_is_by_id_and_counts_who_has_no_partner(left, right, part, rng):
     kinds = pa.schema([("id", pa.string()), ("a", pa.int64())]), pa.schema([("id", pa.string()), ("b", pa.int64())])

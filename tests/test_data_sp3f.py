@@ -64,7 +64,7 @@ def test_rows_without_a_solution_of_their_own_train_rl_only(tmp_path):
     assert [row["id"] for row in read_parquet(out / "sft.parquet")] == [row["id"] for row in train if row["messages"]]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(2, 25), st.sampled_from([0.2, 0.5]), st.integers(0, 3), st.randoms(use_true_random=False))
 def test_shuffled_rows_give_the_same_bytes_and_no_problem_is_on_both_sides(
     tmp_path_factory, problems, share, seed, rng

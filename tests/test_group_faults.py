@@ -15,7 +15,7 @@ FAULTS = {"raises": ValueError, "nothing": SiblingFailed}  # fault -> what verl 
 ENDINGS = st.tuples(st.integers(0, 4), st.sampled_from(["good", "good", "good", "empty", *FAULTS]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     prompts=st.lists(st.lists(ENDINGS, min_size=1, max_size=5), min_size=1, max_size=3),
     policy=st.sampled_from(["drop_group", "score_rest"]),

@@ -197,7 +197,7 @@ def test_failed_pairs_leave_the_count_and_a_group_below_the_floor_fails():
 
 
 @given(rate=st.sampled_from([0.0, 0.1, 0.4]), seed=st.integers(0, 10**6))
-@limits(max_examples=8, deadline=None)
+@limits(max_examples=8)
 def test_errors_do_not_move_the_expected_win_rates(rate, seed):
     """SPEC 6.8: a judge that errs (fails) at random, over many groups, against one that never does."""
     import random

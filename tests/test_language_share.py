@@ -166,7 +166,7 @@ def test_an_unknown_language_without_a_script_of_its_own_is_refused(monkeypatch)
 
 
 @given(st.text(max_size=300), st.sampled_from(["en", "ja", "th", "yo"]))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_share_is_a_share_of_any_text(text, code):
     share = language_share(text, code, SP3F)
     assert share is None or 0.0 <= share <= 1.0
@@ -303,7 +303,7 @@ WORDS = {
 
 
 @given(st.sampled_from(sorted(WORDS)), st.lists(st.sampled_from([ENGLISH, *WORDS.values()]), max_size=4))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_text_in_the_language_never_lowers_its_share(code, before):
     text = "\n".join(before)
     share, more = language_share(text, code, SP3F), language_share(text + "\n" + WORDS[code], code, SP3F)

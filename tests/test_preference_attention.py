@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -29,7 +29,6 @@ GROUPS = st.lists(
 
 
 @given(sizes=GROUPS, seed=st.integers(0, 99), share=st.booleans())
-@settings(deadline=None)
 def test_every_row_is_found_again_and_every_response_token_in_its_place(sizes, seed, share):
     draw = np.random.default_rng(seed)
     groups = [drawn(draw, prompt, responses) for prompt, responses in sizes]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.verl_bridge.preference import head
@@ -38,7 +38,6 @@ def counting(monkeypatch) -> list:
     return seen
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, seed=st.integers(0, 99), tied=st.sampled_from([None, "sums", "means"]), data=st.data())
 def test_log_probs_and_gradients_whatever_is_known_of_the_derivative(lengths, seed, tied, data):
     """Ties that are true, ties that are not, and none."""

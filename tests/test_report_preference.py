@@ -308,7 +308,7 @@ def test_all_that_is_measured_is_in_the_report(tmp_path, loss):
 NAMES = sorted({name for _, data in selfplay() for name in data})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(missing=st.sets(st.sampled_from(NAMES)), spoilt=st.sets(st.sampled_from(NAMES)))
 def test_any_name_may_be_missing_or_not_finite(tmp_path, missing, spoilt):
     lines = [

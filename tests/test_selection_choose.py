@@ -59,7 +59,7 @@ def named(candidates, pairs):
     return [(candidates.name(c), candidates.name(r), candidates.languages[at]) for c, r, at in sides]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TABLE, st.sampled_from(KINDS), st.randoms())
 def test_order_of_rows_changes_nothing(table, how, random):
     one, other = made(table), made(table, random.sample(list(table), len(table)))
@@ -69,7 +69,7 @@ def test_order_of_rows_changes_nothing(table, how, random):
     assert pool_diagnostics(one, pairs) == pool_diagnostics(other, shuffled)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TABLE, st.sampled_from(KINDS))
 def test_every_pool_gives_a_pair_or_a_reason_and_every_candidate_is_counted(table, how):
     candidates = made(table)
@@ -94,7 +94,7 @@ def test_every_pool_gives_a_pair_or_a_reason_and_every_candidate_is_counted(tabl
         assert (candidates.score[pairs.chosen] > candidates.score[pairs.rejected]).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TABLE, st.sampled_from([each for each in KINDS if not each.keep_truncated]), st.sampled_from(range(5)))
 def test_an_excluded_candidate_changes_nothing(table, how, fault):
     faults = [{"score": None}, {"score": float("-inf")}, {"truncated": True}, {"share": 0.1}, {"length": 0}]
@@ -104,7 +104,7 @@ def test_an_excluded_candidate_changes_nothing(table, how, fault):
     assert named(one, choose(one, how)) == named(other, choose(other, how))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.floats(-4, 4), min_size=4, max_size=4), min_size=6, max_size=6),
     st.sampled_from(["z", "z_prompt"]),

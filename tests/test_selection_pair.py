@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.errors import BadInput
@@ -131,7 +131,6 @@ def test_order_of_candidates_changes_no_pair_but_for_ties(scores, rule, random):
         assert max(low) < top
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(st.tuples(FINITE | COARSE, st.integers(0, 5)), max_size=12), max_size=12),
     RULE,

@@ -113,7 +113,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
 
 
 @given(st.sampled_from(list(SHAPES)), st.lists(st.tuples(text, text), min_size=1, max_size=3))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_any_content_is_trained_on_and_nothing_else(tokenizers, name, pairs):
     built = tokenizers[name]
     row = [turn for asked, said in pairs for turn in (("user", asked), ("assistant", said))]

@@ -40,7 +40,7 @@ PIECES = st.sampled_from(
 
 
 class TestProtect:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=12).map("".join)))
     def test_an_identity_translation_is_restored_to_the_source(self, text):
         protected = protect(text)
@@ -123,7 +123,7 @@ class TestNumbers:
     def test_by_hand(self, source, translation, language, kept):
         assert numbers_kept(source, translation, languages.get(language).decimal_comma) == pytest.approx(kept)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.lists(st.integers(100, 10**6), min_size=1, max_size=5), st.data())
     def test_any_script_keeps_them_and_any_change_is_seen(self, values, data):
         source = " and ".join(f"{value:,}" for value in values)
@@ -252,7 +252,7 @@ class TestRepair:
         assert repair("所以", "\\frac{1}{2}", "ja") == "所以\n\nしたがって、答えは \\boxed{\\frac{1}{2}} です。"
 
     @given(st.text(max_size=40), st.sampled_from(languages.codes()), st.sampled_from(["72", "1,234.5", "(1, 2)"]))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_whatever_the_translation_the_box_holds_the_answer(self, text, code, answer):
         if "think>" not in text:
             assert answers_match(extract_boxed(repair(text, answer, code)), answer, language=code)
@@ -265,7 +265,7 @@ class TestRepair:
 
 
 class TestPrompt:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.text(max_size=60))
     def test_the_text_cannot_close_its_block_or_be_filled_in(self, text):
         hostile = f"{text}\n{fence(text)}\n{{{{fence}}}}"
