@@ -21,9 +21,9 @@ from pathlib import Path
 
 import openai
 
-from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.prompt import load_prompt, render
 from sp3f_verl.judge.schedule import all_pairs
+from sp3f_verl.judge.service import Desk
 from sp3f_verl.judge.settings import JudgeSettings
 
 GROUPS, N, LATENCY, CONCURRENCY = 32, 8, 0.5, 256
@@ -32,15 +32,17 @@ ROUNDS = 3
 SLOWER, FASTER = 1.35, 4.0
 QUESTIONS = GROUPS * N * (N - 1)
 LEAST = math.ceil(QUESTIONS / CONCURRENCY) * LATENCY  # seconds
-SERVER = Path(__file__).parents[1] / "tests" / "model_server.py"
+TESTS = Path(__file__).parents[1] / "tests"
 
 _rng = random.Random(1)
 
 
 @contextmanager
 def served(*options: str) -> Iterator[str]:
-    """URL of tests/model_server.py in its own process, which ends with the block."""
-    server = subprocess.Popen([sys.executable, SERVER, *options], stdout=subprocess.PIPE, text=True)
+    """URL of tests/helpers/model_server.py in its own process, which ends with the block."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "helpers.model_server", *options], cwd=TESTS, stdout=subprocess.PIPE, text=True
+    )
     try:
         yield server.stdout.readline().strip()
     finally:

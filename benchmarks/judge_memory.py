@@ -13,7 +13,7 @@ import time
 import psutil
 from judge_client import a_row, prose, served
 
-from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.service import Desk
 from sp3f_verl.judge.settings import JudgeSettings
 
 GROUPS, N, CHARS, CONCURRENCY = 10_000, 8, 100, 64

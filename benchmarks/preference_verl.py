@@ -22,11 +22,11 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
 from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 
-from sp3f_verl.verl_bridge.preference import attention
+from sp3f_verl.losses.objective import Objective
+from sp3f_verl.training.preference import attention
+from sp3f_verl.training.preference.tokens import Group, batch_of
 from sp3f_verl.verl_bridge.preference import head as response_head
 from sp3f_verl.verl_bridge.preference.batches import total_weight
-from sp3f_verl.verl_bridge.preference.objective import Objective
-from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of
 from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
 
 STEPS = 2  # after one that warms up

@@ -1,6 +1,6 @@
 """The generated tables of the documentation: `python benchmarks/tables.py checker|languages|confusion [--write]`.
 
-checker    ours against bare math-verify on tests/checker_cases.yaml, by kind (docs/rewards.md)
+checker    ours against bare math-verify on tests/rewards/checker_cases.yaml, by kind (docs/rewards.md)
 languages  the language table, and whether each is recognised (docs/languages.md)
 confusion  paragraphs of three real sentences, read as every language of the run (docs/languages.md); needs the folder
            that SP3F_REAL_DATA names

@@ -12,13 +12,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from sp3f_verl.architectures.build import MADE, Builder, read_english
+from sp3f_verl.architectures.model import Model
+from sp3f_verl.architectures.plan import Plan, read_plan
+from sp3f_verl.architectures.share import jobs
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Backend
-from sp3f_verl.preferences.build import MADE, Builder, read_english
-from sp3f_verl.preferences.model import Model
-from sp3f_verl.preferences.plan import Plan, read_plan
-from sp3f_verl.preferences.share import jobs
 from sp3f_verl.selection.report import PreferenceReport
 
 

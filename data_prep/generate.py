@@ -22,7 +22,7 @@ from sp3f_verl.data.tables import as_batches, read_batches
 from sp3f_verl.data.writer import Writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Status
-from sp3f_verl.llm.arguments import add_backend_arguments, backend_of, store_of, watched
+from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.rewards.detect import language_found
 from sp3f_verl.selection import text_key

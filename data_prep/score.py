@@ -17,13 +17,13 @@ import pyarrow as pa
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.schemas import CANDIDATE
-from sp3f_verl.evaluation.markdown import number, table
 from sp3f_verl.llm import Status
-from sp3f_verl.llm.arguments import add_scorer_arguments, scorer_of
+from sp3f_verl.llm.cli_options import add_scorer_arguments, scorer_of
 from sp3f_verl.llm.score import Scorer
 from sp3f_verl.selection.diagnostics import plain
 from sp3f_verl.selection.read import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
 from sp3f_verl.selection.scale import levels, z_scores
+from sp3f_verl.stats.format import number, table
 
 STATUSES = (None, "ok", NOT_FINITE, TOO_LONG)
 OF = {Status.OK: 1, Status.ERROR: 2, Status.TRUNCATED: 3}  # the scorer's status -> place in STATUSES

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
-from sp3f_verl.llm.arguments import add_backend_arguments, backend_of, watched
 from sp3f_verl.llm.ask import Answer, Ask
 from sp3f_verl.llm.backends import Backend
+from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.translate import rows
 from sp3f_verl.translate.ask import Sampling, check_languages, translate

@@ -6,14 +6,13 @@ and its preflight then says in one sentence what is missing.
 """
 
 import sys
-from pathlib import Path
 
 import yaml
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+from sp3f_verl import RECIPES
 
 
 def trainer_of(recipe: str) -> str | None:

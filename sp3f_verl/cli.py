@@ -39,7 +39,7 @@ def _judge_check(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from sp3f_verl.evaluation.dispatch import report
+    from sp3f_verl.report.command import report
 
     folders = arguments.folders or ([] if arguments.paper else [Path("runs/quickstart")])
     print(report(folders, arguments.output, arguments.paper))
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 def _evaluate(options: list[str]) -> int:
     """Each mode of `sp3f evaluate` has a parser of its own: they share no option but --output."""
     mode = next((each for each in options if each in EVALUATE_MODES), None)
-    module = EVALUATE_MODES[mode] if mode else "sp3f_verl.evaluation.evaluate_command"
+    module = EVALUATE_MODES[mode] if mode else "sp3f_verl.evaluation.command"
     rest = [each for each in options if each != mode]
     return importlib.import_module(module).main(rest)
 

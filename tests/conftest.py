@@ -6,7 +6,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from processes import started
+
+from helpers.processes import started
 
 # A deadline is a timed assert: on a busy machine it fails tests that are right.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sp3f_verl.data import conform
+from sp3f_verl.data import validate
 from sp3f_verl.data.jsonl import json_lines
 from sp3f_verl.errors import BadInput, nearest
 
@@ -64,13 +64,13 @@ class Parquet(_File):
         start = 0
         for batch in self._batches([name for name in schema.names if name in self.columns]):
             columns = [
-                conform.cast(batch.column(field.name), field, str(self.path))
+                validate.cast(batch.column(field.name), field, str(self.path))
                 if field.name in self.columns
                 else pa.nulls(batch.num_rows, field.type)
                 for field in schema
             ]
             batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-            conform.check_values(batch, schema, lambda index, start=start: self.place(start + index))
+            validate.check_values(batch, schema, lambda index, start=start: self.place(start + index))
             yield batch
             start += batch.num_rows
 
@@ -114,8 +114,8 @@ class Lines(_File):
             def place(index: int, numbers: tuple[int, ...] = numbers) -> str:
                 return self.place(numbers[index])
 
-            batch = conform.from_rows(rows, schema, place)
-            conform.check_values(batch, schema, place)
+            batch = validate.from_rows(rows, schema, place)
+            validate.check_values(batch, schema, place)
             yield batch
 
 

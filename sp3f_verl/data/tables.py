@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data import conform
-from sp3f_verl.data.order import Keys, in_order
+from sp3f_verl.data import validate
 from sp3f_verl.data.schemas import LANGUAGES, key
+from sp3f_verl.data.sort_join import Keys, in_order
 from sp3f_verl.data.sources import BATCH, Lines, open_file
 from sp3f_verl.data.writer import Writer, Written
 from sp3f_verl.errors import BadInput
@@ -80,7 +80,7 @@ def _named(path: Path | str, needed: tuple[str, ...], optional: tuple[str, ...])
     checked, seen = {"id", *LANGUAGES} & {*needed}, {}
     for number, row in file.rows(checked) if checked else ():
         for name in checked - {"id"}:
-            conform.check_languages(pa.array([row[name]], pa.string()), lambda _, at=number: file.place(at))
+            validate.check_languages(pa.array([row[name]], pa.string()), lambda _, at=number: file.place(at))
         own = row.get("id")
         if "id" in checked and (own is None or own in seen):
             told = f"has the id {own!r} of row or line {seen[own]}" if own in seen else "has no id"
@@ -118,5 +118,5 @@ def as_batches(
             yield first
             continue
         chunk = [first, *itertools.islice(left, BATCH - 1)]
-        yield conform.from_rows(chunk, schema, lambda index, at=start: f"{name}, row {at + index}", strict=True)
+        yield validate.from_rows(chunk, schema, lambda index, at=start: f"{name}, row {at + index}", strict=True)
         start += len(chunk)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sp3f_verl.data import conform
-from sp3f_verl.data.order import Keys, in_order
+from sp3f_verl.data import validate
 from sp3f_verl.data.schemas import key
+from sp3f_verl.data.sort_join import Keys, in_order
 from sp3f_verl.data.sources import Parquet
 from sp3f_verl.errors import BadInput, nearest
 
@@ -51,10 +51,10 @@ class Writer:
             known = names if name in self.schema.names else self.schema.names
             told = "lacks the" if name in self.schema.names else "has no"
             raise BadInput(f"{self.path.name}: the {told} column {name!r}{nearest(name, known)}; mend the schema.")
-        columns = [conform.cast(batch.column(each.name), each, self.path.name) for each in self.schema]
+        columns = [validate.cast(batch.column(each.name), each, self.path.name) for each in self.schema]
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         start = self.written.rows
-        found = conform.check_values(batch, self.schema, lambda index: f"{self.path.name}, row {start + index}")
+        found = validate.check_values(batch, self.schema, lambda index: f"{self.path.name}, row {start + index}")
         self.written.languages.update(found)
         self.written.rows += batch.num_rows
         self.written.nulls.update({name: batch.column(name).null_count for name in names})

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sp3f_verl.evaluation.bootstrap import bootstrap
-from sp3f_verl.evaluation.grouped import bounds_of_groups
 from sp3f_verl.evaluation.scores import THRESHOLDS, Scored, ks
+from sp3f_verl.stats.bootstrap import bootstrap
+from sp3f_verl.stats.clustered import bounds_of_groups
 
 Column = Mapping[str, Scored]  # problem -> what it came to
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.document.inline import code
-from sp3f_verl.evaluation.markdown import number
+from sp3f_verl.report.document.inline import code
+from sp3f_verl.stats.format import number
 
 FILE = "summary.json"
 NAMES = 6  # values that a sentence names

@@ -16,9 +16,9 @@ from typing import Any
 
 from sp3f_verl.judge.aggregate import credit_of_a
 from sp3f_verl.judge.check_pairs import LabelledPair
-from sp3f_verl.judge.desk import Desk
-from sp3f_verl.judge.group import GroupNotJudged
+from sp3f_verl.judge.model_judge import GroupNotJudged
 from sp3f_verl.judge.schedule import SCHEDULES
+from sp3f_verl.judge.service import Desk
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.rewards.accuracy import answers_match

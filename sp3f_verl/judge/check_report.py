@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sp3f_verl.judge.check import Check, interval
-from sp3f_verl.judge.panel import MALFORMED, quantile
+from sp3f_verl.judge.metrics import MALFORMED, quantile
 
 
 def report(check: Check, usd: tuple[float, float, float] | None = None, run: str = "") -> str:

@@ -24,7 +24,7 @@ from sp3f_verl.llm.outcome import (
     read_failure,
     read_first_model,
 )
-from sp3f_verl.llm.pace import Pace
+from sp3f_verl.llm.rate_limit import Pace
 from sp3f_verl.llm.retry import RETRIED, backoff_seconds, retry_after_seconds
 
 PASSED_OVER = 5.0  # seconds for which a URL that failed to connect is left to the others, where there are others

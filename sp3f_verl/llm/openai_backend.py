@@ -7,12 +7,12 @@ from collections.abc import Callable, Generator, Iterator
 
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends import Backend, Batch, Keyed
+from sp3f_verl.llm.cache import CHUNK
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.loop import LoopThread
 from sp3f_verl.llm.outcome import AskFailed
-from sp3f_verl.llm.pace import Pace
-from sp3f_verl.llm.remember import CHUNK
+from sp3f_verl.llm.rate_limit import Pace
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
 

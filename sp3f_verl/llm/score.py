@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sp3f_verl.llm.ask import Status
-from sp3f_verl.llm.folder import fingerprint
+from sp3f_verl.llm.cache import remembered
+from sp3f_verl.llm.fingerprint import fingerprint
 from sp3f_verl.llm.ray_pool import Pool, Spool
-from sp3f_verl.llm.remember import remembered
 from sp3f_verl.llm.store import Store, request_key
 from sp3f_verl.llm.vllm_worker import Pooler, Rendering, read_logit
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends import Backend, Batch, Keyed
-from sp3f_verl.llm.folder import fingerprint, lora_rank
+from sp3f_verl.llm.fingerprint import fingerprint, lora_rank
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals

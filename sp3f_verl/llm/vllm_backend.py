@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sp3f_verl.llm.ask import Answer, Ask
 from sp3f_verl.llm.backends import Backend, Batch, Keyed
-from sp3f_verl.llm.folder import fingerprint, lora_rank
+from sp3f_verl.llm.fingerprint import fingerprint, lora_rank
 from sp3f_verl.llm.ray_pool import Pool, Spool
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals

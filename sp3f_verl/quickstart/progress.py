@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from sp3f_verl.evaluation.metrics import read_metrics
+from sp3f_verl.report.metrics import read_metrics
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 15.0  # where the output is not a terminal: a line that often instead of a moving bar

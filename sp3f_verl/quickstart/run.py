@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sp3f_verl.data.files import write_json
-from sp3f_verl.evaluation.report import COLUMNS, read_results, summary_rows, write_report
 from sp3f_verl.quickstart import settings as presets
 from sp3f_verl.quickstart.stages import Stages
+from sp3f_verl.report.quickstart import COLUMNS, read_results, summary_rows, write_report
 
 
 def quickstart(output: Path, preset: str, data_seed: int | None, train_seed: int | None) -> None:

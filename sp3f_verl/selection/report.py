@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.answers import Unusable, answers_of
+from sp3f_verl.data.preference_rows import Unusable, answers_of
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.repetition import repetition
@@ -41,7 +41,7 @@ class _Group:
 
 
 class PreferenceReport:
-    """Counts over the rows of a preference set, in any layout that `sp3f_verl.data.answers` reads."""
+    """Counts over the rows of a preference set, in any layout that `sp3f_verl.data.preference_rows` reads."""
 
     def __init__(self, others: Iterable[str] = (), check_language: bool = True):
         """others: the languages of the set, for telling neighbours apart; check_language costs 1 to 3 ms a side."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sp3f_verl.evaluation.markdown import number, table
+from sp3f_verl.stats.format import number, table
 
 FEWEST = 20  # pairs of a language below which its shares warn of nothing
 # (number, when it warns, what to look at). Ours; no source has any. Shares in [0, 1].

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sp3f_verl import RECIPES
 from sp3f_verl.verl_bridge.versions import SUPPORTED, VLLM, VLLM_SUPPORTED, installed, supported
 
 # (area, item, what was found, mend; "" where nothing is wrong)
 Row = tuple[str, str, str, str]
-RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "recipe"
 JUDGE_VARIABLES = {"LLM_API_URL": "endpoint", "LLM_API_KEY": "key"}  # names; a value is never read out
 
 
@@ -94,7 +94,7 @@ EFFECTS = {
 
 def recipes() -> Iterator[Row]:
     """Each recipe composed by verl's own entry point, in a process of its own, as a user would."""
-    for file in sorted(RECIPES.glob("*.yaml")):
+    for file in sorted((RECIPES / "recipe").glob("*.yaml")):
         settings = yaml.safe_load(file.read_text(encoding="utf-8")).get("sp3f", {})
         recipe, trainer = file.stem, settings.get("trainer", "main_ppo")
         command = [sys.executable, "-m", f"verl.trainer.{trainer}", f"+recipe={recipe}", "--cfg", "job"]

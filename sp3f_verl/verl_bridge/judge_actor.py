@@ -9,8 +9,8 @@ import ray
 from omegaconf import DictConfig, OmegaConf
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sp3f_verl.judge.desk import Desk
-from sp3f_verl.judge.panel import GroupRecord
+from sp3f_verl.judge.metrics import GroupRecord
+from sp3f_verl.judge.service import Desk
 from sp3f_verl.judge.settings import JudgeSettings
 
 NAME = "sp3f_judge"  # in the namespace of the run's Ray job

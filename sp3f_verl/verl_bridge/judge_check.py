@@ -26,7 +26,7 @@ from sp3f_verl.judge.check import (
 )
 from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
 from sp3f_verl.judge.check_report import report
-from sp3f_verl.judge.desk import Desk, JudgeStopped
+from sp3f_verl.judge.service import Desk, JudgeStopped
 from sp3f_verl.judge.settings import GROUP_SCHEDULES, JudgeSettings, Transcript
 from sp3f_verl.judge.transcript import read_transcript
 from sp3f_verl.verl_bridge.judge_actor import settings_of

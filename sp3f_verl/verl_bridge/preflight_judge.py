@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.rows import REFERENCE
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.service import Desk
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.rewards.weights import active
 from sp3f_verl.verl_bridge.judge_actor import settings_of

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.answers import read_answers
+from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.preference.objective import Objective
-from sp3f_verl.verl_bridge.preference.reference import check_model, fingerprint
+from sp3f_verl.losses.objective import Objective
+from sp3f_verl.training.preference.reference_store import check_model, fingerprint
 
 # what some models (Cohere, Granite, Gemma 2) do to their logits after the head
 AFTER_THE_HEAD = ("logit_scale", "logits_scaling", "final_logit_softcapping")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.answers import read_answers
+from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.preference.objective import LOSSES
+from sp3f_verl.losses.objective import LOSSES
+from sp3f_verl.training.selfplay.rows import ROLES
+from sp3f_verl.training.selfplay.settings import SelfPlay
 from sp3f_verl.verl_bridge.preflight_preference import objective_of
-from sp3f_verl.verl_bridge.selfplay.rows import ROLES
-from sp3f_verl.verl_bridge.selfplay.settings import SelfPlay
 
 
 def selfplay(config: DictConfig) -> None:
@@ -74,7 +74,7 @@ def annotated_rows(config: DictConfig) -> None:
 
 def recorded_run(config: DictConfig) -> None:
     """A checkpoint without its record could not go on; said here, before workers start."""
-    from sp3f_verl.verl_bridge.preference.resume import step_to_resume
+    from sp3f_verl.training.preference.resume import step_to_resume
 
     folder, step = Path(config.sp3f.selfplay.folder), step_to_resume(config.trainer)
     if step and not (folder / "run.json").is_file():

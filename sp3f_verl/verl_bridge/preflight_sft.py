@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.check_sft import Conversations, check_sft
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.sft.turns import Unmaskable, end_of_turn, fault, find_turns, messages_of, short
+from sp3f_verl.training.sft.turns import Unmaskable, end_of_turn, fault, find_turns, messages_of, short
 
 FIRST = 8  # rows of a file whose tokens are checked, beside the first row of each sequence of roles
 KINDS = 32  # at most

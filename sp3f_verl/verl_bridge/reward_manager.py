@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.judge.aggregate import NEUTRAL
 from sp3f_verl.judge.judged import Judged
-from sp3f_verl.judge.panel import GroupRecord
+from sp3f_verl.judge.metrics import GroupRecord
 from sp3f_verl.rewards.checkers import checker_of, load_checkers
 from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at

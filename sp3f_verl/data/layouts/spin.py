@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data.answers import open_rows
 from sp3f_verl.data.layouts.pairs import Drop, preferences, turn
+from sp3f_verl.data.preference_rows import open_rows
 from sp3f_verl.data.schemas import MESSAGES
 
 SCHEMA = pa.schema([pa.field(name, MESSAGES, nullable=False) for name in ("real", "generated")])

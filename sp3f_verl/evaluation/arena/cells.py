@@ -13,9 +13,9 @@ import numpy as np
 
 from sp3f_verl.evaluation.arena.judging import Asked, Told
 from sp3f_verl.evaluation.arena.pairs import Pair
-from sp3f_verl.evaluation.bootstrap import Interval, bca
-from sp3f_verl.evaluation.grouped import UNVARIED, grouped, grouped_difference, resampled_counts, standard_error
-from sp3f_verl.evaluation.win_rates import fit
+from sp3f_verl.stats.bootstrap import Interval, bca
+from sp3f_verl.stats.clustered import UNVARIED, grouped, grouped_difference, resampled_counts, standard_error
+from sp3f_verl.stats.win_rates import fit
 
 RESAMPLES = 1000
 MALFORMED = "malformed"

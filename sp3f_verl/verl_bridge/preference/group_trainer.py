@@ -20,13 +20,13 @@ from verl.utils.debug import marked_timer
 from verl.utils.metric import reduce_metrics
 from verl.utils.tracking import Tracking
 
+from sp3f_verl.log import log
+from sp3f_verl.losses.objective import Objective, measure
+from sp3f_verl.training.preference.resume import mend_tracker
+from sp3f_verl.training.preference.tokens import Group, batch_of
 from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up, reference_of, total_weight
-from sp3f_verl.verl_bridge.preference.objective import Objective, measure
-from sp3f_verl.verl_bridge.preference.resume import mend_tracker
-from sp3f_verl.verl_bridge.preference.tokens import Group, batch_of
 from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker
 from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
-from sp3f_verl.verl_bridge.say import say
 
 
 class NoRollouts:
@@ -127,7 +127,7 @@ class GroupTrainer(PPOTrainer):
         start, found = time.monotonic(), {}
         for rows, log_probs in self._log_probs(split):
             found.update(reference_of(rows, log_probs))
-        say(f"{split.name}: reference log-probs in {time.monotonic() - start:.1f} s")
+        log.info(f"{split.name}: reference log-probs in {time.monotonic() - start:.1f} s")
         return [found[index, role] for index in range(len(split.groups)) for role in range(len(self.objective.roles))]
 
     def _measured(self, split: Split) -> dict[str, float]:

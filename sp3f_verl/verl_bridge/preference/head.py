@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sp3f_verl.verl_bridge.preference.positions import Positions, Tie, positions, ties
+from sp3f_verl.training.preference.positions import Positions, Tie, positions, ties
 
 CHUNK = 256  # tokens whose logits exist at a time
 # logits are computed twice where the kept gradients of the weight would take more bytes than this,

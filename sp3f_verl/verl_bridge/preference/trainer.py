@@ -11,12 +11,12 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from verl.trainer.ppo.utils import create_rl_sampler
 from verl.trainer.ppo.v1 import register_trainer
 
-from sp3f_verl.data.answers import read_answers
+from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
+from sp3f_verl.log import log
+from sp3f_verl.training.preference.reference_store import ReferenceStore, fingerprint
+from sp3f_verl.training.preference.tokens import digest, encode_all
 from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
-from sp3f_verl.verl_bridge.preference.reference import ReferenceStore, fingerprint
-from sp3f_verl.verl_bridge.preference.tokens import digest, encode_all
-from sp3f_verl.verl_bridge.say import say
 
 
 @register_trainer("dpo")
@@ -59,7 +59,9 @@ class DPOTrainer(GroupTrainer):
         rows, dropped = read_answers(files if isinstance(files, str) else list(files), self.objective.roles)
         groups, counts = encode_all(self.tokenizer, rows, self.config.sp3f.preference.max_length)
         told = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
-        say(f"{name}: {len(groups)} prompts, {sum(each.tokens for each in groups)} tokens; left out or cut: {told}")
+        log.info(
+            f"{name}: {len(groups)} prompts, {sum(each.tokens for each in groups)} tokens; left out or cut: {told}"
+        )
         if not groups:
             raise BadInput(f"{name}: no row is left ({told}); set sp3f.preference.max_length higher.")
         return Split(name, groups)

@@ -8,7 +8,8 @@ from verl.utils.memory_utils import aggressive_empty_cache
 from verl.workers.config.optimizer import build_optimizer
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
-from sp3f_verl.verl_bridge.preference import attention, head
+from sp3f_verl.training.preference import attention
+from sp3f_verl.verl_bridge.preference import head
 
 # our names -> transformers'
 LR_SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}

@@ -3,7 +3,7 @@
 import torch
 from verl.utils.metric import AggregationType, Metric
 
-from sp3f_verl.verl_bridge.preference.objective import Objective, measure
+from sp3f_verl.losses.objective import Objective, measure
 
 
 def group_loss(model_output, data, dp_group=None, *, objective: Objective):

@@ -1,10 +1,10 @@
 """The side of a self-play trainer that answers prompts: names of policies, requests, and what is kept of them."""
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.preference.reference import fingerprint
-from sp3f_verl.verl_bridge.preference.resume import workers_folder
+from sp3f_verl.training.preference.reference_store import fingerprint
+from sp3f_verl.training.preference.resume import workers_folder
+from sp3f_verl.training.selfplay.triplets import Response, sampling_seed
 from sp3f_verl.verl_bridge.selfplay.generation import Request
-from sp3f_verl.verl_bridge.selfplay.triplets import Response, sampling_seed
 
 
 class Answering:

@@ -18,9 +18,9 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.llm_server import LLMServerManager
 
 from sp3f_verl.llm.store import Store, request_key
-from sp3f_verl.verl_bridge.say import say
-from sp3f_verl.verl_bridge.selfplay.settings import Generation
-from sp3f_verl.verl_bridge.selfplay.triplets import Response
+from sp3f_verl.log import log
+from sp3f_verl.training.selfplay.settings import Generation
+from sp3f_verl.training.selfplay.triplets import Response
 
 TRIES = 3
 WAIT_SECONDS = 2.0  # before the second try, twice that before the third
@@ -140,8 +140,8 @@ class Responses:
             now = time.monotonic()
             if now - said >= SAY_SECONDS:
                 said = now
-                say(f"{name}: {count} of {len(requests)} responses, {count / (now - start):.1f} a second")
+                log.info(f"{name}: {count} of {len(requests)} responses, {count / (now - start):.1f} a second")
 
         asked_again = servers.generate(requests, settings, done)
-        say(f"{name}: {len(requests)} responses in {time.monotonic() - start:.1f} s")
+        log.info(f"{name}: {len(requests)} responses in {time.monotonic() - start:.1f} s")
         return asked_again

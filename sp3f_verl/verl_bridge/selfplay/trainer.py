@@ -16,18 +16,18 @@ from verl.trainer.ppo.v1 import register_trainer
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.store import Store
+from sp3f_verl.log import log
+from sp3f_verl.training.preference.reference_store import ReferenceStore, fingerprint, forget_others
+from sp3f_verl.training.preference.resume import step_to_resume
+from sp3f_verl.training.preference.tokens import digest
+from sp3f_verl.training.selfplay import rows
+from sp3f_verl.training.selfplay.record import Record
+from sp3f_verl.training.selfplay.settings import SelfPlay
+from sp3f_verl.training.selfplay.triplets import Triplets, assemble, batches
 from sp3f_verl.verl_bridge.preference.batches import reference_of
 from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
-from sp3f_verl.verl_bridge.preference.reference import ReferenceStore, fingerprint, forget_others
-from sp3f_verl.verl_bridge.preference.resume import step_to_resume
-from sp3f_verl.verl_bridge.preference.tokens import digest
-from sp3f_verl.verl_bridge.say import say
-from sp3f_verl.verl_bridge.selfplay import rows
 from sp3f_verl.verl_bridge.selfplay.answering import Answering
 from sp3f_verl.verl_bridge.selfplay.generation import Responses, RolloutServers
-from sp3f_verl.verl_bridge.selfplay.record import Record
-from sp3f_verl.verl_bridge.selfplay.settings import SelfPlay
-from sp3f_verl.verl_bridge.selfplay.triplets import Triplets, assemble, batches
 
 SUSPICIOUS = 0.1  # nats a token; bf16 on both sides stays well below it
 
@@ -51,7 +51,7 @@ class SelfPlayTrainer(Answering, GroupTrainer):
         self._init_tokenizer()
         self.base = self.objective  # the settings', before the schedule
         self.settings = SelfPlay.from_mapping(OmegaConf.to_container(self.config.sp3f.selfplay))
-        self.data = rows.annotated(self.config, self.tokenizer, say)
+        self.data = rows.annotated(self.config, self.tokenizer, log.info)
         self.train_dataloader = _Stateless()
         node = self.config.actor_rollout_ref.model
         self.initial = fingerprint(node.path, node.get("lora_adapter_path"))
@@ -126,7 +126,7 @@ class SelfPlayTrainer(Answering, GroupTrainer):
             self._play()
             self.iteration += 1
             self.inside = False
-        say(end)
+        log.info(end)
         if self.record.final_step() != self.global_steps:
             told = {}
             self._ask(self._greedy_requests(), told)
@@ -177,7 +177,7 @@ class SelfPlayTrainer(Answering, GroupTrainer):
             self._log_start()
         order = batches(count, size, self.config.data.seed, t, self.global_steps - start)
         self._start_step, self._per_epoch = start, count // size
-        say(
+        log.info(
             f"iteration {t}: {count} groups, steps {start + 1} to {start + steps}; lr {self._lr():g}, "
             f"beta {objective.beta:g}, alpha {objective.alpha:g}"
         )
@@ -195,7 +195,7 @@ class SelfPlayTrainer(Answering, GroupTrainer):
             )
         if self.iteration == 0:
             raise BadInput(f"{sentence}: the initial policy answers as the data does; there is nothing to train on.")
-        say(f"{sentence}.")
+        log.info(f"{sentence}.")
         self.record.write(self.iteration, start_step=self.global_steps, steps=0, too_few=len(triplets.groups))
 
     def _position(self) -> dict[str, float]:
@@ -284,7 +284,7 @@ class SelfPlayTrainer(Answering, GroupTrainer):
         if self.settings.generation.exact:
             told["start/rollout_logp_diff_max"] = difference = self._rollout_difference()
             if difference > SUSPICIOUS:
-                say(
+                log.info(
                     f"the rollout servers' log-probs differ from the trainer's by {difference:.2g} nats a token: they "
                     "may not have sampled from the trained weights."
                 )

@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.sft.turns import (
+from sp3f_verl.training.sft.turns import (
     Render,
     Unmaskable,
     encode,

@@ -1,0 +1,186 @@
+r"""Accuracy and language fidelity of a model on benchmarks, by language, with intervals.
+
+  sp3f evaluate --model CHECKPOINT --benchmark mgsm --languages es sw --output runs/eval
+  sp3f evaluate --model NAME --backend openai --base-url http://localhost:8000/v1 --benchmark mgsm --output runs/eval
+  sp3f evaluate --model CHECKPOINT --data validation.parquet --output runs/eval
+
+The same command again goes on where it was stopped, and asks nothing twice. docs/evaluation.md says what is measured.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from sp3f_verl import languages
+from sp3f_verl.data.output import AlreadyDone, Output
+from sp3f_verl.data.prompts import PROMPTS
+from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.benchmark import Benchmark, names
+from sp3f_verl.evaluation.benchmark_run import Cell, Decoding, asks, collect, prompts, summarise
+from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
+from sp3f_verl.evaluation.problems import distinct, of_parquet
+from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched
+from sp3f_verl.report.screen import table_of
+from sp3f_verl.rewards.checkers import BUILT_IN
+from sp3f_verl.rewards.terms import THRESHOLD
+
+CACHE = Path("~/.cache/sp3f_verl/benchmarks")
+
+
+def main(options: list[str]) -> int:
+    arguments = _parser().parse_args(options)
+    try:
+        evaluate(arguments)
+    except AlreadyDone as told:
+        print(told)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """BadInput, or UnknownLanguage, for what cannot be evaluated."""
+    decoding = Decoding(**{name: getattr(options, name) for name in asdict(Decoding())})
+    _check(decoding, options)
+    given = options.model
+    if options.backend != "openai" and options.model:
+        options.model = model_folder(options.model, adapters=False)
+        check_chat_template(options.model)
+    cells, inputs, yamls, skipped = _cells(options)
+    with backend_of(options) as backend:
+        settings = {**asdict(decoding), "threshold": options.threshold, "limit": options.limit}
+        settings |= {"model": backend.model, "backend": options.backend, "asked": _digest(cells)}
+        packages = [] if options.backend == "openai" else [options.backend]
+        told = {"models": [backend.model], "prompts": yamls, "packages": packages}
+        with Output(options.output, "evaluate", settings, inputs, **told) as out:
+            total = decoding.samples * sum(len(cell.problems) for cell in cells)
+            out.write("prompts", prompts(cells), PROMPTS)
+            answers = watched(backend.answers(asks(cells, decoding)), backend, total)
+            collect(answers, cells, decoding.samples, options.threshold, out)
+            summary = {"kind": "benchmarks", "model": backend.model, "decoding": asdict(decoding)}
+            summary |= {"threshold": options.threshold, "limit": options.limit, "skipped": skipped, "model_path": given}
+            summary |= {"benchmarks": summarise(cells, decoding.samples)}
+            text = json.dumps(summary, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False)
+            out.write_text("summary.json", text + "\n")
+            out.note("asked", backend.totals.as_dict())
+    print(table_of(summary))
+    if failed := sum(each["mean"]["failed"] for each in summary["benchmarks"].values()):
+        print(
+            f"{failed} samples failed and are in no mean; another --output with --store {store_of(options)} asks again"
+        )
+    print(f"written to {options.output}")
+
+
+def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Path], dict[str, list[str]]]:
+    """(cells, the files of their problems, the benchmarks' YAML, benchmark -> languages asked for that it has not)."""
+    if not options.benchmark and not options.data:
+        raise BadInput("nothing to evaluate on: give --benchmark NAME, or --data FILE with RL rows.")
+    wanted = None if options.languages == ["all"] else [languages.get(code).code for code in options.languages]
+    benchmarks = [Benchmark.load(name) for name in options.benchmark]
+    _give_files(options.file, {each.name: each for each in benchmarks})
+    cells, inputs, skipped = [], [], {}
+    for each in benchmarks:
+        own = [code for code in each.languages if wanted is None or code in wanted]
+        if lacking := sorted(set(wanted or ()) - set(own)):
+            skipped[each.name] = lacking
+        sources = each.sources(own, options.cache.expanduser())
+        inputs += sources.values()
+        for code in own:
+            problems = []
+            for variant in each.variants[code]:
+                problems += each.problems(code, variant, sources[code, variant])[: options.limit]
+            others = tuple(other for other in each.every if other != code)
+            cells.append(Cell(each.name, code, problems, others, each.checkers))
+    for path in options.data:
+        inputs.append(path)
+        cells += _rows(path, wanted, options.limit)
+    if not cells:
+        told = "; ".join(f"{each.name} has {', '.join(each.languages)}" for each in benchmarks)
+        raise BadInput(f"--languages {' '.join(options.languages)}: none is there ({told or 'in the rows of --data'}).")
+    twice = [cell.file for cell in cells if sum(cell.file == other.file for other in cells) > 1]
+    if twice:
+        raise BadInput(
+            f"{twice[0].rsplit('/', 1)[0]} would be evaluated twice; name each benchmark once, and no two alike."
+        )
+    for name, codes in skipped.items():
+        print(f"{name} is not there in {', '.join(codes)}: left out", file=sys.stderr)
+    return cells, inputs, [each.path for each in benchmarks], skipped
+
+
+def _digest(cells: list[Cell]) -> str:
+    """Of all prompts and gold answers: the language table and the benchmarks' YAML have a part in them."""
+    told = [
+        [cell.file, [(each.id, each.messages, each.gold, each.checker) for each in cell.problems]] for cell in cells
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _give_files(given: list[str], benchmarks: dict[str, Benchmark]) -> None:
+    files = defaultdict(dict)
+    for text in given:
+        head, equals, path = text.partition("=")
+        name, _, place = head.partition(":")
+        if not (equals and path and place) or name not in benchmarks:
+            raise BadInput(f"--file {text}: write NAME:LANGUAGE=FILE, with a NAME that --benchmark has, too.")
+        files[name][place] = Path(path)
+    for name, own in files.items():
+        benchmarks[name].read_from(own)
+
+
+def _rows(path: Path, wanted: list[str] | None, limit: int | None) -> Iterator[Cell]:
+    found = defaultdict(list)
+    for name, problem in of_parquet(path, tuple(BUILT_IN)):
+        found[name, problem.language].append(problem)
+    every = {code for _, code in found}
+    for (name, code), problems in sorted(found.items()):
+        if wanted is None or code in wanted:
+            yield Cell(name, code, distinct(problems)[:limit], tuple(sorted(every - {code})), BUILT_IN)
+
+
+def _check(decoding: Decoding, options: argparse.Namespace) -> None:
+    bounds = {
+        "samples": (1, math.inf), "temperature": (0, math.inf), "top_p": (1e-6, 1), "max_tokens": (1, math.inf)
+    }  # fmt: skip
+    for name, (least, most) in {**bounds, "threshold": (0, 1), "limit": (1, math.inf)}.items():
+        value = getattr(options, name)
+        if value is not None and not (least <= value <= most and math.isfinite(value)):
+            told = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
+            raise BadInput(f"--{name.replace('_', '-')}={value:g}: give a number {told}.")
+    if decoding.samples > 1 and decoding.temperature == 0:
+        raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
+    if options.adapter and options.backend == "openai":
+        raise BadInput(
+            "--adapter is for --backend vllm and transformers: an endpoint serves one under a --model of its own."
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    drawn = Decoding()
+    parser = argparse.ArgumentParser(
+        prog="sp3f evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    told = f"{', '.join(names())}, or the YAML file of your own"
+    parser.add_argument("--benchmark", nargs="+", default=[], metavar="NAME", help=told)
+    parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help="RL rows (docs/data.md)")
+    told = "codes, or all (the default): those of the benchmark"
+    parser.add_argument("--languages", nargs="+", default=["all"], metavar="CODE", help=told)
+    told = "problems in place of the Hub's: mgsm:es=mgsm_es.tsv, or all=FILE; only languages so given are evaluated"
+    parser.add_argument("--file", nargs="+", default=[], metavar="NAME:LANGUAGE=FILE", help=told)
+    parser.add_argument("--output", type=Path, required=True, help="folder for summary.json and the answers")
+    parser.add_argument("--samples", type=int, default=drawn.samples, help="answers a problem (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=drawn.temperature, help="default: %(default)s")
+    parser.add_argument("--top-p", type=float, default=drawn.top_p, help="default: %(default)s")
+    parser.add_argument("--max-tokens", type=int, default=drawn.max_tokens, help="of an answer (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=drawn.seed, help="default: %(default)s")
+    told = "share of the letters that must be in the language asked for (default: %(default)s)"
+    parser.add_argument("--threshold", type=float, default=THRESHOLD, help=told)
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N problems of each language, to try out")
+    parser.add_argument(
+        "--cache", type=Path, default=CACHE, help="folder for what the Hub gives (default: %(default)s)"
+    )
+    add_backend_arguments(parser, "vllm")
+    return parser

@@ -1,0 +1,193 @@
+"""One question to one model: rendered, sent, read, asked again where the answer holds no verdict, counted and paid."""
+
+import contextlib
+import dataclasses
+import random
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sp3f_verl.judge.budget import Ledger
+from sp3f_verl.judge.metrics import MALFORMED, StepPanel
+from sp3f_verl.judge.prompt import render
+from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
+from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
+from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict, preference_for_a
+from sp3f_verl.llm.client import Client
+from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
+from sp3f_verl.llm.store import Store, request_key
+
+NO_USAGE = Usage()
+TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the judge is told about a group, made safe to show."""
+
+    id: str
+    query: str
+    solution: str | None
+    language: str
+    fence: str | None = None  # of all questions of the group; None: each has its own
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], privileged: bool, fence: str | None = None) -> "Case":
+        """From a canonical row. The solution is there only where the judge is privileged."""
+        solution = neutralise(row["solution_en"]) if privileged else None
+        return cls(row["id"], neutralise(row["query_en"]), solution, row["language"], fence)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A question as it is sent: `size` in UTF-8 bytes, `tokens` as estimated from it, `limit` of a response's
+    characters, and whether that cut one."""
+
+    messages: list[dict[str, str]]
+    size: int
+    tokens: int
+    limit: int
+    was_cut: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a question. `value` is a Verdict, P(A), a ranking or a language code; None where it failed."""
+
+    value: Any
+    failure: str | None = None
+    text: str = ""
+    usage: Usage = NO_USAGE
+    seconds: float = 0.0
+    calls: int = 0
+
+
+class Asking:
+    """Asks one model for all groups of a run. `panel` is the desk's current one, replaced every step."""
+
+    def __init__(self, settings: JudgeSettings, client: Client, ledger: Ledger, store: Store | None = None):
+        self.settings, self.client, self.ledger, self.store = settings, client, ledger, store
+        self.prompt = settings.load_prompt()
+        self.panel = StepPanel()
+        self.context_tokens = settings.context_tokens
+        self._fences = random.SystemRandom()
+        token = self.prompt.kind == "token"
+        self.sampling = {
+            "max_tokens": 1 if token else settings.max_tokens,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "top_logprobs": TOP_LOGPROBS if token else None,
+            "extra_body": dict(settings.extra_body) or None,
+        }
+        self._longest_answer = settings.longest_answer()
+
+    async def ask(self, case: Case, responses: Sequence[str], deadline: float, affinity: int = 0) -> Answer:
+        """The judge's answer about `responses` (neutralised, in the order in which they are shown).
+
+        Never raises for a failure of the model or the way to it: that is an Answer without a value. Raises
+        AuthenticationFailed and OverBudget, which end the run.
+        """
+        limit, calls, malformed, usage = self.settings.response_chars, 0, 0, Usage()
+        counted_short = False
+        while True:
+            sent = self._fit(case, responses, limit)
+            if sent is None:
+                return Answer(None, FailureKind.TOO_LONG.value, "", usage, 0.0, calls)
+            limit = sent.limit
+            if sent.was_cut and not counted_short:
+                self.panel.shortened += 1
+                counted_short = True
+            try:
+                completion, paid = await self._complete(case, responses, sent, malformed, deadline, affinity)
+            except AuthenticationFailed:
+                raise
+            except AskFailed as error:
+                if error.kind is FailureKind.TOO_LONG:  # the estimate was too kind; the server knows
+                    limit = min(limit, max(map(len, responses))) // 2
+                    continue
+                return Answer(None, error.kind.value, str(error), usage, 0.0, calls)
+            calls += paid
+            usage += completion.usage
+            value = self._read(completion, len(responses))
+            if value is not None:
+                return Answer(value, None, completion.text, usage, completion.seconds, calls)
+            self.panel.malformed += paid
+            malformed += 1
+            if malformed > self.settings.malformed_retries:
+                return Answer(None, MALFORMED, completion.text, usage, completion.seconds, calls)
+
+    def _fit(self, case: Case, responses: Sequence[str], limit: int) -> Sent | None:
+        """The question with its responses as long as they may be; None where nothing sensible fits."""
+        while limit >= LEAST_CHARS:
+            shown, cut = zip(*(shorten(each, limit) for each in responses), strict=True)
+            fence = case.fence or new_fence(self._fences, (case.query, case.solution or "", *shown))
+            messages = render(
+                self.prompt, query=case.query, solution=case.solution, responses=list(shown), fence=fence,
+                language=case.language,
+            )  # fmt: skip
+            size = sum(len(message["content"].encode(errors="replace")) for message in messages)
+            tokens = int(size / self.settings.bytes_per_token) + 1
+            if self.context_tokens is None or tokens + self._longest_answer <= self.context_tokens:
+                return Sent(messages, size, tokens, limit, any(cut))
+            limit = min(limit, max(map(len, responses))) // 2
+        return None
+
+    async def _complete(
+        self, case: Case, responses: Sequence[str], sent: Sent, attempt: int, deadline: float, affinity: int
+    ) -> tuple[Completion, int]:
+        """(completion, calls made): from the store, with the tokens and seconds it took then, or from the model."""
+        key = None
+        if self.store is not None:
+            model = await self.client.model()
+            question = (case.query, case.solution, case.language, list(responses), sent.limit, attempt)
+            key = request_key(model, self.prompt.version, question, self.sampling)
+            if (kept := self._kept(key)) is not None:
+                self.panel.stored += 1
+                return Completion(**{**kept, "usage": Usage(*kept["usage"]), "retries": 0}), 0
+        price = self.settings.known_price()
+        # no tokenizer makes more tokens of a text than it has bytes; a template adds a few a message
+        most = price.usd(Usage(sent.size + 16 * len(sent.messages), 0, self._longest_answer)) if price else 0.0
+        self.ledger.hold(most)
+        paid = 0.0
+        try:
+            completion = await self.client.ask(
+                sent.messages, **self.sampling, deadline=deadline, affinity=affinity,
+                estimated_tokens=sent.tokens + self._longest_answer, on_retry=self._count_retry,
+            )  # fmt: skip
+            if price:  # a server that does not count its tokens is taken to have used the most that it could
+                paid = most if completion.usage == NO_USAGE else price.usd(completion.usage)
+        finally:
+            self.ledger.pay(most, paid)
+        self.panel.calls += 1
+        self.panel.usage += completion.usage
+        self.panel.usd += paid
+        self.panel.seconds.append(completion.seconds)
+        if key is not None:
+            kept = {name: getattr(completion, name) for name in ("text", "finish_reason", "model", "seconds")}
+            kept["usage"] = dataclasses.astuple(completion.usage)
+            kept["top_logprobs"] = None if completion.top_logprobs is None else dict(completion.top_logprobs)
+            with contextlib.suppress(sqlite3.Error):  # a full disk costs the record of an answer, not the answer
+                self.store.put(key, kept)
+        return completion, 1
+
+    def _kept(self, key: str) -> dict[str, Any] | None:
+        with contextlib.suppress(sqlite3.Error):  # as if it were not there
+            return self.store.get(key)
+        return None
+
+    def _read(self, completion: Completion, n: int) -> Any:
+        """The value in an answer, None where there is none. A text that was cut off has not come to its verdict."""
+        if self.prompt.kind == "token":
+            return preference_for_a(completion.top_logprobs)
+        if completion.finish_reason == "length":
+            return None
+        if self.prompt.kind == "listwise":
+            return parse_ranking(completion.text, n)
+        if self.prompt.kind == "language":
+            return parse_language(completion.text)
+        verdict = parse_verdict(completion.text)
+        return None if verdict is Verdict.FAILED else verdict
+
+    def _count_retry(self, kind: FailureKind) -> None:
+        self.panel.retries[kind.value] += 1

@@ -1,0 +1,95 @@
+"""Log-probs of the reference, computed once for a data set and a policy, and kept beside the checkpoints.
+
+The reference is the policy as it starts, so no second model is ever held: under a fresh LoRA adapter that is the base
+model. What is kept is one number a response token: the loss subtracts it per token (see `sequence_logps`).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sp3f_verl.data.files import write_json
+from sp3f_verl.errors import BadInput
+from sp3f_verl.training.preference.tokens import Group
+
+EDGE = 2**20  # bytes read at either end of a weight file
+
+
+def fingerprint(model: str, adapter: str | None = None) -> str:
+    """Names a model: 64 hex digits over its files' names, sizes, and first and last bytes; or over a hub name."""
+    state = hashlib.sha256()
+    for place in filter(None, (model, adapter)):
+        folder = Path(place).expanduser()
+        if not folder.is_dir():
+            state.update(f"hub:{place}".encode())
+            continue
+        for file in sorted(folder.iterdir()):
+            if file.suffix in (".safetensors", ".bin", ".pt") or file.name in ("config.json", "adapter_config.json"):
+                size = file.stat().st_size
+                with file.open("rb") as opened:
+                    state.update(f"{file.name}:{size}:".encode() + opened.read(EDGE))
+                    opened.seek(max(size - EDGE, 0))
+                    state.update(opened.read())
+    return state.hexdigest()
+
+
+def check_model(folder: Path, model: str) -> None:
+    """BadInput where the folder keeps the log-probs of another model than the one with fingerprint `model`."""
+    for file in sorted(folder.glob("*.json")):
+        if json.loads(file.read_text())["model"] != model:
+            raise BadInput(f"{folder} keeps reference log-probs of another model; remove it or set another folder.")
+
+
+def forget_others(folder: Path, split: str, identity: dict[str, str]) -> None:
+    """Removes the kept log-probs of a split where they belong to something else than `identity`."""
+    manifest = folder / f"{split}.json"
+    if manifest.is_file() and not json.loads(manifest.read_text()).items() >= identity.items():
+        manifest.unlink()
+
+
+class ReferenceStore:
+    """The kept log-probs of one split (`train`, `validation`) under a folder: `<split>.npy` and `<split>.json`."""
+
+    def __init__(self, folder: Path, split: str, identity: dict[str, str]):
+        """identity: what the log-probs belong to (model, rows, dtype). BadInput if the folder keeps others."""
+        self._values, self._manifest = folder / f"{split}.npy", folder / f"{split}.json"
+        self._identity = identity
+        if self._manifest.is_file():
+            kept = json.loads(self._manifest.read_text())
+            changed = [name for name, value in identity.items() if kept.get(name) != value]
+            if changed:
+                raise BadInput(
+                    f"{self._manifest} keeps reference log-probs of another {' and '.join(changed)}; remove the folder "
+                    "or set sp3f.preference.reference_dir to another one."
+                )
+
+    @property
+    def complete(self) -> bool:
+        return self._manifest.is_file()  # written last: a computation that was cut short is done again
+
+    def load_or_compute(self, groups: Sequence[Group], compute: Callable[[], Sequence[np.ndarray]]) -> list[tuple]:
+        """Per group a tuple of (response tokens,) float32 arrays. `compute` gives one array a row, in order."""
+        if not self.complete:
+            self._values.parent.mkdir(parents=True, exist_ok=True)
+            flat = np.concatenate([np.asarray(each, dtype=np.float32) for each in compute()])
+            if not np.isfinite(flat).all():
+                raise BadInput("the reference gives log-probs that are not finite; check the model and its dtype.")
+            partial = self._values.with_name(self._values.name + ".partial")
+            with partial.open("wb") as file:
+                np.save(file, flat)
+            os.replace(partial, self._values)
+            write_json({**self._identity, "tokens": len(flat)}, self._manifest)
+        flat, start, found = np.load(self._values, mmap_mode="r"), 0, []
+        for group in groups:
+            rows = []
+            for response in group.responses:
+                rows.append(flat[start : start + len(response)])
+                start += len(response)
+            found.append(tuple(rows))
+        if start != len(flat):
+            raise BadInput(f"{self._values} has {len(flat)} values and the data {start}; remove its folder.")
+        return found

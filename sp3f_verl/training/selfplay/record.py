@@ -1,0 +1,83 @@
+"""What a self-play run has done, on disk: `run.json`, and a manifest and the triplets of every iteration.
+
+selfplay/run.json                      whose run this is
+selfplay/responses.sqlite              every response, by the policy and request that gave it
+selfplay/iteration_<t>/manifest.json   policy, first step, steps, counts
+selfplay/iteration_<t>/{train,validation}.parquet
+"""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from sp3f_verl.data.files import write_json
+from sp3f_verl.errors import BadInput
+from sp3f_verl.log import log
+
+
+class Record:
+    def __init__(self, folder: Path, identity: dict[str, Any]):
+        """identity: what must not change while the run goes on. BadInput where the folder is another run's."""
+        self.folder, self._identity = folder, identity
+        file = folder / "run.json"
+        if file.is_file():
+            kept = json.loads(file.read_text())
+            for name, value in identity.items():
+                if kept.get(name) != value:
+                    raise BadInput(
+                        f"{file} is of a run with {name}={kept.get(name)}, not {value}; set it back, or give this run "
+                        "a trainer.default_local_dir of its own."
+                    )
+
+    def open(self) -> None:
+        write_json(self._identity, self.folder / "run.json")
+
+    def place(self, iteration: int) -> Path:
+        return self.folder / f"iteration_{iteration}"
+
+    def manifest(self, iteration: int) -> dict[str, Any] | None:
+        file = self.place(iteration) / "manifest.json"
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    def write(self, iteration: int, **values: Any) -> None:
+        kept = self.manifest(iteration) or {}
+        write_json({**kept, "iteration": iteration, **values}, self.place(iteration) / "manifest.json")
+
+    def finish(self, step: int) -> None:
+        """The run is over at `step`, the final policy measured."""
+        write_json({"step": step}, self.folder / "final.json")
+
+    def final_step(self) -> int | None:
+        file = self.folder / "final.json"
+        return json.loads(file.read_text())["step"] if file.is_file() else None
+
+    def resume(self, step: int) -> int:
+        """The iteration that goes on from a checkpoint of `step`; what was recorded of later ones is put aside, as
+        `iteration_<t>.old-<n>`, and so is the note that the run is over.
+
+        BadInput where the step belongs to no recorded iteration.
+        """
+        iteration = 0
+        while step > 0:
+            manifest = self.manifest(iteration)
+            if manifest is None or step < manifest["start_step"]:
+                raise BadInput(
+                    f"the checkpoint of step {step} belongs to no iteration in {self.folder}; put that folder back, or "
+                    "remove the checkpoints to begin anew."
+                )
+            if step < manifest["start_step"] + manifest["steps"]:
+                break
+            iteration += 1
+            if step == manifest["start_step"] + manifest["steps"]:
+                break
+        if self.final_step() not in (None, step):
+            (self.folder / "final.json").unlink()
+        later = iteration + 1
+        while self.place(later).is_dir():
+            names = (f"iteration_{later}.old-{number}" for number in itertools.count())
+            old = next(place for name in names if not (place := self.folder / name).exists())
+            log.info(f"the checkpoint is of step {step}: {self.place(later)} is put aside as {old.name}.")
+            self.place(later).rename(old)
+            later += 1
+        return iteration

@@ -1,0 +1,241 @@
+"""The ground of the data steps: schemas, keys, order, output folders, and one sentence for every broken file."""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sp3f_verl.data import sort_join
+from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.output import AlreadyDone, Output
+from sp3f_verl.data.schemas import CANDIDATE, SFT, extended, key
+from sp3f_verl.data.sort_join import Keys, join
+from sp3f_verl.data.tables import read_batches, read_rows, write_rows
+from sp3f_verl.errors import BadInput
+
+MESSAGES = [{"role": "user", "content": "¿1 + 1?"}, {"role": "assistant", "content": "2"}]
+
+
+def rows(count: int) -> list[dict]:
+    return [{"id": row_id("test", n), "messages": MESSAGES, "language": "es" if n % 2 else "sw"} for n in range(count)]
+
+
+def sentence(path: Path, needed=SFT) -> str:
+    with pytest.raises(BadInput) as caught:
+        list(read_rows(path, needed))
+    told = str(caught.value)
+    assert path.name in told and "\n" not in told and told.endswith(".")
+    return told
+
+
+def test_ids_are_stable_and_tell_source_and_key_apart():
+    assert row_id("gsm8k", 7) == "41693eb8ea02ecf9"  # printf '["gsm8k", 7]' | sha256sum | cut -c1-16
+    assert len({row_id("a", "b"), row_id("ab", ""), row_id("a", ["b"]), row_id("a", 1), row_id("a", "1")}) == 5
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_what_is_written_is_read(tmp_path, suffix):
+    path = tmp_path / f"rows.{suffix}"
+    if suffix == "parquet":
+        assert write_rows(rows(5), SFT, path).languages == Counter(es=2, sw=3)
+    else:
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n\n" for row in rows(5)), encoding="utf-8")
+    found = list(read_rows(path, SFT))
+    assert sorted(row["id"] for row in found) == sorted(row["id"] for row in rows(5)) and found[0].keys() == {
+        *SFT.names
+    }
+    assert next(read_rows(path, ["language"], ["messages", "absent"])).keys() == {"language", "messages"}
+    wider = extended(SFT, score=pa.float64())
+    assert all(row["score"] is None for row in read_rows(path, wider)), "a nullable column that the file lacks"
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 60), st.integers(1, 20), st.randoms(use_true_random=False))
+def test_the_order_of_the_input_changes_no_byte(tmp_path_factory, count, part, rng):
+    """Through one part and through many, which lie on disk."""
+    folder, made = tmp_path_factory.mktemp("order"), rows(count)
+    write_rows(made, SFT, folder / "one.parquet")
+    rng.shuffle(made)
+    before, sort_join.PART = sort_join.PART, part
+    try:
+        batches = [pa.RecordBatch.from_pylist(made[at : at + 7], SFT) for at in range(0, count, 7)]
+        keys = Keys(key(SFT))
+        for batch in batches:
+            keys.add(batch)
+        found = [row for batch in sort_join.in_order(batches, SFT, keys, folder) for row in batch.to_pylist()]
+    finally:
+        sort_join.PART = before
+    write_rows(made, SFT, folder / "other.parquet")
+    assert found == sorted(rows(count), key=lambda row: row["id"]) == read_parquet(folder / "one.parquet")
+    assert (folder / "one.parquet").read_bytes() == (folder / "other.parquet").read_bytes()
+    assert sorted(each.name for each in folder.iterdir()) == ["one.parquet", "other.parquet"], "nothing is left over"
+
+
+def test_a_candidate_is_known_by_both_of_its_ids(tmp_path):
+    made = [
+        {"id": row_id("p", n), "cand_id": str(c), "lang_declared": "es", "status": "ok"}
+        for n in range(3)
+        for c in range(3)
+    ]
+    random.Random(1).shuffle(made)
+    write_rows(made, CANDIDATE, tmp_path / "c.parquet")
+    found = [(row["id"], row["cand_id"]) for row in read_rows(tmp_path / "c.parquet", CANDIDATE)]
+    assert found == sorted(found) and len(found) == 9
+    with pytest.raises(BadInput, match="in two rows"):
+        write_rows([*made, made[0]], CANDIDATE, tmp_path / "twice.parquet")
+    assert not (tmp_path / "twice.parquet").exists()
+
+
+@settings(max_examples=25)
+@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30), min_size=1), st.integers(1, 9), st.randoms())
+def test_a_join_is_by_id_and_counts_who_has_no_partner(left, right, part, rng):
+    kinds = pa.schema([("id", pa.string()), ("a", pa.int64())]), pa.schema([("id", pa.string()), ("b", pa.int64())])
+    sides = []
+    for numbers, kind, name in zip((left, right), kinds, "ab", strict=True):
+        made = [{"id": row_id("j", n), name: n} for n in numbers]
+        rng.shuffle(made)
+        sides.append(([pa.RecordBatch.from_pylist(made, kind)], kind))
+    keys, told = Keys(("id",)), Counter()
+    keys.add(sides[1][0][0])
+    before, sort_join.PART = sort_join.PART, part
+    try:
+        found = [
+            row for batch in join(*sides, "id", keys, lambda why, n: told.update({why: n})) for row in batch.to_pylist()
+        ]
+    finally:
+        sort_join.PART = before
+    assert {(row["a"], row["b"]) for row in found} == {(n, n) for n in left & right} and len(found) == len(left & right)
+    assert (told["no_partner"], told["not_asked_for"]) == (len(left - right), len(right - left))
+
+
+def test_broken_parquet_is_one_sentence(tmp_path):
+    path = tmp_path / "rows.parquet"
+    assert "does not exist" in sentence(path)
+    path.write_bytes(b"")
+    assert "is empty" in sentence(path)
+    write_rows(rows(3000), SFT, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "is not a parquet file" in sentence(path)
+    path.write_bytes(whole[:40] + bytes(len(whole) // 2) + whole[40 + len(whole) // 2 :])
+    assert "cannot be read after row" in sentence(path)
+    pq.write_table(pa.Table.from_pylist([], SFT), path)
+    assert "has no rows" in sentence(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b'{"id": "a", "messages": []}\n{"id": "b", "mess', "line 2 is not JSON"),
+        (b'{"id": "a", "messages": []}\n[1]\n', "line 2 is not a JSON object"),
+        (b'{"id": "a", "messages": []}\n\n{"id": "a", "messages": []}\n', "id 'a' in two rows"),
+        ('{"id": "é", "messages": []}\n'.encode() + '{"id": "é"}\n'.encode("latin-1"), "line 2 is not UTF-8"),
+        ('{"id": "a", "messages": []}\n'.encode("utf-8-sig"), "starts with a byte order mark (UTF-8)"),
+        ('{"id": "a", "messages": []}\n'.encode("utf-16"), "starts with a byte order mark (UTF-16)"),
+        (b'{"id": "a", "message": []}\n', "has no column 'messages' (did you mean 'message'?)"),
+        (b'{"id": 5, "messages": []}\n', "line 1: 'id' is 5, not string"),
+        (b'{"id": "", "messages": []}\n', "empty id"),
+        (b'{"id": "a", "messages": []}\n{"messages": []}\n', "line 2 has no 'id'"),
+        (b'{"id": "a", "messages": [], "language": "swahili"}\n', "(Swahili)"),
+        (b'{"id": "a", "messages": [], "language": ""}\n', "line 1 has no language"),
+        (b"\n \n", "has no column 'id'"),
+        (b"", "is empty"),
+    ],
+)  # fmt: skip
+def test_broken_json_lines_are_one_sentence(tmp_path, text, told):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(text)
+    assert told in sentence(path)
+
+
+def test_a_broken_last_line_is_told_before_the_first_row(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(rows(1)[0]) + "\n{")
+    with pytest.raises(BadInput, match="line 2"):
+        read_batches(path, SFT)
+    with pytest.raises(BadInput, match="line 2"):
+        read_rows(path, ["id"])
+
+
+def test_named_columns_are_checked_too(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": 1, "question": "q"}\n{"id": 1, "question": "q"}\n')
+    assert "line 2 has the id 1 of row or line 1" in sentence(path, ["id", "question"])
+    path.write_text('{"language": "es", "question": "q"}\n{"language": "xx", "question": null}\n')
+    assert "unknown language 'xx'" in sentence(path, ["language"]) and "line 2" in sentence(path, ["question"])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"messages": None}, "has no 'messages'"),
+        ({"language": "xx"}, "unknown language 'xx'"),
+        ({"language": 3}, "'language' is 3, not string"),
+        ({"lang": "es"}, "no column 'lang'"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_not_written(tmp_path, change, told):
+    with pytest.raises(BadInput, match="row 1") as caught:
+        write_rows([rows(2)[0], rows(2)[1] | change], SFT, tmp_path / "rows.parquet")
+    assert told in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def fill(folder, settings=None, count=4, inputs=()):
+    with Output(folder, "test", settings or {"n": 1}, inputs) as out:
+        out.write("rows", rows(count), SFT)
+        out.drop("too_long", 2)
+    return out
+
+
+def test_an_output_has_a_manifest_and_a_card_and_is_done_once(tmp_path):
+    source, folder = tmp_path / "source.txt", tmp_path / "out"
+    source.write_text("x")
+    fill(folder, inputs=[source])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["rows"] == {"rows": {"es": 2, "sw": 2}} and manifest["drops"] == {"too_long": 2}
+    assert manifest["inputs"].keys() == {str(source)} and manifest["versions"]["pyarrow"]
+    assert "| `rows.parquet` | 4 | es 2, sw 2 |" in (folder / "README.md").read_text()
+    assert sorted(each.name for each in folder.iterdir()) == ["README.md", "manifest.json", "rows.parquet"]
+    with pytest.raises(AlreadyDone):
+        fill(folder, inputs=[source])
+    source.write_text("y")
+    with pytest.raises(BadInput, match="another run \\(other inputs\\)"):
+        fill(folder, inputs=[source])
+
+
+def test_another_runs_folder_is_left_as_it_is(tmp_path):
+    fill(tmp_path / "out")
+    before = {each.name: each.read_bytes() for each in (tmp_path / "out").iterdir()}
+    with pytest.raises(BadInput, match="n is 1 there, 2 here"):
+        fill(tmp_path / "out", {"n": 2})
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "diary.md").write_text("mine")
+    with pytest.raises(BadInput, match=r"holds 'diary\.md'"):
+        fill(tmp_path / "notes")
+    assert before == {each.name: each.read_bytes() for each in (tmp_path / "out").iterdir()}
+    assert [each.name for each in (tmp_path / "notes").iterdir()] == ["diary.md"]
+    (tmp_path / "out" / "rows.parquet").write_bytes(b"changed")
+    with pytest.raises(BadInput, match="is not what its manifest tells"):
+        fill(tmp_path / "out")
+
+
+def test_a_step_that_fails_leaves_nothing_and_a_killed_one_goes_on(tmp_path):
+    with pytest.raises(RuntimeError), Output(tmp_path / "out", "test", {"n": 1}) as out:
+        out.write("rows", rows(4), SFT)
+        raise RuntimeError
+    assert not (tmp_path / "out").exists()
+    killed = Output(tmp_path / "out", "test", {"n": 1}).__enter__()
+    killed.write("rows", rows(4), SFT)
+    with pytest.raises(BadInput, match="being written by another process"):
+        fill(tmp_path / "out")
+    killed._lock.close()  # what the end of a process does
+    (tmp_path / "out" / ".partial" / "rows.parquet").rename(tmp_path / "out" / "rows.parquet")
+    fill(tmp_path / "out")
+    assert len(read_parquet(tmp_path / "out" / "rows.parquet")) == 4

@@ -1,0 +1,222 @@
+"""WMT24++ with ids, and translators compared on it; the numbers against sacrebleu called directly."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from data_prep import wmt
+from helpers.model_server import ModelServer, Reply
+from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.wmt import language_of
+from sp3f_verl.evaluation.translation.scores import averages, best
+
+GERMAN = [f"Das ist der Satz Nummer {n} über ein Haus am See." for n in range(8)]
+
+
+def segment(lp, n, **more):
+    target = GERMAN[n] if lp == "en-de_DE" else f"これは {n} 番目の文です。"
+    row = {"lp": lp, "domain": "news", "document_id": f"doc{n // 3}", "segment_id": n + 1, "is_bad_source": False}
+    return row | {"source": f"This is sentence {n} on a house.\nAnd more.", "target": target} | more
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Segment 1 is bad in both, 2 has no Japanese, 3 an empty German reference."""
+    german = [segment("en-de_DE", n) for n in range(8)]
+    japanese = [segment("en-ja_JP", n) for n in range(8) if n != 2]
+    for rows in (german, japanese):
+        rows[1]["is_bad_source"] = True
+    german[3]["target"] = "  "
+    return [lines(tmp_path / f"{name}.jsonl", rows) for name, rows in (("de", german), ("ja", japanese))]
+
+
+def prepare(files, output, *more):
+    assert wmt.main(["prepare", "--input", *files, "--output", str(output), *more]) == 0
+    return read_parquet(output / "segments.parquet")
+
+
+def test_prepare(files, tmp_path):
+    rows = prepare(files, tmp_path / "out")
+    kept = {0, 4, 5, 6, 7}
+    assert {(row["lp"], row["segment_id"]) for row in rows} == {
+        (lp, str(n + 1)) for lp in ("en-de_DE", "en-ja_JP") for n in kept
+    }
+    drops = json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"]
+    assert drops == {"bad_source": 2, "empty": 1, "not_in_every_language": 2}
+    by_id = {}
+    for row in rows:
+        by_id.setdefault(row["id"], set()).add((row["segment_id"], row["source"]))
+    assert len(by_id) == 5 and all(len(same) == 1 for same in by_id.values()), "one id in both languages"
+    assert all("\n" in row["source"] for row in rows), "structure kept"
+
+
+@pytest.mark.parametrize("which", [["--first", "3"], ["--sample", "3", "--seed", "4"]])
+def test_first_and_sample_are_the_same_segments_in_all_languages_whatever_the_order(files, tmp_path, which):
+    rows = prepare(files, tmp_path / "a", *which)
+    segments = {lp: {row["segment_id"] for row in rows if row["lp"] == lp} for lp in ("en-de_DE", "en-ja_JP")}
+    assert segments["en-de_DE"] == segments["en-ja_JP"] and len(rows) == 6
+    if which[0] == "--first":
+        assert segments["en-de_DE"] == {"1", "5", "6"}
+    for path in files:
+        every = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        lines(Path(path), random.Random(2).sample(every, len(every)))
+    prepare(list(reversed(files)), tmp_path / "b", *which)
+    assert (tmp_path / "a" / "segments.parquet").read_bytes() == (tmp_path / "b" / "segments.parquet").read_bytes()
+
+
+def test_seeds_draw_differently(files, tmp_path):
+    drawn = {
+        frozenset(
+            row["segment_id"] for row in prepare(files, tmp_path / str(seed), "--sample", "2", "--seed", str(seed))
+        )
+        for seed in range(6)
+    }
+    assert len(drawn) > 1
+
+
+def test_languages_of_pairs():
+    assert [language_of(f"en-{locale}") for locale in ("de_DE", "ar_EG", "ar_SA", "pt_PT", "no_NO", "zh_TW")] == [
+        *("de", "ar", "ar", "pt", "no", "zh")
+    ]
+
+
+def test_translate_keeps_ids_and_no_failure_as_text(files, tmp_path):
+    rows = prepare(files[:1], tmp_path / "wmt")
+    broken = {"sentence 4 ": Reply(status=400), "sentence 5 ": Reply(text="Das ist", finish_reason="length")}
+
+    def reply(body):
+        content = body["messages"][-1]["content"]
+        fault = next((each for key, each in broken.items() if key in content), None)
+        return fault or "Übersetzt: " + content.rpartition("\n\n")[2]
+
+    with ModelServer(reply) as server:
+        words = ["--segments", str(tmp_path / "wmt" / "segments.parquet"), "--base-url", server.url]
+        words += ["--max-failure-share", "1", "--output", str(tmp_path / "out")]
+        assert wmt.main(["translate", *words]) == 0
+        assert server.chats()[0]["body"]["temperature"] == 0
+    found = {row["id"]: row for row in read_parquet(tmp_path / "out" / "translations.parquet")}
+    for row in rows:
+        number = row["segment_id"]
+        text, status = found[row["id"]]["translation"], found[row["id"]]["status"]
+        wanted = {"5": (None, "error"), "6": (None, "truncated")}
+        assert (text, status) == wanted.get(number, (f"Übersetzt: {row['source']}", "ok"))
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"error": 1, "truncated": 1}
+
+
+def compare(tmp_path, output, candidates, *more):
+    named = [f"{name}={path}" for name, path in candidates.items()]
+    words = ["--segments", str(tmp_path / "wmt" / "segments.parquet"), "--candidates", *named]
+    return wmt.main(["compare", *words, "--output", str(output), *more])
+
+
+@pytest.fixture
+def candidates(files, tmp_path):
+    """good has all, in another order and with a gap; german has nothing in Japanese."""
+    rows = prepare(files, tmp_path / "wmt")
+    good = [{"id": row["id"], "lp": row["lp"], "translation": row["reference"].replace("Haus", "Heim")} for row in rows]
+    gap = next(row for row in good if row["lp"] == "en-de_DE")
+    gap["translation"] = None
+    german = [
+        {"id": row["id"], "lp": row["lp"], "translation": "Das ist ein Satz über ein Haus."}
+        for row in rows
+        if row["lp"] == "en-de_DE"
+    ]
+    random.Random(1).shuffle(good)
+    return {"good": lines(tmp_path / "good.jsonl", good), "german": lines(tmp_path / "german.jsonl", german)}
+
+
+def test_numbers_are_sacrebleus(candidates, tmp_path):
+    sacrebleu = pytest.importorskip("sacrebleu", reason="sacrebleu is not installed (pip install 'sacrebleu[ja,ko]')")
+    assert compare(tmp_path, tmp_path / "out", candidates, "--tokenize", "ja=char") == 0
+    segments = read_parquet(tmp_path / "wmt" / "segments.parquet")
+    given = {
+        (row["id"], row["lp"]): row["translation"]
+        for row in map(json.loads, Path(candidates["good"]).read_text().splitlines())
+    }
+    scores = {(row["translator"], row["lp"]): row for row in read_parquet(tmp_path / "out" / "scores.parquet")}
+    for lp, tokenize in (("en-de_DE", "13a"), ("en-ja_JP", "char")):
+        rows = [row for row in segments if row["lp"] == lp]
+        texts, references = [given[row["id"], lp] or "" for row in rows], [row["reference"] for row in rows]
+        score = scores["good", lp]
+        assert score["bleu"] == pytest.approx(sacrebleu.corpus_bleu(texts, [references], tokenize=tokenize).score)
+        assert score["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, [references], word_order=2).score)
+        single = [
+            sacrebleu.sentence_bleu(text, [reference], tokenize=tokenize).score
+            for text, reference in zip(texts, references, strict=True)
+        ]
+        assert score["bleu_sentence"] == pytest.approx(sum(single) / len(single))
+        assert score["bleu_sentence"] != pytest.approx(score["bleu"]) or lp == "en-ja_JP"
+    assert (scores["good", "en-de_DE"]["missing"], scores["german", "en-ja_JP"]["missing"]) == (1, 5)
+    assert scores["german", "en-ja_JP"]["bleu"] is None
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "imputed by the mean of the others" in report and "| german | " in report
+    notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
+    assert "tok:13a" in notes["signatures"]["en-de_DE"]["bleu"]
+    assert len(read_parquet(tmp_path / "out" / "sentences.parquet")) == 15
+
+
+def test_without_sacrebleu_one_sentence(candidates, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sacrebleu", None)  # what an import sees where it is not installed
+    monkeypatch.setitem(__import__("sys").modules, "sacrebleu.metrics", None)
+    assert compare(tmp_path, tmp_path / "out", candidates) == 1
+    error = capsys.readouterr().err
+    assert "sacrebleu is not installed" in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def score(translator, lp, bleu):
+    values = dict.fromkeys(("bleu", "chrf", "bleu_sentence", "chrf_sentence", "comet"), bleu)
+    return {"translator": translator, "lp": lp, **values}
+
+
+def test_imputed_averages_are_marked():
+    """By hand: z has no ja, so its ja is (10 + 20) / 2 = 15 and its mean (60 + 15) / 2; nobody has is."""
+    table = [score("x", "de", 30.0), score("y", "de", 40.0), score("z", "de", 60.0)]
+    table += [score("x", "ja", 10.0), score("y", "ja", 20.0), score("z", "ja", None)]
+    means = {row["translator"]: (row["bleu"], row["imputed"]) for row in averages(table)}
+    assert means == {"x": (20.0, []), "y": (30.0, []), "z": (37.5, ["ja"])}
+    assert best(table) == {"de": "z", "ja": "y"}
+    nobody = [score(name, "is", None) for name in "xyz"]
+    assert averages(table + nobody)[2]["bleu"] == 37.5
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([segment("en-de_DE", 0), segment("en-de_DE", 0)], "in en-de_DE twice"),
+        ([segment("en-de_DE", 0), segment("en-ja_JP", 0, source="Other")], "another source"),
+        ([segment("en-de_DE", 0, is_bad_source=True)], "no segment is left (1 bad_source)"),
+        ([segment("en-xx_XX", 0)], "unknown language 'xx'"),
+        ([segment("de", 0)], "lp is 'de'"),
+        ([{"lp": "en-de_DE"}], "has no column"),
+    ],
+)
+def test_bad_segments_are_one_sentence(tmp_path, capsys, rows, told):
+    path = lines(tmp_path / "in.jsonl", rows)
+    assert wmt.main(["prepare", "--input", path, "--output", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert told in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([{"id": "x", "lp": "en-de_DE", "translation": "a"}], "has no translation of a segment"),
+        ([{"id": "x", "lp": "en-de_DE", "text": "a"}], "no column 'translation'"),
+        ([{"id": "x", "lp": "de", "translation": 5}], "translation is 5"),
+        ([{"id": "x", "lp": "de", "translation": "a"}] * 2, "has segment 'x' of de again"),
+    ],
+)
+def test_bad_candidates_are_one_sentence(files, tmp_path, capsys, rows, told):
+    prepare(files, tmp_path / "wmt")
+    capsys.readouterr()
+    assert compare(tmp_path, tmp_path / "out", {"x": lines(tmp_path / "x.jsonl", rows)}) == 1
+    error = capsys.readouterr().err
+    assert told in error and len(error.strip().splitlines()) == 1

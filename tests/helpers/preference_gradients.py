@@ -1,0 +1,153 @@
+"""Run by torchrun (tests/verl_bridge/test_preference_gradients.py): gradients of the same groups, cut in many ways.
+
+Arguments: model folder, output file. Every case has the same 8 groups, in fp32; rank 0 saves {case: (loss, gradient)}
+and `plain`: autograd through the plain model, one row at a time.
+"""
+
+import functools
+import sys
+
+import torch
+import torch.distributed as dist
+from transformers import AutoModelForCausalLM
+from verl.trainer.config import CheckpointConfig
+from verl.utils import tensordict_utils as tu
+from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
+from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
+
+from sp3f_verl.losses.objective import Objective, measure
+from sp3f_verl.training.preference import attention
+from sp3f_verl.training.preference.tokens import Group, batch_of
+from sp3f_verl.verl_bridge.preference import head
+from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up, total_weight
+from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
+
+GROUPS = 8
+OBJECTIVES = {
+    "dpo": Objective(),
+    "anchored means": Objective(length_normalised=True, nll_anchor=0.5),
+    "tspin": Objective(loss="tspin", loss_type="logistic", alpha=0.1, beta=0.3),
+}
+# case -> (packed, head, fixed micro-batch in groups or None, tokens of a dynamic one, groups that fill up)
+CASES = {
+    "packed, 1 group": (True, "logits", 1, None, 0),
+    "packed, 4 groups": (True, "logits", 4, None, 0),
+    "padded, 1 group": (False, "logits", 1, None, 0),
+    "padded, 2 groups": (False, "logits", 2, None, 0),
+    "dynamic, small": (True, "logits", None, 160, 0),
+    "dynamic, large": (True, "logits", None, 4096, 0),
+    "fused head, 2 groups": (True, "fused", 2, None, 0),
+    "fused head, dynamic": (True, "fused", None, 200, 0),
+    "response head, 2 groups": (True, "response", 2, None, 0),
+    "response head, dynamic": (True, "response", None, 200, 0),
+    "filled up with weight 0": (True, "logits", 2, None, 8),
+    "shared prompts, 1 group": (True, "shared", 1, None, 0),
+    "shared prompts, 4 groups, filled up": (True, "shared", 4, None, 8),
+    "shared prompts, dynamic": (True, "shared", None, 200, 0),
+    "shared prompts, checkpointing": (True, "checkpointing", 2, None, 0),
+}
+
+
+def make_groups(roles: int, vocabulary: int) -> tuple[list[Group], list[tuple]]:
+    generator = torch.Generator().manual_seed(roles)
+
+    def ids(low: int, high: int):
+        length = int(torch.randint(low, high, (1,), generator=generator))
+        return torch.randint(0, vocabulary, (length,), generator=generator).int().numpy()
+
+    groups = [Group(ids(3, 12), tuple(ids(2, 30) for _ in range(roles))) for _ in range(GROUPS)]
+    # references off the policy's values, so that margins are away from 0
+    references = [
+        tuple((-6 + torch.randn(len(each), generator=generator)).numpy() for each in group.responses)
+        for group in groups
+    ]
+    return groups, references
+
+
+def plain(folder: str, objective: Objective, batch: dict) -> tuple[float, torch.Tensor]:
+    """The mean loss and its gradient by ordinary autograd: one row at a time, no packing, no verl."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    rows = []
+    for ids in batch["input_ids"].unbind():
+        logps = model(ids[None]).logits[0, :-1].log_softmax(-1)
+        rows.append(torch.cat([logps.gather(-1, ids[1:, None])[:, 0], logps.new_zeros(1)]))
+    mask = batch["loss_mask"]
+    reference = batch["reference"].values() if objective.needs_reference else None
+    loss = measure(objective, torch.cat(rows), mask.values(), mask.offsets(), reference).losses.mean()
+    loss.backward()
+    return loss.item(), torch.cat([each.grad.flatten() for _, each in sorted(model.named_parameters())])
+
+
+def main(folder: str, output: str) -> None:
+    found = {}
+    for kind in ("logits", "fused", "response", "shared", "checkpointing"):
+        fused = kind != "logits"
+        config = HFModelConfig(
+            path=folder,
+            use_remove_padding=True,
+            use_fused_kernels=fused,
+            fused_kernel_options={"impl_backend": "torch"},
+            override_config={"attn_implementation": "sdpa"},
+            enable_gradient_checkpointing=kind == "checkpointing",
+        )
+        engine_config = FSDPEngineConfig(
+            strategy="fsdp2", use_torch_compile=False, mixed_precision={"param_dtype": "fp32"}, use_dynamic_bsz=False
+        )
+        worker = TrainingWorker(
+            TrainingWorkerConfig(
+                model_type="language_model",
+                model_config=config,
+                engine_config=engine_config,
+                optimizer_config=FSDPOptimizerConfig(lr=0.0, total_training_steps=1),
+                checkpoint_config=CheckpointConfig(),
+            )
+        )
+        worker.reset()
+        engine = worker.engine
+        if kind == "response":
+            head.install(engine)
+        elif kind in ("shared", "checkpointing"):
+            assert attention.install(engine)
+            head.install(engine, share=True)
+            head.ONCE_TOKENS = 1  # these responses are short
+        ranks, rank = engine.get_data_parallel_size(), engine.get_data_parallel_rank()
+        for name, objective in OBJECTIVES.items():
+            size = len(objective.roles)
+            groups, references = make_groups(size, config.hf_config.vocab_size)
+            if kind == "logits":
+                everything = batch_of(groups, range(GROUPS), [1.0] * GROUPS, references)
+                found[name, "plain"] = plain(folder, objective, everything)
+            for case, (packed, of_kind, fixed, dynamic, extra) in CASES.items():
+                if of_kind != kind:
+                    continue
+                indices, weights = filled_up(range(GROUPS), GROUPS + extra)
+                order = balanced([groups[index].tokens for index in indices], ranks)
+                batch = batch_of(groups, [indices[i] for i in order], [weights[i] for i in order], references)
+                settings = {
+                    "temperature": 1.0,
+                    "force_group_size": size,
+                    "calculate_entropy": False,
+                    "tied": objective.tied,
+                    "total_weight": total_weight(batch["weight"], size),
+                    "use_remove_padding": packed,
+                    "use_fused_kernels": fused,
+                    "use_dynamic_bsz": dynamic is not None,
+                    "max_token_len_per_gpu": dynamic,
+                    "micro_batch_size_per_gpu": fixed,
+                }
+                rows = tu.chunk_tensordict(tu.get_tensordict(batch, settings), ranks)[rank]
+                with engine.train_mode():
+                    engine.optimizer_zero_grad()
+                    out = engine.forward_backward_batch(rows, functools.partial(group_loss, objective=objective))
+                    parameters = sorted(engine.module.named_parameters())
+                    gradient = torch.cat([each.grad.full_tensor().flatten().clone() for _, each in parameters])
+                loss = torch.tensor(sum(out["loss"]))
+                dist.all_reduce(loss)
+                found[name, case] = (loss.item() / ranks, gradient)
+    if dist.get_rank() == 0:
+        torch.save(found, output)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

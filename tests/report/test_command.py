@@ -1,0 +1,218 @@
+"""The command `sp3f report`: what it writes for which folders, and several runs side by side."""
+
+import json
+import math
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+from helpers.report_runs import manifest, preference, selfplay, write
+from sp3f_verl import cli
+from sp3f_verl.data.files import write_json, write_parquet
+from sp3f_verl.report.command import report
+from sp3f_verl.report.document.to_markdown import blocks
+from sp3f_verl.report.preference_compare import compare
+from sp3f_verl.report.quickstart import COLUMNS, SPLITS
+from sp3f_verl.report.run_metrics import RunMetrics
+
+
+def called(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    monkeypatch.setattr("sys.argv", ["sp3f", "report", *map(str, arguments)])
+    code = cli.main()
+    return code, *capsys.readouterr()
+
+
+def quickstart(folder, value: float):
+    means = {language: {name: value for name in COLUMNS} for language in ("es", "all")}
+    for stage in ("sft", "sp3f"):
+        for split in SPLITS:
+            write_json({"greedy": means, "sampled": means}, folder / "evaluation" / f"{stage}_{split}.json")
+    return folder
+
+
+def table(text: str, first: str) -> dict[str, list[str]]:
+    """Rows of the table whose header begins with `first`."""
+    lines = text[text.index(f"| {first} |") :].split("\n\n")[0].splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    return {"header": rows[0][1:]} | {name: values for name, *values in rows[2:]}
+
+
+def test_one_run_gets_its_report_in_its_folder(tmp_path, monkeypatch, capsys):
+    write(tmp_path / "run", preference())
+    code, out, _ = called(monkeypatch, capsys, tmp_path / "run")
+    assert code == 0 and out.strip() == str(tmp_path / "run" / "report.md")
+    text = (tmp_path / "run" / "report.md").read_text()
+    link = "[`metrics/000.jsonl`](metrics/000.jsonl)"
+    assert text.startswith(f"# Preference run: dpo\n\nTraining steps 1 to 3; 1 attempt ({link}).")
+    assert str(tmp_path) not in text, "paths in it are relative, so that the folder can be moved"
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("missing", "is no folder; give"),
+        ("empty", "is empty, nothing was written there yet; give"),
+        ("no line yet", "holds nothing to report on; give"),
+        ("unfinished quickstart", "holds nothing to report on; give"),
+        ("a broken summary", "/summary.json cannot be read (Expecting"),
+    ],
+)
+def test_a_folder_without_anything_to_report_on_gets_one_sentence(tmp_path, monkeypatch, capsys, what, said):
+    folder = tmp_path / "run"
+    if what != "missing":
+        folder.mkdir()
+    if what == "no line yet":
+        write(folder, [])
+    if what == "unfinished quickstart":
+        write_json({}, folder / "evaluation" / "sft_test.json")
+    if what == "a broken summary":
+        (folder / "summary.json").write_text("{")
+    code, out, err = called(monkeypatch, capsys, folder)
+    assert (code, out) == (1, "") and err.startswith(f"sp3f: {folder}") and said in err and err.count("\n") == 1
+    assert not (folder / "report.md").exists()
+
+
+def test_quickstarts_are_reported_as_before(tmp_path, monkeypatch, capsys):
+    folders = [quickstart(tmp_path / f"seed{n}", value) for n, value in ((1, 0.25), (2, 0.75))]
+    code, out, _ = called(monkeypatch, capsys, *folders)
+    spread = statistics.stdev([0.25, 0.75])
+    assert code == 0 and "\ngreedy, 2 seeds:\n" in out and f"0.500 ± {spread:.3f}" in out
+
+
+def test_each_seed_s_files_are_named_and_copies_of_one_run_are_told(tmp_path, monkeypatch, capsys):
+    folders = [quickstart(tmp_path / f"seed{n}", 0.25) for n in (1, 2, 3)]
+    for folder, seed in zip(folders, (1, 2, 1), strict=True):
+        write_json({"data_seed": 1, "train_seed": seed, "steps": 5}, folder / "settings.json")
+    text = called(monkeypatch, capsys, *folders)[1]
+    assert "**seed1 and seed3 have the same seeds**: ± is no spread over seeds." in text
+    assert "have the same seeds" not in called(monkeypatch, capsys, *folders[:2])[1]
+    assert (
+        report(folders[:2], tmp_path / "all.md")
+        and "](seed2/evaluation/sp3f_test.json)" in (tmp_path / "all.md").read_text()
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "null", "[]", '{"greedy": null, "sampled": {}}'])
+def test_a_damaged_evaluation_of_a_quickstart_is_named(tmp_path, monkeypatch, capsys, text):
+    folders = [quickstart(tmp_path / name, 0.25) for name in ("a", "b")]
+    (tmp_path / "a" / "evaluation" / "sp3f_test.json").write_text(text)
+    for given in (folders[:1], folders):
+        code, _, err = called(monkeypatch, capsys, *given)
+        assert code == 1 and err.count("\n") == 1 and str(tmp_path / "a" / "evaluation" / "sp3f_test.json") in err
+
+
+def test_a_quickstart_s_values_that_are_none_are_shown_as_such(tmp_path):
+    folders = [quickstart(tmp_path / name, 0.25) for name in ("a", "b")]
+    write_parquet([{"messages": []}], tmp_path / "a" / "data" / "sft.parquet")
+    means = {
+        "es": {"accuracy": None},
+        "all": {name: 0.5 for name in COLUMNS} | {"accuracy": math.nan, "fidelity": None},
+    }
+    text = json.dumps({"greedy": means, "sampled": means})
+    (tmp_path / "a" / "evaluation" / "sp3f_test.json").write_text(text)
+    text = Path(report(folders[:1])).read_text()
+    assert table(text, "split")["test"][:3] == ["0.250 → NaN", "0.250 → 0.500", "0.250 → –"]
+    assert table(text, "language")["es"][0] == "0.250 → –" and "NaN, infinite or null in [`evaluation/sp3f_test" in text
+    assert table(report(folders), "split")["test"][0] == "0.250 ± 0.000 → NaN"
+
+
+def test_a_folder_as_output_gets_the_report_in_it(tmp_path, monkeypatch, capsys):
+    runs = [write(tmp_path / name, preference()) for name in ("a", "b")]
+    folder = tmp_path / "dd"
+    folder.mkdir()
+    assert report(runs[:1], folder) == str(folder / "report.md") and not (tmp_path / "dd.md").exists()
+    monkeypatch.chdir(folder)
+    assert called(monkeypatch, capsys, *runs, "--output", ".") == (0, "report.md\n", "")
+    (runs[0] / "report.md").mkdir()
+    code, _, err = called(monkeypatch, capsys, runs[0])
+    assert code == 1 and f"{runs[0] / 'report.md'} is a folder" in err and "Errno" not in err
+
+
+def test_a_loop_of_links_is_no_folder(tmp_path, monkeypatch, capsys):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    code, _, err = called(monkeypatch, capsys, tmp_path / "loop")
+    assert code == 1 and "loop is no folder" in err
+
+
+def test_a_mixture_is_one_report_with_a_section_a_kind(tmp_path, monkeypatch, capsys):
+    """The links of each section are relative to the folder that its numbers are of."""
+    folders = [write(tmp_path / name, preference()) for name in ("a", "b")]
+    folders.append(write(tmp_path / "sft", [(1, {"train/loss": 2.0}), (2, {"train/loss": 1.0})]))
+    file = tmp_path / "out" / "all.md"
+    code, out, _ = called(monkeypatch, capsys, *folders, "--output", file)
+    assert code == 0 and out.strip() == str(file) and file.with_suffix(".html").is_file()
+    text = file.read_text()
+    assert text.startswith("# 3 folders\n") and "## Preference and self-play runs\n" in text
+    assert "## SFT run: sft\n" in text and "](../sft/metrics/000.jsonl)" in text and "](../b/metrics/000.jsonl)" in text
+
+
+def test_the_table_of_several_runs_can_go_to_a_file(tmp_path, monkeypatch, capsys):
+    runs = [write(tmp_path / name, preference()) for name in ("a", "b")]
+    code, screen, _ = called(monkeypatch, capsys, *runs)
+    file = tmp_path / "new" / "table.md"
+    assert called(monkeypatch, capsys, *runs, "--output", file) == (0, f"{file}\n", "") and code == 0
+    links = re.sub(r"\[(`[^`]+`)\]\([^)]+\)", r"\1", file.read_text())
+    assert links == screen.removesuffix("\n") and file.with_suffix(".html").is_file()
+    assert not (runs[0] / "report.md").exists(), "only the table was asked for"
+
+
+@pytest.mark.parametrize(("given", "written"), [("t.md", "t"), ("t.html", "t"), ("runs.v1", "runs.v1")])
+def test_both_forms_are_written_whichever_is_named(tmp_path, given, written):
+    run = write(tmp_path / "run", [(1, {"train/loss": 2.0})])
+    assert report([run], tmp_path / given) == str(tmp_path / f"{written}.md")
+    assert (tmp_path / f"{written}.html").is_file()
+
+
+def test_seeds_are_pooled_and_other_runs_have_their_own_column(tmp_path):
+    """Margins 1.5, 2.0, 3.0: mean 6.5 / 3, sample deviation 0.764."""
+    margins = {"dpo-seed1": 1.5, "dpo-seed2": 2.0, "dpo_s3": 3.0, "dpo-0.3": 9.0}
+    runs = [RunMetrics(write(tmp_path / name, preference(margin=value))) for name, value in margins.items()]
+    text = blocks(compare(runs))
+    found = table(text, "last held-out")
+    assert found["header"] == ["dpo, 3 seeds", "dpo-0.3"]
+    assert found["`margin`"] == ["2.167 ± 0.764", "9.000"]
+    assert found["`logp/y`"] == ["-10.000 ± 0.000", "-10.000"] and "`logp/chosen`" not in found
+    for run in runs:
+        assert f"\n{run.folder}: `metrics/000.jsonl` step 3\n" in text
+
+
+def test_a_seed_that_stopped_early_or_was_set_otherwise_is_not_pooled(tmp_path):
+    runs = [RunMetrics(write(tmp_path / f"tspin/seed{n}", selfplay(2 if n < 3 else 1))) for n in (1, 2, 3)]
+    assert table(blocks(compare(runs)), "last held-out")["header"] == ["tspin, 2 seeds", str(tmp_path / "tspin/seed3")]
+    manifest(tmp_path / "tspin/seed2", 0, start_step=0, steps=4, settings={"loss": "tspin", "alpha": 0.5})
+    runs = [RunMetrics(run.folder) for run in runs]
+    assert len(table(blocks(compare(runs)), "last held-out")["header"]) == 3
+
+
+def test_iterations_side_by_side(tmp_path):
+    lines = selfplay()
+    for _, data in lines:
+        data.pop("generation/exact_match", None)
+    runs = [
+        RunMetrics(write(tmp_path / "spin" / "s1", selfplay(3))),
+        RunMetrics(write(tmp_path / "other" / "s1", selfplay(2))),
+        RunMetrics(write(tmp_path / "other" / "s2", lines)),
+        RunMetrics(write(tmp_path / "dpo", preference())),
+    ]
+    found = table(blocks(compare(runs)), "t")
+    columns = ["spin (tspin)", "other (tspin), 2 seeds", "dpo"]
+    assert found["header"] == [f"{kind}: {column}" for kind in ("exact match", "gap") for column in columns]
+    assert found["1"] == ["0.300", "0.300 (1 of 2)", "–", "0.500", "0.500 ± 0.000", "–"]
+    assert found["2"] == ["0.500", "0.500 (1 of 2)", "–", "0.500", "–", "–"], "policy 2 ends the run of two iterations"
+    assert found["3"] == ["0.700", "–", "–", "–", "–", "–"] and len(found) == 5
+
+
+def test_roles_are_matched_by_their_place(tmp_path):
+    runs = [RunMetrics(write(tmp_path / "dpo", preference())), RunMetrics(write(tmp_path / "tspin", selfplay()))]
+    found = table(blocks(compare(runs)), "last held-out")
+    assert found["`logp_per_token/y`"] == ["-1.000", "-0.800"]
+    assert found["`logp_per_token/y0`"] == ["–", "-1.800"]
+    assert found["`history_margin`"] == ["–", "1.000"]
+
+
+def test_one_folder_given_twice_is_one_run(tmp_path, monkeypatch, capsys):
+    run = write(tmp_path / "run", preference())
+    code, out, _ = called(monkeypatch, capsys, run, run)
+    assert code == 0 and out.strip().endswith("report.md")

@@ -1,0 +1,234 @@
+"""Pairs in, token groups out: layouts, faults of rows and files, the cut of a chat template, batches and stores."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sp3f_verl.data.files import write_parquet
+from sp3f_verl.data.preference_rows import Answers, Unusable, answers_of, read_answers
+from sp3f_verl.errors import BadInput
+from sp3f_verl.training.preference.reference_store import ReferenceStore, check_model, fingerprint
+from sp3f_verl.training.preference.tokens import Group, batch_of, digest, encode, encode_all
+
+
+def turn(role: str, text: str) -> list[dict]:
+    return [{"role": role, "content": text}]
+
+
+USER, GOOD, BAD = turn("user", "2+2?"), turn("assistant", "4"), turn("assistant", "5")
+PAIR = Answers(tuple(USER), ("4", "5"))
+SIDES = ("chosen", "rejected")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "2+2?", "chosen": "4", "rejected": "5"},
+        {"prompt": USER, "chosen": GOOD, "rejected": BAD},
+        {"prompt": USER, "chosen": "4", "rejected": "5"},
+        {"chosen": USER + GOOD, "rejected": USER + BAD},
+        {"prompt": "2+2?", "chosen": USER + GOOD, "rejected": USER + BAD},
+        {"prompt": USER, "chosen": USER + GOOD, "rejected": USER + BAD, "chosen_score": 1.5, "rejected_score": None},
+    ],
+)
+def test_every_layout_is_the_same_pair(row):
+    assert answers_of(row, SIDES) == PAIR
+
+
+def test_a_conversation_keeps_its_system_turn_and_its_past():
+    past = turn("system", "Be brief.") + USER + GOOD + turn("user", "3+3?")
+    row = {"prompt": "3+3?", "chosen": past + turn("assistant", "6"), "rejected": past + turn("assistant", "7")}
+    assert answers_of(row, SIDES) == Answers(tuple(past), ("6", "7"))
+
+
+def test_triplets_in_spins_layout():
+    roles = ("real", "generated", "proto")
+    row = {"real": USER + GOOD, "generated": USER + BAD, "proto": USER + BAD}
+    assert answers_of(row, roles) == Answers(tuple(USER), ("4", "5", "5")), "y' = y0 in iteration 0"
+    with pytest.raises(Unusable, match="side_empty"):
+        answers_of({**row, "proto": None}, roles)
+    with pytest.raises(Unusable, match="sides_identical"):
+        answers_of({**row, "real": USER + BAD}, roles)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": "2+2?", "chosen": "4", "rejected": "4"}, "sides_identical"),
+        ({"prompt": "2+2?", "chosen": " \n", "rejected": "4"}, "side_empty"),
+        ({"prompt": "2+2?", "chosen": "4", "rejected": None}, "side_empty"),
+        ({"prompt": "2+2?", "chosen": [], "rejected": "4"}, "side_empty"),
+        ({"prompt": " ", "chosen": "4", "rejected": "5"}, "no_prompt"),
+        ({"chosen": GOOD, "rejected": BAD}, "no_prompt"),
+        ({"prompt": USER + GOOD, "chosen": GOOD, "rejected": BAD}, "no_prompt"),
+        ({"prompt": USER, "chosen": USER, "rejected": BAD}, "side_does_not_end_with_the_assistant"),
+        ({"chosen": USER + GOOD, "rejected": turn("user", "3?") + BAD}, "sides_answer_different_prompts"),
+        ({"prompt": "3+3?", "chosen": USER + GOOD, "rejected": USER + BAD}, "sides_answer_different_prompts"),
+        ({"prompt": USER, "chosen": [{"role": "assistant"}], "rejected": BAD}, "not_a_string_or_list_of_messages"),
+        ({"prompt": 7, "chosen": GOOD, "rejected": BAD}, "not_a_string_or_list_of_messages"),
+        ({"prompt": "2+2?", "chosen": "4", "rejected": "5", "chosen_score": math.nan}, "score_not_finite"),
+    ],
+)
+def test_a_row_at_fault_has_a_reason(row, reason):
+    with pytest.raises(Unusable, match=reason):
+        answers_of(row, SIDES)
+
+
+JSONISH = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content"]), inner),
+)
+
+
+@given(st.fixed_dictionaries({"prompt": JSONISH, "chosen": JSONISH, "rejected": JSONISH}))
+def test_no_row_is_anything_but_answers_or_unusable(row):
+    try:
+        found = answers_of(row, SIDES)
+    except Unusable:
+        return
+    assert found.prompt and all(each.strip() for each in found.responses) and len(set(found.responses)) == 2
+
+
+def test_files_are_read_in_order_and_faults_counted(tmp_path):
+    good = {"prompt": "2+2?", "chosen": "4", "rejected": "5", "chosen_score": 1.0}
+    rows = [good, {**good, "rejected": "4"}, {**good, "chosen_score": math.inf}, {**good, "chosen": "four"}]
+    write_parquet(rows, tmp_path / "a.parquet")
+    write_parquet([{**good, "prompt": "again?"}], tmp_path / "b.parquet")
+    rows, dropped = read_answers([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")], SIDES)
+    assert [row.responses[0] for row in rows] == ["4", "four", "4"] and rows[2].prompt[0]["content"] == "again?"
+    assert dropped == {"sides_identical": 1, "score_not_finite": 1}
+
+
+def test_files_at_fault_are_one_sentence(tmp_path):
+    write_parquet([{"prompt": "a", "choosen": "b", "rejected": "c"}], tmp_path / "column.parquet")
+    write_parquet([{"prompt": "a", "chosen": "b", "rejected": "b"}], tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("no")
+    for name, said in (
+        ("column", "no column 'chosen' (did you mean 'choosen'?)"),
+        ("none", "no usable row (1 sides_identical)"),
+        ("text", "is not a parquet file"),
+        ("missing", "does not exist"),
+    ):
+        with pytest.raises(BadInput) as error:
+            read_answers(str(tmp_path / f"{name}.parquet"), SIDES)
+        assert said in str(error.value) and str(error.value).endswith(".")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+def test_a_response_begins_where_generation_would_and_ends_with_the_end_token(tokenizer):
+    group = encode(tokenizer, USER, ("4", "5 or so"))
+    assert tokenizer.decode(group.prompt) == "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"
+    assert [tokenizer.decode(each) for each in group.responses] == ["4<|im_end|>", "5 or so<|im_end|>"]
+
+
+TURNS = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + 'END' }}{% endfor %}"
+TEMPLATES = {
+    "instruction, no end": "{% for m in messages %}{{ '### ' + m['role'] + ':\n' + m['content'] }}{% if m['role'] == "
+    "'user' %}{{ '\n\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '### assistant:\n' }}{% endif %}",
+    "another end of turn": TURNS.replace("END", "<|endoftext|>")
+    + "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
+    "thinks when it generates": TURNS.replace("END", "<|im_end|>")
+    + "{% if add_generation_prompt %}{{ 'assistant: <think>' }}{% endif %}",
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("instruction, no end", "4<|im_end|>"),
+        ("another end of turn", "4<|endoftext|>"),
+        ("thinks when it generates", "4<|im_end|>"),
+    ],
+)
+def test_other_templates(tokenizer, template, expected):
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = TEMPLATES[template]
+    group = encode(other, USER, ("4",))
+    prefix = other.apply_chat_template(USER, add_generation_prompt=True, tokenize=False)
+    assert other.decode(group.prompt) == prefix and other.decode(group.responses[0]) == expected
+
+
+def test_long_responses_are_cut_and_long_prompts_left_out(tokenizer):
+    long = Answers(tuple(USER), ("4 " * 50, "5"))
+    same_start = Answers(tuple(USER), ("4 " * 50 + "x", "4 " * 50 + "y"))
+    prompt = len(encode(tokenizer, USER, ("4",)).prompt)
+    groups, counts = encode_all(tokenizer, [PAIR, long, same_start], prompt + 6)
+    assert len(groups[1].responses[0]) == 6 and len(groups) == 2
+    assert counts == {"response_cut": 1, "sides_identical": 1}
+    assert encode_all(tokenizer, [PAIR], prompt) == ([], {"prompt_too_long": 1})
+
+
+GROUPS = [
+    Group(np.array([1, 2], np.int32), (np.array([3], np.int32), np.array([4, 5], np.int32))),
+    Group(np.array([6], np.int32), (np.array([7, 8, 9], np.int32), np.array([1], np.int32))),
+]
+
+
+def test_a_batch_keeps_groups_together_and_aligns_the_reference_with_verls_log_probs():
+    references = [(np.array([-1.0], np.float32), np.array([-2.0, -3.0], np.float32)), None]
+    references[1] = (np.array([-4.0, -5.0, -6.0], np.float32), np.array([-7.0], np.float32))
+    batch = batch_of(GROUPS, [1, 0], [1.0, 0.0], references)
+    assert [each.tolist() for each in batch["input_ids"].unbind()] == [[6, 7, 8, 9], [6, 1], [1, 2, 3], [1, 2, 4, 5]]
+    assert [each.tolist() for each in batch["loss_mask"].unbind()] == [[0, 1, 1, 1], [0, 1], [0, 0, 1], [0, 0, 1, 1]]
+    assert [each.tolist() for each in batch["reference"].unbind()] == [
+        *([-4, -5, -6, 0], [-7, 0]),
+        *([0, -1, 0], [0, -2, -3, 0]),
+    ]
+    assert batch["group"].tolist() == [1, 1, 0, 0] and batch["role"].tolist() == [0, 1, 0, 1]
+    assert batch["weight"].tolist() == [1, 1, 0, 0]
+
+
+def test_the_store_computes_once_and_knows_whose_it_is(tmp_path):
+    rows = [np.full(len(each), -float(len(each))) for group in GROUPS for each in group.responses]
+    identity = {"model": "m", "rows": digest(GROUPS), "dtype": "fp32"}
+    store = ReferenceStore(tmp_path, "train", identity)
+    first = store.load_or_compute(GROUPS, lambda: rows)
+    again = ReferenceStore(tmp_path, "train", identity).load_or_compute(GROUPS, lambda: pytest.fail("computed again"))
+    for a, b in zip(first, again, strict=True):
+        assert [each.tolist() for each in a] == [each.tolist() for each in b]
+    assert [each.tolist() for each in first[1]] == [[-3, -3, -3], [-1]]
+    check_model(tmp_path, "m")
+    for name, change in (("model", {"model": "other"}), ("rows", {"rows": digest(GROUPS[:1])})):
+        with pytest.raises(BadInput, match=f"of another {name}; remove"):
+            ReferenceStore(tmp_path, "train", identity | change)
+    with pytest.raises(BadInput, match="another model"):
+        check_model(tmp_path, "other")
+
+
+def test_a_store_cut_short_is_computed_again_and_nan_never_stored(tmp_path):
+    identity = {"model": "m", "rows": digest(GROUPS), "dtype": "fp32"}
+    rows = [np.zeros(len(each)) for group in GROUPS for each in group.responses]
+    (tmp_path / "train.npy").write_bytes(b"half")  # killed between the values and their manifest
+    ReferenceStore(tmp_path, "train", identity).load_or_compute(GROUPS, lambda: rows)
+    assert json.loads((tmp_path / "train.json").read_text())["tokens"] == 7
+    with pytest.raises(BadInput, match="not finite"):
+        ReferenceStore(tmp_path / "b", "train", identity).load_or_compute(GROUPS, lambda: [rows[0] + np.nan, *rows[1:]])
+    assert not (tmp_path / "b" / "train.json").exists()
+
+
+def test_a_fingerprint_tells_weights_apart_but_not_places(tmp_path, tiny_model):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_model, copy)
+    assert fingerprint(str(copy)) == fingerprint(str(tiny_model))
+    weights = load_file(copy / "model.safetensors")
+    name = sorted(weights)[0]
+    weights[name] = weights[name] + torch.ones_like(weights[name])
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    assert fingerprint(str(copy)) != fingerprint(str(tiny_model))
+    assert fingerprint("org/a") != fingerprint("org/b") != fingerprint("org/b", str(copy))

@@ -1,0 +1,92 @@
+"""From the recorded iterations and the step of a checkpoint: which iteration goes on, and what is refused."""
+
+import json
+
+import pytest
+
+from sp3f_verl.errors import BadInput
+from sp3f_verl.training.preference.resume import TRACKER, mend_tracker, step_to_resume
+from sp3f_verl.training.selfplay.record import Record
+
+IDENTITY = {"model": "m", "rows": {"train": "r"}, "seed": 42}
+
+
+@pytest.fixture
+def record(tmp_path) -> Record:
+    """Iterations 0 (steps 1 to 10), 1 (11 to 18) and 2 (19 to 24) were begun."""
+    record = Record(tmp_path / "selfplay", IDENTITY)
+    record.open()
+    for iteration, start, steps in ((0, 0, 10), (1, 10, 8), (2, 18, 6)):
+        record.write(iteration, start_step=start, steps=steps, policy=f"p{iteration}")
+    return record
+
+
+@pytest.mark.parametrize(
+    ("step", "iteration"), [(0, 0), (1, 0), (9, 0), (10, 1), (11, 1), (17, 1), (18, 2), (23, 2), (24, 3)]
+)
+def test_the_iteration_of_a_checkpoint(record, step, iteration):
+    assert record.resume(step) == iteration
+    kept = [each for each in range(4) if record.manifest(each)]
+    assert kept == list(range(min(iteration, 2) + 1)), "what came after that checkpoint is another run's now"
+    aside = sorted(each.name for each in record.folder.glob("*.old-*"))
+    assert aside == [f"iteration_{each}.old-0" for each in range(iteration + 1, 3)], "and nothing is deleted"
+
+
+def test_a_step_without_a_record_is_refused(record):
+    with pytest.raises(BadInput, match="step 25 belongs to no iteration"):
+        record.resume(25)
+
+
+def test_writing_adds_and_keeps(record):
+    record.write(1, margin=0.5)
+    assert record.manifest(1) == {"iteration": 1, "start_step": 10, "steps": 8, "policy": "p1", "margin": 0.5}
+    assert record.final_step() is None
+    record.finish(24)
+    record.resume(24)
+    assert record.final_step() == 24
+    record.resume(0)
+    assert record.final_step() is None, "a run that begins again is not over"
+
+
+def test_the_folder_of_another_run_is_refused(record):
+    Record(record.folder, dict(IDENTITY))
+    with pytest.raises(BadInput, match=r"seed=42, not 43.*default_local_dir"):
+        Record(record.folder, {**IDENTITY, "seed": 43})
+    assert json.loads((record.folder / "run.json").read_text()) == IDENTITY
+
+
+def checkpoint(folder, step: int, whole: bool = True) -> None:
+    (folder / f"global_step_{step}").mkdir(parents=True)
+    if whole:
+        (folder / f"global_step_{step}" / "data.pt").touch()
+
+
+def test_a_tracker_that_a_kill_left_empty_is_mended(tmp_path):
+    checkpoint(tmp_path, 8)
+    checkpoint(tmp_path, 12)
+    checkpoint(tmp_path, 16, whole=False)
+    mend_tracker(tmp_path)
+    assert not (tmp_path / TRACKER).exists(), "a run without a tracker is left alone"
+    (tmp_path / TRACKER).write_text("")
+    mend_tracker(tmp_path)
+    assert (tmp_path / TRACKER).read_text() == "12"
+    (tmp_path / TRACKER).write_text("8")
+    mend_tracker(tmp_path)
+    assert (tmp_path / TRACKER).read_text() == "8"
+
+
+class Trainer(dict):
+    __getattr__ = dict.__getitem__
+
+
+def test_the_step_that_verl_will_load(tmp_path):
+    auto = Trainer(resume_mode="auto", default_local_dir=str(tmp_path))
+    assert step_to_resume(auto) == 0
+    checkpoint(tmp_path, 12)
+    (tmp_path / TRACKER).write_text("12")
+    assert step_to_resume(auto) == 12
+    (tmp_path / TRACKER).write_text("13")
+    assert step_to_resume(auto) == 0, "verl starts anew where the folder is gone"
+    assert step_to_resume(Trainer(auto, resume_mode="disable")) == 0
+    given = Trainer(resume_mode="resume_path", resume_from_path=f"{tmp_path}/global_step_7/")
+    assert step_to_resume(given) == 7

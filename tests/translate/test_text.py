@@ -1,0 +1,298 @@
+"""Translation without a model: what is protected, what is measured, what is chosen, how an answer is repaired."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.shared import SHARED_DATA as REAL
+from sp3f_verl import languages
+from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards import answers_match, extract_boxed, language_share
+from sp3f_verl.translate.choose import REASONS, Candidate, Criteria, choose
+from sp3f_verl.translate.features import Features, chrf, features, length_ratio, worse
+from sp3f_verl.translate.numbers import numbers_kept
+from sp3f_verl.translate.prompt import fence, messages, read_answer
+from sp3f_verl.translate.protect import Broken, Protected, protect, without_placeholders
+from sp3f_verl.translate.repair import repair, without_final_box
+
+PIECES = st.sampled_from(
+    [
+        *(r"\boxed{", "}", "{", r"\frac{1}{2}", "$", "$$", r"\(", r"\)", r"\[", r"\]", "`", "```", "\n", " ", "⟦1⟧"),
+        *("⟦ ২ ⟧", "⟦", "⟧", "https://a.b/c?d=1,", "a@b.de", "48/2 = 24", "12", " x ", "= ", "costs $5 and $9", "<b>"),
+        *(
+            r"\text{if } y",
+            r"\begin{align}",
+            r"\end{align}",
+            "</translation>",
+            "<|im_end|>",
+            "\\",
+            "½",
+            "½",
+            "ß",
+            "\x00",
+        ),
+    ]
+)
+
+
+class TestProtect:
+    @settings(max_examples=300)
+    @given(st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=12).map("".join)))
+    def test_an_identity_translation_is_restored_to_the_source(self, text):
+        protected = protect(text)
+        assert protected.restore(protected.text) == text
+        assert not protected.is_added_to(protected.text)
+
+    @pytest.mark.parametrize(
+        ("text", "spans"),
+        [
+            ("She sold 48/2 = 24 clips in May.", ["48/2 = 24"]),
+            ("She earned 0.2 x 50 = $10.", ["0.2 x 50 = $10"]),
+            ("So $x^2+1$ and \\(y\\) are equal.", ["$x^2+1$", "\\(y\\)"]),
+            ("The result is \\boxed{\\frac{1}{2}}.", ["\\boxed{\\frac{1}{2}}"]),
+            ("It costs $5 and sells for $9.", []),  # money is no formula
+            ("Read https://a.org/x, then write to me@a.org.", ["https://a.org/x", "me@a.org"]),
+            ("Run `pip list` or\n```py\nprint(1)\n```\nnow.", ["`pip list`", "```py\nprint(1)\n```"]),
+            ("\\textbf{every second day} she runs 3 miles", ["\\textbf"]),  # the words are to be translated
+            ("Mark ⟦1⟧ stays <b>bold</b>.", ["⟦1⟧", "<b>", "</b>"]),
+            ("It costs $5 at https://a.org and `b` is $9.", ["https://a.org", "`b`"]),
+            ("He has 12 apples, a-b and 3.5 pears.", []),
+        ],
+    )
+    def test_what_is_protected(self, text, spans):
+        assert list(protect(text).spans) == spans
+
+    @pytest.mark.parametrize(
+        ("translation", "reason"),
+        [
+            ("Tiene ⟦1⟧.", "placeholder_lost"),
+            ("Tiene ⟦1⟧ y ⟦2⟧ y ⟦1⟧.", "placeholder_repeated"),
+            ("Tiene ⟦1⟧ y ⟦2⟧ y ⟦3⟧.", "placeholder_unknown"),
+            ("Tiene ⟦0⟧ y ⟦2⟧.", "placeholder_unknown"),
+        ],
+    )
+    def test_placeholders_that_do_not_come_back_once_each(self, translation, reason):
+        with pytest.raises(Broken, match=reason):
+            Protected("It has ⟦1⟧ and ⟦2⟧.", ("$a$", "$b$")).restore(translation)
+
+    @pytest.mark.parametrize("added", ["`rm -rf`", "https://a.org", "<script>", "\\boxed{3}", "$ 5 and `rm` $"])
+    def test_a_translation_adds_no_code_or_link(self, added):
+        protected = protect("She has $x^2$ flowers.")
+        assert protected.is_added_to(f"Tiene ⟦1⟧ flores {added}") and not protected.is_added_to("Tiene ⟦1⟧ flores.")
+
+    @pytest.mark.parametrize(
+        "unit",
+        ["$", "{", "\\a{", "`", "<a", "1", "1,", "1+", "(", "\\[", "\\begin{a}", "a@", "www.", "$a ", "x", "⟦", " "],
+    )
+    def test_hostile_text_takes_no_time(self, unit):
+        """A quadratic pattern takes minutes here, past the test's own time limit."""
+        text = unit * (100_000 // len(unit))
+        protected = protect(text)
+        assert protected.restore(protected.text) == text
+        assert read_answer(f"<translation>{text}</translation>", "es") == (text.strip() or None)
+
+    def test_the_order_may_change_and_digits_may_be_of_the_language(self):
+        assert Protected("⟦1⟧ of ⟦2⟧", ("$a$", "$b$")).restore("⟦২⟧ এর ⟦ ১ ⟧") == "$b$ এর $a$"
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("source", "translation", "language", "kept"),
+        [
+            ("48 clips for $1,250.50", "48 clips por 1.250,50 $", "es", 1),
+            ("48 clips for $1,250.50", "48 clips por $1,250.50", "es", 1),  # as in Mexico
+            ("48 clips for 12,000 people", "48 clips pour 12\u202f000 personnes", "fr", 1),
+            ("5,000 people in 2 towns", "5 000 Menschen in 2 Orten", "de", 1),
+            ("48 clips, 3.5 each", "४८ क्लिप, प्रत्येक ३.५", "hi", 1),
+            ("48 clips, 3.5 each", "٤٨ مشبكًا، ٣٫٥ لكل منها", "ar", 1),
+            ("80,000 dollars", "8万ドル", "ja", 1),
+            ("three eggs per day, 16 in all", "1日3個、全部で16個", "ja", 1),  # words may become digits
+            ("three eggs, 16 in all", "huevos: 16 en total", "es", 1),  # and need not
+            ("48 clips and 2 boxes", "48 clips y 3 cajas", "es", 1 / 2),
+            ("48 clips and 2 boxes", "48 clips", "es", 1 / 2),
+            ("48 clips", "48 clips y 48 más", "es", 1 / 2),  # a multiset
+            ("48 clips", "clips", "es", 0),
+            ("some clips", "algunos clips", "es", 1),
+            ("2.50 dollars", "250 dólares", "es", 0),
+        ],
+    )
+    def test_by_hand(self, source, translation, language, kept):
+        assert numbers_kept(source, translation, languages.get(language).decimal_comma) == pytest.approx(kept)
+
+    @settings(max_examples=200)
+    @given(st.lists(st.integers(100, 10**6), min_size=1, max_size=5), st.data())
+    def test_any_script_keeps_them_and_any_change_is_seen(self, values, data):
+        source = " and ".join(f"{value:,}" for value in values)
+        zero = data.draw(st.sampled_from("0०০٠๐"))
+        digits = str.maketrans("0123456789", "".join(chr(ord(zero) + digit) for digit in range(10)))
+        translation = " ... ".join(str(value) for value in values).translate(digits)
+        for comma in (True, False):
+            assert numbers_kept(source, translation, comma) == 1
+        values[data.draw(st.integers(0, len(values) - 1))] += 1
+        changed = " ... ".join(str(value) for value in values).translate(digits)
+        assert numbers_kept(source, changed, False) < 1
+
+    @pytest.mark.skipif(not (REAL / "mgsm").is_dir(), reason=f"no MGSM in {REAL}")
+    def test_human_translations_pass_and_those_of_other_problems_do_not(self):
+        """MGSM: translators wrote 13 Uhr for 1 PM, or left a number out, in few of 250 questions."""
+        english, *others = (
+            [line.split("\t")[0] for line in (REAL / "mgsm" / f"mgsm_{code}.tsv").read_text().splitlines()]
+            for code in ("en", "de", "th", "sw", "ja")
+        )
+        for code, translated in zip(("de", "th", "sw", "ja"), others, strict=True):
+            pairs = [(protect(one).text, protect(other).text) for one, other in zip(english, translated, strict=True)]
+            fine = [_passes(one, other, code) for one, other in pairs]
+            assert sum(fine) >= (240 if code != "ja" else 215)
+            wrong = [_passes(pairs[row][0], pairs[row - 1][1], code) for row in range(250)]
+            assert sum(wrong) <= 5
+
+
+def _passes(source, translation, code):
+    source, translation = without_placeholders(source), without_placeholders(translation)
+    return Criteria().fault(features(source, translation, code), len(source), True) is None
+
+
+class TestFeatures:
+    def test_length_counts_what_takes_room(self):
+        assert length_ratio("ab cd", "abcd efgh") == 2
+        assert length_ratio("abcd", "四个") == 1  # wide characters count for two
+        assert length_ratio("ab", "के") == 0.5  # a vowel sign is a mark
+        assert length_ratio("  ", "a") is None
+
+    def test_chrf_by_hand(self):
+        """ab against abc: n=1 precision 1, recall 2/3: 5*(2/3)/(4+2/3) = 5/7; n=2: 1 and 1/2: 5*.5/4.5 = 5/9."""
+        assert chrf("ab", "abc") == pytest.approx((5 / 7 + 5 / 9) / 2)
+        assert chrf("a b c", "abc") == 1
+        assert chrf("xyz", "abc") == chrf("", "abc") == 0
+
+    def test_the_worse_of_two(self):
+        one, other = Features(0.9, 2.0, 1.0, None), Features(None, 0.25, 0.5, 0.75)
+        assert worse(one, other) == Features(0.9, 0.25, 0.5, 0.75)
+        assert worse(one, None) == one
+
+
+class TestChoice:
+    def of(self, *found, reason=None):
+        return [Candidate(number, reason, None if reason else "text", None, each) for number, each in enumerate(found)]
+
+    def test_the_best_and_of_equals_the_first(self):
+        candidates = self.of(Features(0.9, 1, 1), Features(1, 1, 1), Features(1, 1, 1))
+        assert choose(candidates, Criteria()).number == 1
+        assert choose(candidates[::-1], Criteria()).number == 1
+
+    def test_weights_decide(self):
+        short, mixed = Features(1.0, 0.5, 1), Features(0.9, 1.0, 1)  # 1 + 0.5 w against 0.9 + w
+        assert choose(self.of(short, mixed), Criteria(weights={"language": 1, "length": 0.1})).number == 0
+        assert choose(self.of(short, mixed), Criteria(weights={"language": 1, "length": 0.3})).number == 1
+
+    def test_no_good_one_tells_how_far_the_best_came(self):
+        candidates = [Candidate(n, reason) for n, reason in enumerate(("error", "numbers", "truncated", "numbers"))]
+        assert (choose(candidates, Criteria()).reason, choose(candidates, Criteria()).number) == ("numbers", 1)
+
+    @pytest.mark.parametrize(
+        ("found", "has_words", "fault"),
+        [
+            (Features(0.8, 1.0, 1.0), True, None),
+            (Features(0.79, 1.0, 1.0), True, "off_language"),
+            (Features(0.0, 1.0, 1.0), True, "off_language"),
+            (Features(None, 1.0, 1.0), True, "off_language"),  # words went in, none came out
+            (Features(None, 1.0, 1.0), False, None),  # all of it is formulas
+            (Features(1.0, 0.39, 1.0), True, "length"),
+            (Features(1.0, 2.51, 1.0), True, "length"),
+            (Features(1.0, 1.0, 0.99), True, "numbers"),
+        ],
+    )
+    def test_thresholds(self, found, has_words, fault):
+        assert Criteria().fault(found, 100, has_words) == fault and (fault is None or fault in REASONS)
+
+    def test_the_length_of_a_short_text_says_nothing(self):
+        assert Criteria().fault(Features(1.0, 3.0, 1.0), 5, True) is None
+
+    def test_a_back_translation_that_is_asked_for_must_be_there(self):
+        criteria = Criteria(back_translation=0.5)
+        assert criteria.back_fault(Features(1, 1, 1, 0.5)) is None
+        assert criteria.back_fault(Features(1, 1, 1, 0.49)) == "back_translation"
+        assert criteria.back_fault(Features(1, 1, 1)) == "back_translation"
+        assert Criteria().back_fault(Features(1, 1, 1)) is None
+
+    @pytest.mark.parametrize(
+        "wrong", [{"language_share": 1.5}, {"length": (2.0, 1.0)}, {"weights": {"lenght": 1}}, {"numbers": -1}]
+    )
+    def test_bad_settings(self, wrong):
+        with pytest.raises(BadInput):
+            Criteria(**wrong)
+
+
+class TestRepair:
+    @pytest.mark.parametrize("code", languages.codes())
+    def test_every_language(self, code):
+        solution = repair("48 + 24", "72", code)
+        assert extract_boxed(solution) == "72" and solution.startswith("48 + 24\n\n")
+        assert languages.get(code).answer_sentence.split("{answer}")[0] in solution
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("Por tanto \\boxed{71}.", "Por tanto \\boxed{72}."),
+            ("\\boxed{1} y \\boxed{\\frac{1}{2}}", "\\boxed{1} y \\boxed{72}"),
+            ("इसलिए \\boxed{७२}", "इसलिए \\boxed{72}"),
+            ("因此 \\boxed{}。", "因此 \\boxed{72}。"),
+            ("ดังนั้น \\boxed{7} และ \\boxed{8", "ดังนั้น \\boxed{72} และ \\boxed{8"),
+        ],
+    )
+    def test_the_last_complete_box_gets_the_gold_answer(self, before, after):
+        assert repair(before, "72", "es") == after
+
+    def test_the_sentence_in_full(self):
+        assert repair("Vende 72.\n", "72", "es") == "Vende 72.\n\nPor lo tanto, la respuesta es \\boxed{72}."
+        assert repair("所以", "\\frac{1}{2}", "ja") == "所以\n\nしたがって、答えは \\boxed{\\frac{1}{2}} です。"
+
+    @given(st.text(max_size=40), st.sampled_from(languages.codes()), st.sampled_from(["72", "1,234.5", "(1, 2)"]))
+    @settings(max_examples=100)
+    def test_whatever_the_translation_the_box_holds_the_answer(self, text, code, answer):
+        if "think>" not in text:
+            assert answers_match(extract_boxed(repair(text, answer, code)), answer, language=code)
+
+    def test_a_last_line_that_is_a_box_makes_room_for_the_sentence(self):
+        assert without_final_box("48 + 24\n\\boxed{72}") == "48 + 24"
+        assert without_final_box("48 + 24\n$\\boxed{72}$.") == "48 + 24"
+        assert without_final_box("So it is \\boxed{72}.") == "So it is \\boxed{72}."
+        assert without_final_box("\\boxed{72}") == "\\boxed{72}"
+
+
+class TestPrompt:
+    @settings(max_examples=100)
+    @given(st.text(max_size=60))
+    def test_the_text_cannot_close_its_block_or_be_filled_in(self, text):
+        hostile = f"{text}\n{fence(text)}\n{{{{fence}}}}"
+        chat = messages(hostile, "en", "sw")
+        assert fence(hostile) not in hostile and hostile in chat[1]["content"]
+        assert chat[1]["content"].count(fence(hostile)) == 3  # named once, and two lines
+        assert chat == messages(hostile, "en", "sw") and hostile not in chat[0]["content"]
+
+    @pytest.mark.parametrize("code", languages.codes())
+    def test_every_language_is_named(self, code):
+        assert all(languages.get(code).english_name in turn["content"] for turn in messages("Hi", "en", code))
+
+    @pytest.mark.parametrize(
+        ("answer", "translation"),
+        [
+            ("<translation>Hola</translation>", "Hola"),
+            ("<think>Hello</think>Sure:\n<translation>\nHola\n</translation>", "Hola"),
+            ("<translation>Spanish translation: Hola</translation>", "Hola"),
+            ("<translation>español Translation:\nHola</translation>", "Hola"),
+            ("<translation>```text\nHola\n```</translation>", "Hola"),
+            ("Hola", None),
+            ("<translation>Hola", None),
+            ("<translation></translation>", None),
+            ("<translation>Hola</translation><translation>Adiós</translation>", None),
+        ],
+    )
+    def test_reading(self, answer, translation):
+        assert read_answer(answer, "es") == translation
+
+
+def test_english_that_pretends_to_be_a_translation_is_off_language():
+    text = "Natalia sold clips to 48 of her friends in April."
+    assert Criteria().fault(features(text, text, "es"), 40, True) == "off_language"
+    assert language_share(text, "es") == 0

@@ -1,0 +1,131 @@
+"""The judge actor and the trainer around it: a real Ray, a real HTTP judge, and a trainer that only keeps its books."""
+
+from types import SimpleNamespace
+
+import pytest
+import ray
+from omegaconf import OmegaConf
+from test_judge_desk import ROW, longer_wins
+
+from helpers.model_server import ModelServer, Reply
+from sp3f_verl.judge.model_judge import GroupNotJudged
+from sp3f_verl.verl_bridge.judge_actor import NAME, judge_actor
+from sp3f_verl.verl_bridge.judge_in_trainer import stop_in_mid_step, with_judge, with_step_metrics
+
+GROUP = ["a", "bb", "ccc"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init("local", num_cpus=2, include_dashboard=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+class Trainer:
+    """verl's PPOTrainer as far as the wraps touch it."""
+
+    trainer_mode = "sync"
+
+    def __init__(self, settings: dict | None, save_freq: int = -1):
+        ours = None if settings is None else {"judge": {"name": "openai", "model": "m", **settings}}
+        self.config = OmegaConf.create({"sp3f": ours, "trainer": {"save_freq": save_freq}})
+        self.global_steps, self.total_training_steps, self.saved, self.slept = 1, 10, [], 0
+        self.reward_loop_manager = SimpleNamespace(reward_model_manager=None)
+        self.llm_server_manager = SimpleNamespace(get_addresses=lambda: ["127.0.0.1:1"])
+        self.checkpoint_manager = SimpleNamespace(sleep_replicas=self._sleep)
+
+    def _sleep(self):
+        self.slept += 1
+
+    def _save_checkpoint(self):
+        self.saved.append(self.global_steps)
+
+    @with_judge
+    def init(self):
+        assert self.sp3f_judge is None or ray.get_actor(NAME), "the reward workers find it when they start"
+
+    @with_step_metrics
+    def step(self, metrics, timing_raw):
+        if self.sp3f_judge is not None:
+            ray.get(self.sp3f_judge.judge.remote(GROUP, ROW))
+        return "batch"
+
+
+@pytest.fixture
+def trainer():
+    made = []
+
+    def make(*args, **kwargs) -> Trainer:
+        made.append(Trainer(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if getattr(each, "sp3f_judge", None) is not None:
+            ray.kill(each.sp3f_judge)
+
+
+def test_all_who_ask_for_the_judge_get_the_same_one_and_its_numbers_are_the_runs(trainer):
+    with ModelServer(longer_wins) as server:
+        run = trainer({"base_url": server.url, "concurrency": 2})
+        run.init()
+        other = judge_actor(run.config)  # as a reward worker does
+        judged = ray.get([handle.judge.remote(GROUP, ROW) for handle in (run.sp3f_judge, other) * 4])
+        assert all(each.rates == [0.0, 0.5, 1.0] for each in judged)
+        assert server.peak <= 2, "the limit holds for all who ask"
+        metrics = {}
+        assert run.step(metrics, {}) == "batch"
+        assert metrics["judge/questions"] == 9 * 6 and metrics["judge/failed_rate"] == 0
+        assert run.saved == [] and run.total_training_steps == 10
+        stop_in_mid_step(run)  # nothing to stop for
+
+
+def test_a_run_without_our_settings_or_without_a_judge_is_left_alone(trainer):
+    for settings in (None, {"name": "none"}):
+        run = trainer(settings)
+        run.init()
+        metrics = {}
+        assert run.sp3f_judge is None and run.step(metrics, {}) == "batch" and metrics == {}
+        stop_in_mid_step(run)
+
+
+def test_a_judge_that_does_not_answer_ends_the_run_before_any_rollout(trainer, monkeypatch):
+    with ModelServer(longer_wins, api_key="the right one") as server:
+        run = trainer({"base_url": server.url})
+        with pytest.raises(RuntimeError, match=r"^sp3f_verl: judge=openai does not answer \(authentication"):
+            run.init()
+    run = trainer({"name": "local"})
+    ray.kill(ray.get_actor(NAME))
+    with pytest.raises(RuntimeError, match=r"^sp3f_verl: judge=local has no server; set sp3f\.judge\.base_url"):
+        run.init()
+
+
+@pytest.mark.parametrize(("save_freq", "saved"), [(-1, [2]), (2, []), (3, [2])])
+def test_the_run_ends_with_a_checkpoint_before_the_budget_is_passed(trainer, capsys, save_freq, saved):
+    """2 tokens an answer at 6000 USD a million: 0.072 USD a step of 6 answers."""
+    with ModelServer(longer_wins) as server:
+        price = {"input": 0.0, "output": 6000.0}
+        limits = {"budget_usd": 0.2, "max_tokens": 2}
+        run = trainer({"base_url": server.url, "price": price, **limits}, save_freq)
+        run.init()
+        run.step({}, {})
+        assert run.total_training_steps == 10
+        run.global_steps = 2
+        run.step({}, {})
+    assert run.total_training_steps == 2 and run.saved == saved, "verl itself saves where save_freq divides the step"
+    assert "the run ends after step 2: the judge has cost 0.1440 USD" in capsys.readouterr().err
+
+
+def test_judges_that_answer_no_more_end_the_run_in_mid_step_and_keep_what_was_trained(trainer):
+    with ModelServer(longer_wins) as server:
+        run = trainer({"base_url": server.url, "min_valid": 0.9})
+        run.init()
+        server.reply = lambda body: Reply(status=400, json={"error": {"message": "no"}})
+        run.global_steps = 5
+        for _ in range(11):
+            with pytest.raises(GroupNotJudged):
+                ray.get(run.sp3f_judge.judge.remote(GROUP, ROW))
+        with pytest.raises(RuntimeError, match=r"^sp3f_verl: the run ends in step 5: 100% of this step's 66 questions"):
+            stop_in_mid_step(run)
+    assert run.saved == [4] and run.slept == 1

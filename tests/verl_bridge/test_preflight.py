@@ -1,0 +1,287 @@
+"""Bad input is one sentence (what, where, the mend) and exit code 1, before Ray or vLLM start."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from helpers.recipes import compose_recipe, refused
+from hydra_plugins.sp3f_verl_recipes import wrong_trainer
+from sp3f_verl.data.check import check_rl
+from sp3f_verl.data.files import write_parquet
+from sp3f_verl.data.rows import REFERENCE, canonical
+from sp3f_verl.errors import BadInput
+from sp3f_verl.verl_bridge import file_log, preflight, versions
+
+pytestmark = pytest.mark.usefixtures("unchanged_environment")
+ROW = {
+    "prompt": [{"role": "user", "content": "¿Cuánto es 7+5?"}],
+    "reward_model": {"ground_truth": "12"},
+    "language": "es",
+    "query_en": "What is 7+5?",
+    "solution_en": r"7+5=12 \boxed{12}",
+}
+PUBLISHED = {
+    "input": ROW["prompt"],
+    "reward_model": {"ground_truth": "12"},
+    "extra_info": {"task": "train_dataset", "ground_truth": "12", "lang": "es", "use_lang": False},
+    "query": ROW["query_en"],
+    "solution": ROW["solution_en"],
+    "translated_solution": "None",
+    "messages": [*ROW["prompt"], {"role": "assistant", "content": r"7+5=12 \boxed{12}"}],
+    "data_source": "train_dataset",
+}
+
+
+def composed(*overrides: str, recipe: str = "sp3f"):
+    return compose_recipe(recipe, *overrides)
+
+
+@pytest.fixture
+def rl(tmp_path, tiny_model):
+    """Overrides that pass every check; a test breaks one."""
+    write_parquet([ROW], tmp_path / "rows.parquet")
+    files = [f"data.{name}={tmp_path / 'rows.parquet'}" for name in ("train_files", "val_files")]
+    return ["device=cpu", *files, f"actor_rollout_ref.model.path={tiny_model}"]
+
+
+def test_a_good_run_passes(rl):
+    preflight.Preflight().on_job_start(composed(*rl))
+    assert os.environ["SP3F_DEVICE"] == "cpu" and os.environ["SP3F_LOGICAL_GPUS"] == "1"
+
+
+@pytest.mark.parametrize("given", [None, "elsewhere.jsonl"])
+def test_the_file_log_goes_into_the_run_a_file_an_attempt(rl, tmp_path, monkeypatch, given):
+    """verl empties the file that it opens: the attempt before must not lose what it logged."""
+    monkeypatch.setenv(file_log.VARIABLE, given or "")
+    folder = tmp_path / "run" / "metrics"
+    config = composed(*rl, f"trainer.default_local_dir={tmp_path / 'run'}", "trainer.logger=[console,file]")
+    preflight.Preflight().on_job_start(config)
+    assert os.environ[file_log.VARIABLE] == (given or str(folder / "000.jsonl"))
+    if given is None:
+        (folder / "000.jsonl").touch()
+        monkeypatch.setenv(file_log.VARIABLE, "")
+        preflight.Preflight().on_job_start(config)
+        assert os.environ[file_log.VARIABLE] == str(folder / "001.jsonl")
+
+
+def without(*names: str) -> dict:
+    return {name: value for name, value in ROW.items() if name not in names}
+
+
+ROWS = {
+    "a missing column": (without("reward_model"), "no column 'reward_model.ground_truth'; give every row"),
+    "a misspelt column": (
+        {**without("solution_en"), "solution_eng": "x"},
+        "no column 'solution_en' or 'solution' (did you mean 'solution_eng'?)",
+    ),
+    "no ground truth": ({**ROW, "reward_model": {"ground_truth": ""}}, "row 0: 'reward_model.ground_truth' is empty"),
+    "no reference": (
+        {**ROW, "solution_en": "None"},
+        "row 0: 'solution_en' or 'solution' is empty; give every row the English",
+    ),
+    "no query": ({**ROW, "query_en": ""}, "row 0: 'query_en' or 'query' is empty"),
+    "an unknown language": ({**ROW, "language": "xx"}, "'xx'"),
+    "a prompt that is text": ({**ROW, "prompt": "7+5?"}, "row 0: the prompt is not a list of {role, content} messages"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_bad_rows(rl, tmp_path, capsys, name):
+    row, sentence = ROWS[name]
+    write_parquet([row], tmp_path / "rows.parquet")
+    error = refused(composed(*rl), capsys)
+    assert sentence in error and "rows.parquet" in error and "data.train_files" in error
+
+
+def test_rows_without_a_reference_are_good_enough_where_no_judge_needs_one(rl, tmp_path):
+    write_parquet([without("query_en", "solution_en")], tmp_path / "rows.parquet")
+    preflight.Preflight().on_job_start(composed(*rl, "judge=none"))
+
+
+def test_bad_files(rl, tmp_path, capsys):
+    (tmp_path / "rows.parquet").write_text("not parquet")
+    assert "rows.parquet is not a parquet file" in refused(composed(*rl), capsys)
+    write_parquet([ROW], tmp_path / "rows.parquet")
+    import pyarrow.parquet as pq
+
+    pq.write_table(pq.read_table(tmp_path / "rows.parquet").slice(0, 0), tmp_path / "rows.parquet")
+    assert "rows.parquet has no rows" in refused(composed(*rl), capsys)
+    (tmp_path / "rows.parquet").unlink()
+    assert "rows.parquet does not exist" in refused(composed(*rl), capsys)
+
+
+SETTINGS = {
+    "n of 1": (["actor_rollout_ref.rollout.n=1"], "actor_rollout_ref.rollout.n=1, but a pairwise judge"),
+    "an unknown term": (
+        ["+sp3f.reward.weights.acuracy=1"],
+        "sp3f.reward.weights: unknown reward term 'acuracy' (the nearest is 'accuracy'); rename",
+    ),
+    "a judge of weight 0": (["sp3f.reward.weights.judge=0"], "judge=reference has sp3f.reward.weights.judge=0"),
+    "a weight without a judge": (
+        ["judge=none", "sp3f.reward.weights.judge=1"],
+        "sp3f.reward.weights.judge=1 with judge=none",
+    ),
+    "an unknown judge": (
+        ["sp3f.judge.name=oracle"],
+        "sp3f.judge.name=oracle; it is one of openai, local, policy, reference, none",
+    ),
+    "an unknown language": (["sp3f.languages=[es,klingon]"], "'klingon'"),
+    "a micro-batch that does not divide": (
+        ["trainer.n_gpus_per_node=2", "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32"],
+        "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32 does not divide the 16 sequences of a worker",
+    ),
+    "a policy that is none": (["sp3f.group.on_failed_sibling=drop"], "sp3f.group.on_failed_sibling=drop; set it to"),
+    "no deadline": (["sp3f.group.deadline_seconds=0"], "sp3f.group.deadline_seconds=0; set it to a number of seconds"),
+    "a threshold in percent": (
+        ["sp3f.reward.language_threshold=70"],
+        "sp3f.reward.language_threshold=70; set it to a share",
+    ),
+    "languages as text": (["sp3f.languages=es"], "sp3f.languages=es is not a list; write sp3f.languages=[es]"),
+    "another reward manager": (["reward.reward_manager.name=naive"], "reward.reward_manager.name=naive, but"),
+    "no training files": (["data.train_files=null"], "data.train_files is empty"),
+    "a reward model": (
+        ["reward.reward_model.enable=true"],
+        "reward.reward_model.enable=true starts a server that no judge uses",
+    ),
+    "another agent loop": (
+        ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"],
+        "agent_loop_manager_class=None, but a pairwise judge needs sp3f_verl.verl_bridge.group.GroupAgentLoopManager",
+    ),
+    "no such model": (
+        ["actor_rollout_ref.model.path=/no/such/model"],
+        "actor_rollout_ref.model.path=/no/such/model does not exist",
+    ),
+    "a custom reward": (
+        ["reward.custom_reward_function.path=x.py"],
+        "give the term a weight (+sp3f.reward.weights.custom=1.0)",
+    ),
+    "a weight of no custom reward": (["+sp3f.reward.weights.custom=1"], "set the function's path"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_bad_settings(rl, capsys, name):
+    overrides, sentence = SETTINGS[name]
+    assert sentence in refused(composed(*rl, *overrides), capsys)
+
+
+def test_bad_model_folders(rl, tiny_model, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_model, copy)
+    path = f"actor_rollout_ref.model.path={copy}"
+    (copy / "chat_template.jinja").unlink()
+    assert "has no chat template" in refused(composed(*rl, path), capsys)
+    (copy / "config.json").unlink()
+    assert "has no config.json" in refused(composed(*rl, path), capsys)
+
+
+def test_files_of_both_layouts_do_not_make_one_run(rl, tmp_path, capsys):
+    write_parquet([PUBLISHED], tmp_path / "published.parquet")
+    files = f"data.train_files=[{tmp_path / 'rows.parquet'},{tmp_path / 'published.parquet'}]"
+    assert "keep their prompts in different columns" in refused(composed(*rl, files), capsys)
+
+
+def test_a_check_that_cannot_be_made_stops_the_run(rl, monkeypatch, capsys):
+    """Hydra turns the exception of a callback into a warning; an unchecked run must not go on."""
+
+    def disk_gone(config):
+        raise PermissionError("no access")
+
+    monkeypatch.setattr(preflight, "CHECKS", (disk_gone,))
+    assert "the check 'disk_gone' failed with PermissionError: no access." in refused(composed(*rl), capsys)
+
+
+def test_no_shared_memory(tmp_path):
+    with pytest.raises(BadInput, match=r"cannot be written.*--shm-size"):
+        preflight.shared_memory(None, str(tmp_path / "absent"))
+
+
+def test_too_little_shared_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(preflight, "SHARED_MEMORY_MIB", 2**40)
+    with pytest.raises(BadInput, match=r"MiB free and a run needs 1099511627776; give"):
+        preflight.shared_memory(None, str(tmp_path))
+
+
+def test_an_unsupported_verl(rl, monkeypatch, capsys):
+    monkeypatch.setattr(versions, "installed", lambda name: "0.8.0")
+    assert "verl 0.8.0 is installed and sp3f_verl supports verl>=0.9.1,<0.10" in refused(composed(*rl), capsys)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "module", "wanted"),
+    [
+        ("croco_sft", "main_ppo", "sft_trainer"),  # it says so itself nowhere: recipe/sft.yaml under it does
+        ("sft", "main_ppo", "sft_trainer"),
+        ("sp3f", "sft_trainer", "main_ppo"),
+        ("grpo", "sft_trainer_ray", "main_ppo"),
+        ("sp3f", "main_ppo", None),
+        ("sft", "sft_trainer_ray", None),
+        ("croco_sft", "sft_trainer", None),
+        ("croco", "main_ppo", None),
+        ("somebody_elses", "main_ppo", None),
+    ],
+)
+def test_the_wrong_trainer_for_a_recipe(recipe, module, wanted):
+    sentence = wrong_trainer([f"+recipe={recipe}", "trainer.nnodes=1"], f"verl.trainer.{module}")
+    if wanted is None:
+        assert sentence is None
+    else:
+        assert f"+recipe={recipe} is for `python -m verl.trainer.{wanted}`, not verl.trainer.{module};" in sentence
+
+
+def test_a_gpu_that_is_not_there_and_a_cpu_that_is_not_meant(rl, monkeypatch, capsys):
+    import verl.plugin.platform as platform
+
+    assert "device=gpu, but verl finds no accelerator" in refused(composed(*rl, "device=gpu"), capsys)
+    monkeypatch.setattr(platform, "get_platform", lambda: type("P", (), {"device_name": "cuda"}))
+    assert "set VERL_PLATFORM=cpu" in refused(composed(*rl), capsys)
+
+
+def test_rows_of_the_published_training_data_load_as_they_are(tmp_path):
+    write_parquet([PUBLISHED], tmp_path / "rows.parquet")
+    assert check_rl(str(tmp_path / "rows.parquet"), REFERENCE) == ("es",)
+    ours, theirs = canonical(ROW), canonical(PUBLISHED)
+    assert list(ours) == list(theirs), "rows of both layouts can share a batch"
+    assert {**ours, "data_source": 0, "extra_info": 0} == {**theirs, "data_source": 0, "extra_info": 0}
+
+
+def run(*overrides: str, trainer: str = "main_ppo", **env: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", f"verl.trainer.{trainer}", "+recipe=sp3f", "judge=reference", *overrides]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+
+
+def test_the_command_line_says_one_sentence_and_starts_nothing(rl, tmp_path):
+    result = run(*rl, "actor_rollout_ref.rollout.n=1", f"hydra.run.dir={tmp_path / 'hydra'}")
+    lines = [line for line in result.stderr.splitlines() if line.startswith("sp3f_verl: ")]
+    assert result.returncode == 1 and len(lines) == 1 and "rollout.n=1" in lines[0]
+    assert "Traceback" not in result.stderr and "ray init" not in result.stdout
+
+
+def test_the_wrong_trainer_on_the_command_line():
+    result = run(trainer="sft_trainer")
+    assert result.returncode == 1 and "sp3f_verl: +recipe=sp3f is for" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_where_the_plugin_is_switched_off_the_recipe_is_still_found_and_says_so(rl, tmp_path):
+    result = run(*rl, f"hydra.run.dir={tmp_path / 'hydra'}", VERL_USE_EXTERNAL_PLUGINS="none", VERL_PLATFORM="")
+    assert result.returncode == 1 and "VERL_USE_EXTERNAL_PLUGINS=none keeps it from doing so." in result.stderr
+    assert "Traceback" not in result.stderr and "ray init" not in result.stdout
+
+
+def test_the_published_layout_reaches_the_rollouts_under_canonical_names(tmp_path, tiny_model):
+    from omegaconf import OmegaConf
+    from transformers import AutoTokenizer
+
+    from sp3f_verl.verl_bridge.dataset import SP3FDataset
+
+    write_parquet([PUBLISHED], tmp_path / "rows.parquet")
+    config = OmegaConf.create({"prompt_key": "prompt", "cache_dir": str(tmp_path), "filter_overlong_prompts": False})
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    row = SP3FDataset([str(tmp_path / "rows.parquet")], tokenizer, config)[0]
+    assert row["raw_prompt"] == PUBLISHED["input"] and row["solution_en"] == PUBLISHED["solution"]
+    assert row["language"] == "es" and json.dumps(row["reward_model"]) == '{"style": "rule", "ground_truth": "12"}'
