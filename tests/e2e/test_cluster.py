@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 def real_text(folder: Path) -> Path | None:
-    """train.parquet of MGSM questions in three scripts with GSM8K solutions; None where they are not on this machine."""
+    """train.parquet of MGSM questions in three scripts with GSM8K solutions; None where they are not there."""
     if not (SHARED_DATA / "mgsm").is_dir():
         return None
     questions = [f"{code}={SHARED_DATA / 'mgsm' / f'mgsm_{code}.tsv'}" for code in ("es", "th", "zh")]

@@ -17,7 +17,7 @@ def make(folder: Path) -> Path:
     """data/ and model/ of the quickstart's task under `folder`; the model has learnt nothing."""
     write_tables(SMOKE, folder / "data")
     texts = [turn["content"] for row in read_parquet(folder / "data" / "sft.parquet") for turn in row["messages"]]
-    build_model(texts + ["user\n", "assistant\n"], SMOKE["model"], 1, folder / "model")
+    build_model([*texts, "user\n", "assistant\n"], SMOKE["model"], 1, folder / "model")
     return folder
 
 
