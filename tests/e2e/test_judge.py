@@ -26,7 +26,7 @@ from sp3f_verl.rewards.text import strip_think
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 CANARY = "sk-canary-7Qd2vX9"
-# The policy answers with two texts, so that a step has 2 questions of each of up to 8 groups. The budget is 44 questions':
+# The policy answers with two texts, so that a step has 2 questions of each of up to 8 groups. The budget is that of 44:
 # it never ends after one step (2.2 x 16 questions), and leaves room for a whole step wherever it does not end.
 STEPS, QUESTION_USD = 8, 0.0008
 BUDGET = 44 * QUESTION_USD
