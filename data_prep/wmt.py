@@ -12,9 +12,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from sp3f_verl.evaluation.translation.scores.comet import comet_scores
-from sp3f_verl.evaluation.translation.scores.scores import averages, best, scored
-from sp3f_verl.evaluation.translation.scores.significance import corpus_tests, sentence_tests
+from sp3f_verl.evaluation.translation.comet import comet_scores
+from sp3f_verl.evaluation.translation.scores import averages, best, scored
+from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
 
 from sp3f_verl.architectures.model import Model, Text
 from sp3f_verl.data.output import Output, run_step

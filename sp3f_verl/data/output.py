@@ -25,7 +25,7 @@ import pyarrow as pa
 from sp3f_verl.data.card import card
 from sp3f_verl.data.files import digest, write_json, write_text
 from sp3f_verl.data.tables import as_batches
-from sp3f_verl.data.writer import Writer
+from sp3f_verl.data.writer import Writer, open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.languages import UnknownLanguage
 
@@ -74,7 +74,7 @@ class Output:
     @contextlib.contextmanager
     def writer(self, name: str, schema: pa.Schema, compression: str = "snappy") -> Iterator[Writer]:
         """`write` for a step that fills several files in one go: `writer.write(batch)`."""
-        with Writer(self.path(f"{name}.parquet"), schema, compression) as writer:
+        with open_writer(self.path(f"{name}.parquet"), schema, compression) as writer:
             yield writer
         self.rows[name] = dict(sorted(writer.written.languages.items())) or {"all": writer.written.rows}
         self._files[f"{name}.parquet"] = schema
