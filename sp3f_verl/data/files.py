@@ -1,7 +1,7 @@
 """Files that are whole or not there: written beside their place, then renamed.
 
-    with atomic_write(folder / "train.npy") as partial, partial.open("wb") as file:
-        numpy.save(file, values)
+with atomic_write(folder / "train.npy") as partial, partial.open("wb") as file:
+    numpy.save(file, values)
 """
 
 import contextlib
