@@ -20,6 +20,7 @@ from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
 from sp3f_verl.llm.transformers_backend import TransformersBackend
 from sp3f_verl.llm.vllm_backend import VLLMBackend
+from sp3f_verl.progress import track
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -120,16 +121,7 @@ def store_of(options: argparse.Namespace) -> Path:
 
 def watched(answers: Iterable[Answer], backend: Backend, total: int | None = None) -> Iterator[Answer]:
     """The answers, with a progress bar on stderr: how many, how many failed, what they cost and will cost."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), "{task.fields[note]}")
-    columns = [TextColumn(each) if isinstance(each, str) else each for each in columns]
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress:
-        task = progress.add_task(backend.model, total=total, note="")
-        for answer in answers:
-            yield answer
-            progress.update(task, advance=1, note=_note(backend.totals, total))
+    return track(answers, backend.model, total, lambda: _note(backend.totals, total))
 
 
 def _note(totals: Totals, total: int | None) -> str:

@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.files import PAIR, VERDICT, pair_rows, verdict_rows
@@ -26,6 +24,7 @@ from sp3f_verl.evaluation.arena.summary import summarise, tables
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.llm.cli_options import store_of
 from sp3f_verl.llm.outcome import Usage
+from sp3f_verl.progress import ProgressBar
 from sp3f_verl.stats.win_rates import TIES
 
 
@@ -78,8 +77,8 @@ def _run(options: argparse.Namespace) -> None:
     inputs = dict.fromkeys([*(file for each in every for file in each.files), *files])
     with Output(options.output, "arena", told, inputs) as out:
         spending = Path(f"{options.output}.judge_spending.json")
-        with tqdm(total=len(field.pairs) * len(judges), desc="pairs", unit="pair") as bar:
-            judgement = judge(settings, field.pairs, store_of(options), spending, out.path("."), bar.update)
+        with ProgressBar("pairs", len(field.pairs) * len(judges)) as bar:
+            judgement = judge(settings, field.pairs, store_of(options), spending, out.path("."), bar.advance)
         _check_verdicts(judgement)
         summary = summarise(field, judgement, options.ties, options.min_language_share, options.seed)
         asked = [each for told in judgement.told for each in told.asked]
