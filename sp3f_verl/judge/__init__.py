@@ -1,8 +1,8 @@
 """Pairwise judging of a group of responses, and the table of the kinds of judge.
 
-    settings = read_settings({"name": "openai", "base_url": "http://localhost:8000/v1"})
-    service = JudgeService(settings)                   # judge/service.py: opens, asks and counts for a whole run
-    parse_verdict(text), win_rates(n, verdicts)        # the pure core
+settings = read_settings({"name": "openai", "base_url": "http://localhost:8000/v1"})
+service = JudgeService(settings)                   # judge/service.py: opens, asks and counts for a whole run
+parse_verdict(text), win_rates(n, verdicts)        # the pure core
 """
 
 import importlib

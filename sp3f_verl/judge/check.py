@@ -31,7 +31,7 @@ Label = Callable[[Entry], tuple[str, float] | None]
 
 @dataclass
 class Check:
-    """What a judge's answers say. Agreement is credit for the better response: 1 preferred, 0.5 a tie, 0 not preferred."""
+    """What the answers say. Agreement is credit for the better response: 1 preferred, 0.5 a tie, 0 not preferred."""
 
     agreement: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # by kind of pair
     slot_a: list[float] = field(default_factory=list)  # credit of slot A, by question
@@ -43,9 +43,7 @@ class Check:
     tokens: list[tuple[int, int]] = field(default_factory=list)  # (in, out) a question
 
 
-async def ask_pairs(
-    service: JudgeService, pairs: Sequence[LabelledPair], done: Callable[[], None]
-) -> list[Entry]:
+async def ask_pairs(service: JudgeService, pairs: Sequence[LabelledPair], done: Callable[[], None]) -> list[Entry]:
     """Ask an open service of one judge about each pair; `done` is called after each. Raises JudgeStopped."""
 
     async def one(pair: LabelledPair) -> list[Entry]:

@@ -139,7 +139,13 @@ class JudgeClient:
         return None
 
     async def _complete(
-        self, context: Context, responses: Sequence[str], rendered: Rendered, attempt: int, deadline: float, affinity: int
+        self,
+        context: Context,
+        responses: Sequence[str],
+        rendered: Rendered,
+        attempt: int,
+        deadline: float,
+        affinity: int,
     ) -> tuple[Completion, int]:
         """(completion, calls made): from the store, with the tokens and seconds it took then, or from the model."""
         key = None

@@ -71,7 +71,7 @@ class ReferenceJudge(Judge):
     """`judge_group` as a judge of a run, in a thread so that the event loop stays free."""
 
     def needed_fields(self) -> tuple[str, ...]:
-        return REFERENCE
+        return (*REFERENCE, "ground_truth")
 
     async def judge(self, responses: Sequence[str], row: Mapping[str, Any]) -> Judged:
         """Win rates of the responses (n,) to the prompt of a canonical row. Never fails."""

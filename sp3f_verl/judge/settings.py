@@ -54,11 +54,13 @@ class JudgeSettings(Settings):
     temperature: Number | None = None
     top_p: Number | None = None
     max_tokens: AtLeastOne = 1024
-    extra_body: Annotated[dict[str, Any], NULL_IS_EMPTY] = {}
+    extra_body: Annotated[dict[str, Any], NULL_IS_EMPTY] = Field(default_factory=dict)
     context_tokens: Annotated[Whole | None, Field(ge=1), mend("set it to a number above 0, or null")] = None
     bytes_per_token: Positive = 3.0
     fence: Literal["request", "group"] = "request"
-    response_chars: Annotated[Whole, Field(ge=LEAST_CHARS), mend(f"set it to at least {LEAST_CHARS} characters")] = 12000
+    response_chars: Annotated[Whole, Field(ge=LEAST_CHARS), mend(f"set it to at least {LEAST_CHARS} characters")] = (
+        12000
+    )
     concurrency: AtLeastOne = 64
     requests_per_minute: Limit = None
     tokens_per_minute: Limit = None
@@ -71,7 +73,7 @@ class JudgeSettings(Settings):
     budget_usd: Limit = None
     spending_file: Text | None = None
     price: Price | None = None
-    prices: Annotated[dict[str, Price], NULL_IS_EMPTY] = {}
+    prices: Annotated[dict[str, Price], NULL_IS_EMPTY] = Field(default_factory=dict)
     store: Text | None = None
     transcript: Annotated[Transcript, NULL_IS_EMPTY] = Transcript()
     seed: Whole = 1
