@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sp3f_verl import languages
+from sp3f_verl.data.candidate_files import DUPLICATE
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS, Prompts
 from sp3f_verl.data.schemas import CANDIDATE
@@ -26,7 +27,6 @@ from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_o
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.rewards.detect import language_found
 from sp3f_verl.selection import text_key
-from sp3f_verl.selection.read import DUPLICATE
 
 SUFFIX = "Please respond in {language} and in no other language."
 SAMPLING = ("max_tokens", "temperature", "top_p", "seed", "suffix")
