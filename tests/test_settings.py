@@ -29,7 +29,7 @@ class Judge(Settings):
     rounds: Annotated[Whole, Field(ge=1)] = 1
     privileged: Flag = False
     panel: tuple[Member, ...] = ()
-    headers: dict[str, Text] = {}
+    headers: dict[str, Text] = Field(default_factory=dict)
     transcript: Transcript = Transcript()
     price: Number | Transcript | None = None
 
