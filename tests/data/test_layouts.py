@@ -8,8 +8,8 @@ import pytest
 from data_prep import selfplay
 from sp3f_verl.data.check import check_rl
 from sp3f_verl.data.files import read_parquet, write_parquet
-from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.layouts import croco, mdpo, sp3f, spin, trl, verl
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import PREFERENCE, PROMPT, RL, SFT, TRANSLATED
 from sp3f_verl.data.tables import read_rows, write_rows
 from sp3f_verl.errors import BadInput

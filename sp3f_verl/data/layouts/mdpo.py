@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sp3f_verl.data.jsonl import text_lines
 from sp3f_verl.data.layouts.pairs import Drop, preferences, turn
+from sp3f_verl.data.tables.jsonl import text_lines
 from sp3f_verl.errors import BadInput
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.preference_rows import Unusable, answers_of
+from sp3f_verl.data.rows import row_id
 
 Drop = Callable[[str], None]
 

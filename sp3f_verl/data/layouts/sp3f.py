@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.layouts.pairs import Drop
 from sp3f_verl.data.preference_rows import open_rows
-from sp3f_verl.data.rows import field
+from sp3f_verl.data.rows import field, row_id
 from sp3f_verl.errors import BadInput
 
 

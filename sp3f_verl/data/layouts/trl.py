@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.layouts.pairs import Drop, preferences, turn
 from sp3f_verl.data.preference_rows import Unusable, answers_of, open_rows
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import MESSAGES
 from sp3f_verl.errors import BadInput
 
