@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from sp3f_verl.data.rows import REFERENCE
-from sp3f_verl.judge.agreement import chrf, step_f1
+from sp3f_verl.judge.agreement import step_f1, wording
 from sp3f_verl.judge.base import Judge, Judged
 from sp3f_verl.judge.schedule import all_pairs
 from sp3f_verl.judge.verdict import Verdict
@@ -19,9 +19,9 @@ from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.text import strip_think
 
-Key = tuple[int, Fraction, Fraction]
+Key = tuple[int, Fraction, float]
 
-_EMPTY: Key = (-1, Fraction(0), Fraction(0))  # below every response that says something
+_EMPTY: Key = (-1, Fraction(0), 0.0)  # below every response that says something
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def reference_key(
     return (
         int(is_correct(response, privileged.gold)),
         step_f1(response, privileged.solution_en),
-        Fraction(0) if privileged.solution_own is None else chrf(response, privileged.solution_own),
+        0.0 if privileged.solution_own is None else wording(response, privileged.solution_own),
     )
 
 
