@@ -20,7 +20,7 @@ from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS, Prompts
 from sp3f_verl.data.schemas import CANDIDATE
 from sp3f_verl.data.tables import as_batches, read_batches
-from sp3f_verl.data.writer import open_writer
+from sp3f_verl.data.tables.writer import open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Status
 from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched

@@ -65,13 +65,13 @@ def free_port() -> int:
 def verdicts_in(transcript: Path) -> dict[tuple[str, tuple[str, ...], str], list[dict]]:
     """(row id, the group's different texts, judge) -> the verdicts of each time that this judge was asked about it."""
     groups = defaultdict(list)
-    for record in read_transcript(transcript):
-        groups[record["group"], record["judge"]].append(record)
+    for entry in read_transcript(transcript):
+        groups[entry.group, entry.judge].append(entry)
     verdicts = defaultdict(list)
-    for (_, judge), records in groups.items():
-        texts = tuple(sorted({text for record in records for text in record["responses"]}))
-        by_pair = {tuple(record["responses"]): record["value"] for record in records}
-        verdicts[records[0]["id"], texts, judge].append(by_pair)
+    for (_, judge), entries in groups.items():
+        texts = tuple(sorted({text for entry in entries for text in entry.responses}))
+        by_pair = {tuple(entry.responses): entry.value for entry in entries}
+        verdicts[entries[0].id, texts, judge].append(by_pair)
     return verdicts
 
 
@@ -172,9 +172,9 @@ def test_a_killed_and_restarted_server_the_runs_own_server_and_the_policy_judge_
         assert step["judge/failed_rate"] == 0 and step["reward/judge/mean"] == pytest.approx(0.5)
         assert step["judge/calls"] >= step["judge/questions"] > 0 and step["judge/latency_p95"] > 0
         assert step["training/rollout_probs_diff_max"] < 1e-4
-    asked = Counter(record["judge"] for record in read_transcript(transcript))
+    asked = Counter(entry.judge for entry in read_transcript(transcript))
     assert asked["local"] == asked["policy"] == asked["openai"] > 0
-    assert all(record["value"] in ("A", "B") for record in read_transcript(transcript))
+    assert all(entry.value in ("A", "B") for entry in read_transcript(transcript))
     assert CANARY not in log
     written = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("serve")]
     assert len(written) > 5
