@@ -1,7 +1,6 @@
 """The language term: oracle 6.7, mixed and borderline text, and 18 languages of real news sentences."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -154,7 +153,7 @@ def test_every_language_recognises_its_own_instruction(subtests):
 
 
 def test_an_unknown_language_without_a_script_of_its_own_is_refused(monkeypatch):
-    invented = replace(languages.get("sw"), code="xx", confusables=())
+    invented = languages.get("sw").model_copy(update={"code": "xx", "confusables": ()})
     monkeypatch.setattr(languages, "get", lambda code: invented)
     contest_of.cache_clear()
     with pytest.raises(UnsupportedLanguage, match="'xx' cannot be recognised"):
