@@ -88,11 +88,11 @@ def _contamination(options: argparse.Namespace) -> Contamination | None:
     files = [*options.validation_files, *options.evaluation_files]
     if not files:
         return None
-    found = Contamination(options.ngram, options.characters)
+    contamination = Contamination(options.ngram, options.characters)
     for benchmark in files:
         texts = (row.get(name) for row in benchmark.questions() for name in ("question", "query_en"))
-        found.add(benchmark.name, (text for text in texts if text))
-    return found
+        contamination.add(benchmark.name, (text for text in texts if text))
+    return contamination
 
 
 def _for_sft(out: Output) -> Iterable[pa.RecordBatch]:
@@ -125,9 +125,9 @@ def _run(options: argparse.Namespace) -> None:
     if options.questions:
         settings["languages"] = [code for code, _ in options.questions]
     for name in ("validation_files", "evaluation_files"):
-        settings[name] = [f"{each.name}:{each.language}" for each in getattr(options, name)]
+        settings[name] = [f"{benchmark.name}:{benchmark.language}" for benchmark in getattr(options, name)]
     rows = Rows(options)
-    tested = [each.path for each in (*options.validation_files, *options.evaluation_files)]
+    tested = [benchmark.path for benchmark in (*options.validation_files, *options.evaluation_files)]
     with Output(options.output, "sp3f", settings, [*rows.paths, *tested]) as out:
         assemble(rows, out, options)
     train, validation = (sum(out.rows[name].values()) for name in ("train", "validation"))
@@ -151,8 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--validation-files", **files, help="benchmarks to add to the validation rows")
     parser.add_argument("--evaluation-files", **files, help="more benchmarks that training must not contain")
     parser.add_argument("--ngram", type=int, default=WORDS, help=f"words in a row that match (default: {WORDS})")
-    told = f"characters in a row, in scripts without spaces (default: {CHARACTERS})"
-    parser.add_argument("--characters", type=int, default=CHARACTERS, help=told)
+    text = f"characters in a row, in scripts without spaces (default: {CHARACTERS})"
+    parser.add_argument("--characters", type=int, default=CHARACTERS, help=text)
     options = parser.parse_args(arguments)
     if bool(options.questions) != bool(options.solutions):
         parser.error("--questions and --solutions go together")
