@@ -9,10 +9,10 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer
 from sp3f_verl.llm.backends import Backend
 from sp3f_verl.llm.batch_api import BatchBackend
-from sp3f_verl.llm.cost import Price
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.openai_backend import OpenAIBackend
 from sp3f_verl.llm.outcome import AskFailed
+from sp3f_verl.llm.price import Price
 from sp3f_verl.llm.rate_limit import Pace
 from sp3f_verl.llm.ray_pool import Pool
 from sp3f_verl.llm.score import Scorer, TransformersScorer, VLLMScorer
@@ -138,5 +138,5 @@ def _price(options: argparse.Namespace) -> Price | None:
     if options.price_in is None and options.price_out is None:
         return None
     given = {"input": options.price_in, "output": options.price_out}
-    price = Price.from_mapping({name: value for name, value in given.items() if value is not None}, "--price")
-    return Price(price.input / 2, price.output / 2) if options.batch else price
+    price = Price.read({name: value for name, value in given.items() if value is not None}, "--price")
+    return Price(input=price.input / 2, output=price.output / 2) if options.batch else price

@@ -1,0 +1,116 @@
+"""From what a harness says to one row a task: values in 0..100, standard errors, shots, problems."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sp3f_verl.evaluation.harness.suite import Task
+from sp3f_verl.evaluation.results import HarnessMean, HarnessSummary, HarnessTask
+from sp3f_verl.stats.format import table
+
+_RADIUS = 1.96  # EuroEval's `_se` is the radius of a 95 % interval: 1.96 standard errors (its scores.py)
+
+
+class Failed(ValueError):
+    """A task has no value. The message says why."""
+
+
+def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
+    """One task's row. Raises Failed where the harness failed, or ran it otherwise than the suite says."""
+    if "error" in found:
+        raise Failed(found["error"])
+    if not found:
+        raise Failed("the harness left it out, and said why above")
+    values = found["values"]
+    if package == "lm-eval":
+        key, error_key, over = f"{task.metric},{task.filter}", f"{task.metric}_stderr,{task.filter}", 1.0
+        metrics = sorted(name for name in values if "," in name and "_stderr," not in name)
+    else:
+        key, error_key, over = f"test_{task.metric}", f"test_{task.metric}_se", _RADIUS
+        metrics = sorted(name for name in values if name.startswith("test_") and not name.endswith("_se"))
+    if key not in values:
+        raise Failed(f"{task.task} has no metric {key}; it has {', '.join(metrics)}")
+    if task.shots is not None and found["shots"] != [task.shots]:
+        raise Failed(f"{task.task} ran with {found['shots']} shots, not {task.shots}; its own YAML fixes them")
+    value = _number(values[key], task.scale)
+    if value is None or abs(value) > 100 + 1e-9:
+        raise Failed(f"{task.metric} of {task.task} is {values[key]}, times scale {task.scale:g} no number up to 100")
+    stderr = _number(values.get(error_key), task.scale / over)
+    of = {"language": task.language} if task.language else {}
+    if package == "lm-eval":
+        return HarnessTask(
+            metric=task.metric,
+            filter=task.filter,
+            value=value,
+            stderr=stderr,
+            **of,
+            shots=task.shots,
+            n=found["n"],
+            of=found["of"],
+            version=found["version"],
+        )
+    return HarnessTask(
+        metric=task.metric,
+        value=value,
+        stderr=stderr,
+        **of,
+        shots=None,
+        iterations=found["n"],
+        n=None,
+        failed=int(values.get("num_failed_instances", 0)),
+        version=found["version"],
+    )
+
+
+def _number(told: Any, factor: float) -> float | None:
+    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told):
+        return None
+    return told * factor
+
+
+def mean(values: Mapping[str, float]) -> float:
+    """The unweighted mean over tasks, as T-SPIN's tables have it."""
+    return math.fsum(values.values()) / len(values)
+
+
+def means(rows: Mapping[str, HarnessTask]) -> HarnessMean:
+    """Over all tasks, and by language where tasks have one; the mean of tasks, not of languages."""
+    values = {name: task.value for name, task in rows.items()}
+    by_language = {}
+    for code in sorted({task.language for task in rows.values() if task.language}):
+        of_language = {name: value for name, value in values.items() if rows[name].language == code}
+        by_language[code] = HarnessMean(value=mean(of_language), tasks=len(of_language))
+    languages = {"languages": by_language} if by_language else {}
+    return HarnessMean(value=mean(values), tasks=len(values), **languages)
+
+
+def markdown(results: HarnessSummary) -> str:
+    summary = results.model_dump(exclude_unset=True)
+    rows = summary["tasks"]
+    head = ["task", "language", "metric", "shots", "value", "standard error", "n", "version"]
+    lines = [
+        [
+            *(name, each.get("language", "–"), each["metric"], _told(each["shots"]), f"{each['value']:.2f}"),
+            *("–" if each["stderr"] is None else f"{each['stderr']:.2f}", _count(each), _told(each["version"])),
+        ]
+        for name, each in rows.items()
+    ]
+    parts = [f"# {summary['suite']}: {summary['model']}", table(head, lines)]
+    told = summary["mean"]
+    parts.append(f"Mean over {told['tasks']} tasks, each of the same weight: {told['value']:.2f}.")
+    if "languages" in told:
+        by = [[code, str(each["tasks"]), f"{each['value']:.2f}"] for code, each in told["languages"].items()]
+        parts.append(table(["language", "tasks", "mean"], by))
+    if summary["limit"]:
+        parts.append(f"Only {summary['limit']:g} problems a task were asked: a trial, not a measurement.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _count(each: Mapping[str, Any]) -> str:
+    if each["n"] is None:
+        return f"{each['iterations']} iterations"
+    return str(each["n"]) if each["n"] == each["of"] else f"{each['n']} of {each['of']}"
+
+
+def _told(value: Any) -> str:
+    return "–" if value is None else str(value)
