@@ -274,7 +274,7 @@ ray
     is_initialized() | cpu.patches | a Ray that runs is not sized
     remote | group | actors
     get | judge_in_trainer | answers of actors
-    get_runtime_context() | judge_actor | this node
+    get_runtime_context() | judge_in_trainer | this node
     put(value) | llm.ray_pool | blocks of rows
     nodes() | llm.ray_pool | a worker a node
     cluster_resources() | llm.ray_pool | how many GPUs
@@ -286,7 +286,7 @@ ray.exceptions
     RayActorError | judge_in_trainer | the judge died
     RayTaskError | judge_in_trainer | the judge failed
 ray.util.scheduling_strategies
-    NodeAffinitySchedulingStrategy(node_id, soft) | judge_actor | beside the checkpoints
+    NodeAffinitySchedulingStrategy(node_id, soft) | judge_in_trainer | beside the checkpoints
 """
 
 
