@@ -18,37 +18,19 @@ KINDS = 32  # at most
 NO_CUT = 2**30  # tokens
 
 
-def _files(config: DictConfig) -> Iterator[tuple[str, list[str]]]:
-    for key in ("train_files", "val_files"):
-        files = config.data[key]
-        yield key, [files] if isinstance(files, str) else list(files or [])
-
-
-def _checked(config: DictConfig, key: str, path: str) -> Conversations:
-    try:
-        return check_sft(path, config.data.messages_key)
-    except BadInput as error:
-        raise BadInput(f"data.{key}: {error}") from None
-
-
 def rows(config: DictConfig) -> None:
-    """Every row; and verl leaves out what does not fill a batch, down to none at all."""
-    size = config.data.train_batch_size
-    for key, files in _files(config):
-        if not files:
-            if key == "train_files":
-                raise BadInput("data.train_files is empty; give a parquet file.")
+    """Every row."""
+    for key, paths in files(config):
+        if not paths:
             if config.trainer.test_freq != -1:
                 raise BadInput(
                     f"trainer.test_freq={config.trainer.test_freq} without data.val_files; give them, or set it to -1."
                 )
             continue
-        count = sum(_checked(config, key, path).count for path in files)
-        limit = config.data[key.replace("files", "max_samples")]
-        if (found := min(count, limit) if limit > 0 else count) < size:
-            raise BadInput(
-                f"data.{key} has {found} rows, less than a batch of data.train_batch_size={size}; set that lower."
-            )
+        with named(key):
+            count = sum(check_sft(path, config.data.messages_key).count for path in paths)
+        limit = OmegaConf.select(config, key.replace("files", "max_samples"))
+        enough(config, key, min(count, limit) if limit > 0 else count)
     if config.data.pad_mode != "no_padding":
         raise BadInput(
             f"data.pad_mode={config.data.pad_mode}, which verl's SFT loss cannot read; set it to no_padding."

@@ -5,7 +5,8 @@ import torch
 
 from sp3f_verl import losses
 from sp3f_verl.errors import BadInput
-from sp3f_verl.losses.objective import LOSSES, Objective, measure
+from sp3f_verl.losses.objective import Objective, measure
+from sp3f_verl.losses.table import LOSSES
 from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up
 from sp3f_verl.verl_bridge.preference.worker_loss import group_loss, together
 
@@ -69,8 +70,8 @@ def test_means_and_the_anchor():
         ({"loss": "dop"}, "did you mean 'dpo'"),
         ({"bta": 0.1}, "bta is unknown (did you mean 'beta'"),
         ({"loss_type": "hing"}, "did you mean 'hinge'"),
-        ({"loss": "simpo", "loss_type": "ipo"}, "use sigmoid"),
-        ({"beta": "strong"}, "beta=strong"),
+        ({"loss": "simpo", "loss_type": "ipo"}, "it is one of sigmoid."),
+        ({"beta": "strong"}, "beta='strong'"),
         ({"beta": -1}, "beta=-1"),
         ({"nll_anchor": float("nan")}, "nll_anchor=nan"),
         ({"loss_type": "ipo", "label_smoothing": 0.1}, "not defined for ipo"),
@@ -79,15 +80,15 @@ def test_means_and_the_anchor():
 )
 def test_settings_at_fault_are_one_sentence(settings, said):
     with pytest.raises(BadInput) as error:
-        Objective.from_mapping(settings)
+        Objective(**settings)
     assert said in str(error.value) and str(error.value).startswith("sp3f.preference.objective")
 
 
 def test_every_loss_builds_from_its_defaults():
-    for loss, (roles, reference) in LOSSES.items():
-        loss_type = "sigmoid" if loss in ("dpo", "simpo") else "logistic"
-        objective = Objective.from_mapping({"loss": loss, "loss_type": loss_type})
-        assert (objective.roles, objective.needs_reference) == (roles, reference)
+    for loss, row in LOSSES.items():
+        objective = Objective(loss)
+        assert (objective.roles, objective.needs_reference) == (row.roles, row.needs_reference)
+        assert Objective(**objective.mapping).mapping == objective.mapping, "what is recorded builds it again"
 
 
 def test_torn_groups_are_refused():
