@@ -1,7 +1,9 @@
-"""What is optimised: one of the table's losses with its settings, and what is measured of a step. Knows nothing of verl.
+"""What is optimised: a loss of the table with its settings; and what is measured of a step. Knows nothing of verl.
 
     objective = Objective(loss="tspin", beta=0.1)
     measured = measure(objective, log_probs, loss_mask, offsets, reference=None)
+
+A worker's loss, a trainer's validation and the tests call the same `measure`.
 """
 
 from collections.abc import Sequence

@@ -126,9 +126,7 @@ def tspin_terms(values: Sequence[torch.Tensor], settings: TSPINSettings) -> Term
     """T-SPIN for the table: `values` are log-probs of real, generated and, at beta > 0, proto; of T-SPIN_ref log-ratios
     to the opponent."""
     proto = values[2] if len(values) > 2 else None
-    loss = tspin_loss(
-        *values[:2], proto, settings.alpha, settings.beta, settings.loss_type, settings.exponent_limit
-    )
+    loss = tspin_loss(*values[:2], proto, settings.alpha, settings.beta, settings.loss_type, settings.exponent_limit)
     rewards = torch.stack([loss.real_rewards, loss.generated_rewards, loss.proto_rewards][: len(values)], -1)
     return Terms(loss.losses, rewards, {"saturated": loss.saturated, "saturated_history": loss.saturated_history})
 

@@ -7,8 +7,8 @@ from sp3f_verl import losses
 from sp3f_verl.errors import BadInput
 from sp3f_verl.losses.objective import Objective, measure
 from sp3f_verl.losses.table import LOSSES
-from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up
-from sp3f_verl.verl_bridge.preference.worker_loss import group_loss, together
+from sp3f_verl.training.preference.batch_loss import batch_loss, together
+from sp3f_verl.training.preference.tokens import filled_up
 
 
 def packed(rows: list[tuple[int, list[float]]]):
@@ -119,16 +119,14 @@ def test_micro_batches_add_up_to_the_mean_of_the_batch():
             "dp_size": 2,
             "total_weight": 2.0,
         }
-        return group_loss({"log_probs": rows(log_probs)}, data, objective=objective)
+        return batch_loss(objective, rows(log_probs).values(), data)
 
     (first, told), (second, _) = micro(0, 2), micro(2, 3)
     assert (first.item() + second.item()) / 2 == pytest.approx(whole[:2].mean().item())
     assert second.item() == 0, "a group that only fills up has no part"
-    assert told["loss"].aggregate() / 2 == pytest.approx(whole[:2].mean().item())
+    assert told["loss"] / 2 == pytest.approx(whole[:2].mean().item())
 
 
-def test_batches_are_filled_up_and_balanced():
+def test_batches_are_filled_up():
     assert filled_up([5, 6, 7], 4) == ([5, 6, 7, 5], [1.0, 1.0, 1.0, 0.0])
     assert filled_up([5, 6], 2) == ([5, 6], [1.0, 1.0])
-    order = balanced([100, 1, 100, 1], 2)
-    assert sorted(order) == [0, 1, 2, 3] and sum([100, 1, 100, 1][i] for i in order[:2]) == 101

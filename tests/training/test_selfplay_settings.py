@@ -60,9 +60,7 @@ def test_settings_at_fault(settings, said):
 
 def test_a_schedule_value_that_the_loss_does_not_take():
     with pytest.raises(BadInput, match="beta"):
-        SelfPlay.read({"schedule": {"beta": [0.1, 0.0]}}).objective(
-            Objective(loss="spin", loss_type="hinge"), 1
-        )
+        SelfPlay.read({"schedule": {"beta": [0.1, 0.0]}}).objective(Objective(loss="spin", loss_type="hinge"), 1)
 
 
 @pytest.mark.parametrize(("temperature", "top_p", "exact"), [(1.0, 1.0, True), (0.7, 1.0, False), (1.0, 0.9, False)])

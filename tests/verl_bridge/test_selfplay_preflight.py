@@ -57,7 +57,10 @@ def test_a_good_run_passes_with_and_without_validation(run, recipe):
     [
         (["data.train_files=missing.parquet"], "data.train_files: missing.parquet does not exist"),
         (["data.train_files=null"], "data.train_files is empty"),
-        (["data.train_batch_size=32"], "data.train_files has 16 usable rows, less than a batch of data.train_batch_size=32"),
+        (
+            ["data.train_batch_size=32"],
+            "data.train_files has 16 usable rows, less than a batch of data.train_batch_size=32",
+        ),
         (["trainer.v1.trainer_mode=dpo"], "trainer_mode=dpo, but the recipe generates; set it to selfplay"),
         (
             ["sp3f.preference.objective.loss=dpo", "sp3f.preference.objective.loss_type=sigmoid"],

@@ -75,8 +75,14 @@ def test_other_columns(tmp_path):
 
 
 SETTINGS = {
-    "a batch that nothing fills": (["data.train_batch_size=32"], "data.train_files has 16 usable rows, less than a batch of"),
-    "fewer samples than a batch": (["data.train_max_samples=8"], "data.train_files has 8 usable rows, less than a batch"),
+    "a batch that nothing fills": (
+        ["data.train_batch_size=32"],
+        "data.train_files has 16 usable rows, less than a batch of",
+    ),
+    "fewer samples than a batch": (
+        ["data.train_max_samples=8"],
+        "data.train_files has 8 usable rows, less than a batch",
+    ),
     "too few rows for a loss": (
         ["data.val_files=${data.train_files}", "data.val_max_samples=4"],
         "data.val_files has 4 usable rows",
