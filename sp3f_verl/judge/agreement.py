@@ -1,25 +1,25 @@
-r"""Two exact measures of how far a response agrees with a reference solution: by its arithmetic, and by its letters.
+r"""Two measures of how far a response agrees with a reference solution: by its arithmetic, and by its letters.
 
-`step_f1` compares numbers and operations only, so it holds across languages and scripts. `chrf` compares characters, so
-it is meaningful only within one language. Both leave the final answer aside (it is judged on its own) and return a
-Fraction: equal agreement is then a tie, not a matter of rounding.
+`step_f1` compares numbers and operations only, so it holds across languages and scripts. `wording` compares characters,
+so it is meaningful only within one language. Both leave the final answer aside (it is judged on its own), and equal
+agreement is equal in them, not a matter of rounding.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from fractions import Fraction
 
-from sp3f_verl.judge.verdict import complete_boxes
+from sp3f_verl.rewards.boxed import complete_boxes
+from sp3f_verl.rewards.text import NUMBER_MARKS, ascii_digits
+from sp3f_verl.stats.chrf import chrf
 
 _SYMBOLS = str.maketrans(
     {
         "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "✕": "*", "＊": "*",
         "÷": "/", "∕": "/", "⁄": "/", "／": "/",
         "−": "-", "–": "-", "－": "-", "＋": "+", "＝": "=",
-        "٬": ",", "٫": ".", "，": ",", "．": ".", "’": "'",
-        "\u00a0": " ", "\u202f": " ", "\u2009": " ",
     }
+    | NUMBER_MARKS
 )  # fmt: skip
 
 _REWRITES = [
@@ -39,7 +39,7 @@ _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 
 def step_items(text: str) -> Counter[str]:
     """Multiset of the numbers (ASCII, canonical) and operators + - * / = in the steps of a solution."""
-    text = _fold_digits(_without_answer(text).translate(_SYMBOLS))
+    text = ascii_digits(_without_answer(text).translate(_SYMBOLS))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     items: Counter[str] = Counter()
@@ -55,24 +55,9 @@ def step_f1(response: str, solution: str) -> Fraction:
     return Fraction(2 * (mine & theirs).total(), total) if total else Fraction(0)
 
 
-def chrf(response: str, solution: str, order: int = 6, beta: int = 2) -> Fraction:
-    """Character n-gram F-score in [0, 1] (Popovic 2015, WMT): whitespace removed, precision and recall averaged over
-    n = 1..order, the orders for which one text is too short left out; beta weighs recall. 0 where a text is empty.
-    """
-    mine, theirs = ("".join(_without_answer(text).split()) for text in (response, solution))
-    orders = range(1, min(order, len(mine), len(theirs)) + 1)
-    precision = recall = Fraction(0)
-    for n in orders:
-        common = (_ngrams(mine, n) & _ngrams(theirs, n)).total()
-        precision += Fraction(common, (len(mine) - n + 1) * len(orders))
-        recall += Fraction(common, (len(theirs) - n + 1) * len(orders))
-    if not precision:
-        return Fraction(0)
-    return (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
-
-
-def _ngrams(text: str, n: int) -> Counter[str]:
-    return Counter(text[start : start + n] for start in range(len(text) - n + 1))
+def wording(response: str, solution: str) -> float:
+    """chrF of the response against the solution, in [0, 1]."""
+    return chrf(_without_answer(response), _without_answer(solution))
 
 
 def _without_answer(text: str) -> str:
@@ -81,16 +66,11 @@ def _without_answer(text: str) -> str:
     if mark and "\n" not in answer.strip():
         text = head
     kept, position = [], 0
-    for start, end in complete_boxes(text):
-        if start >= position:  # else it lies inside the box before it
-            kept.append(text[position:start])
-            position = end
+    for box in complete_boxes(text):
+        if box.start >= position:  # else it lies inside the box before it
+            kept.append(text[position : box.start])
+            position = box.end
     return _CALCULATOR_MARK.sub("", " ".join([*kept, text[position:]]))
-
-
-def _fold_digits(text: str) -> str:
-    """Decimal digits of every script as ASCII; superscripts and circled numbers are no decimal digits and stay."""
-    return "".join(char if char.isascii() or not char.isdecimal() else str(unicodedata.decimal(char)) for char in text)
 
 
 def _numbers(token: str) -> list[str]:

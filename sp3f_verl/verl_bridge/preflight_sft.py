@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.check_sft import check_sft
+from sp3f_verl.data.check import check_sft
 from sp3f_verl.errors import BadInput
 from sp3f_verl.training.conversations import (
     Unmaskable,

@@ -4,7 +4,6 @@ A response is kept in the content-addressed store of `sp3f_verl.llm` the moment 
 exact request, so that a run which was killed anywhere asks nothing twice.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,11 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from sp3f_verl.llm.store import Store, request_key
-from sp3f_verl.log import log
+from sp3f_verl.progress import ProgressBar
 from sp3f_verl.training.selfplay.settings import Generation
 from sp3f_verl.training.selfplay.triplets import Annotated, Response, sampling_seed
-
-LOG_SECONDS = 15.0  # between two lines about the responses so far
 
 
 @dataclass(frozen=True)
@@ -87,20 +84,12 @@ class Responses:
 
     def fill(self, policy: str, requests: Sequence[Request], servers: Servers, settings: Generation, name: str) -> int:
         """Asks for `requests`, all of them missing; answers how many had to be asked again."""
-        start = logged = time.monotonic()
-        count = 0
 
         def done(request: Request, response: Response) -> None:
-            nonlocal logged, count
             complete = response.complete or int(response.ids[-1]) in self._ends  # the last token may be the end
             logp = None if np.isnan(response.logp) else response.logp
             self._store.put(request.key(policy), {"ids": response.ids.tolist(), "logp": logp, "complete": complete})
-            count += 1
-            now = time.monotonic()
-            if now - logged >= LOG_SECONDS:
-                logged = now
-                log.info(f"{name}: {count} of {len(requests)} responses, {count / (now - start):.1f} a second")
+            bar.advance()
 
-        asked_again = servers.generate(requests, settings, done)
-        log.info(f"{name}: {len(requests)} responses in {time.monotonic() - start:.1f} s")
-        return asked_again
+        with ProgressBar(f"responses of {name}", len(requests)) as bar:
+            return servers.generate(requests, settings, done)
