@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sp3f_verl.architectures.model import Model, Text
+from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.sources import open_file
 from sp3f_verl.data.tables import read_rows
@@ -33,7 +33,8 @@ from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.scores import averages, best, scored
 from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
 from sp3f_verl.llm import Status
-from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of
+from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of
+from sp3f_verl.llm.options import flag
 from sp3f_verl.report.translation import TITLES, markdown
 from sp3f_verl.report.translation_plots import heatmap
 
@@ -55,15 +56,16 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _translate(options: argparse.Namespace) -> None:
-    model = Model("", None, temperature=options.temperature, max_tokens=options.max_tokens, template=options.template)
-    if not model.template_file.is_file():
-        raise BadInput(f"--template={options.template} is neither a file nor shipped; name one with {{text}}.")
-    settings = {name: getattr(options, name) for name in ("model", "backend", "temperature", "max_tokens", "template")}
+    asked = model_options(options)
+    model = Model(temperature=options.temperature, max_tokens=options.max_tokens, template=options.template)
+    model.check(flag)
+    settings = {name: getattr(options, name) for name in ("temperature", "max_tokens", "template")}
+    settings |= {"model": asked.model, "backend": asked.engine}
     with Output(options.output, "wmt translate", settings, [options.segments], prompts=[model.template_file]) as out:
         rows = {f"{row['id']} {row['lp']}": row for row in read_rows(options.segments, SEGMENT)}
         made = []
-        with backend_of(options) as backend:
-            texts = (Text(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
+        with open_model(asked, store_of(options)) as backend:
+            texts = (SourceText(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
             for answer in model.translations(texts, backend):
                 row, text = rows[answer.id], (answer.text or "").strip() or None
                 good = answer.status is Status.OK and text is not None
@@ -181,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--temperature", type=float, default=0.0, help="default: 0")
     command.add_argument("--max-tokens", type=int, default=768, help="of a translation (default: 768)")
     command.add_argument("--template", default="translate", help="translate, translate_plain, or a file of your own")
-    add_backend_arguments(command)
+    add_model_options(command)
     command.set_defaults(do=_translate)
     command = commands.add_parser("compare", help="BLEU and chrF++ of several translators (needs sacrebleu)")
     command.add_argument("--segments", type=Path, required=True, help="segments.parquet of `prepare`")

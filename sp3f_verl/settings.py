@@ -124,7 +124,7 @@ def _named(model: type[BaseModel], loc: Iterable[int | str]) -> tuple[list[str],
                 continue
             path.append(part)
         inner = next((each for each in _models(inner)), None)
-    return path, sorted(owner.model_fields), owner
+    return path, sorted(field.alias or name for name, field in owner.model_fields.items()), owner
 
 
 def _without_none(annotation: Any) -> Any:
