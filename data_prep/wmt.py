@@ -11,6 +11,7 @@ A file of candidates (parquet or JSON lines) has id and lp of the segments, and 
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.data.output import Output, run_step
@@ -87,16 +88,16 @@ def _compare(options: argparse.Namespace) -> None:
         raise BadInput(f"--baseline={options.baseline} is none of --candidates{nearest(options.baseline, paths)}.")
     baseline = options.baseline or next(iter(paths))
     settings = {"candidates": list(paths), "tokenize": dict(options.tokenize), "baseline": baseline}
-    settings |= {"comet": options.comet} if options.comet else {}
+    settings |= {"comet": options.comet_model} if options.comet_model else {}
     inputs, packages = [options.segments, *paths.values()], ["sacrebleu"]
     with Output(options.output, "wmt compare", settings, inputs, packages=packages) as out:
         segments = list(read_rows(options.segments, SEGMENT))
         wanted = {(row["id"], row["lp"]) for row in segments}
         texts = {name: _texts(path, wanted, name, out) for name, path in paths.items()}
-        comet = _comet(segments, texts, options) if options.comet else None
+        comet = _comet(segments, texts, options) if options.comet_model else None
         scores, sentences, signatures = scored(segments, texts, dict(options.tokenize), comet)
         means, winners = averages(scores), best(scores)
-        kinds = ("bleu", "chrf", "comet") if options.comet else ("bleu", "chrf")
+        kinds = ("bleu", "chrf", "comet") if options.comet_model else ("bleu", "chrf")
         tests = corpus_tests(segments, texts, baseline, dict(options.tokenize))
         tests = sorted(tests + sentence_tests(sentences, baseline, kinds), key=_order)
         for name, rows, schema in (
@@ -126,7 +127,7 @@ def _comet(segments: list[dict], texts: dict, options: argparse.Namespace) -> di
         {"src": row["source"], "mt": texts[name].get((row["id"], row["lp"]), ""), "ref": row["reference"]}
         for name, row in places
     ]
-    scores = comet_scores(options.comet, samples, options.comet_python, options.comet_gpus)
+    scores = comet_scores(options.comet_model, samples, options.comet_python, options.comet_gpus)
     return {(name, row["id"], row["lp"]): score for (name, row), score in zip(places, scores, strict=True)}
 
 
@@ -157,6 +158,10 @@ def _named(text: str) -> tuple[str, Path]:
     if not (name and equals and path):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as gpt=translations.parquet")
     return name, Path(path)
+
+
+def _moved(text: str) -> NoReturn:
+    raise argparse.ArgumentTypeError("is now --comet-model; write that")
 
 
 def _tokenize(text: str) -> tuple[str, str]:
@@ -192,7 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=told)
     command.add_argument("--baseline", metavar="NAME", help="whom the others are tested against (default: the first)")
     told = "COMET too, by a model such as Unbabel/wmt22-comet-da (pip install unbabel-comet, elsewhere)"
-    command.add_argument("--comet", metavar="MODEL", help=told)
+    command.add_argument("--comet-model", metavar="MODEL", help=told)
+    command.add_argument("--comet", type=_moved, help=argparse.SUPPRESS)
     told = "the Python that has unbabel-comet (default: this one)"
     command.add_argument("--comet-python", default=sys.executable, metavar="PYTHON", help=told)
     command.add_argument("--comet-gpus", type=int, default=0, metavar="N", help="GPUs for COMET (default: 0)")
