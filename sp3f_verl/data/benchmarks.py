@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.mgsm import read_questions
+from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.sets.mgsm import read_questions
 from sp3f_verl.data.tables import read_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import checker_of
@@ -54,10 +54,12 @@ class Benchmark:
                 raise BadInput(f"{self.path}, question {index}: {error}") from None
             turns = {"system": instruction, "user": row["question"]}
             yield {
-                **{"id": row_id(self.name, [self.language, own]), "problem": row_id(self.name, own)},
+                "id": row_id(self.name, [self.language, own]),
+                "problem": row_id(self.name, own),
                 "data_source": self.name,
                 "prompt": [{"role": role, "content": content} for role, content in turns.items()],
                 "reward_model": {"style": "rule", "ground_truth": str(row["answer"])},
-                **{"extra_info": extra, "language": self.language},
+                "extra_info": extra,
+                "language": self.language,
                 **{name: row.get(name) for name in ("query_en", "solution_en")},
             }

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from sp3f_verl.judge.agreement import chrf, step_f1
-from sp3f_verl.judge.judged import Judged, judged
+from sp3f_verl.data.rows import REFERENCE
+from sp3f_verl.judge.agreement import step_f1, wording
+from sp3f_verl.judge.base import Judge, Judged
 from sp3f_verl.judge.schedule import all_pairs
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.text import strip_think
 
-Key = tuple[int, Fraction, Fraction]
+Key = tuple[int, Fraction, float]
 
-_EMPTY: Key = (-1, Fraction(0), Fraction(0))  # below every response that says something
+_EMPTY: Key = (-1, Fraction(0), 0.0)  # below every response that says something
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def reference_key(
     return (
         int(is_correct(response, privileged.gold)),
         step_f1(response, privileged.solution_en),
-        Fraction(0) if privileged.solution_own is None else chrf(response, privileged.solution_own),
+        0.0 if privileged.solution_own is None else wording(response, privileged.solution_own),
     )
 
 
@@ -66,8 +67,11 @@ def judge_group(
     return [(i, j, _compare(keys[i], keys[j])) for i, j in all_pairs(len(responses))]
 
 
-class ReferenceJudge:
+class ReferenceJudge(Judge):
     """`judge_group` as a judge of a run, in a thread so that the event loop stays free."""
+
+    def needed_fields(self) -> tuple[str, ...]:
+        return (*REFERENCE, "ground_truth")
 
     async def judge(self, responses: Sequence[str], row: Mapping[str, Any]) -> Judged:
         """Win rates of the responses (n,) to the prompt of a canonical row. Never fails."""
@@ -81,9 +85,9 @@ class ReferenceJudge:
             return answers_match(extract_boxed(response), gold, language=row["language"])
 
         verdicts = await asyncio.to_thread(
-            judge_group, [strip_think(each) for each in responses], privileged, is_correct
+            judge_group, [strip_think(response) for response in responses], privileged, is_correct
         )
-        return judged(len(responses), verdicts, "both")
+        return Judged.of(len(responses), verdicts)
 
 
 def _compare(a: Key, b: Key) -> Verdict:

@@ -57,13 +57,13 @@ def free_port() -> int:
 def rates_in(transcript: Path) -> dict[tuple[str, tuple[str, ...]], list[dict]]:
     """(row id, the group's different texts) -> the verdicts of each time it was judged."""
     groups = defaultdict(list)
-    for record in read_transcript(transcript):
-        groups[record["group"]].append(record)
+    for entry in read_transcript(transcript):
+        groups[entry.group].append(entry)
     found = defaultdict(list)
-    for records in groups.values():
-        texts = tuple(sorted({text for record in records for text in record["responses"]}))
-        verdicts = {tuple(record["responses"]): record["value"] for record in records}
-        found[records[0]["id"], texts].append(verdicts)
+    for entries in groups.values():
+        texts = tuple(sorted({text for entry in entries for text in entry.responses}))
+        verdicts = {tuple(entry.responses): entry.value for entry in entries}
+        found[entries[0].id, texts].append(verdicts)
     return found
 
 
@@ -173,7 +173,7 @@ def test_the_runs_own_judge_server_and_the_policy_judge_together(quickstart, ver
         assert step["judge/questions"] > 0 and step["judge/failed_rate"] == 0
         assert step["reward/judge/mean"] == pytest.approx(0.5) and step["training/rollout_probs_diff_max"] < 1e-4
     asked = defaultdict(int)
-    for record in read_transcript(transcript):
-        asked[record["judge"]] += 1
-        assert record["value"] in ("A", "B")
+    for entry in read_transcript(transcript):
+        asked[entry.judge] += 1
+        assert entry.value in ("A", "B")
     assert asked["local"] == asked["policy"] > 0

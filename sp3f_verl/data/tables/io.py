@@ -11,14 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data import validate
 from sp3f_verl.data.schemas import LANGUAGES, key
-from sp3f_verl.data.sort_join import Keys, in_order
-from sp3f_verl.data.sources import BATCH, Lines, open_file
-from sp3f_verl.data.writer import Written, open_writer
+from sp3f_verl.data.tables import validate
+from sp3f_verl.data.tables.sort_join import Keys, in_order
+from sp3f_verl.data.tables.sources import BATCH, Lines, open_file
+from sp3f_verl.data.tables.writer import Written, open_writer
 from sp3f_verl.errors import BadInput
-
-__all__ = ["read_batches", "read_rows", "scan", "write_rows"]
 
 
 def read_rows(
@@ -60,13 +58,13 @@ def scan(paths: Sequence[Path | str], schema: pa.Schema) -> Keys:
         checked = [field for field in schema if field.name in (*columns, *LANGUAGES)]
         if isinstance(file, Lines):
             checked = list(schema)  # what else is wrong with a line is told before the first row, too
-        own = Keys(columns)
+        file_keys = Keys(columns)
         for batch in file.batches(pa.schema(checked)) if checked else ():
-            own.add(batch)
+            file_keys.add(batch)
             every.add(batch)
         if not file.count:
             raise BadInput(f"{path} has no rows; give a file with at least one.")
-        own.check(path)
+        file_keys.check(path)
     if len(paths) > 1:
         every.check(" and ".join(map(str, paths)))
     return every
@@ -81,11 +79,11 @@ def _named(path: Path | str, needed: tuple[str, ...], optional: tuple[str, ...])
     for number, row in file.rows(checked) if checked else ():
         for name in checked - {"id"}:
             validate.check_languages(pa.array([row[name]], pa.string()), lambda _, at=number: file.place(at))
-        own = row.get("id")
-        if "id" in checked and (own is None or own in seen):
-            told = f"has the id {own!r} of row or line {seen[own]}" if own in seen else "has no id"
-            raise BadInput(f"{file.place(number)} {told}; give every row one of its own.")
-        seen[own] = number
+        ident = row.get("id")
+        if "id" in checked and (ident is None or ident in seen):
+            fault = f"has the id {ident!r} of row or line {seen[ident]}" if ident in seen else "has no id"
+            raise BadInput(f"{file.place(number)} {fault}; give every row one of its own.")
+        seen[ident] = number
     return _given(file, needed, optional)
 
 
