@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from sp3f_verl.data.assembly.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.assembly.problems import Problems
 from sp3f_verl.data.assembly.rl import rl_batch
-from sp3f_verl.data.benchmarks import Benchmark
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.schemas import RL, SFT, TRANSLATED
 from sp3f_verl.data.sets.mgsm import join
@@ -24,6 +23,7 @@ from sp3f_verl.data.tables import as_batches, open_file, scan
 from sp3f_verl.data.tables.prefetch import ahead
 from sp3f_verl.data.tables.sort_join import Keys, in_order
 from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.problems import QuestionFile
 
 
 class Rows:
@@ -110,9 +110,9 @@ def _pair(text: str) -> tuple[str, Path]:
     return code, Path(path)
 
 
-def _benchmark(text: str) -> Benchmark:
+def _question_file(text: str) -> QuestionFile:
     try:
-        return Benchmark.of(text)
+        return QuestionFile.of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for train.parquet, validation.parquet")
     parser.add_argument("--validation", type=float, default=0.1, help="share of the problems (default: 0.1)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the split (default: 1)")
-    files = {"nargs": "+", "type": _benchmark, "default": [], "metavar": "NAME:LANGUAGE=FILE"}
+    files = {"nargs": "+", "type": _question_file, "default": [], "metavar": "NAME:LANGUAGE=FILE"}
     parser.add_argument("--validation-files", **files, help="benchmarks to add to the validation rows")
     parser.add_argument("--evaluation-files", **files, help="more benchmarks that training must not contain")
     parser.add_argument("--ngram", type=int, default=WORDS, help=f"words in a row that match (default: {WORDS})")
