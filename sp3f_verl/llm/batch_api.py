@@ -2,7 +2,7 @@
 
 Requests are written to a file, uploaded, submitted, waited for and collected. What is under way stands in a folder, a
 JSON file a batch: a killed run goes on waiting for what it submitted, and submits none of it again. Where the kill came
-between the submission and the note of it, the server's list of batches tells: each carries our name for it.
+between the submission and the note of it, the server's list of batches says: each carries our name for it.
 """
 
 import json
@@ -116,10 +116,10 @@ class BatchBackend(Backend):
         if note["batch"] is not None:
             return
         name = note["name"]
-        note["batch"] = self._tell(self._find(name), "list its batches")
+        note["batch"] = self._require(self._find(name), "list its batches")
         if note["batch"] is None:
             file = self._folder / f"{name}.jsonl"
-            note["batch"] = self._tell(self._send(name, file), "take a batch")
+            note["batch"] = self._require(self._send(name, file), "take a batch")
             log.info("%s: submitted, %d requests", note["batch"], len(note["keys"]))
         write_json(note, self._folder / f"{name}.json")
         (self._folder / f"{name}.jsonl").unlink(missing_ok=True)
@@ -156,7 +156,7 @@ class BatchBackend(Backend):
         answers: dict[str, Answer] = {}
         for field in ("output_file_id", "error_file_id"):
             if batch.get(field):
-                lines = self._tell(self._client.get(f"/files/{batch[field]}/content"), f"give {batch[field]}")
+                lines = self._require(self._client.get(f"/files/{batch[field]}/content"), f"give {batch[field]}")
                 answers |= {key: answer for key, answer in (read_line(line, self.model) for line in lines.split("\n"))}
         if batch["status"] == "failed" and not answers:
             self._forget(note["name"])
@@ -167,7 +167,7 @@ class BatchBackend(Backend):
         missing = without_answer(f"the batch is {batch['status']}", self.model)
         return [(key, answers.get(key, missing)) for key in note["keys"]]
 
-    def _tell(self, coroutine: Coroutine[Any, Any, Any], what: str) -> Any:
+    def _require(self, coroutine: Coroutine[Any, Any, Any], what: str) -> Any:
         try:
             return self._thread.run(coroutine)
         except (AskFailed, ValueError, KeyError, TypeError) as error:
@@ -205,7 +205,7 @@ def read_line(line: str, model: str) -> tuple[str, Answer]:
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", without_answer("a line that is none", model)
     if not isinstance(response, dict):
-        return key, without_answer(_said(error), model, (error or {}).get("code"))
+        return key, without_answer(_message(error), model, (error or {}).get("code"))
     body, status = json.dumps(response.get("body")), response.get("status_code")
     if status != 200:
         fault = read_failure(status if isinstance(status, int) else 500, body)
@@ -216,11 +216,11 @@ def read_line(line: str, model: str) -> tuple[str, Answer]:
     return key, failed(_NOBODY, got.kind, got.message, model)
 
 
-def without_answer(said: str, model: str, code: Any = "batch_expired") -> Answer:
+def without_answer(message: str, model: str, code: Any = "batch_expired") -> Answer:
     """The answer to what a batch did not come to."""
     kind = FailureKind.DEADLINE if code in ("batch_expired", "batch_cancelled") else FailureKind.SERVER_ERROR
-    return failed(_NOBODY, kind, said, model)
+    return failed(_NOBODY, kind, message, model)
 
 
-def _said(error: Any) -> str:
+def _message(error: Any) -> str:
     return one_line(str(error.get("message") or error.get("code"))) if isinstance(error, dict) else "no answer"
