@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sp3f_verl.data.wmt import KINDS
+from sp3f_verl.data.sets.wmt import KINDS
 from sp3f_verl.stats.format import table
 
 TITLES = {

@@ -29,7 +29,7 @@ from helpers.croco_steps import (
 from helpers.model_server import ModelServer, Reply
 from helpers.processes import started
 from sp3f_verl.data.candidate_files import SCORED
-from sp3f_verl.data.check_sft import check_sft
+from sp3f_verl.data.check import check_sft
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.tables import write_rows

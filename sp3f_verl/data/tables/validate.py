@@ -1,0 +1,106 @@
+"""Does a batch fit its schema? Columns, types, values that must be there, languages; every answer is one sentence."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sp3f_verl import languages
+from sp3f_verl.data.schemas import LANGUAGES
+from sp3f_verl.errors import BadInput, nearest
+
+Place = Callable[[int], str]  # the number of a row in the batch -> where it stands, as a sentence's beginning
+
+
+def cast(array: pa.Array | pa.ChunkedArray, field: pa.Field, where: str) -> pa.Array | pa.ChunkedArray:
+    """The column in the schema's type. Only the width may differ: text that holds a number stays an error."""
+    if array.type.equals(field.type):
+        return array
+    kinds = _kind(array.type), _kind(field.type)
+    if kinds[0] in ("null", kinds[1]) or kinds == ("whole", "number"):
+        try:
+            return array.cast(field.type)
+        except pa.ArrowException:
+            pass
+    raise BadInput(f"{where}: column {field.name!r} holds {array.type}, not {field.type}; write it in that type.")
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    tests = {
+        "text": lambda kind: (
+            pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        ),
+        "whole": pa.types.is_integer,
+        "number": pa.types.is_floating,
+        "list": lambda kind: pa.types.is_list(kind) or pa.types.is_large_list(kind),
+        "struct": pa.types.is_struct,
+    }
+    return next((name for name, test in tests.items() if test(kind)), str(kind))
+
+
+def from_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema, place: Place, strict: bool = False) -> pa.RecordBatch:
+    """The rows as a batch; keys that a row lacks are null. `strict` refuses keys that the schema lacks."""
+    names = set(schema.names)
+    for number, row in enumerate(rows if strict else ()):
+        if not row.keys() <= names:
+            name = next(column for column in row if column not in names)
+            raise BadInput(f"{place(number)}: the schema has no column {name!r}{nearest(name, names)}; remove it.")
+    columns = []
+    for field in schema:
+        values = [row.get(field.name) for row in rows]
+        try:
+            columns.append(pa.array(values, field.type))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            number = next(number for number, value in enumerate(values) if not _fits(value, field.type))
+            shown = repr(values[number])
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
+            raise BadInput(f"{place(number)}: {field.name!r} is {shown}, not {field.type}; mend it.") from None
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _fits(value: Any, kind: pa.DataType) -> bool:
+    try:
+        pa.array([value], kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def check_values(batch: pa.RecordBatch, schema: pa.Schema, place: Place) -> Counter[str]:
+    """BadInput where a value is missing or a language unknown; rows per language of the schema's first such column."""
+    for field in schema:
+        column = batch.column(field.name)
+        if not field.nullable and column.null_count:
+            number = pc.index(pc.is_null(column), True).as_py()
+            raise BadInput(f"{place(number)} has no {field.name!r}; give it one or remove the row.")
+    first_counts: Counter[str] | None = None
+    for name in LANGUAGES:
+        if name in batch.schema.names:
+            counts = check_languages(batch.column(name), place, needed=not schema.field(name).nullable)
+            first_counts = counts if first_counts is None else first_counts
+    return first_counts or Counter()
+
+
+def check_languages(column: pa.Array, place: Place, needed: bool = True) -> Counter[str]:
+    """Rows per language. BadInput for one that no table knows and, where `needed`, for a row that has none."""
+    counts: Counter[str] = Counter()
+    for entry in pc.value_counts(column):
+        code = entry["values"].as_py()
+        if code is None and not needed:
+            continue
+        if code in (None, ""):
+            raise BadInput(f"{place(_first(column, code))} has no language; give it an ISO 639-1 code.")
+        try:
+            languages.get(code)
+        except languages.UnknownLanguage as error:
+            raise BadInput(f"{place(_first(column, code))}: {error}") from None
+        counts[code] = entry["counts"].as_py()
+    return counts
+
+
+def _first(column: pa.Array, value: str | None) -> int:
+    return pc.index(pc.is_null(column), True).as_py() if value is None else pc.index(column, value).as_py()
