@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any, Self
 
-from sp3f_verl import languages
 from sp3f_verl.evaluation.problems import Problem
 from sp3f_verl.llm import Answer
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.checkers import BUILT_IN, MATH, Checker, multiple_choice
 from sp3f_verl.rewards.compare import MAX_ANSWER_CHARS
+from sp3f_verl.rewards.conventions import conventions
 from sp3f_verl.rewards.normalise import clean, squeeze, unwrap
-from sp3f_verl.rewards.quantity import number, split_unit
+from sp3f_verl.rewards.quantity import split_unit, value
 from sp3f_verl.rewards.terms import UNDEFINED, rule_terms
 
 THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(1, 11))  # of the fidelity curve
@@ -156,9 +156,10 @@ def ballot(text: str, language: str, checker: str, choices: Sequence[tuple[str, 
                 return letter
     answer = clean(answer[:MAX_ANSWER_CHARS])
     if checker in (MATH, "numeric"):
-        value = number(unwrap(split_unit(answer)[0]), languages.get(language).decimal_comma)
-        if value is not None:
-            return str(value)
+        writing = conventions(language)
+        amount = value(unwrap(split_unit(answer, writing)[0]), writing)
+        if amount is not None:
+            return str(amount)
     return squeeze(unwrap(answer)).casefold()
 
 
