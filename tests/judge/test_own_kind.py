@@ -1,14 +1,13 @@
-"""A fifth kind of judge: one class (tests/helpers/own_judge.py) and one YAML, through everything that asks a judge."""
+"""A fifth kind of judge: one class (tests/helpers/own_judge.py) and one YAML, through everything that asks a judge.
+
+Its actor and the reward manager are in tests/verl_bridge/test_judge_in_trainer.py, where a Ray runs.
+"""
 
 import asyncio
 import json
-import os
 import sys
-from pathlib import Path
 
 import pytest
-import ray
-from verl.experimental.reward_loop.reward_manager.registry import get_reward_manager_cls
 
 from helpers.arenas import outputs, prompts
 from helpers.judging import ROW
@@ -20,9 +19,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import make_judge, read_settings
 from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.verl_bridge import judge_check, preflight_judge
-from sp3f_verl.verl_bridge.judge_in_trainer import judge_actor
 
-TESTS = Path(__file__).parents[1]
 KIND = {"name": "longer", "kind": "helpers.own_judge:LongerWins"}
 YAML = """# @package sp3f
 judge:
@@ -108,26 +105,6 @@ def test_the_service_averages_it_with_the_others():
     judged, metrics = asyncio.run(scene())
     assert judged.rates == [0.25, 0.75] and judged.valid == [4, 4] and len(judged.comparisons) == 2
     assert "judge/questions" not in metrics, "nobody asked a model"
-
-
-def test_the_reward_manager_and_the_actor_of_a_run(folder, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
-    row = {**ROW, "data_source": "sums", "extra_info": {}}
-    ray.init("local", num_cpus=1, include_dashboard=False, logging_level="error")
-    try:
-
-        async def scene():
-            config = recipe(folder)
-            actor = judge_actor(config)
-            await actor.open.remote({"reward_model": [], "rollout": ["http://127.0.0.1:1/v1"]})
-            manager = get_reward_manager_cls("sp3f")(config, None, None)
-            _, infos = await manager.score_group(["a", "bb", "cccc"], row, judged=True)
-            return infos, (await actor.take_step.remote())[0]
-
-        infos, metrics = asyncio.run(scene())
-    finally:
-        ray.shutdown()
-    assert [info["judge"] for info in infos] == [0.25, 0.25, 1.0] and metrics["judge/groups"] == 1
 
 
 def test_the_arena(folder, tmp_path, monkeypatch):
