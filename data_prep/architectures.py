@@ -13,7 +13,6 @@ from collections import Counter
 from pathlib import Path
 
 from sp3f_verl.architectures.build import MADE, Builder, read_english
-from sp3f_verl.architectures.model import Model
 from sp3f_verl.architectures.plan import Plan, read_plan
 from sp3f_verl.architectures.share import jobs
 from sp3f_verl.data.output import Output, run_step
@@ -24,11 +23,12 @@ from sp3f_verl.llm import Backend
 
 def _run(options: argparse.Namespace) -> None:
     plan = read_plan(options.config, options.set)
-    prompts = sorted({model.template_file for model in plan.models.values() if _translates(plan, model)})
-    models = [f"{name}: {model.model}" for name, model in plan.models.items()]
+    prompts = sorted({model.template_file for name, model in plan.models.items() if _translates(plan, name)})
+    models = [f"{name}: {model.settings()['model']}" for name, model in plan.models.items()]
 
-    def open_model(model: Model, served: str | None) -> Backend:
-        return model.open(served, Path(f"{options.output}.{model.name}.answers.sqlite"))
+    def open_model(name: str, served: str | None) -> Backend:
+        store = Path(f"{options.output}.{name}.answers.sqlite")
+        return plan.models[name].open(served, store, lambda field: f"models.{name}.{field}")
 
     with Output(
         options.output, "architectures", plan.settings(), [options.input], models=models, prompts=prompts
@@ -37,44 +37,47 @@ def _run(options: argparse.Namespace) -> None:
         source_of = {ident: row["prompt_lang"] for ident, row in rows.items()}
         wanted = jobs(source_of, plan.languages, plan.weights, plan.seed, plan.copy_english)
         builder = Builder(rows, wanted, plan, open_model)
-        report, made = PreferenceReport([code for code, share in plan.languages.items() if share]), Counter()
+        report, written = PreferenceReport([code for code, share in plan.languages.items() if share]), Counter()
 
         def reported():
             for row in builder.pairs():
                 report.add(row)
-                made[row["recipe"]] += 1
+                written[row["recipe"]] += 1
                 yield row
 
         count = out.write("train", reported(), MADE)
         for reason, number in builder.dropped.items():
             out.drop(reason, number)
         if not count:
-            told = ", ".join(f"{number} {reason}" for reason, number in sorted(builder.dropped.items()))
-            raise BadInput(f"not one pair of {len(wanted)} could be made ({told or 'no rows are asked for'}).")
+            reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(builder.dropped.items()))
+            raise BadInput(f"not one pair of {len(wanted)} could be made ({reasons or 'no rows are asked for'}).")
         asked_for = Counter(job.architecture for job in wanted)
-        out.note("pairs", {name: {"wanted": asked_for[name], "made": made[name]} for name in sorted(asked_for)})
+        out.note("pairs", {name: {"wanted": asked_for[name], "made": written[name]} for name in sorted(asked_for)})
         out.note("asked", builder.totals)
         out.note("language_not_checked", sorted(builder.unchecked))
         out.note("report", report.result())
-    told = ", ".join(f"{made[name]} of {asked_for[name]} {name}" for name in sorted(asked_for))
-    print(f"{count} pairs in {options.output} ({told})")
+    counts = ", ".join(f"{written[name]} of {asked_for[name]} {name}" for name in sorted(asked_for))
+    print(f"{count} pairs in {options.output} ({counts})")
     for reason, number in sorted(out.drops.items()):
         print(f"{number} pairs left out: {reason}")
     for warning in report.result()["warnings"]:
         print(f"note: {warning}")
 
 
-def _translates(plan: Plan, model: Model) -> bool:
+def _translates(plan: Plan, name: str) -> bool:
+    """Whether the model translates by a prompt."""
     roles = (role for parts in plan.roles.values() for role in parts.values())
-    return model.backend != "seq2seq" and any(each.how == "translate" and each.model == model.name for each in roles)
+    return plan.models[name].backend != "seq2seq" and any(
+        role.how == "translate" and role.model == name for role in roles
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="A, B, C or a YAML file")
     parser.add_argument("--input", type=Path, required=True, help="what data_prep.preferences wrote, or its columns")
-    told = "values over the config's, such as models.chosen.model=NAME; may be repeated"
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=told)
+    text = "values over the config's, such as models.chosen.model=NAME; may be repeated"
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
     parser.add_argument("--output", type=Path, required=True, help="folder for train.parquet and manifest.json")
     options = parser.parse_args(arguments)
     return run_step("architectures", lambda: _run(options))

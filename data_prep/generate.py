@@ -23,7 +23,7 @@ from sp3f_verl.data.tables import as_batches, read_batches
 from sp3f_verl.data.tables.writer import open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Status
-from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched
+from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.rewards.detect import language_found
 from sp3f_verl.selection import text_key
@@ -55,14 +55,21 @@ class Rows:
 
     def row(self, answer: Answer) -> dict:
         code, _, prompt_id = answer.id.partition(":")
-        share, found = self._language(answer.text, code)
+        share, detected = self._language(answer.text, code)
         status = answer.status
         if status is Status.OK and share is not None and share < self._least:
             status = Status.OFF_LANGUAGE
         return {
-            **{"id": prompt_id, "cand_id": f"{code}-{answer.number:0{self._digits}}", "lang_declared": code},
-            **{"status": str(status), "lang_detected": found, "lang_share": share, "text": answer.text},
-            **{"model": answer.model, "adapter": self._adapter, "finish_reason": answer.finish_reason},
+            "id": prompt_id,
+            "cand_id": f"{code}-{answer.number:0{self._digits}}",
+            "lang_declared": code,
+            "status": str(status),
+            "lang_detected": detected,
+            "lang_share": share,
+            "text": answer.text,
+            "model": answer.model,
+            "adapter": self._adapter,
+            "finish_reason": answer.finish_reason,
             "n_tokens": answer.usage.completion_tokens or None,
         }
 
@@ -96,7 +103,7 @@ def with_duplicates(batches: Iterator[pa.RecordBatch], sampling: str, out: Outpu
             at = CANDIDATE.get_field_index(name)
             batch = batch.set_column(at, CANDIDATE.field(name), pa.array(column, pa.string()))
         yield batch
-    out.note("statuses", {code: dict(sorted(found.items())) for code, found in sorted(counts.items())})
+    out.note("statuses", {code: dict(sorted(statuses.items())) for code, statuses in sorted(counts.items())})
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -105,23 +112,20 @@ def _check(options: argparse.Namespace) -> None:
             raise BadInput(f"--{name.replace('_', '-')}={getattr(options, name)} is too few; give at least {least}.")
     if options.n > 1 and options.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer --n times; give one above 0, or --n 1.")
-    if options.adapter and options.backend == "openai":
-        raise BadInput(
-            "--adapter is for --backend vllm and transformers: an endpoint serves one under a --model of its own."
-        )
     if not 0 <= options.min_language_share <= 1:
         raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")
 
 
 def _run(options: argparse.Namespace) -> None:
     _check(options)
+    asked = model_options(options)
     left_out = []
     prompts = Prompts(options.prompts, left_out.append)
     sampling = {name: getattr(options, name) for name in SAMPLING}
-    with backend_of(options) as backend:
+    with open_model(asked, store_of(options)) as backend:
         settings = {**sampling, "n": options.n, "min_language_share": options.min_language_share}
-        settings |= {"model": backend.model, "backend": options.backend}
-        packages = [] if options.backend == "openai" else [options.backend]
+        settings |= {"model": backend.model, "backend": asked.engine}
+        packages = [] if asked.engine == "openai" else [asked.engine]
         with Output(
             options.output, "generate", settings, options.prompts, models=[backend.model], packages=packages
         ) as out:
@@ -133,14 +137,14 @@ def _run(options: argparse.Namespace) -> None:
             with open_writer(out.path("drawn.parquet"), CANDIDATE) as drawn:  # sorts; it stays in the working folder
                 for batch in as_batches((rows.row(answer) for answer in answers), CANDIDATE, "the answers"):
                     drawn.write(batch)
-            told = json.dumps(sampling, ensure_ascii=False, sort_keys=True)
-            made = with_duplicates(read_batches(drawn.path, CANDIDATE), told, out)
-            out.write("candidates", made, CANDIDATE)
+            drawn_with = json.dumps(sampling, ensure_ascii=False, sort_keys=True)
+            candidates = with_duplicates(read_batches(drawn.path, CANDIDATE), drawn_with, out)
+            out.write("candidates", candidates, CANDIDATE)
             out.note("asked", backend.totals.as_dict())
             out.note("language_not_recognised", sorted(rows.unrecognised))
-    for code, found in out.notes["statuses"].items():
-        print(f"{code}: " + ", ".join(f"{count} {status}" for status, count in found.items()))
-    if failed := sum(found.get(Status.ERROR, 0) for found in out.notes["statuses"].values()):
+    for code, counts in out.notes["statuses"].items():
+        print(f"{code}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    if failed := sum(counts.get(Status.ERROR, 0) for counts in out.notes["statuses"].values()):
         print(f"{failed} failed; another --output with --store {store_of(options)} asks for those alone")
 
 
@@ -153,11 +157,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--temperature", type=float, default=1.0, help="default: 1")
     parser.add_argument("--top-p", type=float, default=1.0, help="default: 1")
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
-    told = "add to the last user turn which language to answer in; {language} is its English name"
-    parser.add_argument("--suffix", nargs="?", const=SUFFIX, metavar="TEXT", help=f"{told} (default text: {SUFFIX})")
-    told = "share of the language asked for below which an answer is off_language (default: 0.7)"
-    parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=told)
-    add_backend_arguments(parser)
+    text = "add to the last user turn which language to answer in; {language} is its English name"
+    parser.add_argument("--suffix", nargs="?", const=SUFFIX, metavar="TEXT", help=f"{text} (default text: {SUFFIX})")
+    text = "share of the language asked for below which an answer is off_language (default: 0.7)"
+    parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=text)
+    add_model_options(parser)
     options = parser.parse_args(arguments)
     return run_step("generate", lambda: _run(options))
 

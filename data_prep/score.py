@@ -19,7 +19,7 @@ from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.schemas import CANDIDATE
 from sp3f_verl.llm import Status
-from sp3f_verl.llm.cli_options import add_scorer_arguments, scorer_of
+from sp3f_verl.llm.cli_options import add_scorer_options, open_scorer, scorer_options, store_of
 from sp3f_verl.llm.score import Scorer
 from sp3f_verl.selection.diagnostics import plain
 from sp3f_verl.selection.scale import levels, z_scores
@@ -63,29 +63,29 @@ class Scores:
                 self.raw[score.number] = score.raw
 
     def z(self) -> np.ndarray:
-        z, found = np.full(len(self.raw), np.nan), np.isfinite(self.raw)
-        z[found] = z_scores(self.raw[found], self.language[found])
+        z, finite = np.full(len(self.raw), np.nan), np.isfinite(self.raw)
+        z[finite] = z_scores(self.raw[finite], self.language[finite])
         return z
 
     def report(self) -> dict[str, dict]:
         """Language -> scored, mean, spread, correlations with log length."""
-        found = np.isfinite(self.raw)
-        columns = (self.raw[found], self.language[found], self.cell[found], self.length[found])
-        made = levels(*columns, len(self.languages))
+        finite = np.isfinite(self.raw)
+        columns = (self.raw[finite], self.language[finite], self.cell[finite], self.length[finite])
+        columns_by_name = levels(*columns, len(self.languages))
         return {
-            code: {name: plain(values[self.languages.index(code)]) for name, values in made.items()}
+            code: {name: plain(values[self.languages.index(code)]) for name, values in columns_by_name.items()}
             for code in sorted(self.languages)
         }
 
     def rows(self, files: CandidateFiles, model: str, scratch: Path) -> Iterator[pa.RecordBatch]:
         z = self.z()
         for start, batch in files.batches(CANDIDATE.names, scratch):
-            own = slice(start, start + batch.num_rows)
-            statuses = [STATUSES[code] for code in self.status[own]]
+            rows = slice(start, start + batch.num_rows)
+            statuses = [STATUSES[code] for code in self.status[rows]]
             columns = dict(zip(CANDIDATE.names, batch.columns, strict=True))
-            columns |= {"reward_raw": _given(self.raw[own]), "reward_z": _given(z[own])}
+            columns |= {"reward_raw": _given(self.raw[rows]), "reward_z": _given(z[rows])}
             columns["reward_model"] = [model if status else None for status in statuses]
-            columns["reward_tokens"] = pa.array(self.tokens[own], mask=self.status[own] == 0)
+            columns["reward_tokens"] = pa.array(self.tokens[rows], mask=self.status[rows] == 0)
             columns["reward_status"] = statuses
             yield pa.RecordBatch.from_pydict(columns, SCORED)
 
@@ -95,11 +95,12 @@ def _given(values: np.ndarray) -> pa.Array:
 
 
 def _run(options: argparse.Namespace) -> None:
+    asked = scorer_options(options)
     prompts, files = Prompts(options.prompts), CandidateFiles(options.candidates)
-    with scorer_of(options) as scorer:
-        settings = {"backend": options.backend, "model": scorer.model, "dtype": options.dtype}
-        settings["max_model_len"] = options.max_model_len
-        inputs, packages = [*options.candidates, *options.prompts], [options.backend]
+    with open_scorer(asked, store_of(options)) as scorer:
+        settings = {"backend": asked.backend, "model": scorer.model, "dtype": asked.dtype}
+        settings["max_model_len"] = asked.max_model_len
+        inputs, packages = [*options.candidates, *options.prompts], [asked.backend]
         with Output(options.output, "score", settings, inputs, models=[scorer.model], packages=packages) as out:
             scores = Scores(files)
             scores.take(scorer, scores.conversations(files, prompts, out.path("")))
@@ -125,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--candidates", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="what they answer")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet, with the rewards")
-    add_scorer_arguments(parser)
+    add_scorer_options(parser)
     options = parser.parse_args(arguments)
     return run_step("score", lambda: _run(options))
 

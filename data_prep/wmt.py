@@ -11,8 +11,9 @@ A file of candidates (parquet or JSON lines) has id and lp of the segments, and 
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-from sp3f_verl.architectures.model import Model, Text
+from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.sets.wmt import (
     ALL,
@@ -32,7 +33,8 @@ from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.scores import averages, best, scored
 from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
 from sp3f_verl.llm import Status
-from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of
+from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of
+from sp3f_verl.llm.options import flag
 from sp3f_verl.report.translation import TITLES, markdown
 from sp3f_verl.report.translation_plots import heatmap
 
@@ -44,36 +46,39 @@ def _prepare(options: argparse.Namespace) -> None:
     settings = {"first": options.first, "sample": options.sample, "seed": options.seed}
     paths = options.input or [from_hub(pair) for pair in options.pairs]
     with Output(options.output, "wmt prepare", settings, paths) as out:
-        found = read_segments(paths, options.first, options.sample, options.seed)
-        out.write("segments", found.rows, SEGMENT)
-        for reason, count in found.dropped.items():
+        segments = read_segments(paths, options.first, options.sample, options.seed)
+        out.write("segments", segments.rows, SEGMENT)
+        for reason, count in segments.dropped.items():
             out.drop(reason, count)
-    print(f"{len(found.rows)} rows in {options.output}")
+    print(f"{len(segments.rows)} rows in {options.output}")
     for reason, count in sorted(out.drops.items()):
         print(f"{count} rows left out: {reason}")
 
 
 def _translate(options: argparse.Namespace) -> None:
-    model = Model("", None, temperature=options.temperature, max_tokens=options.max_tokens, template=options.template)
-    if not model.template_file.is_file():
-        raise BadInput(f"--template={options.template} is neither a file nor shipped; name one with {{text}}.")
-    settings = {name: getattr(options, name) for name in ("model", "backend", "temperature", "max_tokens", "template")}
+    asked = model_options(options)
+    model = Model(temperature=options.temperature, max_tokens=options.max_tokens, template=options.template)
+    model.check(flag)
+    settings = {name: getattr(options, name) for name in ("temperature", "max_tokens", "template")}
+    settings |= {"model": asked.model, "backend": asked.engine}
     with Output(options.output, "wmt translate", settings, [options.segments], prompts=[model.template_file]) as out:
         rows = {f"{row['id']} {row['lp']}": row for row in read_rows(options.segments, SEGMENT)}
-        made = []
-        with backend_of(options) as backend:
-            texts = (Text(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
+        translations = []
+        with open_model(asked, store_of(options)) as backend:
+            texts = (SourceText(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
             for answer in model.translations(texts, backend):
                 row, text = rows[answer.id], (answer.text or "").strip() or None
                 good = answer.status is Status.OK and text is not None
                 if not good:
                     out.drop(str(answer.status) if answer.status is not Status.OK else "empty")
-                told = {name: row[name] for name in ("id", "lp", "language")}
-                made.append(told | {"status": str(answer.status), "translation": text if good else None})
+                identity = {name: row[name] for name in ("id", "lp", "language")}
+                translations.append(identity | {"status": str(answer.status), "translation": text if good else None})
             out.models.append(backend.model)
             out.note("asked", backend.totals.as_dict())
-        out.write("translations", made, TRANSLATION)
-    print(f"{len(made) - sum(out.drops.values())} of {len(made)} segments translated in {options.output}")
+        out.write("translations", translations, TRANSLATION)
+    print(
+        f"{len(translations) - sum(out.drops.values())} of {len(translations)} segments translated in {options.output}"
+    )
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -84,16 +89,16 @@ def _compare(options: argparse.Namespace) -> None:
         raise BadInput(f"--baseline={options.baseline} is none of --candidates{nearest(options.baseline, paths)}.")
     baseline = options.baseline or next(iter(paths))
     settings = {"candidates": list(paths), "tokenize": dict(options.tokenize), "baseline": baseline}
-    settings |= {"comet": options.comet} if options.comet else {}
+    settings |= {"comet": options.comet_model} if options.comet_model else {}
     inputs, packages = [options.segments, *paths.values()], ["sacrebleu"]
     with Output(options.output, "wmt compare", settings, inputs, packages=packages) as out:
         segments = list(read_rows(options.segments, SEGMENT))
         wanted = {(row["id"], row["lp"]) for row in segments}
         texts = {name: _texts(path, wanted, name, out) for name, path in paths.items()}
-        comet = _comet(segments, texts, options) if options.comet else None
+        comet = _comet(segments, texts, options) if options.comet_model else None
         scores, sentences, signatures = scored(segments, texts, dict(options.tokenize), comet)
         means, winners = averages(scores), best(scores)
-        kinds = ("bleu", "chrf", "comet") if options.comet else ("bleu", "chrf")
+        kinds = ("bleu", "chrf", "comet") if options.comet_model else ("bleu", "chrf")
         tests = corpus_tests(segments, texts, baseline, dict(options.tokenize))
         tests = sorted(tests + sentence_tests(sentences, baseline, kinds), key=_order)
         for name, rows, schema in (
@@ -123,7 +128,7 @@ def _comet(segments: list[dict], texts: dict, options: argparse.Namespace) -> di
         {"src": row["source"], "mt": texts[name].get((row["id"], row["lp"]), ""), "ref": row["reference"]}
         for name, row in places
     ]
-    scores = comet_scores(options.comet, samples, options.comet_python, options.comet_gpus)
+    scores = comet_scores(options.comet_model, samples, options.comet_python, options.comet_gpus)
     return {(name, row["id"], row["lp"]): score for (name, row), score in zip(places, scores, strict=True)}
 
 
@@ -131,7 +136,7 @@ def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, s
     """(id, lp) -> translation. BadInput where a segment comes twice or not one is there."""
     file = open_file(path)
     file.require(("id", "lp", "translation"), "a file of candidates has id, lp and translation")
-    found: dict[tuple[str, str], str] = {}
+    texts: dict[tuple[str, str], str] = {}
     seen: set[tuple[str, str]] = set()
     for number, row in file.rows(("id", "lp", "translation")):
         place, text = (row["id"], row["lp"]), row["translation"]
@@ -141,12 +146,12 @@ def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, s
             raise BadInput(f"{file.place(number)} has segment {row['id']!r} of {row['lp']} again; keep one of them.")
         seen.add(place)
         if place in wanted:
-            found[place] = (text or "").strip()
+            texts[place] = (text or "").strip()
         else:
             out.drop(f"{name}: no such segment")
-    if not any(found.values()):
+    if not any(texts.values()):
         raise BadInput(f"{path} has no translation of a segment of --segments; give the ids and lp of that file.")
-    return found
+    return texts
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -154,6 +159,10 @@ def _named(text: str) -> tuple[str, Path]:
     if not (name and equals and path):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as gpt=translations.parquet")
     return name, Path(path)
+
+
+def _moved(text: str) -> NoReturn:
+    raise argparse.ArgumentTypeError("is now --comet-model; write that")
 
 
 def _tokenize(text: str) -> tuple[str, str]:
@@ -180,18 +189,19 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--temperature", type=float, default=0.0, help="default: 0")
     command.add_argument("--max-tokens", type=int, default=768, help="of a translation (default: 768)")
     command.add_argument("--template", default="translate", help="translate, translate_plain, or a file of your own")
-    add_backend_arguments(command)
+    add_model_options(command)
     command.set_defaults(do=_translate)
     command = commands.add_parser("compare", help="BLEU and chrF++ of several translators (needs sacrebleu)")
     command.add_argument("--segments", type=Path, required=True, help="segments.parquet of `prepare`")
     command.add_argument("--candidates", type=_named, nargs="+", required=True, metavar="NAME=FILE")
-    told = "BLEU's tokenizer (default: ja-mecab, ko-mecab, zh, and 13a for the others)"
-    command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=told)
+    text = "BLEU's tokenizer (default: ja-mecab, ko-mecab, zh, and 13a for the others)"
+    command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=text)
     command.add_argument("--baseline", metavar="NAME", help="whom the others are tested against (default: the first)")
-    told = "COMET too, by a model such as Unbabel/wmt22-comet-da (pip install unbabel-comet, elsewhere)"
-    command.add_argument("--comet", metavar="MODEL", help=told)
-    told = "the Python that has unbabel-comet (default: this one)"
-    command.add_argument("--comet-python", default=sys.executable, metavar="PYTHON", help=told)
+    text = "COMET too, by a model such as Unbabel/wmt22-comet-da (pip install unbabel-comet, elsewhere)"
+    command.add_argument("--comet-model", metavar="MODEL", help=text)
+    command.add_argument("--comet", type=_moved, help=argparse.SUPPRESS)
+    text = "the Python that has unbabel-comet (default: this one)"
+    command.add_argument("--comet-python", default=sys.executable, metavar="PYTHON", help=text)
     command.add_argument("--comet-gpus", type=int, default=0, metavar="N", help="GPUs for COMET (default: 0)")
     command.set_defaults(do=_compare)
     for command in commands.choices.values():
