@@ -14,8 +14,8 @@ from helpers.shared import SHARED_DATA as REAL
 from sp3f_verl.data.files import read_parquet, write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.outputs import read_outputs
-from sp3f_verl.evaluation.benchmark_run import seed_of
 from sp3f_verl.evaluation.command import main
+from sp3f_verl.evaluation.run import seed_of
 from sp3f_verl.report.benchmarks import output_rows
 
 ES = r"El resultado correcto de la suma es doce. \boxed{%s}"

@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> None:
     with Output(options.output, "arena", told, inputs) as out:
         spending = Path(f"{options.output}.judge_spending.json")
         with ProgressBar("pairs", len(field.pairs) * len(judges)) as bar:
-            judgement = judge(settings, field.pairs, store_of(options), spending, out.path("."), bar.advance)
+            judgement = judge(settings, field.pairs, store_of(options), spending, bar.advance)
         _check_verdicts(judgement)
         summary = summarise(field, judgement, options.ties, options.min_language_share, options.seed)
         questions = judgement.questions
