@@ -22,7 +22,7 @@ from sp3f_verl.rewards.second_opinion import lingua_share
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or ROOT.parent / "shared" / "data")
-CASES = ROOT / "tests" / "checker_cases.yaml"
+CASES = ROOT / "tests" / "rewards" / "checker_cases.yaml"
 SP3F = tuple("ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split())
 
 

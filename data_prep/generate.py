@@ -19,7 +19,7 @@ from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS, Prompts
 from sp3f_verl.data.schemas import CANDIDATE
 from sp3f_verl.data.tables import as_batches, read_batches
-from sp3f_verl.data.writer import Writer
+from sp3f_verl.data.writer import open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Status
 from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched
@@ -130,7 +130,7 @@ def _run(options: argparse.Namespace) -> None:
             out.write("prompts", [prompts.table], PROMPTS)
             rows = Rows(prompts, options)
             answers = watched(backend.answers(asks(prompts, options)), backend, len(prompts) * options.n)
-            with Writer(out.path("drawn.parquet"), CANDIDATE) as drawn:  # sorts; it stays in the working folder
+            with open_writer(out.path("drawn.parquet"), CANDIDATE) as drawn:  # sorts; it stays in the working folder
                 for batch in as_batches((rows.row(answer) for answer in answers), CANDIDATE, "the answers"):
                     drawn.write(batch)
             told = json.dumps(sampling, ensure_ascii=False, sort_keys=True)

@@ -12,10 +12,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from sp3f_verl.evaluation.translation.scores.comet import comet_scores
-from sp3f_verl.evaluation.translation.scores.scores import averages, best, scored
-from sp3f_verl.evaluation.translation.scores.significance import corpus_tests, sentence_tests
-
 from sp3f_verl.architectures.model import Model, Text
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.sources import open_file
@@ -33,6 +29,9 @@ from sp3f_verl.data.wmt import (
     read_segments,
 )
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.evaluation.translation.comet import comet_scores
+from sp3f_verl.evaluation.translation.scores import averages, best, scored
+from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
 from sp3f_verl.llm import Status
 from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of
 from sp3f_verl.report.translation import TITLES, markdown

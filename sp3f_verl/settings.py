@@ -113,7 +113,7 @@ def _named(model: type[BaseModel], loc: Iterable[int | str]) -> tuple[list[str],
             owner = inner
             path.append(str(part))
             field = inner.model_fields.get(str(part))
-            inner = field.annotation if field else None
+            inner = _without_none(field.annotation) if field else None
             continue
         if isinstance(part, int):
             path[-1:] = [f"{path[-1] if path else ''}[{part}]"]
@@ -125,6 +125,14 @@ def _named(model: type[BaseModel], loc: Iterable[int | str]) -> tuple[list[str],
             path.append(part)
         inner = next((each for each in _models(inner)), None)
     return path, sorted(owner.model_fields), owner
+
+
+def _without_none(annotation: Any) -> Any:
+    """`X` for `X | None`."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    rest = [part for part in get_args(annotation) if part is not type(None)]
+    return rest[0] if len(rest) == 1 else annotation
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -1,18 +1,37 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Files that are whole or not there: written beside their place, then renamed.
 
+with atomic_write(folder / "train.npy") as partial, partial.open("wb") as file:
+    numpy.save(file, values)
+"""
+
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 
-def write_text(text: str, path: Path) -> None:
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A path beside `path` for any writer to fill: renamed to it at the end, removed where the block raises.
+
+    Its name ends in `.partial`, so tell a writer that goes by the suffix which format you want. There is no fsync: a
+    process may be killed at any time, but after a power cut the file may be empty.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: Path) -> None:
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(value: Any, path: Path) -> None:
@@ -24,10 +43,8 @@ def write_parquet(rows: Iterable[dict], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(pa.Table.from_pylist(list(rows)), partial)
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows)), partial)
 
 
 def read_parquet(path: Path | str) -> list[dict]:

@@ -1,9 +1,9 @@
 """A split of a data set on the Hugging Face Hub as a parquet file, which is then read like one of the user's own."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sp3f_verl.data.files import atomic_write
 from sp3f_verl.errors import BadInput
 
 
@@ -28,13 +28,11 @@ def from_hub(
         from datasets import load_dataset
     except ImportError:
         raise BadInput(f"{name}: {hub} comes by `pip install datasets`, which is not installed; or {mend}.") from None
-    partial = path.with_name(path.name + ".partial")
     try:
         rows = load_dataset(hub, config, split=split, revision=revision)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows.select_columns(list(columns)).to_parquet(str(partial))
+        with atomic_write(path) as partial:
+            rows.select_columns(list(columns)).to_parquet(str(partial))
     except Exception as error:  # of the network, the Hub or the file: `datasets` has no common class
-        told = " ".join(str(error).split())[:120]
-        raise BadInput(f"{name}: {hub} cannot be loaded from the Hub ({told}); {mend}.") from None
-    os.replace(partial, path)
+        cause = " ".join(str(error).split())[:120]
+        raise BadInput(f"{name}: {hub} cannot be loaded from the Hub ({cause}); {mend}.") from None
     return path

@@ -22,15 +22,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data.card import card
-from sp3f_verl.data.files import digest, write_json, write_text
+from sp3f_verl.data.files import digest, write_text
+from sp3f_verl.data.manifest import Manifest
+from sp3f_verl.data.resume import Work, differences
+from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import as_batches
-from sp3f_verl.data.writer import Writer
+from sp3f_verl.data.writer import Writer, open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.languages import UnknownLanguage
 
-MANIFEST, CARD = "manifest.json", "README.md"
-_WORK, _RUN = ".partial", "run.json"
+CARD = "README.md"
+_WORK = ".partial"  # folder of the files until the step is through
 
 
 class AlreadyDone(Exception):
@@ -74,7 +76,7 @@ class Output:
     @contextlib.contextmanager
     def writer(self, name: str, schema: pa.Schema, compression: str = "snappy") -> Iterator[Writer]:
         """`write` for a step that fills several files in one go: `writer.write(batch)`."""
-        with Writer(self.path(f"{name}.parquet"), schema, compression) as writer:
+        with open_writer(self.path(f"{name}.parquet"), schema, compression) as writer:
             yield writer
         self.rows[name] = dict(sorted(writer.written.languages.items())) or {"all": writer.written.rows}
         self._files[f"{name}.parquet"] = schema
@@ -106,84 +108,106 @@ class Output:
                 raise BadInput(f"{path} does not exist; give the path of a file.")
         self.inputs = {str(path): digest(path) for path in self._inputs}
         self.prompts = {path.name: digest(path)[:16] for path in self._prompts}
-        self._run = {
-            **{"step": self.step, "settings": self.settings, "prompts": self.prompts},
-            "inputs": sorted(self.inputs.values()),
-        }
+        self._work = Work(self.path("run.json"), self.manifest({}).identity())
         self._check_folder()
-        self._made = not self.folder.exists()
-        (self.folder / _WORK).mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / _WORK / ".lock", "w")
+        self._is_new = not self.folder.exists()
+        self.path("").mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.path(".lock"), "w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
             raise BadInput(f"{self.folder} is being written by another process; name another --output.") from None
-        for stale in (self.folder / _WORK).iterdir():
+        for stale in self.path("").iterdir():
             if stale.name != ".lock":
                 shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-        write_json(self._run, self.folder / _WORK / _RUN)
+        self._work.begin()
         return self
 
     def _check_folder(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise BadInput(f"{self.folder} is a file; name a folder as --output.")
-        manifest, begun = _json(self.folder / MANIFEST), _json(self.folder / _WORK / _RUN)
+        manifest = Manifest.read(self.folder)
         if manifest is not None:
-            differs = self._differs(manifest)
-            if differs:
-                raise BadInput(f"{self.folder} holds the output of another run ({differs}); name another --output.")
-            outputs = manifest.get("outputs", {})
-            changed = [name for name, told in outputs.items() if _digest(self.folder / name) != told]
+            if difference := _difference(manifest.identity(), self._work.identity):
+                raise BadInput(f"{self.folder} holds the output of another run ({difference}); name another --output.")
+            changed = [name for name, kept in manifest.outputs.items() if _digest(self.folder / name) != kept]
             if changed:
                 raise BadInput(f"{self.folder}/{changed[0]} is not what its manifest tells; name another --output.")
-            raise AlreadyDone(f"{self.folder} is already done: {', '.join(outputs)}")
-        if begun == self._run:
+            raise AlreadyDone(f"{self.folder} is already done: {', '.join(manifest.outputs)}")
+        if self._work.begun:
             return  # this run, killed while its files were moved to their places
-        strange = sorted(each.name for each in self.folder.iterdir()) if self.folder.exists() else []
+        strange = sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
         strange = [name for name in strange if not name.startswith(".")]
         if strange:
             raise BadInput(f"{self.folder} holds {strange[0]!r}, which is not of this run; name another --output.")
 
-    def _differs(self, manifest: Any) -> str:
-        told = manifest if isinstance(manifest, dict) else {}
-        run = {name: told.get(name) for name in self._run} | {"inputs": sorted((told.get("inputs") or {}).values())}
-        if run["step"] != self.step:
-            return f"step {run['step']!r}, not {self.step!r}"
-        settings = run["settings"] if isinstance(run["settings"], dict) else {}
-        for name in sorted({*settings, *self.settings}):
-            if settings.get(name) != self.settings.get(name):
-                return f"{name} is {settings.get(name)!r} there, {self.settings.get(name)!r} here"
-        return next((f"other {name}" for name in run if run[name] != self._run[name]), "")
-
     def __exit__(self, kind, error, trace) -> None:
-        work = self.folder / _WORK
         try:
             if kind is None:
                 for name in self._files:
                     (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(work / name, self.folder / name)
+                    os.replace(self.path(name), self.folder / name)
                 write_text(card(self), self.folder / CARD)
-                write_json(self.manifest(), self.folder / MANIFEST)
+                self.manifest({name: digest(self.folder / name) for name in self._files}).write(self.folder)
         finally:
-            shutil.rmtree(work)
+            shutil.rmtree(self.path(""))
             self._lock.close()
-            if kind is not None and self._made:
+            if kind is not None and self._is_new:
                 with contextlib.suppress(OSError):  # something else was put there
                     self.folder.rmdir()
 
-    def manifest(self) -> dict[str, Any]:
-        return {
-            **{"step": self.step, "inputs": self.inputs, "settings": self.settings, "prompts": self.prompts},
-            **{"models": self.models, "rows": self.rows, "drops": dict(self.drops), "notes": self.notes},
-            "versions": {name: _version(name) for name in self.packages},
-            "outputs": {name: digest(self.folder / name) for name in self._files},
-        }
+    def manifest(self, outputs: dict[str, str]) -> Manifest:
+        return Manifest(
+            step=self.step,
+            inputs=self.inputs,
+            settings=self.settings,
+            prompts=self.prompts,
+            models=self.models,
+            rows=self.rows,
+            drops=dict(self.drops),
+            notes=self.notes,
+            versions={name: _version(name) for name in self.packages},
+            outputs=outputs,
+        )
 
     @property
     def files(self) -> Mapping[str, pa.Schema | None]:
         """Name -> schema of what was written, None for files that are no parquet."""
         return self._files
+
+
+def card(out: Output) -> str:
+    """The dataset card of an output whose files are written, as Markdown that the Hugging Face Hub can show, too."""
+    languages = sorted({code for counts in out.rows.values() for code in counts if code != "all"})
+    head = [
+        "---",
+        f"tags: [sp3f-verl, {out.step}]",
+        *([f"language: {json.dumps(languages)}"] if languages else []),
+        "---",
+    ]
+    lines = [*head, "", f"# Output of the data step `{out.step}`", "", "| file | rows | of which |", "|---|---|---|"]
+    for name, counts in out.rows.items():
+        by_language = ", ".join(f"{code} {count}" for code, count in counts.items() if code != "all")
+        lines.append(f"| `{name}.parquet` | {sum(counts.values())} | {by_language} |")
+    lines += [f"| `{name}` | | |" for name, schema in out.files.items() if schema is None]
+    for name, schema in out.files.items():
+        if schema is not None:
+            lines += ["", f"## Columns of `{name}`", "", "| column | type | every row |", "|---|---|---|"]
+            lines += [f"| `{field.name}` | {field.type} | {'no' if field.nullable else 'yes'} |" for field in schema]
+            if columns := " and ".join(f"`{column}`" for column in key(schema)):
+                lines += ["", f"A row is identified by {columns}."]
+    lines += [
+        "",
+        "## How it was made",
+        "",
+        f"Settings: `{json.dumps(out.settings, ensure_ascii=False, sort_keys=True)}`",
+    ]
+    lines += [f"Models: {', '.join(out.models)}"] if out.models else []
+    if out.drops:
+        lines += ["", "| left out because | rows |", "|---|---|"]
+        lines += [f"| {reason} | {count} |" for reason, count in sorted(out.drops.items())]
+    return "\n".join([*lines, "", "Inputs, hashes and versions stand in `manifest.json`."]) + "\n"
 
 
 def run_step(name: str, do: Callable[[], None]) -> int:
@@ -193,19 +217,21 @@ def run_step(name: str, do: Callable[[], None]) -> int:
     except (BadInput, UnknownLanguage) as error:
         print(f"data_prep.{name}: {error}", file=sys.stderr)
         return 1
-    except AlreadyDone as told:
-        print(told)
+    except AlreadyDone as done:
+        print(done)
     return 0
 
 
-def _json(path: Path) -> Any:
-    """None where there is no such file; {} where it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return {}
+def _difference(kept: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """The first difference of two identities, for a sentence; "" where there is none."""
+    changed = differences(kept, ours)
+    if "step" in changed:
+        return f"step {kept['step']!r}, not {ours['step']!r}"
+    for name in sorted({*kept["settings"], *ours["settings"]}) if "settings" in changed else ():
+        there, here = (identity["settings"].get(name) for identity in (kept, ours))
+        if there != here:
+            return f"{name} is {there!r} there, {here!r} here"
+    return next((f"other {name}" for name in changed), "")
 
 
 def _digest(path: Path) -> str | None:

@@ -15,7 +15,7 @@ from sp3f_verl.data import validate
 from sp3f_verl.data.schemas import LANGUAGES, key
 from sp3f_verl.data.sort_join import Keys, in_order
 from sp3f_verl.data.sources import BATCH, Lines, open_file
-from sp3f_verl.data.writer import Writer, Written
+from sp3f_verl.data.writer import Written, open_writer
 from sp3f_verl.errors import BadInput
 
 __all__ = ["read_batches", "read_rows", "scan", "write_rows"]
@@ -102,7 +102,7 @@ def write_rows(rows: Iterable[dict | pa.RecordBatch | pa.Table], schema: pa.Sche
 
     BadInput where a row does not fit the schema, or a key comes twice.
     """
-    with Writer(path, schema) as writer:
+    with open_writer(path, schema) as writer:
         for batch in as_batches(rows, schema, path.name):
             writer.write(batch)
     return writer.written

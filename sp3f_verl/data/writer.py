@@ -1,7 +1,9 @@
 """One parquet file of a schema, written in row groups in the order of its key; whole or not there."""
 
+import contextlib
 import os
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sp3f_verl.data import validate
+from sp3f_verl.data.files import atomic_write
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.sort_join import Keys, in_order
 from sp3f_verl.data.sources import Parquet
@@ -25,59 +28,66 @@ class Written:
     nulls: Counter[str] = field(default_factory=Counter)  # column -> rows without a value
 
 
-class Writer:
-    """`with Writer(path, schema) as writer: writer.write(batch)`. Rows that come out of order are sorted at the end.
+@contextlib.contextmanager
+def open_writer(path: Path, schema: pa.Schema, compression: str = "snappy") -> Iterator["Writer"]:
+    """`with open_writer(path, schema) as writer: writer.write(batch)`. Rows out of order are sorted at the end.
 
     BadInput where a batch does not fit the schema, a language is unknown or a key comes twice; then there is no file.
     """
+    with atomic_write(path) as partial:
+        writer = Writer(path, schema, partial, compression)
+        try:
+            yield writer
+        finally:
+            writer.close()
+        writer.sort()
 
-    def __init__(self, path: Path, schema: pa.Schema, compression: str = "snappy"):
-        self._compression = compression
-        self.path, self.schema, self.written, self._keys = path, schema, Written(), Keys(key(schema))
-        self._partial = path.with_name(path.name + ".partial")
 
-    def __enter__(self) -> "Writer":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = _Groups(self._partial, self.schema, self._compression)
-        return self
+class Writer:
+    """Takes the batches of the file `path`, which is `partial` until all of them are written."""
+
+    def __init__(self, path: Path, schema: pa.Schema, partial: Path, compression: str):
+        self.path, self.schema, self.written = path, schema, Written()
+        self._keys, self._partial, self._compression = Keys(key(schema)), partial, compression
+        self._groups = _Groups(partial, schema, compression)
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
-        for each in [batch] if isinstance(batch, pa.RecordBatch) else batch.combine_chunks().to_batches():
-            self._write(each)
+        for part in [batch] if isinstance(batch, pa.RecordBatch) else batch.combine_chunks().to_batches():
+            self._write(part)
 
     def _write(self, batch: pa.RecordBatch) -> None:
         names = batch.schema.names
         for name in {*self.schema.names} ^ {*names}:
             known = names if name in self.schema.names else self.schema.names
-            told = "lacks the" if name in self.schema.names else "has no"
-            raise BadInput(f"{self.path.name}: the {told} column {name!r}{nearest(name, known)}; mend the schema.")
-        columns = [validate.cast(batch.column(each.name), each, self.path.name) for each in self.schema]
+            lacks = "lacks the" if name in self.schema.names else "has no"
+            raise BadInput(f"{self.path.name} {lacks} column {name!r}{nearest(name, known)}; mend the schema.")
+        columns = [validate.cast(batch.column(field.name), field, self.path.name) for field in self.schema]
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         start = self.written.rows
-        found = validate.check_values(batch, self.schema, lambda index: f"{self.path.name}, row {start + index}")
-        self.written.languages.update(found)
+        counts = validate.check_values(batch, self.schema, lambda index: f"{self.path.name}, row {start + index}")
+        self.written.languages.update(counts)
         self.written.rows += batch.num_rows
         self.written.nulls.update({name: batch.column(name).null_count for name in names})
         self._keys.add(batch)
-        self._file.write(batch)
+        self._groups.write(batch)
 
-    def __exit__(self, kind, error, trace) -> None:
-        self._file.close()
+    def close(self) -> None:
+        self._groups.close()
+
+    def sort(self) -> None:
+        """Puts the rows in the order of their keys, if they are not. BadInput where a key comes twice."""
+        self._keys.check(self.path.name)
+        if self._keys.ascending:
+            return
         unsorted = self._partial.with_name(self._partial.name + ".unsorted")
+        os.replace(self._partial, unsorted)
         try:
-            if kind is not None:
-                return
-            self._keys.check(self.path.name)
-            if not self._keys.ascending:
-                os.replace(self._partial, unsorted)
-                ordered = _Groups(self._partial, self.schema, self._compression)
-                batches = Parquet(unsorted).batches(self.schema)
-                for batch in in_order(batches, self.schema, self._keys, self.path.parent):
-                    ordered.write(batch)
-                ordered.close()
-            os.replace(self._partial, self.path)
+            groups = _Groups(self._partial, self.schema, self._compression)
+            batches = Parquet(unsorted).batches(self.schema)
+            for batch in in_order(batches, self.schema, self._keys, self.path.parent):
+                groups.write(batch)
+            groups.close()
         finally:
-            self._partial.unlink(missing_ok=True)
             unsorted.unlink(missing_ok=True)
 
 

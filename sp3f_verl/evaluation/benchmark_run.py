@@ -11,21 +11,14 @@ from typing import IO, Any
 from sp3f_verl.data.output import Output
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.problems import Problem, folder_of
+from sp3f_verl.evaluation.results import BenchmarkResult, Decoding, Measures
 from sp3f_verl.evaluation.scores import Scored, score
 from sp3f_verl.evaluation.summary import Column, describe, merged
 from sp3f_verl.llm import Answer, Ask
 from sp3f_verl.rewards.checkers import Checker, CheckerFailed
 
-
-@dataclass(frozen=True)
-class Decoding:
-    """How answers are drawn. SP3F's paper: 8 samples, temperature 0.7, top_p 0.8, prompt and answer in 2048 tokens."""
-
-    samples: int = 8
-    temperature: float = 0.7
-    top_p: float = 0.8
-    max_tokens: int = 2048
-    seed: int = 1
+# SP3F's paper: 8 samples, temperature 0.7, top_p 0.8, prompt and answer in 2048 tokens.
+PAPER = Decoding(samples=8, temperature=0.7, top_p=0.8, max_tokens=2048, seed=1)
 
 
 @dataclass
@@ -113,17 +106,18 @@ def _opened(path: Path) -> IO[str]:
     return open(path, "w", encoding="utf-8", errors="replace")  # a server may send half a character
 
 
-def summarise(cells: Sequence[Cell], samples: int) -> dict[str, Any]:
-    """benchmark -> {languages: {code: measures}, mean: measures}; a language with variants has them, too."""
-    found: dict[str, Any] = {}
+def summarise(cells: Sequence[Cell], samples: int) -> dict[str, BenchmarkResult]:
+    """benchmark -> its languages and their mean; a language with several variants has them, too."""
+    languages: dict[str, dict[str, Measures]] = {}
     columns: dict[str, list[Column]] = {}
     for cell in cells:
-        own = list(cell.scored.values())
-        measures = describe(own, samples)
-        if len(own) > 1:
-            measures["variants"] = {name: describe([each], samples) for name, each in sorted(cell.scored.items())}
-        found.setdefault(cell.benchmark, {"languages": {}})["languages"][cell.language] = measures
-        columns.setdefault(cell.benchmark, []).append(merged(own))
-    for name, every in columns.items():
-        found[name]["mean"] = describe(every, samples)
-    return found
+        variants = list(cell.scored.values())
+        measures = describe(variants, samples)
+        if len(variants) > 1:
+            described = {name: describe([column], samples) for name, column in sorted(cell.scored.items())}
+            measures = measures.model_copy(update={"variants": described})
+        languages.setdefault(cell.benchmark, {})[cell.language] = measures
+        columns.setdefault(cell.benchmark, []).append(merged(variants))
+    return {
+        name: BenchmarkResult(languages=languages[name], mean=describe(columns[name], samples)) for name in languages
+    }

@@ -14,7 +14,6 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from sp3f_verl import languages
@@ -22,9 +21,10 @@ from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import Benchmark, names
-from sp3f_verl.evaluation.benchmark_run import Cell, Decoding, asks, collect, prompts, summarise
+from sp3f_verl.evaluation.benchmark_run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
 from sp3f_verl.evaluation.problems import distinct, of_parquet
+from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
 from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched
 from sp3f_verl.report.screen import table_of
 from sp3f_verl.rewards.checkers import BUILT_IN
@@ -44,7 +44,7 @@ def main(options: list[str]) -> int:
 
 def evaluate(options: argparse.Namespace) -> None:
     """BadInput, or UnknownLanguage, for what cannot be evaluated."""
-    decoding = Decoding(**{name: getattr(options, name) for name in asdict(Decoding())})
+    decoding = Decoding(**{name: getattr(options, name) for name in Decoding.model_fields})
     _check(decoding, options)
     given = options.model
     if options.backend != "openai" and options.model:
@@ -52,7 +52,7 @@ def evaluate(options: argparse.Namespace) -> None:
         check_chat_template(options.model)
     cells, inputs, yamls, skipped = _cells(options)
     with backend_of(options) as backend:
-        settings = {**asdict(decoding), "threshold": options.threshold, "limit": options.limit}
+        settings = {**decoding.model_dump(), "threshold": options.threshold, "limit": options.limit}
         settings |= {"model": backend.model, "backend": options.backend, "asked": _digest(cells)}
         packages = [] if options.backend == "openai" else [options.backend]
         told = {"models": [backend.model], "prompts": yamls, "packages": packages}
@@ -61,14 +61,20 @@ def evaluate(options: argparse.Namespace) -> None:
             out.write("prompts", prompts(cells), PROMPTS)
             answers = watched(backend.answers(asks(cells, decoding)), backend, total)
             collect(answers, cells, decoding.samples, options.threshold, out)
-            summary = {"kind": "benchmarks", "model": backend.model, "decoding": asdict(decoding)}
-            summary |= {"threshold": options.threshold, "limit": options.limit, "skipped": skipped, "model_path": given}
-            summary |= {"benchmarks": summarise(cells, decoding.samples)}
-            text = json.dumps(summary, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False)
-            out.write_text("summary.json", text + "\n")
+            summary = BenchmarkSummary(
+                kind="benchmarks",
+                model=backend.model,
+                model_path=given,
+                decoding=decoding,
+                threshold=options.threshold,
+                limit=options.limit,
+                skipped=skipped,
+                benchmarks=summarise(cells, decoding.samples),
+            )
+            out.write_text(FILE, summary.text())
             out.note("asked", backend.totals.as_dict())
-    print(table_of(summary))
-    if failed := sum(each["mean"]["failed"] for each in summary["benchmarks"].values()):
+    print(table_of(summary.model_dump()))
+    if failed := sum(benchmark.mean.failed for benchmark in summary.benchmarks.values()):
         print(
             f"{failed} samples failed and are in no mean; another --output with --store {store_of(options)} asks again"
         )
@@ -159,7 +165,6 @@ def _check(decoding: Decoding, options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    drawn = Decoding()
     parser = argparse.ArgumentParser(
         prog="sp3f evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -171,11 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     told = "problems in place of the Hub's: mgsm:es=mgsm_es.tsv, or all=FILE; only languages so given are evaluated"
     parser.add_argument("--file", nargs="+", default=[], metavar="NAME:LANGUAGE=FILE", help=told)
     parser.add_argument("--output", type=Path, required=True, help="folder for summary.json and the answers")
-    parser.add_argument("--samples", type=int, default=drawn.samples, help="answers a problem (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=drawn.temperature, help="default: %(default)s")
-    parser.add_argument("--top-p", type=float, default=drawn.top_p, help="default: %(default)s")
-    parser.add_argument("--max-tokens", type=int, default=drawn.max_tokens, help="of an answer (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=drawn.seed, help="default: %(default)s")
+    parser.add_argument("--samples", type=int, default=PAPER.samples, help="answers a problem (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=PAPER.temperature, help="default: %(default)s")
+    parser.add_argument("--top-p", type=float, default=PAPER.top_p, help="default: %(default)s")
+    parser.add_argument("--max-tokens", type=int, default=PAPER.max_tokens, help="of an answer (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=PAPER.seed, help="default: %(default)s")
     told = "share of the letters that must be in the language asked for (default: %(default)s)"
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help=told)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N problems of each language, to try out")

@@ -7,8 +7,8 @@ together: taken for independent, they would make the interval too narrow.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from sp3f_verl.evaluation.results import Estimate, Measures
 from sp3f_verl.evaluation.scores import THRESHOLDS, Scored, ks
 from sp3f_verl.stats.bootstrap import bootstrap
 from sp3f_verl.stats.clustered import bounds_of_groups
@@ -21,19 +21,20 @@ COUNTS = ("failed", "refused")
 PASS = "pass@"
 
 
-def describe(columns: Sequence[Column], samples: int) -> dict[str, Any]:
-    """The measures of a column, or the unweighted means of several, as JSON; None for one that no sample has."""
+def describe(columns: Sequence[Column], samples: int) -> Measures:
+    """The measures of a column, or the unweighted means of several; None for one that no sample has."""
     column = merged(columns)
-    unscored = len(column) - _scored(column)
-    return {
-        **{"problems": len(column), "samples": samples, "unscored": unscored},
-        "complete": sum(not each.failed for each in column.values()),
+    return Measures(
+        problems=len(column),
+        samples=samples,
+        unscored=len(column) - _scored(column),
+        complete=sum(not scored.failed for scored in column.values()),
         **{name: interval(columns, name) for name in INTERVALS},
         **{name: mean(column, name) for name in MEANS},
-        "pass_at_k": {str(k): mean(column, f"{PASS}{k}") for k in ks(samples)},
-        "fidelity_curve": {str(least): mean(column, f"fidelity@{least}") for least in THRESHOLDS},
-        **{name: sum(getattr(each, name) for each in column.values()) for name in COUNTS},
-    }
+        pass_at_k={str(k): mean(column, f"{PASS}{k}") for k in ks(samples)},
+        fidelity_curve={str(least): mean(column, f"fidelity@{least}") for least in THRESHOLDS},
+        **{name: sum(getattr(scored, name) for scored in column.values()) for name in COUNTS},
+    )
 
 
 def mean(column: Column, name: str) -> float | None:
@@ -41,8 +42,8 @@ def mean(column: Column, name: str) -> float | None:
     return math.fsum(values.values()) / len(values) if values else None
 
 
-def interval(columns: Sequence[Column], name: str) -> dict[str, float | None] | None:
-    """{mean, low, high} of a share, the bounds None where nothing is known of them.
+def interval(columns: Sequence[Column], name: str) -> Estimate | None:
+    """Of a share; None where no sample has it, the bounds None where nothing is known of them.
 
     Where nothing varies within any of several columns (all right in one, all wrong in another) resampling shows
     nothing, and the bounds are the means of the columns' own.
@@ -56,8 +57,8 @@ def interval(columns: Sequence[Column], name: str) -> dict[str, float | None] | 
         own = [_values(column, name) for column in columns]
         low, high = bounds_of_groups([[each[problem] for problem in sorted(each)] for each in own if each])
     if math.isnan(low):
-        return {"mean": got.mean, "low": None, "high": None}
-    return {"mean": got.mean, "low": max(0.0, low), "high": min(1.0, high)}
+        return Estimate(mean=got.mean, low=None, high=None)
+    return Estimate(mean=got.mean, low=max(0.0, low), high=min(1.0, high))
 
 
 def merged(columns: Sequence[Column]) -> Column:

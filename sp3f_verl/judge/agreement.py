@@ -6,20 +6,19 @@ Fraction: equal agreement is then a tie, not a matter of rounding.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from fractions import Fraction
 
-from sp3f_verl.judge.verdict import complete_boxes
+from sp3f_verl.rewards.boxed import complete_boxes
+from sp3f_verl.rewards.text import NUMBER_MARKS, ascii_digits
 
 _SYMBOLS = str.maketrans(
     {
         "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "✕": "*", "＊": "*",
         "÷": "/", "∕": "/", "⁄": "/", "／": "/",
         "−": "-", "–": "-", "－": "-", "＋": "+", "＝": "=",
-        "٬": ",", "٫": ".", "，": ",", "．": ".", "’": "'",
-        "\u00a0": " ", "\u202f": " ", "\u2009": " ",
     }
+    | NUMBER_MARKS
 )  # fmt: skip
 
 _REWRITES = [
@@ -39,7 +38,7 @@ _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 
 def step_items(text: str) -> Counter[str]:
     """Multiset of the numbers (ASCII, canonical) and operators + - * / = in the steps of a solution."""
-    text = _fold_digits(_without_answer(text).translate(_SYMBOLS))
+    text = ascii_digits(_without_answer(text).translate(_SYMBOLS))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     items: Counter[str] = Counter()
@@ -81,16 +80,11 @@ def _without_answer(text: str) -> str:
     if mark and "\n" not in answer.strip():
         text = head
     kept, position = [], 0
-    for start, end in complete_boxes(text):
-        if start >= position:  # else it lies inside the box before it
-            kept.append(text[position:start])
-            position = end
+    for box in complete_boxes(text):
+        if box.start >= position:  # else it lies inside the box before it
+            kept.append(text[position : box.start])
+            position = box.end
     return _CALCULATOR_MARK.sub("", " ".join([*kept, text[position:]]))
-
-
-def _fold_digits(text: str) -> str:
-    """Decimal digits of every script as ASCII; superscripts and circled numbers are no decimal digits and stay."""
-    return "".join(char if char.isascii() or not char.isdecimal() else str(unicodedata.decimal(char)) for char in text)
 
 
 def _numbers(token: str) -> list[str]:

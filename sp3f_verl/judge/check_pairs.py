@@ -18,9 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sp3f_verl.judge.verdict import complete_boxes
 from sp3f_verl.rewards.accuracy import answers_match
-from sp3f_verl.rewards.boxed import extract_boxed
+from sp3f_verl.rewards.boxed import extract_boxed, last_box
 from sp3f_verl.rewards.text import strip_think
 
 _NUMBER = re.compile(r"\d{1,18}")
@@ -41,10 +40,10 @@ def pairs_from_rows(rows: Iterable[Mapping[str, Any]], rng: random.Random) -> It
     """The spoilt versions of each row's own-language solution, as far as it can be spoilt so."""
     for row in rows:
         good, gold = strip_think(row["translated_solution"]).strip(), row["reward_model"]["ground_truth"]
-        boxes = list(complete_boxes(good))
-        if not boxes or not answers_match(extract_boxed(good), gold):
+        box = last_box(good)
+        if box is None or not answers_match(extract_boxed(good), gold):
             continue
-        start, end = boxes[-1]
+        start, _, end = box
         other = good[:start] + _other_number_in(good[start:end], rng) + good[end:]
         english = strip_think(row["solution_en"]).strip()
         spoilt = {

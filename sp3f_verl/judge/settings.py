@@ -13,8 +13,8 @@ from typing import Any
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.judge.prompt import Prompt, load_prompt
 from sp3f_verl.judge.schedule import SCHEDULES
-from sp3f_verl.llm.cost import Price
 from sp3f_verl.llm.endpoint import VARIABLE
+from sp3f_verl.llm.price import Price
 
 MODEL_JUDGES = ("openai", "local", "policy")  # these ask a model; they differ only in where it is
 JUDGES = (*MODEL_JUDGES, "reference", "none")
@@ -223,9 +223,9 @@ def _fields(cls, values: Mapping[str, Any], where: str) -> dict[str, Any]:
         place = f"{where}.{name}"
         if name == "prices":
             prices = _mapping(value or {}, place)
-            result[name] = {str(model): Price.from_mapping(each, f"{place}.{model}") for model, each in prices.items()}
+            result[name] = {str(model): Price.read(each, f"{place}.{model}") for model, each in prices.items()}
         elif name == "price":
-            result[name] = None if value is None else Price.from_mapping(value, place)
+            result[name] = None if value is None else Price.read(value, place)
         elif name == "transcript":
             result[name] = Transcript(**_fields(Transcript, _mapping(value or {}, place), place))
         elif name == "extra_body":

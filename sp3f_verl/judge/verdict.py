@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from sp3f_verl.rewards.text import brace_pairs
+from sp3f_verl.rewards.boxed import Box, last_box
 
 T = TypeVar("T")
 
@@ -43,7 +43,6 @@ MINIMUM_MASS = 0.01  # of probability on A and B together; below it, the model w
 
 # Every repetition that could be retried at each position is bounded: this text comes from a model, and an unbounded
 # one makes the search quadratic on junk.
-_BOX = re.compile(r"\\boxed\s{0,8}(?=\{)")
 BRACKETS = re.compile(r"\\?\[\\?\[\s{0,8}(\w{0,16})\s{0,8}\\?\]\\?\]")
 _DECORATION = re.compile(r"\\(?:boxed|text[a-z]*|math[a-z]*)|[\s{}*$.:\"'`()]+")
 _RANKING_MARK = re.compile(r"\\(?:succ|gt)(?![A-Za-z])|\\[,;: ]|[>≻,;\[\]]")
@@ -53,11 +52,11 @@ _LETTER_TOKEN = re.compile(r"[\s▁ĠĊ*(\[{\"'`]*([AB])[\s.,:;*)\]}\"'`]*")
 
 def parse_verdict(text: str) -> Verdict:
     """Verdict that a judge's text ends in; FAILED where there is none. Linear in the length, raises on no string."""
-    box_start, box_end = _last(complete_boxes(text)) or (0, 0)
+    box = last_box(text) or Box(0, 0, 0)
     bracket = _last(BRACKETS.finditer(text))
-    if bracket is not None and bracket.end() > box_end:
+    if bracket is not None and bracket.end() > box.end:
         return _BRACKET.get(bracket[1].lower(), Verdict.FAILED)
-    return _boxed_label(text[box_start:box_end])
+    return _boxed_label(text[box.start : box.end])
 
 
 def parse_ranking(text: str, n: int) -> list[int] | None:
@@ -98,22 +97,14 @@ def preference_for_a(top_logprobs: Mapping[str, float] | None) -> float | None:
     return mass["A"] / total if total >= MINIMUM_MASS else None
 
 
-def complete_boxes(text: str) -> Iterator[tuple[int, int]]:
-    r"""Spans (start, end) in characters of every `\boxed{...}` whose braces close, in the order in which they open."""
-    closing = brace_pairs(text)
-    for match in _BOX.finditer(text):
-        if match.end() in closing:
-            yield match.start(), closing[match.end()] + 1
-
-
 def _last(items: Iterator[T]) -> T | None:
     return next(iter(deque(items, maxlen=1)), None)
 
 
 def _last_box(text: str, longest: int = _LONGEST_LABEL) -> str:
     """The last complete box; empty where there is none, or where it is longer than `longest` characters."""
-    start, end = _last(complete_boxes(text)) or (0, 0)
-    return text[start:end] if end - start <= longest else ""
+    box = last_box(text) or Box(0, 0, 0)
+    return text[box.start : box.end] if box.end - box.start <= longest else ""
 
 
 def _boxed_label(box: str) -> Verdict:

@@ -7,94 +7,73 @@ added, and replace the entry of the same code. Templates are stored as they stan
 
 import difflib
 import os
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from .checks import check_entry
+from sp3f_verl.errors import BadInput
+from sp3f_verl.languages.entry import CODE, Language
 
 TABLE = Path(__file__).with_name("table.yaml")
 EXTRA_VARIABLE = "SP3F_LANGUAGES"
 
 
-class UnknownLanguage(ValueError):
+class UnknownLanguage(BadInput):
     """A language no table has an entry for; its one sentence names the closest codes and the mend."""
 
 
-@dataclass(frozen=True)
-class Language:
-    """One entry of the table; the head of `table.yaml` says what each field means."""
-
-    code: str
-    iso639_3: str
-    flores: str
-    locale: str
-    scripts: tuple[str, ...]
-    english_name: str
-    native_name: str
-    decimal_comma: bool
-    confusables: tuple[str, ...]
-    instruction: str
-    answer_sentence: str
-    labels: tuple[str, ...] = ()
-    markers: tuple[str, ...] = ()
-    quickstart: dict | None = field(default=None, hash=False)  # a dict has no hash; the rest identifies the entry
-
-
-def get(code):
-    """The `Language` of an ISO 639-1 code such as "sw"; raises UnknownLanguage (a ValueError) for any other value."""
+def get(code: str) -> Language:
+    """The `Language` of an ISO 639-1 code such as "sw"; raises UnknownLanguage (a BadInput) for any other value."""
     table = _table()
     if not isinstance(code, str) or code not in table:
         raise UnknownLanguage(_unknown_sentence(code, table))
     return table[code]
 
 
-def codes():
+def codes() -> tuple[str, ...]:
     """The codes of every known language, sorted."""
     return tuple(_table())
 
 
-def all_languages():
+def all_languages() -> tuple[Language, ...]:
     """Every known `Language`, in the order of `codes()`."""
     return tuple(_table().values())
 
 
-def _table():
+def _table() -> dict[str, Language]:
     """Code -> `Language`, sorted by code: the shipped table, then the file SP3F_LANGUAGES names at this moment."""
     return _load(os.environ.get(EXTRA_VARIABLE, ""))
 
 
 @cache
-def _load(extra):
-    """The shipped table with the entries of the file `extra` ("" for none) over it; ValueError if one is malformed."""
+def _load(extra: str) -> dict[str, Language]:
+    """The shipped table with the entries of the file `extra` ("" for none) over it; BadInput if one is malformed."""
     table = _read(TABLE) | (_read(Path(extra)) if extra else {})
     return dict(sorted(table.items()))
 
 
-def _read(file):
-    """Code -> `Language` for every entry of a YAML file; ValueError with one sentence if it cannot be used."""
+def _read(file: Path) -> dict[str, Language]:
+    """Code -> `Language` for every entry of a YAML file; BadInput with one sentence if it cannot be used."""
     import yaml  # here, so that importing the package stays cheap in every worker
 
     try:
         entries = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{file}: the language table cannot be read as YAML: {reason}.") from error
+        raise BadInput(f"{file}: the language table cannot be read as YAML: {reason}.") from error
     if not isinstance(entries, dict):
-        raise ValueError(f"{file}: a language table maps language codes to entries, and this file does not.")
-    for code, entry in entries.items():
-        check_entry(file, code, entry)
-    return {code: _language(code, entry) for code, entry in entries.items()}
+        raise BadInput(f"{file}: a language table maps language codes to entries, and this file does not.")
+    return {code: _language(f"{file}: {code}", code, entry) for code, entry in entries.items()}
 
 
-def _language(code, entry):
-    """The `Language` of a checked entry, with its lists as tuples (those inside `quickstart` stay lists)."""
-    return Language(
-        code=code, **{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    )
+def _language(place: str, code: str, entry: dict) -> Language:
+    if not isinstance(code, str) or not CODE.fullmatch(code):
+        raise BadInput(f"{place} is no code of two or three small letters; write one (and quote the code 'no').")
+    if not isinstance(entry, dict) or "code" in entry:
+        raise BadInput(f"{place}={entry!r} is not a block of an entry's fields; write one as in {TABLE.name}.")
+    return Language.read({"code": code} | entry, place)
 
 
-def _unknown_sentence(code, table):
+def _unknown_sentence(code: object, table: dict[str, Language]) -> str:
     """One sentence: the value, the closest codes by code or name (all codes where none is close), and the mend."""
     spellings = {}
     for language in table.values():

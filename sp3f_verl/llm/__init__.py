@@ -3,9 +3,9 @@
 from sp3f_verl.llm.ask import Answer, Ask, Status
 from sp3f_verl.llm.backends import Backend
 from sp3f_verl.llm.client import Client
-from sp3f_verl.llm.cost import Price
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
+from sp3f_verl.llm.price import Price
 from sp3f_verl.llm.rate_limit import Pace
 from sp3f_verl.llm.store import Store, request_key
 from sp3f_verl.llm.totals import TooManyFailures, Totals

@@ -9,10 +9,10 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer
 from sp3f_verl.llm.backends import Backend
 from sp3f_verl.llm.batch_api import BatchBackend
-from sp3f_verl.llm.cost import Price
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.openai_backend import OpenAIBackend
 from sp3f_verl.llm.outcome import AskFailed
+from sp3f_verl.llm.price import Price
 from sp3f_verl.llm.rate_limit import Pace
 from sp3f_verl.llm.ray_pool import Pool
 from sp3f_verl.llm.score import Scorer, TransformersScorer, VLLMScorer
@@ -20,6 +20,7 @@ from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
 from sp3f_verl.llm.transformers_backend import TransformersBackend
 from sp3f_verl.llm.vllm_backend import VLLMBackend
+from sp3f_verl.progress import track
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -120,16 +121,7 @@ def store_of(options: argparse.Namespace) -> Path:
 
 def watched(answers: Iterable[Answer], backend: Backend, total: int | None = None) -> Iterator[Answer]:
     """The answers, with a progress bar on stderr: how many, how many failed, what they cost and will cost."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), "{task.fields[note]}")
-    columns = [TextColumn(each) if isinstance(each, str) else each for each in columns]
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress:
-        task = progress.add_task(backend.model, total=total, note="")
-        for answer in answers:
-            yield answer
-            progress.update(task, advance=1, note=_note(backend.totals, total))
+    return track(answers, backend.model, total, lambda: _note(backend.totals, total))
 
 
 def _note(totals: Totals, total: int | None) -> str:
@@ -146,5 +138,5 @@ def _price(options: argparse.Namespace) -> Price | None:
     if options.price_in is None and options.price_out is None:
         return None
     given = {"input": options.price_in, "output": options.price_out}
-    price = Price.from_mapping({name: value for name, value in given.items() if value is not None}, "--price")
-    return Price(price.input / 2, price.output / 2) if options.batch else price
+    price = Price.read({name: value for name, value in given.items() if value is not None}, "--price")
+    return Price(input=price.input / 2, output=price.output / 2) if options.batch else price

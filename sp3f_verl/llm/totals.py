@@ -7,8 +7,8 @@ from typing import Any
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask, Status
-from sp3f_verl.llm.cost import Price
 from sp3f_verl.llm.outcome import FailureKind, Usage
+from sp3f_verl.llm.price import Price
 
 FEWEST = 50  # answers before a share of failures says anything
 RECENT = 1000  # answers of which the share is: an endpoint that dies late is told as soon as one that never lived

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sp3f_verl import languages
+from sp3f_verl.languages.entry import Quickstart
 
 NAMES = OBJECTS = 3  # entries of each list in a `quickstart` block
 
@@ -37,10 +38,10 @@ class Problem:
         return f"{self.kind}:{self.a}{self.sign}{self.b}:{self.name}:{self.object}"
 
 
-def _fill(template: str, problem: Problem, block: dict, work: str) -> str:
+def _fill(template: str, problem: Problem, block: Quickstart, work: str) -> str:
     values = {
-        "{name}": block["names"][problem.name],
-        "{object}": block["objects"][problem.object],
+        "{name}": block.names[problem.name],
+        "{object}": block.objects[problem.object],
         "{a}": str(problem.a),
         "{b}": str(problem.b),
         "{work}": work,
@@ -52,14 +53,14 @@ def _fill(template: str, problem: Problem, block: dict, work: str) -> str:
 
 def question(problem: Problem, language: str) -> str:
     block = languages.get(language).quickstart
-    return _fill(block[f"{problem.kind}_question"], problem, block, f"{problem.a}{problem.sign}{problem.b}")
+    return _fill(getattr(block, f"{problem.kind}_question"), problem, block, f"{problem.a}{problem.sign}{problem.b}")
 
 
 def answer(problem: Problem, language: str, boxed: bool = True) -> str:
     """One worked line and the box: `After that, Anna has 7+5=12 apples. \\boxed{12}`."""
     block = languages.get(language).quickstart
     work = f"{problem.a}{problem.sign}{problem.b}={problem.result}"
-    line = _fill(block[f"{problem.kind}_answer"], problem, block, work)
+    line = _fill(getattr(block, f"{problem.kind}_answer"), problem, block, work)
     return f"{line} \\boxed{{{problem.result}}}" if boxed else line
 
 

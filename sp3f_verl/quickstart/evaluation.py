@@ -8,14 +8,13 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.progress import track
-
 from sp3f_verl.data.files import digest, read_parquet, write_json, write_text
 from sp3f_verl.data.rows import canonical, field
 from sp3f_verl.evaluation.benchmark_run import seed_of
 from sp3f_verl.evaluation.measure import mean_by_language, measure
 from sp3f_verl.llm import Ask, Totals
 from sp3f_verl.llm.transformers_backend import TransformersBackend
+from sp3f_verl.progress import track
 
 
 @dataclass(frozen=True)

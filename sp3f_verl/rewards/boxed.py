@@ -1,6 +1,9 @@
 """The final answer of a response: the content of its last complete `\\boxed{...}`."""
 
 import re
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from sp3f_verl.rewards.normalise import INVISIBLE, TEXT_COMMANDS
 from sp3f_verl.rewards.text import brace_pairs, strip_think
@@ -14,6 +17,27 @@ _NOTHING = re.compile(
 )
 
 
+class Box(NamedTuple):
+    """Where a `\\boxed{...}` stands in a text: its backslash, its opening brace, and what follows its closing one."""
+
+    start: int
+    opening: int
+    end: int
+
+
+def complete_boxes(text: str) -> Iterator[Box]:
+    """Every `\\boxed{...}` whose braces close, in the order in which they open; linear in the length of `text`."""
+    closing = brace_pairs(text)
+    for match in _BOX.finditer(text):
+        if match.end() in closing:
+            yield Box(match.start(), match.end(), closing[match.end()] + 1)
+
+
+def last_box(text: str) -> Box | None:
+    """The complete box that opens last; None where there is none."""
+    return next(iter(deque(complete_boxes(text), maxlen=1)), None)
+
+
 def extract_boxed(text: str) -> str | None:
     """Content of the last complete `\\boxed{...}` outside the thinking, stripped; None where there is none.
 
@@ -21,10 +45,6 @@ def extract_boxed(text: str) -> str | None:
     an empty box must earn nothing. Never raises; time is linear in the length of `text`.
     """
     text = strip_think(text)
-    pairs = brace_pairs(text)
-    for match in reversed(list(_BOX.finditer(text))):
-        opening = match.end()
-        if opening in pairs:
-            content = text[opening + 1 : pairs[opening]].strip()
-            return content if _NOTHING.sub("", content) else None
-    return None
+    box = last_box(text)
+    content = text[box.opening + 1 : box.end - 1].strip() if box else ""
+    return content if _NOTHING.sub("", content) else None

@@ -4,6 +4,8 @@ import itertools
 import re
 import unicodedata
 
+from sp3f_verl.rewards.text import ascii_digits
+
 _SYMBOLS = str.maketrans(
     {
         "−": "-",
@@ -77,7 +79,7 @@ def clean(text: str) -> str:
     text = _RADICAL.sub(r"\\sqrt{\1}", _FRACTION_SIGN.sub(_fraction, _NEW_ROW.sub(_ROW_MARK, text)))
     text = text.translate(_SYMBOLS)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)  # once more: NFKC makes them of their wide forms
-    text = "".join(str(unicodedata.decimal(char, char)) for char in text)
+    text = ascii_digits(text)
     text = _GREEK.sub(_letter, text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text.replace("{,}", ","))
     text = re.sub(r"\\([lr])brace(?![A-Za-z])", lambda match: r"\{" if match[1] == "l" else r"\}", text)

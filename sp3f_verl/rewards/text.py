@@ -39,6 +39,15 @@ _VARIABLE = re.compile(
 )
 
 
+# Marks of numbers in scripts and keyboards other than ASCII's, and the spaces that group digits.
+NUMBER_MARKS = {"٫": ".", "٬": ",", "，": ",", "．": ".", "’": "'", "\u00a0": " ", "\u202f": " ", "\u2009": " "}
+
+
+def ascii_digits(text: str) -> str:
+    """Decimal digits of every script as ASCII; superscripts and circled numbers are no decimal digits and stay."""
+    return text if text.isascii() else "".join(str(unicodedata.decimal(char, char)) for char in text)
+
+
 def strip_think(text: str) -> str:
     """What the model says after its thinking: the part after the last `</think>`, up to a `<think>` left open."""
     return text.rpartition("</think>")[2].partition("<think>")[0]

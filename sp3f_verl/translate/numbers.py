@@ -1,13 +1,13 @@
 """Are the numbers of a text still there in its translation? As multisets of values, however they are written."""
 
 import re
-import unicodedata
 from collections import Counter
 from fractions import Fraction
 
 from sp3f_verl.rewards.quantity import MAX_DIGITS, number
+from sp3f_verl.rewards.text import NUMBER_MARKS, ascii_digits
 
-_SEPARATORS = str.maketrans("٫٬，．’\u00a0\u202f\u2009", ".,,.'   ")
+_SEPARATORS = str.maketrans(NUMBER_MARKS)
 _TOKEN = re.compile(r"\d+(?:[.,']\d+)*(?: \d{3}(?!\d)(?:,\d+)?)*|(?<![\w.])\.\d+")
 _DIGITS = re.compile(r"\d+")
 
@@ -30,8 +30,7 @@ Readings = list[list[Fraction]]  # of one token, the likeliest first
 
 def folded(text: str) -> str:
     """Digits of every script, and the separators that go with them, in ASCII."""
-    text = text.translate(_SEPARATORS)
-    return text if text.isascii() else "".join(str(unicodedata.decimal(char, char)) for char in text)
+    return ascii_digits(text.translate(_SEPARATORS))
 
 
 def numbers(text: str, comma: bool) -> list[Readings]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from sp3f_verl.data.check import check_rl
 from sp3f_verl.data.files import read_parquet
@@ -29,6 +28,7 @@ from sp3f_verl.judge.check_report import report
 from sp3f_verl.judge.service import Desk, JudgeStopped
 from sp3f_verl.judge.settings import GROUP_SCHEDULES, JudgeSettings, Transcript
 from sp3f_verl.judge.transcript import read_transcript
+from sp3f_verl.progress import ProgressBar
 from sp3f_verl.verl_bridge.judge_actor import settings_of
 from sp3f_verl.verl_bridge.preflight_judge import needed_fields
 
@@ -93,8 +93,8 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
     )
     try:
         await desk.open()
-        with tqdm(total=len(labelled), desc="pairs", unit="pair") as bar:
-            await ask_pairs(desk, labelled, bar.update)
+        with ProgressBar("pairs", len(labelled)) as bar:
+            await ask_pairs(desk, labelled, bar.advance)
     except JudgeStopped as stopped:
         raise BadInput(str(stopped)) from None
     finally:

@@ -8,22 +8,10 @@ import pytest
 
 from data_prep import wmt
 from helpers.model_server import ModelServer, Reply
+from helpers.wmt import compare, lines, segment
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.wmt import language_of
 from sp3f_verl.evaluation.translation.scores import averages, best
-
-GERMAN = [f"Das ist der Satz Nummer {n} über ein Haus am See." for n in range(8)]
-
-
-def segment(lp, n, **more):
-    target = GERMAN[n] if lp == "en-de_DE" else f"これは {n} 番目の文です。"
-    row = {"lp": lp, "domain": "news", "document_id": f"doc{n // 3}", "segment_id": n + 1, "is_bad_source": False}
-    return row | {"source": f"This is sentence {n} on a house.\nAnd more.", "target": target} | more
-
-
-def lines(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
 
 
 @pytest.fixture
@@ -108,12 +96,6 @@ def test_translate_keeps_ids_and_no_failure_as_text(files, tmp_path):
         wanted = {"5": (None, "error"), "6": (None, "truncated")}
         assert (text, status) == wanted.get(number, (f"Übersetzt: {row['source']}", "ok"))
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"error": 1, "truncated": 1}
-
-
-def compare(tmp_path, output, candidates, *more):
-    named = [f"{name}={path}" for name, path in candidates.items()]
-    words = ["--segments", str(tmp_path / "wmt" / "segments.parquet"), "--candidates", *named]
-    return wmt.main(["compare", *words, "--output", str(output), *more])
 
 
 @pytest.fixture

@@ -107,9 +107,9 @@ def test_wins_ties_and_losses_are_the_same_whatever_a_tie_counts_as(ties):
     judgement = Judgement(
         [Told([Asked("j", *one) for one in zip(ORDERS, each, strict=True)]) for each in verdicts], {"j": 1.0}
     )
-    found = summarise(Field(pairs, {"c": Counter()}), judgement, ties, 0.7, 0)["mean"]
-    assert (found["wins"], found["ties"], found["losses"]) == (25, 50, 25)
-    assert found["win_rate"]["mean"] == {"half": 50, "win": 75, "loss": 25}[ties]
+    found = summarise(Field(pairs, {"c": Counter()}), judgement, ties, 0.7, 0).mean
+    assert (found.wins, found.ties, found.losses) == (25, 50, 25)
+    assert found.win_rate.mean == {"half": 50, "win": 75, "loss": 25}[ties]
 
 
 def test_all_won_in_one_language_and_all_lost_in_another_is_not_certainty():

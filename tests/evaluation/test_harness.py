@@ -16,6 +16,7 @@ from sp3f_verl.evaluation.harness.model import lm_eval_model
 from sp3f_verl.evaluation.harness.python import check_python
 from sp3f_verl.evaluation.harness.results import Failed, mean, means, row
 from sp3f_verl.evaluation.harness.suite import Suite, Task, read_suite
+from sp3f_verl.evaluation.results import HarnessMean, HarnessTask
 
 INSTALLED = importlib.util.find_spec("lm_eval") is not None
 needs_lm_eval = pytest.mark.skipif(not INSTALLED, reason="lm-eval is not installed (pip install -e '.[harness]')")
@@ -87,11 +88,11 @@ def said(**more):
 
 def test_a_row_of_lm_eval_is_in_percent():
     task = Task("T", "t", "acc", shots=5)
-    assert row("lm-eval", task, said()) == {
+    assert row("lm-eval", task, said()).model_dump(exclude_unset=True) == {
         **{"metric": "acc", "filter": "none", "value": 25.0, "stderr": 12.5, "shots": 5, "n": 16, "of": 20},
         "version": 1.0,
     }
-    assert row("lm-eval", Task("T", "t", "acc_norm", shots=5), said())["stderr"] is None
+    assert row("lm-eval", Task("T", "t", "acc_norm", shots=5), said()).stderr is None
 
 
 def test_a_row_of_euroeval_has_standard_errors_not_radii():
@@ -100,8 +101,8 @@ def test_a_row_of_euroeval_has_standard_errors_not_radii():
     found = row(
         "euroeval", Task("dala", "dala", "mcc", scale=1, language="da"), {"values": values, "n": 3, "version": "17.0.0"}
     )
-    assert found["stderr"] == pytest.approx(10 / 3**0.5) and (found["value"], found["failed"]) == (20.0, 2)
-    assert (found["n"], found["iterations"], found["language"]) == (None, 3, "da")
+    assert found.stderr == pytest.approx(10 / 3**0.5) and (found.value, found.failed) == (20.0, 2)
+    assert (found.n, found.iterations, found.language) == (None, 3, "da")
 
 
 @pytest.mark.parametrize(
@@ -122,8 +123,10 @@ def test_a_task_without_a_value_says_why(task, found, told):
 
 
 def test_means_by_language_weigh_tasks():
-    rows = {"a": {"value": 10.0, "language": "da"}, "b": {"value": 20.0, "language": "da"}, "c": {"value": 60.0}}
-    assert means(rows) == {"value": 30.0, "tasks": 3, "languages": {"da": {"value": 15.0, "tasks": 2}}}
+    rows = {"a": HarnessTask(value=10.0, language="da"), "b": HarnessTask(value=20.0, language="da")}
+    rows["c"] = HarnessTask(value=60.0)
+    of_danish = HarnessMean(value=15.0, tasks=2)
+    assert means(rows) == HarnessMean(value=30.0, tasks=3, languages={"da": of_danish})
 
 
 # Models

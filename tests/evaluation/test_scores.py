@@ -139,12 +139,12 @@ class TestMeans:
         """cn 1, 0; tw 1, 1: 0.5 and 1 make 0.75; by problem 1 and 0.5."""
         variants = [column(a=1.0, b=0.0), column(a=1.0, b=1.0)]
         assert {name: one.values["accuracy"] for name, one in merged(variants).items()} == {"a": 1.0, "b": 0.5}
-        assert describe(variants, 1)["accuracy"]["mean"] == 0.75
+        assert describe(variants, 1).accuracy.mean == 0.75
 
     def test_the_mean_weighs_languages_and_not_problems(self):
         """Four problems of which one is right, and one that is right: (1/4 + 1) / 2, not 2/5."""
         every = [column(a=1.0, b=0.0, c=0.0, d=0.0), column(a=1.0)]
-        assert describe(every, 1)["accuracy"]["mean"] == pytest.approx(0.625)
+        assert describe(every, 1).accuracy.mean == pytest.approx(0.625)
 
     @given(st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1), min_size=1, max_size=4))
     def test_influences_have_the_unweighted_mean_whatever_is_missing(self, columns):
@@ -157,20 +157,20 @@ class TestMeans:
         """The same results in eleven languages say no more than in one: the interval is as wide."""
         rng = random.Random(1)
         one = column(**{f"p{at}": float(rng.random() < 0.3) for at in range(60)})
-        alone, eleven = describe([one], 1)["accuracy"], describe([one] * 11, 1)["accuracy"]
-        assert eleven == pytest.approx(alone, abs=1e-9)
+        alone, eleven = describe([one], 1).accuracy, describe([one] * 11, 1).accuracy
+        assert eleven.model_dump() == pytest.approx(alone.model_dump(), abs=1e-9)
 
     def test_variants_of_other_problems_make_it_narrower(self):
         rng = random.Random(1)
         columns = [column(**{f"{c}{at}": float(rng.random() < 0.3) for at in range(60)}) for c in "abcd"]
-        widths = [each["high"] - each["low"] for each in (describe([one], 1)["accuracy"] for one in columns)]
-        every = describe(columns, 1)["accuracy"]
-        assert every["high"] - every["low"] == pytest.approx(sum(widths) / 4 / 2, rel=0.15)
+        widths = [each.high - each.low for each in (describe([one], 1).accuracy for one in columns)]
+        every = describe(columns, 1).accuracy
+        assert every.high - every.low == pytest.approx(sum(widths) / 4 / 2, rel=0.15)
 
     def test_what_nobody_has_is_null(self):
         found = describe([column(a=None, b=None)], 8)
-        assert found["accuracy"] is None and found["pass_at_k"]["8"] is None and found["tokens"] is None
-        assert (found["problems"], found["unscored"]) == (2, 2)
+        assert found.accuracy is None and found.pass_at_k["8"] is None and found.tokens is None
+        assert (found.problems, found.unscored) == (2, 2)
 
     def test_every_pass_at_k_is_over_the_same_problems(self):
         """Over whoever has 4 samples, pass@4 would be 1.0 where the hard problem lost one of its to a failure."""
@@ -178,40 +178,40 @@ class TestMeans:
         hard = score(problem(), answers(WRONG, None, WRONG, WRONG), (), 0.7)[1]
         lost = score(problem(), answers(None, None, None, None), (), 0.7)[1]
         found = describe([{"a": easy, "b": hard, "c": lost}], 4)
-        assert found["pass_at_k"] == {"1": 0.5, "2": 0.5, "4": None}
-        assert (found["problems"], found["unscored"], found["complete"]) == (3, 1, 1)
+        assert found.pass_at_k == {"1": 0.5, "2": 0.5, "4": None}
+        assert (found.problems, found.unscored, found.complete) == (3, 1, 1)
         whole = describe([{"a": easy, "c": lost}], 4)  # an unscored problem is in no measure, for any k
-        assert whole["pass_at_k"] == {"1": 1.0, "2": 1.0, "4": 1.0} and whole["complete"] == 1
+        assert whole.pass_at_k == {"1": 1.0, "2": 1.0, "4": 1.0} and whole.complete == 1
 
     def test_a_mean_of_languages_has_the_ks_that_all_of_them_have(self):
         easy = score(problem(), answers(RIGHT, RIGHT), (), 0.7)[1]
         hard = score(problem(), answers(WRONG, None), (), 0.7)[1]
         lost = score(problem(), answers(None, None), (), 0.7)[1]
         columns = [{"a": easy, "b": easy}, {"a": easy, "b": hard}]
-        assert describe(columns, 2)["pass_at_k"] == {"1": 0.75, "2": None} and describe(columns, 2)["complete"] == 1
-        assert describe([merged(columns), merged(columns)], 2)["pass_at_k"] == {"1": 0.75, "2": None}
-        assert describe([{"a": easy}, {"a": lost}], 2)["pass_at_k"] == {"1": 1.0, "2": 1.0}
+        assert describe(columns, 2).pass_at_k == {"1": 0.75, "2": None} and describe(columns, 2).complete == 1
+        assert describe([merged(columns), merged(columns)], 2).pass_at_k == {"1": 0.75, "2": None}
+        assert describe([{"a": easy}, {"a": lost}], 2).pass_at_k == {"1": 1.0, "2": 1.0}
 
     def test_all_right_does_not_promise_certainty(self):
         sure = column(**{f"p{at}": 1.0 for at in range(10)})
-        found = describe([sure] * 3, 1)["accuracy"]
-        assert found["mean"] == found["high"] == 1.0 and 0.6 < found["low"] < 0.8
+        found = describe([sure] * 3, 1).accuracy
+        assert found.mean == found.high == 1.0 and 0.6 < found.low < 0.8
         wrong = column(**{f"p{at}": 0.0 for at in range(10)})
-        found = describe([sure, wrong], 1)["accuracy"]
-        assert found["mean"] == 0.5 and 0.3 < found["low"] < 0.4 and 0.6 < found["high"] < 0.7
+        found = describe([sure, wrong], 1).accuracy
+        assert found.mean == 0.5 and 0.3 < found.low < 0.4 and 0.6 < found.high < 0.7
 
     def test_what_nothing_is_known_of_has_null_bounds(self):
         """One problem, half of its samples right, or ten of them: not 50 % for certain."""
         half = column(**{f"p{at}": 0.5 for at in range(10)})
         for columns in ([column(a=0.5)], [half], [half] * 3, [half, column(p0=1.0)]):
-            found = describe(columns, 2)["accuracy"]
-            assert found["mean"] is not None and (found["low"], found["high"]) == (None, None)
+            found = describe(columns, 2).accuracy
+            assert found.mean is not None and (found.low, found.high) == (None, None)
         crossed = [column(**{f"p{at}": float(at % 2 == side) for at in range(20)}) for side in (0, 1)]
-        found = describe(crossed, 1)["accuracy"]
-        assert found["mean"] == 0.5 and 0.2 < found["low"] < 0.35 and 0.65 < found["high"] < 0.8
+        found = describe(crossed, 1).accuracy
+        assert found.mean == 0.5 and 0.2 < found.low < 0.35 and 0.65 < found.high < 0.8
 
     def test_a_language_without_a_measure_is_left_out_of_its_mean(self):
         """No answer had letters enough to tell a language: that says nothing about fidelity."""
         both = [{"a": Scored({"accuracy": 0.0, "fidelity": 1.0}, 0, 0)}, {"a": Scored({"accuracy": 1.0}, 0, 0)}]
         found = describe(both, 1)
-        assert (found["accuracy"]["mean"], found["fidelity"]["mean"]) == (0.5, 1.0)
+        assert (found.accuracy.mean, found.fidelity.mean) == (0.5, 1.0)

@@ -9,9 +9,9 @@ import venv
 
 import pytest
 from PIL import Image
-from test_wmt import compare, lines, segment
 
 from data_prep import wmt
+from helpers.wmt import compare, lines, segment
 from sp3f_verl.data.files import read_parquet, write_text
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.translation.comet import comet_scores

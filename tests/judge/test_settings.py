@@ -62,7 +62,7 @@ BAD = {  # what is wrong -> (values, what the sentence says)
     "a list for a text": ({"model": ["m"]}, "sp3f.judge.model=['m'] is not a text; give one"),
     "a text for a mapping": ({"extra_body": "low"}, "sp3f.judge.extra_body='low' is not a mapping; write sp3f.judge."),
     "a text for prices": ({"prices": "1.0"}, "sp3f.judge.prices='1.0' is not a mapping; write sp3f.judge.prices="),
-    "a number for a price": ({"prices": {"m": 1.0}}, "sp3f.judge.prices.m=1.0 is no mapping"),
+    "a number for a price": ({"prices": {"m": 1.0}}, "sp3f.judge.prices.m=1.0 is not a mapping"),
     "half a price": ({"price": {"input": 1.0}}, "sp3f.judge.price.output is missing"),
     "a price below 0": ({"price": {"input": -1.0, "output": 0}}, "sp3f.judge.price.input=-1.0 is no price"),
     "no weight": ({"weight": 0}, "sp3f.judge.weight=0.0; set it to a number above 0"),

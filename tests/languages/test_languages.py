@@ -10,7 +10,7 @@ import regex
 import yaml
 
 from sp3f_verl import languages
-from sp3f_verl.languages.checks import QUICKSTART_LENGTH, QUICKSTART_LISTS, QUICKSTART_TEMPLATES
+from sp3f_verl.languages.entry import QUICKSTART_LENGTH, QUICKSTART_TEMPLATES, Quickstart
 
 SP3F = ("ar", "bn", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "sw", "te", "th", "yo", "zh")
 # CroCo's and MDPO's, and what these and SP3F's are mixed up with.
@@ -49,8 +49,8 @@ def script_share(text, scripts):
 
 def answers(block, work=""):
     """Every answer line of a quickstart block, name x object x template, with `work` for the equation."""
-    for name, noun, key in itertools.product(block["names"], block["objects"], ANSWERS):
-        yield block[key].replace("{name}", name).replace("{object}", noun).replace("{work}", work)
+    for name, noun, key in itertools.product(block.names, block.objects, ANSWERS):
+        yield getattr(block, key).replace("{name}", name).replace("{object}", noun).replace("{work}", work)
 
 
 def test_the_table_holds_the_languages_of_the_recipes():
@@ -103,13 +103,14 @@ def test_markers_tell_two_languages_apart():
 def test_quickstart_block(code):
     language = languages.get(code)
     block = language.quickstart
-    assert set(block) == set(QUICKSTART_LISTS) | set(QUICKSTART_TEMPLATES)
-    assert len(block["names"]) == len(block["objects"]) == QUICKSTART_LENGTH
+    assert set(Quickstart.model_fields) == {"names", "objects"} | set(QUICKSTART_TEMPLATES)
+    assert len(block.names) == len(block.objects) == QUICKSTART_LENGTH
     for key, wanted in QUICKSTART_TEMPLATES.items():
-        assert set(PLACEHOLDER.findall(block[key])) == {f"{{{name}}}" for name in wanted}
-        assert r"\boxed" not in block[key] and "\n" not in block[key]
-        assert script_share(block[key], language.scripts) == 1, block[key]
-    for word in (*block["names"], *block["objects"]):
+        template = getattr(block, key)
+        assert set(PLACEHOLDER.findall(template)) == {f"{{{name}}}" for name in wanted}
+        assert r"\boxed" not in template and "\n" not in template
+        assert script_share(template, language.scripts) == 1, template
+    for word in (*block.names, *block.objects):
         assert script_share(word, language.scripts) == 1, word
     # Han and Hangul say in one letter what others say in two or more.
     enough = 10 if set(language.scripts) & {"Han", "Hangul"} else 15
@@ -208,15 +209,17 @@ def test_malformed_entry_is_named(tmp_path, monkeypatch, field, value):
     file = extra_table(tmp_path, monkeypatch, {"xx": entry})
     with pytest.raises(ValueError) as caught:
         languages.codes()
-    assert str(caught.value).startswith(f"{file}: language 'xx', field {field!r}: ")
-    assert "\n" not in str(caught.value)
+    sentence = str(caught.value)
+    assert re.match(rf"{re.escape(f'{file}: xx.{field}')}(\[\d\])?(=| is| does not exist)", sentence), sentence
+    assert "; " in sentence or " must hold " in sentence or " holds " in sentence or " must be " in sentence, sentence
+    assert "\n" not in sentence
 
 
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("no: {}", "language False, field '(key)'"),
-        ("xx: 3", "language 'xx', field '(entry)'"),
+        ("no: {}", "False is no code of two or three small letters"),
+        ("xx: 3", "xx=3 is not a block"),
         ("- xx", "maps language codes to entries"),
         ("xx: [", "cannot be read as YAML"),
         (None, "cannot be read as YAML"),

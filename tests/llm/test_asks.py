@@ -323,7 +323,7 @@ class TestPrice:
     def test_only_fresh_answers_are_paid(self, tmp_path):
         with ModelServer(lambda body: SPANISH) as server:
             for number, fresh in ((10, 10), (30, 20)):
-                totals = Totals(Price(1e6, 2e6))  # a dollar a prompt token, two a generated one
+                totals = Totals(Price(input=1e6, output=2e6))  # a dollar a prompt token, two a generated one
                 ask_all(server, [an_ask(each) for each in range(number)], tmp_path / "a", totals)
                 assert totals.usd == fresh * (10 + 2 * 2)
             assert totals.expected_usd(50) == 40 * 14
@@ -331,7 +331,7 @@ class TestPrice:
     def test_the_most_is_above_what_it_comes_to(self):
         """3 bytes a token: 30 bytes and two messages are 10 + 16 tokens."""
         messages = [{"role": "system", "content": "x" * 10}, {"role": "user", "content": "я" * 10}]
-        assert most_usd([Ask("r", messages, 100)], Price(1e6, 10e6)) == pytest.approx(26 + 1000)
+        assert most_usd([Ask("r", messages, 100)], Price(input=1e6, output=10e6)) == pytest.approx(26 + 1000)
 
     def test_no_price_is_no_sum(self):
         assert Totals().usd is None and Totals().expected_usd(10) is None
@@ -364,7 +364,7 @@ class TestArguments:
     def test_a_batch_costs_half(self, tmp_path):
         line = ["--batch", "--base-url=http://127.0.0.1:1/v1", f"--store={tmp_path / 's'}", "--model=m"]
         with backend_of(self.options(*line, "--price-in=1", "--price-out=8")) as backend:
-            assert backend.totals.price == Price(0.5, 4.0)
+            assert backend.totals.price == Price(input=0.5, output=4.0)
 
     @pytest.mark.parametrize(
         ("line", "said"),

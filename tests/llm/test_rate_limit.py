@@ -198,32 +198,39 @@ class TestPrice:
     USAGE = Usage(prompt_tokens=1_000_000, cached_tokens=400_000, completion_tokens=100_000)
 
     def test_usd_per_million(self):
-        assert Price(0.15, 0.60).usd(self.USAGE) == pytest.approx(0.15 + 0.06)
-        assert Price(0.15, 0.60, 0.075).usd(self.USAGE) == pytest.approx(0.6 * 0.15 + 0.4 * 0.075 + 0.06)
-        assert Price(0.15, 0.60, 0.0).usd(Usage(10, 50, 0)) == 0.0  # a server that counts wrongly earns nothing
+        assert Price(input=0.15, output=0.60).usd(self.USAGE) == pytest.approx(0.15 + 0.06)
+        assert Price(input=0.15, output=0.60, cached_input=0.075).usd(self.USAGE) == pytest.approx(
+            0.6 * 0.15 + 0.4 * 0.075 + 0.06
+        )
+        assert (
+            Price(input=0.15, output=0.60, cached_input=0.0).usd(Usage(10, 50, 0)) == 0.0
+        )  # a server that counts wrongly earns nothing
 
     def test_usage_adds_up(self):
         assert sum([self.USAGE, self.USAGE], Usage()) == Usage(2_000_000, 800_000, 200_000)
 
-    def test_from_mapping(self):
-        assert Price.from_mapping({"input": 1, "output": 2}, "judge.price") == Price(1, 2)
+    def test_read(self):
+        assert Price.read({"input": 1, "output": 2}, "judge.price") == Price(input=1, output=2)
         mapping = {"input": 0, "output": 2.5, "cached_input": None}
-        assert Price.from_mapping(mapping, "judge.price") == Price(0, 2.5, None)
+        assert Price.read(mapping, "judge.price") == Price(input=0, output=2.5)
 
     @pytest.mark.parametrize(
         ("mapping", "said"),
         [
-            ({"input": 1, "output": 2, "cached_imput": 1}, r"p\.cached_imput is unknown \(did you mean 'cached_input'"),
+            (
+                {"input": 1, "output": 2, "cached_imput": 1},
+                r"p\.cached_imput does not exist \(did you mean 'cached_input'",
+            ),
             ({"input": 1}, r"p\.output is missing"),
             ({"input": -1, "output": 2}, r"p\.input=-1 is no price"),
             ({"input": 1, "output": "2"}, r"p\.output='2' is no price"),
             ({"input": True, "output": 2}, r"p\.input=True is no price"),
-            ({"input": None, "output": 2}, r"p\.input=None is no price"),
+            ({"input": None, "output": 2}, r"p\.input is null"),
             ({"input": 1, "output": float("nan")}, r"p\.output=nan is no price"),
             ({"input": 1, "output": 2, "cached_input": float("inf")}, r"p\.cached_input=inf is no price"),
-            (3, r"p=3 is no mapping"),
+            (3, r"p=3 is not a mapping"),
         ],
     )
-    def test_from_mapping_says_what_is_wrong(self, mapping, said):
+    def test_read_says_what_is_wrong(self, mapping, said):
         with pytest.raises(BadInput, match=said):
-            Price.from_mapping(mapping, "p")
+            Price.read(mapping, "p")

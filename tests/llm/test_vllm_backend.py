@@ -301,7 +301,7 @@ class TestFolders:
 
 
 def test_neither_ray_nor_vllm_is_imported_before_it_is_used():
-    ours = "vllm_backend, transformers_backend, vllm_worker, ray_pool, score, arguments, batch_api"
+    ours = "vllm_backend, transformers_backend, vllm_worker, ray_pool, score, cli_options, batch_api"
     program = f"import sys; from sp3f_verl.llm import {ours}; print({{'ray', 'vllm', 'torch'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "set()"

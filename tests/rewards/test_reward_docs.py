@@ -28,7 +28,7 @@ def test_the_language_table(monkeypatch):
 
 
 def test_the_checker_table_counts_every_case_and_no_mistake_of_ours():
-    cases = yaml.safe_load((ROOT / "tests" / "checker_cases.yaml").read_text(encoding="utf-8"))
+    cases = yaml.safe_load((ROOT / "tests" / "rewards" / "checker_cases.yaml").read_text(encoding="utf-8"))
     rows = [
         line.strip("| ").replace("*", "").split(" | ") for line in table_in("rewards.md", "checker").splitlines()[2:]
     ]

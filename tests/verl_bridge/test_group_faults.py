@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_group import TRAIN, Worker, rollout
 
+from helpers.group_worker import TRAIN, Worker, rollout
 from sp3f_verl.verl_bridge import group as bridge
 from sp3f_verl.verl_bridge.group import SESSIONS, GroupAgentLoopWorker, SiblingFailed
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import ray
 from omegaconf import OmegaConf
-from test_judge_desk import ROW, longer_wins
 
+from helpers.judging import ROW, longer_wins
 from helpers.model_server import ModelServer, Reply
 from sp3f_verl.judge.model_judge import GroupNotJudged
 from sp3f_verl.verl_bridge.judge_actor import NAME, judge_actor

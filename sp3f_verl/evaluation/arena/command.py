@@ -8,12 +8,9 @@ optionally category. The same command again goes on where it was stopped, and pa
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.errors import BadInput
@@ -23,9 +20,11 @@ from sp3f_verl.evaluation.arena.outputs import Outputs, read_outputs
 from sp3f_verl.evaluation.arena.pairs import Field, pair_up, read_prompts_of
 from sp3f_verl.evaluation.arena.settings import identity, judge_settings
 from sp3f_verl.evaluation.arena.summary import summarise, tables
+from sp3f_verl.evaluation.results import FILE, ArenaCost, ArenaJudge
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.llm.cli_options import store_of
 from sp3f_verl.llm.outcome import Usage
+from sp3f_verl.progress import ProgressBar
 from sp3f_verl.stats.win_rates import TIES
 
 
@@ -78,18 +77,23 @@ def _run(options: argparse.Namespace) -> None:
     inputs = dict.fromkeys([*(file for each in every for file in each.files), *files])
     with Output(options.output, "arena", told, inputs) as out:
         spending = Path(f"{options.output}.judge_spending.json")
-        with tqdm(total=len(field.pairs) * len(judges), desc="pairs", unit="pair") as bar:
-            judgement = judge(settings, field.pairs, store_of(options), spending, out.path("."), bar.update)
+        with ProgressBar("pairs", len(field.pairs) * len(judges)) as bar:
+            judgement = judge(settings, field.pairs, store_of(options), spending, out.path("."), bar.advance)
         _check_verdicts(judgement)
         summary = summarise(field, judgement, options.ties, options.min_language_share, options.seed)
         asked = [each for told in judgement.told for each in told.asked]
         out.models = list(judgement.models.values())
         first, *panel = [entry | {"model": model} for entry, model in zip(judges, out.models, strict=True)]
-        summary |= {"baseline": baseline.name, "judge": first | {"panel": panel}}
-        summary["cost"] = _cost(settings, judgement, asked)
+        summary = summary.model_copy(
+            update={
+                "baseline": baseline.name,
+                "judge": ArenaJudge(**first, panel=panel),
+                "cost": _cost(settings, judgement, asked),
+            }
+        )
         out.write("preferences", verdict_rows(field, judgement, options.ties), VERDICT)
         out.write("pairs", pair_rows(field, judgement, options.ties), PAIR)
-        out.write_text("summary.json", json.dumps(summary, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+        out.write_text(FILE, summary.text())
         out.write_text("win_rates.md", tables(summary))
         calls = {"calls": judgement.calls, "from_store": judgement.stored, "usd": judgement.usd}
         out.note("asked", calls)
@@ -124,11 +128,11 @@ def _check_verdicts(judgement: Judgement) -> None:
         raise BadInput(f"the judge gave no verdict on any of {len(asked)} questions ({told}); mend it and start again.")
 
 
-def _cost(settings: JudgeSettings, judgement: Judgement, asked: Sequence[Asked]) -> dict:
+def _cost(settings: JudgeSettings, judgement: Judgement, asked: Sequence[Asked]) -> ArenaCost:
     """Of all answers that count, whenever they were paid for: the same for a run that was resumed."""
     prices = [member.known_price() for member in settings.members()]
     by_judge = dict(zip(judgement.weights, prices, strict=True))
     known = None not in prices
     usd = sum(by_judge[each.judge].usd(Usage(each.tokens_in, 0, each.tokens_out)) for each in asked) if known else None
     tokens = {name: sum(getattr(each, name) for each in asked) for name in ("tokens_in", "tokens_out")}
-    return {"questions": len(asked), **tokens, "usd": usd}
+    return ArenaCost(questions=len(asked), **tokens, usd=usd)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from sp3f_verl.evaluation.arena.cells import Outcome, cell, difference
 from sp3f_verl.evaluation.arena.judging import Judgement
 from sp3f_verl.evaluation.arena.pairs import Field
+from sp3f_verl.evaluation.results import ArenaCandidate, ArenaCell, ArenaSummary, Gap, PairedGap
 from sp3f_verl.stats.format import table
 
 
-def summarise(field: Field, judgement: Judgement, ties: str, threshold: float, seed: int) -> dict:
-    """The first candidate's languages, categories and mean; those of `others`; all of them against each other."""
+def summarise(field: Field, judgement: Judgement, ties: str, threshold: float, seed: int) -> ArenaSummary:
+    """The first candidate's languages, categories and mean; those of `others`; all of them against each other. The
+    baseline, the judge and the cost are the command's to add."""
     outcomes = [
         Outcome(pair, told, *(told.preference(each, judgement.weights) for each in (ties, "half")))
         for pair, told in zip(field.pairs, judgement.told, strict=True)
@@ -20,34 +22,47 @@ def summarise(field: Field, judgement: Judgement, ties: str, threshold: float, s
         by_candidate[each.pair.candidate].append(each)
     names = list(by_candidate)
     found = {name: _of_candidate(own, field.missing[name], threshold, seed) for name, own in by_candidate.items()}
-    return {
-        **{"kind": "arena", "unit": "percent", "ties": ties, "threshold": threshold, "candidate": names[0]},
-        **found.pop(names[0]),
-        "others": found,
-        "paired": [_paired(a, b, by_candidate, seed) for number, a in enumerate(names) for b in names[number + 1 :]],
-        "not_answered": field.not_answered,
-        "language_not_recognised": sorted(field.unrecognised),
-    }
+    first = found.pop(names[0])
+    return ArenaSummary(
+        kind="arena",
+        unit="percent",
+        ties=ties,
+        threshold=threshold,
+        candidate=names[0],
+        languages=first.languages,
+        categories=first.categories,
+        mean=first.mean,
+        others=found,
+        paired=[_paired(a, b, by_candidate, seed) for number, a in enumerate(names) for b in names[number + 1 :]],
+        not_answered=field.not_answered,
+        language_not_recognised=sorted(field.unrecognised),
+    )
 
 
-def _of_candidate(outcomes: Sequence[Outcome], missing, threshold: float, seed: int) -> dict:
+def _of_candidate(outcomes: Sequence[Outcome], missing, threshold: float, seed: int) -> ArenaCandidate:
     languages = _by(outcomes, lambda each: each.pair.language)
     categories = _by(outcomes, lambda each: each.pair.category)
     codes = sorted({*languages, *(code for code, count in missing.items() if count)})
-    return {
-        "languages": {code: cell(languages.get(code, ()), threshold, missing[code], seed) for code in codes},
-        "categories": {name: cell(own, threshold, 0, seed) for name, own in sorted(categories.items())},
-        "mean": cell(outcomes, threshold, missing.total(), seed),
-    }
+    return ArenaCandidate(
+        languages={code: _cell(languages.get(code, ()), threshold, missing[code], seed) for code in codes},
+        categories={name: _cell(group, threshold, 0, seed) for name, group in sorted(categories.items())},
+        mean=_cell(outcomes, threshold, missing.total(), seed),
+    )
 
 
-def _paired(a: str, b: str, by_candidate: dict[str, list[Outcome]], seed: int) -> dict:
+def _cell(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int) -> ArenaCell:
+    return ArenaCell(**cell(outcomes, threshold, missing, seed))
+
+
+def _paired(a: str, b: str, by_candidate: dict[str, list[Outcome]], seed: int) -> PairedGap:
     sides = [_by(by_candidate[name], lambda each: each.pair.language) for name in (a, b)]
     codes = sorted(sides[0].keys() & sides[1].keys())
-    return {
-        **{"a": a, "b": b, "mean": difference(by_candidate[a], by_candidate[b], seed)},
-        "languages": {code: difference(sides[0][code], sides[1][code], seed) for code in codes},
-    }
+    return PairedGap(
+        a=a,
+        b=b,
+        mean=Gap(**difference(by_candidate[a], by_candidate[b], seed)),
+        languages={code: Gap(**difference(sides[0][code], sides[1][code], seed)) for code in codes},
+    )
 
 
 def _by(outcomes: Iterable[Outcome], name) -> dict[str, list[Outcome]]:
@@ -61,9 +76,9 @@ def _by(outcomes: Iterable[Outcome], name) -> dict[str, list[Outcome]]:
 COLUMNS = ("prompts", "win rate", "at equal length", "wins / ties / losses", "wrong language", "no verdict", "missing")
 
 
-def tables(summary: dict) -> str:
+def tables(summary: ArenaSummary) -> str:
     """Markdown: a table by language and one by category for each candidate, the paired tests, and the judge."""
-    return "\n\n".join(part.rstrip() for part in _tables(summary)) + "\n"
+    return "\n\n".join(part.rstrip() for part in _tables(summary.model_dump())) + "\n"
 
 
 def _tables(summary: dict) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sp3f_verl.evaluation.harness.suite import Task
+from sp3f_verl.evaluation.results import HarnessMean, HarnessSummary, HarnessTask
 from sp3f_verl.stats.format import table
 
 _RADIUS = 1.96  # EuroEval's `_se` is the radius of a 95 % interval: 1.96 standard errors (its scores.py)
@@ -14,7 +15,7 @@ class Failed(ValueError):
     """A task has no value. The message says why."""
 
 
-def row(package: str, task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
+def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
     """One task's row. Raises Failed where the harness failed, or ran it otherwise than the suite says."""
     if "error" in found:
         raise Failed(found["error"])
@@ -37,14 +38,28 @@ def row(package: str, task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
     stderr = _number(values.get(error_key), task.scale / over)
     of = {"language": task.language} if task.language else {}
     if package == "lm-eval":
-        return {
-            **{"metric": task.metric, "filter": task.filter, "value": value, "stderr": stderr, **of},
-            **{"shots": task.shots, "n": found["n"], "of": found["of"], "version": found["version"]},
-        }
-    return {
-        **{"metric": task.metric, "value": value, "stderr": stderr, **of, "shots": None, "iterations": found["n"]},
-        **{"n": None, "failed": int(values.get("num_failed_instances", 0)), "version": found["version"]},
-    }
+        return HarnessTask(
+            metric=task.metric,
+            filter=task.filter,
+            value=value,
+            stderr=stderr,
+            **of,
+            shots=task.shots,
+            n=found["n"],
+            of=found["of"],
+            version=found["version"],
+        )
+    return HarnessTask(
+        metric=task.metric,
+        value=value,
+        stderr=stderr,
+        **of,
+        shots=None,
+        iterations=found["n"],
+        n=None,
+        failed=int(values.get("num_failed_instances", 0)),
+        version=found["version"],
+    )
 
 
 def _number(told: Any, factor: float) -> float | None:
@@ -58,18 +73,19 @@ def mean(values: Mapping[str, float]) -> float:
     return math.fsum(values.values()) / len(values)
 
 
-def means(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def means(rows: Mapping[str, HarnessTask]) -> HarnessMean:
     """Over all tasks, and by language where tasks have one; the mean of tasks, not of languages."""
-    values = {name: each["value"] for name, each in rows.items()}
-    found: dict[str, Any] = {"value": mean(values), "tasks": len(values)}
-    languages = sorted({each["language"] for each in rows.values() if "language" in each})
-    if languages:
-        of = {code: {n: v for n, v in values.items() if rows[n].get("language") == code} for code in languages}
-        found["languages"] = {code: {"value": mean(each), "tasks": len(each)} for code, each in of.items()}
-    return found
+    values = {name: task.value for name, task in rows.items()}
+    by_language = {}
+    for code in sorted({task.language for task in rows.values() if task.language}):
+        of_language = {name: value for name, value in values.items() if rows[name].language == code}
+        by_language[code] = HarnessMean(value=mean(of_language), tasks=len(of_language))
+    languages = {"languages": by_language} if by_language else {}
+    return HarnessMean(value=mean(values), tasks=len(values), **languages)
 
 
-def markdown(summary: Mapping[str, Any]) -> str:
+def markdown(results: HarnessSummary) -> str:
+    summary = results.model_dump(exclude_unset=True)
     rows = summary["tasks"]
     head = ["task", "language", "metric", "shots", "value", "standard error", "n", "version"]
     lines = [

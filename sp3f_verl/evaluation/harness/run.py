@@ -15,6 +15,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.python import absolute
 from sp3f_verl.evaluation.harness.results import Failed, markdown, means, row
 from sp3f_verl.evaluation.harness.suite import Suite, Task
+from sp3f_verl.evaluation.results import FILE, HarnessSummary, HarnessTask
 
 KEPT = ".tasks"  # in the output folder, until the run is through
 RUNNERS = {
@@ -34,7 +35,7 @@ class Run:
     versions: Mapping[str, str]
 
 
-def run(asked: Run, output: Path) -> dict[str, Any]:
+def run(asked: Run, output: Path) -> HarnessSummary:
     """The summary, written to `output` with the harness's own words on every task beside it.
 
     BadInput where a task failed: what the others gave is kept, and no mean is taken of what is there.
@@ -48,13 +49,19 @@ def run(asked: Run, output: Path) -> dict[str, Any]:
         if missing := [each for each in suite.tasks if "values" not in _said(each, asked, kept)]:
             _start(asked, missing, kept)
         said = {each.name: _said(each, asked, kept) for each in suite.tasks}
-        summary = {
-            **{"kind": "harness", "suite": suite.name, "package": suite.package, "model": asked.model},
-            **{"tasks": _rows(suite, said), "limit": asked.job.get("limit")},
-            **{"settings": asked.job, "versions": asked.versions},
-        }
-        summary["mean"] = means(summary["tasks"])
-        out.write_text("summary.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+        tasks = _rows(suite, said)
+        summary = HarnessSummary(
+            kind="harness",
+            suite=suite.name,
+            package=suite.package,
+            model=asked.model,
+            tasks=tasks,
+            limit=asked.job.get("limit"),
+            settings=asked.job,
+            versions=asked.versions,
+            mean=means(tasks),
+        )
+        out.write_text(FILE, summary.text())
         out.write_text("report.md", markdown(summary))
         for name, each in said.items():
             out.write_text(f"tasks/{name}.json", json.dumps(each, ensure_ascii=False, indent=2) + "\n")
@@ -64,7 +71,7 @@ def run(asked: Run, output: Path) -> dict[str, Any]:
     return summary
 
 
-def _rows(suite: Suite, said: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _rows(suite: Suite, said: Mapping[str, Mapping[str, Any]]) -> dict[str, HarnessTask]:
     rows, failed = {}, {}
     for task in suite.tasks:
         try:

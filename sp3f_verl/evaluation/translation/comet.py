@@ -10,7 +10,7 @@ from sp3f_verl.data.files import write_json
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.python import absolute, require
 
-RUNNER = Path(__file__).parent / "harness" / "runners" / "comet_scores.py"
+RUNNER = Path(__file__).parents[1] / "harness" / "runners" / "comet_scores.py"
 
 
 def comet_scores(model: str, samples: Sequence[dict[str, str]], python: str, gpus: int = 0) -> list[float]:

@@ -6,13 +6,12 @@ model. What is kept is one number a response token: the loss subtracts it per to
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from sp3f_verl.data.files import write_json
+from sp3f_verl.data.files import atomic_write, write_json
 from sp3f_verl.errors import BadInput
 from sp3f_verl.training.preference.tokens import Group
 
@@ -74,14 +73,11 @@ class ReferenceStore:
     def load_or_compute(self, groups: Sequence[Group], compute: Callable[[], Sequence[np.ndarray]]) -> list[tuple]:
         """Per group a tuple of (response tokens,) float32 arrays. `compute` gives one array a row, in order."""
         if not self.complete:
-            self._values.parent.mkdir(parents=True, exist_ok=True)
             flat = np.concatenate([np.asarray(each, dtype=np.float32) for each in compute()])
             if not np.isfinite(flat).all():
                 raise BadInput("the reference gives log-probs that are not finite; check the model and its dtype.")
-            partial = self._values.with_name(self._values.name + ".partial")
-            with partial.open("wb") as file:
+            with atomic_write(self._values) as partial, partial.open("wb") as file:
                 np.save(file, flat)
-            os.replace(partial, self._values)
             write_json({**self._identity, "tokens": len(flat)}, self._manifest)
         flat, start, found = np.load(self._values, mmap_mode="r"), 0, []
         for group in groups:

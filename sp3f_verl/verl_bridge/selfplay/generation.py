@@ -5,7 +5,6 @@ exact request, so that a run which was killed anywhere asks nothing twice.
 """
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,13 +17,12 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.llm_server import LLMServerManager
 
 from sp3f_verl.llm.store import Store, request_key
-from sp3f_verl.log import log
+from sp3f_verl.progress import ProgressBar
 from sp3f_verl.training.selfplay.settings import Generation
 from sp3f_verl.training.selfplay.triplets import Response
 
 TRIES = 3
 WAIT_SECONDS = 2.0  # before the second try, twice that before the third
-SAY_SECONDS = 15.0
 
 
 class GenerationFailed(RuntimeError):
@@ -128,20 +126,12 @@ class Responses:
         self, policy: str, requests: Sequence[Request], servers: RolloutServers, settings: Generation, name: str
     ) -> int:
         """Asks for `requests`, all of them missing; answers how many had to be asked again."""
-        start = said = time.monotonic()
-        count = 0
 
         def done(request: Request, response: Response) -> None:
-            nonlocal said, count
             complete = response.complete or int(response.ids[-1]) in self._ends  # the last token may be the end
             logp = None if np.isnan(response.logp) else response.logp
             self._store.put(request.key(policy), {"ids": response.ids.tolist(), "logp": logp, "complete": complete})
-            count += 1
-            now = time.monotonic()
-            if now - said >= SAY_SECONDS:
-                said = now
-                log.info(f"{name}: {count} of {len(requests)} responses, {count / (now - start):.1f} a second")
+            bar.advance()
 
-        asked_again = servers.generate(requests, settings, done)
-        log.info(f"{name}: {len(requests)} responses in {time.monotonic() - start:.1f} s")
-        return asked_again
+        with ProgressBar(f"responses of {name}", len(requests)) as bar:
+            return servers.generate(requests, settings, done)
