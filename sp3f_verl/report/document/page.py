@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -36,7 +37,7 @@ def html(document: Document, folder: Path, drawings: dict[str, Drawing] | None =
     tokens = parser.parse(markdown(document, folder))
     title = _text(tokens[1])
     body = _Page(pictures, drawings, title).marked_up(tokens[3:])  # after the three tokens of the title
-    contents = [(token.attrs["id"], _text(head)) for token, head in zip(body, body[1:], strict=False) if _is_top(token)]
+    contents = [(token.attrs["id"], _text(head)) for token, head in pairwise(body) if _is_top(token)]
     style, script = (files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return page_template().render(
         title=title,

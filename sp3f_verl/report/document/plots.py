@@ -260,5 +260,3 @@ def _tick(value: float) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 24 else name[:23] + "…"
-
-

@@ -1,4 +1,4 @@
-"""matplotlib's SVG made fit for the page: no styles, no metadata, ids of its own, colours by class, values to point at."""
+"""matplotlib's SVG made fit for the page: no styles, no metadata, ids and colours of the page, values to point at."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -82,9 +82,8 @@ def _plain(element: ElementTree.Element, prefix: str) -> None:
         classes.append("fill-ink")
     if classes:
         element.set("class", " ".join(classes))
-    if name := element.attrib.pop("id", None):
-        if element.tag in ("path", "clipPath"):
-            element.set("id", prefix + name)
+    if (name := element.attrib.pop("id", None)) and element.tag in ("path", "clipPath"):
+        element.set("id", prefix + name)
     if target := element.attrib.pop(XLINK, None):
         element.set("href", f"#{prefix}{target[1:]}")
     if clip := element.get("clip-path"):

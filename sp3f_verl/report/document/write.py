@@ -19,9 +19,7 @@ def write(document: Document, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = "" if path.stem == "report" else f"{path.stem}_"
     document = replace(document, blocks=_named(document.blocks, prefix, set()))
-    drawings = {
-        picture.file: draw(picture, f"p{n}") for n, picture in enumerate(every(Picture, document.blocks))
-    }
+    drawings = {picture.file: draw(picture, f"p{n}") for n, picture in enumerate(every(Picture, document.blocks))}
     for file, drawing in drawings.items():
         _write_bytes(drawing.png, path.parent / file)
     write_text(html(document, path.parent, drawings), path.with_suffix(".html"))
