@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import TRANSLATED
 
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")

@@ -1,8 +1,8 @@
 """Pair selection at CroCo's size: 20,000 prompts x 64 candidates x 7 languages, in-language and cross-language.
 
 Simulated: a reward of prompt + language offset + noise, lengths that go with it, 3 % off-language, 4 % truncated, 2 %
-duplicate candidates. Beside it the plain function, one prompt at a time, on some of the same pools: both have to agree
-on every one of them. Fails where they do not, where a run (columns, selection and diagnostics) takes more than SECONDS,
+duplicate candidates. Beside it `select_pair`, one prompt at a time, on some of the same pools: both have to agree on
+every one of them. Fails where they do not, where a run (columns, selection and diagnostics) takes more than SECONDS,
 or above GIB (peak of this process). Seconds are the processor's, one thread: what the clock (in brackets) shows on an
 idle core, and not what the neighbours do.
 """
@@ -15,13 +15,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sp3f_verl.selection import Candidates, Pairs, Settings, best_of_n, choose, pool_diagnostics
-from sp3f_verl.selection.pair import pair_or_reason
-from sp3f_verl.selection.pairs import REASONS
+from sp3f_verl.selection import Candidates, Pairs, Settings, best_of_n, choose, pool_diagnostics, select_pair
 
 PROMPTS, N, LANGUAGES = 20_000, 64, "da de en es fr it nl".split()
 OFFSETS = (-0.5, 0.2, 1.0, 0.5, 0.3, 0.0, -0.2)
-PLAIN_POOLS = 2_000  # that the plain function is timed on
+SINGLE_POOLS = 2_000  # that are chosen one at a time
 SECONDS, GIB = 60.0, 4.0
 
 
@@ -55,24 +53,21 @@ def timed(name: str, function: Callable, *arguments, **named):
     return result, seconds
 
 
-def plain(candidates: Candidates, pairs: Pairs) -> tuple[float, int]:
+def one_at_a_time(candidates: Candidates, pairs: Pairs) -> tuple[float, int]:
     """(seconds for all pools at the pace of some, how many of those differ)"""
     play = np.flatnonzero(pairs.in_play)
-    begins = np.searchsorted(pairs.pool_of[play], np.arange(PLAIN_POOLS + 1))
-    rules = {"rule": pairs.settings.rule, "min_margin": pairs.settings.min_margin}
-    ratio, found = pairs.settings.max_length_ratio, []
+    begins = np.searchsorted(pairs.pool_of[play], np.arange(SINGLE_POOLS + 1))
+    limits = {"min_margin": pairs.settings.min_margin, "max_length_ratio": pairs.settings.max_length_ratio}
+    chosen = []
     start = time.process_time()
     for begin, end in itertools.pairwise(begins):
-        some = play[begin:end]
-        lengths = candidates.length[some].tolist() if ratio else None
-        found.append(pair_or_reason(pairs.ranking[some], lengths=lengths, max_length_ratio=ratio, **rules))
-    seconds = (time.process_time() - start) * pairs.pools / PLAIN_POOLS
-    place = dict(zip(pairs.pool.tolist(), zip(pairs.chosen, pairs.rejected, strict=True), strict=True))
-    differ = 0
-    for pool, (begin, one) in enumerate(zip(begins, found, strict=False)):
-        two = place.get(pool, REASONS[pairs.reason[pool]])
-        differ += (one if isinstance(one, str) else (play[begin + one[0]], play[begin + one[1]])) != two
-    return seconds, differ
+        members = play[begin:end]
+        pair = select_pair(pairs.ranking[members], pairs.settings.rule, lengths=candidates.length[members], **limits)
+        chosen.append(pair and tuple(members[list(pair)].tolist()))
+    seconds = (time.process_time() - start) * pairs.pools / SINGLE_POOLS
+    sides = zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)
+    by_pool = dict(zip(pairs.pool.tolist(), sides, strict=True))
+    return seconds, sum(by_pool.get(pool) != pair for pool, pair in enumerate(chosen))
 
 
 def main() -> None:
@@ -90,19 +85,19 @@ def main() -> None:
         how = f"{settings.pool}, {settings.scale}, {settings.consistency}"
         how += ", length control" if settings.length_residual else ""
         pairs, seconds = timed(how, choose, candidates, settings)
-        found, more = timed("  its diagnostics", pool_diagnostics, candidates, pairs)
+        diagnostics, more = timed("  its diagnostics", pool_diagnostics, candidates, pairs)
         slowest = max(slowest, loading + seconds + more)
-        reference, differ = plain(candidates, pairs)
+        reference, differ = one_at_a_time(candidates, pairs)
         differing += differ
-        same = found["same_language"]
+        same = diagnostics["same_language"]
         print(f"    {len(pairs)} pairs of {pairs.pools} pools, same language {100 * same:.1f} %; ", end="")
-        print(f"one prompt at a time, selection alone: {reference:.1f} s, {differ} of {PLAIN_POOLS} differ")
+        print(f"one prompt at a time, selection alone: {reference:.1f} s, {differ} of {SINGLE_POOLS} differ")
     best, _ = timed("best of n", best_of_n, candidates)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{len(best)} SFT choices")
     print(f"slowest run {slowest:.1f} s (bound {SECONDS:.0f}), peak {peak:.2f} GiB (bound {GIB:g})")
     if differing or slowest > SECONDS or peak > GIB:
-        sys.exit("pair selection is too slow, too large or differs from the plain function; see above.")
+        sys.exit("pair selection is too slow, too large or differs from select_pair; see above.")
 
 
 if __name__ == "__main__":

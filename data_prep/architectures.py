@@ -17,9 +17,9 @@ from sp3f_verl.architectures.model import Model
 from sp3f_verl.architectures.plan import Plan, read_plan
 from sp3f_verl.architectures.share import jobs
 from sp3f_verl.data.output import Output, run_step
+from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Backend
-from sp3f_verl.selection.report import PreferenceReport
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sp3f_verl.data.candidate_files import CandidateFiles, Texts
 from sp3f_verl.data.output import Output, run_step
+from sp3f_verl.data.preference_report import PreferenceReport, markdown
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.schemas import NUMBER, PREFERENCE, SFT, extended
 from sp3f_verl.data.tables import as_batches
@@ -24,9 +26,6 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.selection import Candidates, Pairs, Settings, best_of_n, choose, pool_diagnostics
 from sp3f_verl.selection.candidates import seeded
 from sp3f_verl.selection.choose import VALUES
-from sp3f_verl.selection.read import CandidateFiles, Texts
-from sp3f_verl.selection.report import PreferenceReport
-from sp3f_verl.selection.warn import markdown
 
 # *_score and margin are in units of the scale that pairs are chosen by; *_reward is the reward model's.
 PAIRS = extended(PREFERENCE, chosen_reward=NUMBER, rejected_reward=NUMBER)

@@ -15,18 +15,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from sp3f_verl import languages
+from sp3f_verl.data.candidate_files import DUPLICATE
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS, Prompts
 from sp3f_verl.data.schemas import CANDIDATE
 from sp3f_verl.data.tables import as_batches, read_batches
-from sp3f_verl.data.writer import open_writer
+from sp3f_verl.data.tables.writer import open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Status
 from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.rewards.detect import language_found
 from sp3f_verl.selection import text_key
-from sp3f_verl.selection.read import DUPLICATE
 
 SUFFIX = "Please respond in {language} and in no other language."
 SAMPLING = ("max_tokens", "temperature", "top_p", "seed", "suffix")

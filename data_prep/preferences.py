@@ -17,12 +17,12 @@ import pyarrow as pa
 from sp3f_verl.architectures.draw import Drawn, characters, draw, named, tokens_of
 from sp3f_verl.architectures.hub import from_hub
 from sp3f_verl.architectures.sources import SOURCES, WHOLE, Pair
-from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.output import Output, run_step
+from sp3f_verl.data.preference_report import PreferenceReport
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import PREFERENCE, extended
-from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.selection.report import PreferenceReport
 
 ENGLISH = extended(PREFERENCE, source=pa.string(), task=pa.string())
 LONGEST = {"characters": 8192, "tokens": 2048}

@@ -3,17 +3,17 @@ r"""Prompts of an open-ended evaluation set in many languages, for `data_prep.ge
   python -m data_prep.prompts --set m_arenahard --languages da de es --output data/arena
   python -m data_prep.prompts --set aya_dolly --files dolly.parquet --sample 150 --output data/aya
 
-Sets are in sp3f_verl/data/prompt_sets.yaml; without --files they come from the Hugging Face Hub.
+Sets are in sp3f_verl/data/sets/prompt_sets.yaml; without --files they come from the Hugging Face Hub.
 """
 
 import argparse
 from pathlib import Path
 
 from sp3f_verl import languages
-from sp3f_verl.data.ids import draw_rank
 from sp3f_verl.data.output import Output, run_step
-from sp3f_verl.data.prompt_sets import Read, prompt_set, prompts
 from sp3f_verl.data.prompts import PROMPTS
+from sp3f_verl.data.rows import draw_rank
+from sp3f_verl.data.sets.prompt_sets import Read, prompt_set, prompts
 from sp3f_verl.errors import BadInput
 
 

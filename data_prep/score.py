@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from sp3f_verl.data.candidate_files import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.schemas import CANDIDATE
@@ -21,7 +22,6 @@ from sp3f_verl.llm import Status
 from sp3f_verl.llm.cli_options import add_scorer_arguments, scorer_of
 from sp3f_verl.llm.score import Scorer
 from sp3f_verl.selection.diagnostics import plain
-from sp3f_verl.selection.read import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
 from sp3f_verl.selection.scale import levels, z_scores
 from sp3f_verl.stats.format import number, table
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.layouts import spin, trl
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_rows import Unusable, answers_of, open_rows
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import TRIPLET
 from sp3f_verl.errors import BadInput
 

@@ -13,17 +13,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sp3f_verl.data.assembly.contamination import CHARACTERS, WORDS, Contamination
+from sp3f_verl.data.assembly.problems import Problems
+from sp3f_verl.data.assembly.rl import rl_batch
 from sp3f_verl.data.benchmarks import Benchmark
-from sp3f_verl.data.contamination import CHARACTERS, WORDS, Contamination
-from sp3f_verl.data.mgsm import join
 from sp3f_verl.data.output import Output, run_step
-from sp3f_verl.data.prefetch import ahead
-from sp3f_verl.data.problems import Problems
-from sp3f_verl.data.rl import rl_batch
 from sp3f_verl.data.schemas import RL, SFT, TRANSLATED
-from sp3f_verl.data.sort_join import Keys, in_order
-from sp3f_verl.data.sources import open_file
-from sp3f_verl.data.tables import as_batches, scan
+from sp3f_verl.data.sets.mgsm import join
+from sp3f_verl.data.tables import as_batches, open_file, scan
+from sp3f_verl.data.tables.prefetch import ahead
+from sp3f_verl.data.tables.sort_join import Keys, in_order
 from sp3f_verl.errors import BadInput
 
 

@@ -14,9 +14,7 @@ from pathlib import Path
 
 from sp3f_verl.architectures.model import Model, Text
 from sp3f_verl.data.output import Output, run_step
-from sp3f_verl.data.sources import open_file
-from sp3f_verl.data.tables import read_rows
-from sp3f_verl.data.wmt import (
+from sp3f_verl.data.sets.wmt import (
     ALL,
     AVERAGE,
     HUB,
@@ -28,6 +26,7 @@ from sp3f_verl.data.wmt import (
     from_hub,
     read_segments,
 )
+from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.scores import averages, best, scored

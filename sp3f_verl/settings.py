@@ -19,8 +19,11 @@ from types import UnionType
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from sp3f_verl.errors import BadInput, nearest
+
+LONGEST = 200  # characters of a user's value that a sentence shows
 
 
 class mend(str):
@@ -34,15 +37,21 @@ def _text(value: Any) -> str:
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value % 1:
+    if type(value) is int:
+        return value
+    if not isinstance(value, float) or not value.is_integer():
         raise ValueError("is not a whole number; give one")
     return int(value)
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:  # a float has a limit, an integer none
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError("is not a number; give one")
-    return float(value)
+    return number
 
 
 def _flag(value: Any) -> bool:
@@ -66,7 +75,7 @@ class Settings(BaseModel):
     def read(cls, values: Any, place: str) -> Self:
         """The settings of a plain mapping; `place` names it in sentences. Raises BadInput, one sentence."""
         if not isinstance(values, Mapping):
-            raise BadInput(f"{place}={values!r} is not a mapping; write {place}={{name: value}}.")
+            raise BadInput(f"{place}={shown(values)} is not a mapping; write {place}={{name: value}}.")
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -79,80 +88,77 @@ def sentence(model: type[BaseModel], error: ValidationError, place: str) -> str:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, BadInput):
         return str(cause)
-    path, fields, owner = _named(model, first["loc"])
-    where = ".".join([place, *path]) if place else ".".join(path)
-    value, kind = first["input"], first["type"]
-    if kind == "extra_forbidden":
-        return f"{where} does not exist{nearest(path[-1], fields)}; remove it or rename it."
+    path, owner, field = _place_of(model, first["loc"])
+    where = _one_line(".".join([place, *path] if place else path))
+    value, kind = shown(first["input"]), first["type"]
+    if kind in ("extra_forbidden", "invalid_key"):
+        return f"{where} does not exist{nearest(path[-1], sorted(owner.model_fields))}; remove it or rename it."
     if kind == "missing":
         return f"{where} is missing; give it a value."
-    told = next((entry for entry in _metadata(owner, path[-1] if path else "") if isinstance(entry, mend)), None)
-    if value is None and cause is not None:
-        return f"{where} is null; {told or 'give it a value'}."
-    if told is not None:
-        return f"{where}={value!r}; {told}."
+    remedy = next((entry for entry in field.metadata if isinstance(entry, mend)), None) if field else None
+    if first["input"] is None and cause is not None:
+        return f"{where} is null; {remedy or 'give it a value'}."
+    if remedy is not None:
+        return f"{where}={value}; {remedy}."
     if cause is not None:
-        return f"{where}={value!r} {str(cause).rstrip('.')}."
+        return f"{where}={value} {_one_line(str(cause)).rstrip('.')}."
     if kind in ("literal_error", "enum"):
-        known = _choices(owner, path[-1])
-        return f"{where}={value}{nearest(str(value), known)}; it is one of {', '.join(known)}."
+        name, known = _one_line(_cut(str(first["input"]))), _choices(field)
+        return f"{where}={name}{nearest(name, known)}; it is one of {', '.join(known)}."
     if kind in ("dict_type", "mapping_type", "model_type"):
-        return f"{where}={value!r} is not a mapping; write {where}={{name: value}}."
+        return f"{where}={value} is not a mapping; write {where}={{name: value}}."
     if kind in ("list_type", "tuple_type"):
-        return f"{where}={value!r} is not a list; write {where}=[value]."
-    return f"{where}={value!r}: {first['msg'][0].lower()}{first['msg'][1:]}; mend it."
+        return f"{where}={value} is not a list; write {where}=[value]."
+    return f"{where}={value}: {first['msg'][0].lower()}{_one_line(first['msg'][1:])}; mend it."
 
 
-def _named(model: type[BaseModel], loc: Iterable[int | str]) -> tuple[list[str], list[str], type[BaseModel]]:
-    """The names of a failure's place without pydantic's own marks, the names known there, and the model that has it."""
+def shown(value: Any) -> str:
+    """A value of the user's as a sentence shows it: its repr, of at most LONGEST characters."""
+    try:
+        return _cut(repr(value))
+    except (ValueError, RecursionError):  # a number of more digits than Python writes
+        return f"a {type(value).__name__}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()) if text.splitlines() != [text] else text
+
+
+def _place_of(model: type[BaseModel], loc: Iterable[int | str]) -> tuple[list[str], type[BaseModel], FieldInfo | None]:
+    """(the names of a failure's place, without pydantic's marks; the innermost model there; its field)."""
     path: list[str] = []
-    owner: type[BaseModel] = model
-    inner: Any = model
+    owner, field, annotation = model, None, model
     for part in loc:
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            owner = inner
+        annotation = _bare(annotation)
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if isinstance(annotation, type) and origin is None and issubclass(annotation, BaseModel):
+            owner, field = annotation, annotation.model_fields.get(str(part))
             path.append(str(part))
-            field = inner.model_fields.get(str(part))
-            inner = _without_none(field.annotation) if field else None
-            continue
-        if isinstance(part, int):
+            annotation = field.annotation if field else None
+        elif origin in (Union, UnionType):  # the part is pydantic's name of the branch
+            annotation = next((branch for branch in arguments if getattr(branch, "__name__", "") == part), None)
+        elif isinstance(part, int):
             path[-1:] = [f"{path[-1] if path else ''}[{part}]"]
-        else:
-            found = _model_named(inner, part)
-            if found is not None or part in ("[key]", "str", "int", "float", "bool") or "[" in part or "-" in part:
-                inner = found or inner  # a branch of a union, or a mark of pydantic's
-                continue
-            path.append(part)
-        inner = next((each for each in _models(inner)), None)
-    return path, sorted(owner.model_fields), owner
+            annotation = arguments[0] if arguments else None
+        elif part != "[key]" and isinstance(origin, type) and issubclass(origin, Mapping):
+            path.append(_cut(part))
+            annotation = arguments[1]
+    return path, owner, field
 
 
-def _without_none(annotation: Any) -> Any:
-    """`X` for `X | None`."""
-    if get_origin(annotation) not in (Union, UnionType):
-        return annotation
-    rest = [part for part in get_args(annotation) if part is not type(None)]
-    return rest[0] if len(rest) == 1 else annotation
+def _bare(annotation: Any) -> Any:
+    """`X` for `Annotated[X, ...]` and for `X | None`."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        rest = [part for part in get_args(annotation) if part is not type(None)]
+        return _bare(rest[0]) if len(rest) == 1 else annotation
+    return annotation
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and not get_args(annotation):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    return [model for part in get_args(annotation) for model in _models(part)]
-
-
-def _model_named(annotation: Any, name: str) -> type[BaseModel] | None:
-    return next((model for model in _models(annotation) if model.__name__ == name), None)
-
-
-def _metadata(owner: type[BaseModel], name: str) -> list[Any]:
-    field = owner.model_fields.get(name.split("[")[0])
-    return list(field.metadata) if field else []
-
-
-def _choices(owner: type[BaseModel], name: str) -> list[str]:
-    field = owner.model_fields.get(name.split("[")[0])
-    parts = [field.annotation] if field else []
-    if parts and get_origin(parts[0]) in (Union, UnionType):
-        parts = list(get_args(parts[0]))
-    return [str(choice) for part in parts for choice in get_args(part) if choice is not None]
+def _choices(field: FieldInfo | None) -> list[str]:
+    return [str(choice) for choice in get_args(_bare(field.annotation if field else None)) if choice is not None]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sp3f_verl.architectures.model import Model, Text
 from sp3f_verl.architectures.plan import ROLES, Plan, Role
 from sp3f_verl.architectures.share import COPY, Job
-from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import PREFERENCE, extended
 from sp3f_verl.data.tables import read_rows
 from sp3f_verl.errors import BadInput

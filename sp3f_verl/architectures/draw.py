@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from sp3f_verl.architectures.sources import Pair
-from sp3f_verl.data.ids import draw_rank
+from sp3f_verl.data.rows import draw_rank
 from sp3f_verl.errors import BadInput
 
 Length = Callable[[list[str]], list[int]]  # texts -> their lengths

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sp3f_verl.data.ids import draw_rank
+from sp3f_verl.data.rows import draw_rank
 
 COPY = "english"  # the architecture of rows that stay as they are
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.rows import row_id
 
 Drop = Callable[[str], None]
 Message = dict[str, str]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.mgsm import read_questions
+from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.sets.mgsm import read_questions
 from sp3f_verl.data.tables import read_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import checker_of

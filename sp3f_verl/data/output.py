@@ -27,7 +27,7 @@ from sp3f_verl.data.manifest import Manifest
 from sp3f_verl.data.resume import Work, differences
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import as_batches
-from sp3f_verl.data.writer import Writer, open_writer
+from sp3f_verl.data.tables.writer import Writer, open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.languages import UnknownLanguage
 

@@ -15,7 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
 Message = dict[str, str]

@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from sp3f_verl import languages
 from sp3f_verl.data.schemas import PROMPT
-from sp3f_verl.data.sources import open_file
-from sp3f_verl.data.tables import as_batches
+from sp3f_verl.data.tables import as_batches, open_file
 from sp3f_verl.errors import BadInput
 
 # As schemas.PROMPT, but an id may come once in each language.

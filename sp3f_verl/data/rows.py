@@ -1,4 +1,6 @@
-"""One row of RL data, whatever layout it came in.
+"""Ids that stay with a row from its source to the last parquet, and one row of RL data whatever layout it came in.
+
+Nothing is joined by position or by text.
 
 Two layouts load as they are:
 - verl's own columns (`prompt`, `data_source`, `reward_model.ground_truth`, `extra_info`) plus ours (`id`, `language`,
@@ -26,6 +28,21 @@ SOURCES: dict[str, tuple[str, ...]] = {
 REQUIRED = ("prompt", "ground_truth", "language")
 REFERENCE = ("query_en", "solution_en")  # needed by a judge that sees the privileged reference
 _ABSENT = ("", "None")  # the published data writes the text "None" where it has no translation
+
+
+def row_id(source: str, key: object) -> str:
+    """16 hex digits of the SHA-256 of the source's name and of what identifies the row in it.
+
+    `key` is any JSON value: the source's own id where it has one; else the text of the row; its position only in a file
+    that is never edited.
+    """
+    text = json.dumps([source, key], ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def draw_rank(seed: int, key: str) -> str:
+    """What to sort by for a seeded shuffle that is the same in whatever order the keys come."""
+    return hashlib.sha256(json.dumps([seed, key]).encode()).hexdigest()
 
 
 def lookup(row: Mapping[str, Any], name: str) -> Any:

@@ -25,8 +25,8 @@ import yaml
 
 from sp3f_verl import languages
 from sp3f_verl.data.hub import from_hub
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.mgsm import read_questions
+from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.sets.mgsm import read_questions
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.evaluation.benchmark_yaml import NAME, checked
 from sp3f_verl.evaluation.problems import Layout, Problem

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.rows import canonical, field
-from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.rows import canonical, field, row_id
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import checker_of
 

@@ -1,8 +1,8 @@
-r"""Two exact measures of how far a response agrees with a reference solution: by its arithmetic, and by its letters.
+r"""Two measures of how far a response agrees with a reference solution: by its arithmetic, and by its letters.
 
-`step_f1` compares numbers and operations only, so it holds across languages and scripts. `chrf` compares characters, so
-it is meaningful only within one language. Both leave the final answer aside (it is judged on its own) and return a
-Fraction: equal agreement is then a tie, not a matter of rounding.
+`step_f1` compares numbers and operations only, so it holds across languages and scripts. `wording` compares characters,
+so it is meaningful only within one language. Both leave the final answer aside (it is judged on its own), and equal
+agreement is equal in them, not a matter of rounding.
 """
 
 import re
@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from sp3f_verl.rewards.boxed import complete_boxes
 from sp3f_verl.rewards.text import NUMBER_MARKS, ascii_digits
+from sp3f_verl.stats.chrf import chrf
 
 _SYMBOLS = str.maketrans(
     {
@@ -54,24 +55,9 @@ def step_f1(response: str, solution: str) -> Fraction:
     return Fraction(2 * (mine & theirs).total(), total) if total else Fraction(0)
 
 
-def chrf(response: str, solution: str, order: int = 6, beta: int = 2) -> Fraction:
-    """Character n-gram F-score in [0, 1] (Popovic 2015, WMT): whitespace removed, precision and recall averaged over
-    n = 1..order, the orders for which one text is too short left out; beta weighs recall. 0 where a text is empty.
-    """
-    mine, theirs = ("".join(_without_answer(text).split()) for text in (response, solution))
-    orders = range(1, min(order, len(mine), len(theirs)) + 1)
-    precision = recall = Fraction(0)
-    for n in orders:
-        common = (_ngrams(mine, n) & _ngrams(theirs, n)).total()
-        precision += Fraction(common, (len(mine) - n + 1) * len(orders))
-        recall += Fraction(common, (len(theirs) - n + 1) * len(orders))
-    if not precision:
-        return Fraction(0)
-    return (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
-
-
-def _ngrams(text: str, n: int) -> Counter[str]:
-    return Counter(text[start : start + n] for start in range(len(text) - n + 1))
+def wording(response: str, solution: str) -> float:
+    """chrF of the response against the solution, in [0, 1]."""
+    return chrf(_without_answer(response), _without_answer(solution))
 
 
 def _without_answer(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from sp3f_verl.judge.agreement import chrf, step_f1
+from sp3f_verl.judge.agreement import step_f1, wording
 from sp3f_verl.judge.judged import Judged, judged
 from sp3f_verl.judge.schedule import all_pairs
 from sp3f_verl.judge.verdict import Verdict
@@ -18,9 +18,9 @@ from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.text import strip_think
 
-Key = tuple[int, Fraction, Fraction]
+Key = tuple[int, Fraction, float]
 
-_EMPTY: Key = (-1, Fraction(0), Fraction(0))  # below every response that says something
+_EMPTY: Key = (-1, Fraction(0), 0.0)  # below every response that says something
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def reference_key(
     return (
         int(is_correct(response, privileged.gold)),
         step_f1(response, privileged.solution_en),
-        Fraction(0) if privileged.solution_own is None else chrf(response, privileged.solution_own),
+        0.0 if privileged.solution_own is None else wording(response, privileged.solution_own),
     )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sp3f_verl.data.wmt import KINDS
+from sp3f_verl.data.sets.wmt import KINDS
 from sp3f_verl.evaluation.results import FILE, TranslationSummary, TranslatorTest
 from sp3f_verl.report.document.blocks import Document, Grid, Items, Section, Table, Text, picture
 from sp3f_verl.report.document.escape import Markdown, code

@@ -3,8 +3,7 @@
 from sp3f_verl.selection.candidates import Candidates, text_key
 from sp3f_verl.selection.choose import Pairs, Settings, best_of_n, choose
 from sp3f_verl.selection.diagnostics import pool_diagnostics
-from sp3f_verl.selection.pair import RULES, select_pair
-from sp3f_verl.selection.pairs import select_pairs
+from sp3f_verl.selection.pairs import RULES, select_pair, select_pairs
 
 __all__ = [
     "RULES",

@@ -12,8 +12,7 @@ import numpy as np
 
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.selection.candidates import EXCLUSIONS, Candidates, exclusions, seeded
-from sp3f_verl.selection.pair import RULES, check_limits
-from sp3f_verl.selection.pairs import REASONS, firsts_of_best, select_pairs
+from sp3f_verl.selection.pairs import REASONS, RULES, check_limits, firsts_of_best, select_pairs
 from sp3f_verl.selection.scale import SCALES, ranking_scores
 
 VALUES = {

@@ -7,8 +7,9 @@ from functools import cached_property
 from sp3f_verl import languages
 from sp3f_verl.llm.ask import Answer, Ask, Status
 from sp3f_verl.rewards import language_share
+from sp3f_verl.stats.chrf import chrf
 from sp3f_verl.translate.choose import Candidate, Criteria
-from sp3f_verl.translate.features import Features, chrf, features, length
+from sp3f_verl.translate.features import Features, features, length
 from sp3f_verl.translate.prompt import messages, read_answer
 from sp3f_verl.translate.protect import Broken, Protected, protect, without_placeholders
 

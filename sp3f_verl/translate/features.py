@@ -2,14 +2,11 @@
 
 import math
 import unicodedata
-from collections import Counter
 from dataclasses import dataclass
 
 from sp3f_verl import languages
 from sp3f_verl.rewards import language_share
 from sp3f_verl.translate.numbers import numbers_kept
-
-ORDER, BETA = 6, 2.0  # of chrF
 
 
 @dataclass(frozen=True)
@@ -58,22 +55,3 @@ def worse(one: Features, other: Features | None) -> Features:
     ratios = [each.length_ratio for each in (one, other) if each.length_ratio]
     furthest = max(ratios, key=lambda ratio: abs(math.log(ratio)), default=one.length_ratio)
     return Features(least("lang_share"), furthest, least("numbers_kept"), least("back_translation"))
-
-
-def chrf(text: str, reference: str) -> float:
-    """chrF (Popović 2015) in [0, 1]: F-score, beta 2, of character n-grams up to 6, without spaces, averaged over n."""
-    text, reference = "".join(text.split()), "".join(reference.split())
-    scores = []
-    for size in range(1, ORDER + 1):
-        ours, theirs = _ngrams(text, size), _ngrams(reference, size)
-        if not ours or not theirs:
-            continue
-        common = sum((ours & theirs).values())
-        precision, recall = common / sum(ours.values()), common / sum(theirs.values())
-        below = BETA**2 * precision + recall
-        scores.append((1 + BETA**2) * precision * recall / below if below else 0.0)
-    return sum(scores) / len(scores) if scores else 0.0
-
-
-def _ngrams(text: str, size: int) -> Counter[str]:
-    return Counter(text[start : start + size] for start in range(len(text) - size + 1))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import CANDIDATE, NUMBER, SFT, TEXT, TRANSLATED, extended
 from sp3f_verl.llm.ask import Answer
 from sp3f_verl.translate.ask import SOURCE, Sampling, Text

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.mgsm import read_solutions
-from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.sets.mgsm import read_solutions
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
 ROLES = ("system", "user", "assistant", "tool")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.check_sft import Conversations, check_sft
+from sp3f_verl.data.check import Conversations, check_sft
 from sp3f_verl.errors import BadInput
 from sp3f_verl.training.sft.turns import Unmaskable, end_of_turn, fault, find_turns, messages_of, short
 

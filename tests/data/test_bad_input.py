@@ -55,6 +55,7 @@ STEPS = {
         ["--tokenizer", "characters", "--sources"],
     ),
     "prompts": (lambda i: {"id": IDS[i], "inputs": "Hola", "language": "es"}, None, ["--set", "aya_dolly", "--files"]),
+    "convert": (_source, None, ["--from", "trl", "--language", "en", "--input"]),
     "selfplay": (lambda i: {"prompt": "so", "real": f"it is {i}"}, None, ["import", "--input"]),
 }
 

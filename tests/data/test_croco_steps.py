@@ -28,7 +28,8 @@ from helpers.croco_steps import (
 )
 from helpers.model_server import ModelServer, Reply
 from helpers.processes import started
-from sp3f_verl.data.check_sft import check_sft
+from sp3f_verl.data.candidate_files import SCORED
+from sp3f_verl.data.check import check_sft
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.tables import write_rows
@@ -36,7 +37,6 @@ from sp3f_verl.llm.score import TransformersScorer
 from sp3f_verl.rewards import language_share
 from sp3f_verl.rewards.detect import language_found
 from sp3f_verl.selection import select_pair
-from sp3f_verl.selection.read import SCORED
 
 POOLS = {(f"p{at}", code) for at in range(6) for code in ASKED}
 

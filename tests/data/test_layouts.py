@@ -1,16 +1,14 @@
-"""Rows of the original projects and of TRL, in and out; SPIN's and others through `data_prep.selfplay`."""
+"""Rows of the original projects and of TRL, in and out by `data_prep.convert`; triplets by `data_prep.selfplay`."""
 
 import json
-from collections import Counter
 
 import pytest
 
-from data_prep import selfplay
-from sp3f_verl.data.check import check_rl
+from data_prep import convert, selfplay
+from sp3f_verl.data.check import check_rl, check_sft
 from sp3f_verl.data.files import read_parquet, write_parquet
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.layouts import croco, mdpo, sp3f, spin, trl, verl
-from sp3f_verl.data.schemas import PREFERENCE, PROMPT, RL, SFT, TRANSLATED
+from sp3f_verl.data.layouts import LAYOUTS, croco, sp3f, spin, verl
+from sp3f_verl.data.schemas import PREFERENCE, PROMPT, RL, SFT, TRANSLATED, TRIPLET
 from sp3f_verl.data.tables import read_rows, write_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.languages import UnknownLanguage
@@ -28,24 +26,48 @@ def lines(path, rows):
     return path
 
 
-@pytest.mark.parametrize("layout", [croco, spin, mdpo, trl])
-def test_a_pair_goes_out_and_comes_back(tmp_path, layout):
-    dropped = Counter()
-    drop = lambda reason: dropped.update([reason])  # noqa: E731
+def run(*options):
+    return convert.main([str(option) for option in options])
+
+
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("layout", "suffix"), [("croco", "jsonl"), ("spin", "parquet"), ("mdpo", "json"), ("trl", "parquet")]
+)
+def test_a_pair_goes_out_and_comes_back(tmp_path, layout, suffix):
     pairs = [PAIR, PAIR | {"id": "b", "rejected": "2"}]  # the second has equal sides
-    if layout is mdpo:
-        (tmp_path / "p.json").write_text(mdpo.text(pairs), encoding="utf-8")
-        found = list(mdpo.rows(tmp_path / "p.json", "da", drop))
-    else:
-        path = lines(tmp_path / "p.jsonl", [layout.row(pair) for pair in pairs])
-        found = list(layout.rows(path, drop) if layout is croco else layout.rows(path, "da", drop))
-    assert dropped == {"sides_identical": 1}
-    assert [{name: row[name] for name in KEPT} for row in found] == [{name: PAIR[name] for name in KEPT}]
-    if layout is croco:
-        told = ("id", "prompt_lang", "chosen_lang", "rejected_lang", "chosen_score", "rejected_score", "pool_size")
-        assert {name: found[0][name] for name in told} == {name: PAIR[name] for name in told}
-        assert found[0]["margin"] == 3.5
-    write_rows(found, PREFERENCE, tmp_path / "pairs.parquet")
+    write_rows(pairs, PREFERENCE, tmp_path / "train.parquet")
+    assert run("--to", layout, "--input", tmp_path / "train.parquet", "--output", tmp_path / "out") == 0
+    file = tmp_path / "out" / f"train.{suffix}"
+    language = [] if layout == "croco" else ["--language", "da"]
+    assert run("--from", layout, *language, "--input", file, "--output", tmp_path / "in") == 0
+    assert manifest(tmp_path / "in")["drops"] == {"sides_identical": 1}
+    back = list(read_rows(tmp_path / "in" / "train.parquet", PREFERENCE))
+    assert [{name: row[name] for name in KEPT} for row in back] == [{name: PAIR[name] for name in KEPT}]
+    if layout == "croco":
+        names = ("id", "prompt_lang", "chosen_lang", "rejected_lang", "chosen_score", "rejected_score", "pool_size")
+        assert {name: back[0][name] for name in names} == {name: PAIR[name] for name in names}
+        assert back[0]["margin"] == 3.5
+
+
+def test_what_is_written_is_what_the_project_reads(tmp_path):
+    write_rows([PAIR], PREFERENCE, tmp_path / "pairs.parquet")
+    rows = {}
+    for layout in ("croco", "spin", "mdpo", "trl"):
+        assert run("--to", layout, "--input", tmp_path / "pairs.parquet", "--output", tmp_path / layout) == 0
+        (file,) = (path for path in (tmp_path / layout).iterdir() if path.stem == "pairs")
+        rows[layout] = read_parquet(file)[0] if file.suffix == ".parquet" else json.loads(file.read_text())
+    two, three = ([{"role": "assistant", "content": text}] for text in "23")
+    assert rows["spin"] == {"real": PROMPT_TURNS + two, "generated": PROMPT_TURNS + three}
+    assert rows["mdpo"] == [{"chosen": PROMPT_TURNS + two, "rejected": PROMPT_TURNS + three}]
+    assert rows["trl"] == {"id": "a", "prompt": PROMPT_TURNS, "chosen": two, "rejected": three}
+    assert (rows["croco"]["chosen"], rows["croco"]["prompt_language"], rows["croco"]["rejected_language"]) == (
+        *("2", "danish"),
+        "english",
+    )
 
 
 def test_crocos_languages_are_names(tmp_path):
@@ -53,28 +75,66 @@ def test_crocos_languages_are_names(tmp_path):
     with pytest.raises(UnknownLanguage, match="Klingon"):
         croco.code_of("Klingon")
     with pytest.raises(BadInput, match="has no column 'prompt_language'"):
-        list(croco.rows(lines(tmp_path / "x.jsonl", [{"chosen": "a", "rejected": "b"}]), print))
+        list(croco.read(lines(tmp_path / "x.jsonl", [{"chosen": "a", "rejected": "b"}]), "en", print))
     row = {"id": None, "prompt": "Hvad?", "language": "danish", "completion": "To.", "reward_score": 1.0}
-    found = list(croco.sft_rows(lines(tmp_path / "s.jsonl", [row])))
-    assert found[0]["messages"][-1] == {"role": "assistant", "content": "To."} and found[0]["language"] == "da"
-    write_rows(found, SFT, tmp_path / "sft.parquet")
+    source = lines(tmp_path / "s.jsonl", [row])
+    assert run("--from", "croco", "--input", source, "--output", tmp_path / "sft") == 0
+    best = list(read_rows(tmp_path / "sft" / "s.parquet", SFT))
+    assert best[0]["messages"][-1] == {"role": "assistant", "content": "To."} and best[0]["language"] == "da"
+    assert check_sft(str(tmp_path / "sft" / "s.parquet")).count == 1
 
 
 def test_trl_sft_rows_have_the_same_id_in_either_layout(tmp_path):
-    row = {"messages": [*PROMPT_TURNS, {"role": "assistant", "content": "2"}]}
-    paths = [lines(tmp_path / f"{n}.jsonl", [trl.sft_row(row, completion=bool(n))]) for n in (0, 1)]
-    one, other = (list(trl.sft_rows(path, "da", print)) for path in paths)
-    assert one == other and one[0]["messages"] == row["messages"]
+    answer = [{"role": "assistant", "content": "2"}]
+    rows = [{"messages": [*PROMPT_TURNS, *answer]}, {"prompt": PROMPT_TURNS, "completion": answer}]
+    back = []
+    for number, row in enumerate(rows):
+        source = lines(tmp_path / f"{number}.jsonl", [row, row])
+        folder = tmp_path / f"out{number}"
+        assert run("--from", "trl", "--language", "da", "--input", source, "--output", folder) == 0
+        assert manifest(folder)["drops"] == {"same_row_twice": 1}
+        back.append(list(read_rows(folder / f"{number}.parquet", SFT)))
+    assert back[0] == back[1] and back[0][0]["messages"] == rows[0]["messages"]
+    assert run("--to", "trl", "--input", tmp_path / "out0" / "0.parquet", "--output", tmp_path / "to") == 0
+    assert read_parquet(tmp_path / "to" / "0.parquet") == [rows[0]]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "sentence"),
     [("{", "line 1 is not JSON"), ('{"a": 1}', "not a JSON list"), ('[{"chosen": []}]', "object 0 has no 'rejected'")],
 )
-def test_a_broken_mdpo_file_is_one_sentence(tmp_path, text, told):
+def test_a_broken_mdpo_file_is_one_sentence(tmp_path, text, sentence, capsys):
     (tmp_path / "p.json").write_text(text)
-    with pytest.raises(BadInput, match=told):
-        list(mdpo.rows(tmp_path / "p.json", "da", print))
+    options = ["--from", "mdpo", "--language", "da", "--input", tmp_path / "p.json", "--output", tmp_path / "out"]
+    assert run(*options) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--from", "trl"], "--from=trl needs --language"),
+        (["--from", "trl", "--language", "tlh"], "'tlh'"),
+        (["--from", "spin", "--language", "da"], "is not of --from=spin: it has no columns 'real' and 'generated'"),
+        (["--to", "verl"], "cannot become --to=verl, which needs the columns 'id', 'source', 'prompt_lang', 'prompt'"),
+        (["--to", "trl", "--input", "a/x.parquet", "b/x.parquet"], "would get the same name"),
+        (["--to", "trl", "--input", "none.parquet"], "none.parquet does not exist"),
+    ],
+)
+def test_what_cannot_be_converted_is_one_sentence(tmp_path, options, sentence, capsys):
+    source = lines(tmp_path / "p.jsonl", [{"prompt": "x", "chosen": "so", "rejected": "no"}])
+    given = options if "--input" in options else [*options, "--input", source]
+    assert run(*given, "--output", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_every_form_is_read_or_written():
+    assert set(LAYOUTS) == {"sp3f", "croco", "mdpo", "spin", "trl", "verl"}
+    for forms in LAYOUTS.values():
+        assert any(form.read for form in forms) and any(form.row for form in forms)
+        assert all(form.read or form.row for form in forms)
 
 
 RL_ROW = {
@@ -87,34 +147,35 @@ RL_ROW = {
 
 
 def test_published_sp3f_rows_train_as_they_are_and_become_translated_rows(tmp_path):
-    published, dropped = sp3f.row(RL_ROW), Counter()
+    write_rows([RL_ROW], RL, tmp_path / "train.parquet")
+    assert run("--to", "sp3f", "--input", tmp_path / "train.parquet", "--output", tmp_path / "out") == 0
+    (published,) = read_parquet(tmp_path / "out" / "train.parquet")
+    assert published == sp3f.row(RL_ROW)
     path = tmp_path / "published.parquet"
     write_parquet([published, published | {"query": "", "translated_solution": "None"}], path)
-    found = list(sp3f.rows(path, lambda reason: dropped.update([reason])))
-    assert dropped == {"no_query": 1} and len(found) == 1
-    assert (found[0]["question"], found[0]["translated_solution"]) == ("1 + 1 ni?", "Ni 2.")
-    write_rows(found, TRANSLATED, tmp_path / "translated.parquet")
+    assert run("--from", "sp3f", "--input", path, "--output", tmp_path / "in") == 0
+    assert manifest(tmp_path / "in")["drops"] == {"no_query": 1}
+    (row,) = read_rows(tmp_path / "in" / "published.parquet", TRANSLATED)
+    assert (row["question"], row["translated_solution"]) == ("1 + 1 ni?", "Ni 2.")
     assert sp3f.row(RL_ROW | {"translated_solution": None})["translated_solution"] == "None"
     assert check_rl(str(path)) == ("sw",)
 
 
-def test_traces_are_known_by_their_item_not_by_their_line(tmp_path):
-    traced = [{"idx": n, "answer": [f"a{n}", ""], "lang": [0.9, 0.1], "accuracy": [1, 0]} for n in range(3)]
-    found = [
-        list(sp3f.traces(lines(tmp_path / f"{n}.jsonl", order), "es")) for n, order in enumerate((traced, traced[::-1]))
-    ]
-    keyed = [{(row["id"], row["number"]): row for row in rows} for rows in found]
-    assert keyed[0] == keyed[1] and len(keyed[0]) == 6
-    first = keyed[0][row_id("yeval", 0), 0]
-    assert (first["text"], first["lang_share"]) == ("a0", 0.9) and keyed[0][row_id("yeval", 0), 1]["text"] is None
-
-
 def test_rl_rows_become_canonical_and_come_back(tmp_path):
-    prompt = verl.prompt_row(RL_ROW, "train")
-    write_rows([prompt], PROMPT, tmp_path / "prompts.parquet")
-    back = verl.row(next(read_rows(tmp_path / "prompts.parquet", PROMPT)))
-    assert back == {name: value for name, value in RL_ROW.items() if name != "translated_solution"}
-    write_rows([back], RL, tmp_path / "rl.parquet")
+    write_rows([RL_ROW], RL, tmp_path / "train.parquet")
+    assert run("--from", "verl", "--input", tmp_path / "train.parquet", "--output", tmp_path / "in") == 0
+    prompts = tmp_path / "in" / "train.parquet"
+    assert next(read_rows(prompts, PROMPT)) == verl.prompt_row(RL_ROW, "train")
+    assert run("--to", "verl", "--input", prompts, "--output", tmp_path / "out") == 0
+    (row,) = read_rows(tmp_path / "out" / "train.parquet", RL)
+    assert row == RL_ROW | {"translated_solution": None, "messages": None}
+
+
+def test_triplets_become_spins_rows(tmp_path):
+    triplet = {"id": "a", "prompt": PROMPT_TURNS, "real": "2", "generated": "3", "proto": "4"}
+    write_rows([triplet], TRIPLET, tmp_path / "t.parquet")
+    assert run("--to", "spin", "--input", tmp_path / "t.parquet", "--output", tmp_path / "out") == 0
+    assert read_parquet(tmp_path / "out" / "t.parquet") == [spin.row(triplet)]
 
 
 def test_selfplay_import_and_export(tmp_path, capsys):

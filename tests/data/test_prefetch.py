@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from sp3f_verl.data.prefetch import ahead
+from sp3f_verl.data.tables.prefetch import ahead
 
 
 def test_the_items_come_in_their_order_from_another_thread():

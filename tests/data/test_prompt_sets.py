@@ -8,8 +8,8 @@ import pytest
 
 from data_prep import prompts
 from sp3f_verl.data.files import read_parquet
-from sp3f_verl.data.prompt_sets import language_of, prompt_set
 from sp3f_verl.data.prompts import Prompts
+from sp3f_verl.data.sets.prompt_sets import language_of, prompt_set
 from sp3f_verl.languages import get
 
 

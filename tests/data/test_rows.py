@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sp3f_verl.data import sort_join
 from sp3f_verl.data.files import read_parquet
-from sp3f_verl.data.ids import row_id
 from sp3f_verl.data.output import AlreadyDone, Output
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import CANDIDATE, SFT, extended, key
-from sp3f_verl.data.sort_join import Keys, join
-from sp3f_verl.data.tables import read_batches, read_rows, write_rows
+from sp3f_verl.data.tables import read_batches, read_rows, sort_join, write_rows
+from sp3f_verl.data.tables.sort_join import Keys, join
 from sp3f_verl.errors import BadInput
 
 MESSAGES = [{"role": "user", "content": "¿1 + 1?"}, {"role": "assistant", "content": "2"}]

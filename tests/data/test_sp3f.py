@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from data_prep import sp3f
 from helpers.shared import SHARED_DATA as REAL
 from sp3f_verl import languages
-from sp3f_verl.data.check import check_rl
-from sp3f_verl.data.check_sft import check_sft
-from sp3f_verl.data.contamination import Contamination
+from sp3f_verl.data.assembly.contamination import Contamination
+from sp3f_verl.data.check import check_rl, check_sft
 from sp3f_verl.data.files import read_parquet
-from sp3f_verl.data.ids import row_id
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import RL, TRANSLATED
 from sp3f_verl.data.tables import read_rows, write_rows
 

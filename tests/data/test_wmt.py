@@ -10,7 +10,7 @@ from data_prep import wmt
 from helpers.model_server import ModelServer, Reply
 from helpers.wmt import compare, lines, segment
 from sp3f_verl.data.files import read_parquet
-from sp3f_verl.data.wmt import language_of
+from sp3f_verl.data.sets.wmt import language_of
 from sp3f_verl.evaluation.translation.scores import averages, best
 
 

@@ -5,8 +5,7 @@ import random
 
 import pytest
 
-from sp3f_verl.data.check import check_rl
-from sp3f_verl.data.check_sft import check_sft
+from sp3f_verl.data.check import check_rl, check_sft
 from sp3f_verl.data.files import digest, read_parquet
 from sp3f_verl.data.rows import REFERENCE
 from sp3f_verl.judge.reference import Privileged, reference_key

@@ -120,7 +120,7 @@ def test_every_answer_of_mgsm_in_the_local_style_of_numbers(language):
 
 @pytest.mark.parametrize(("name", "rows"), [("train", 7473), ("test_first_250", 250)])
 def test_the_final_number_of_every_gsm8k_solution_is_found(name, rows):
-    from sp3f_verl.data.mgsm import read_solutions
+    from sp3f_verl.data.sets.mgsm import read_solutions
 
     file = DATA / "gsm8k" / f"{name}.jsonl"
     if not file.is_file():

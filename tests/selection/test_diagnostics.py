@@ -101,5 +101,8 @@ def test_nothing_left_is_told_and_not_raised():
 
 
 def test_the_room_imports_numpy_and_nothing_heavy():
-    code = "import sys, sp3f_verl.selection.report; print(*{'torch', 'ray', 'verl', 'matplotlib'} & {*sys.modules})"
+    code = (
+        "import sys, sp3f_verl.selection, sp3f_verl.data.preference_report; "
+        "print(*{'torch', 'ray', 'verl', 'matplotlib'} & {*sys.modules})"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

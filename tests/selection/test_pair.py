@@ -1,4 +1,4 @@
-"""Which two candidates of a prompt make a pair: oracle 6.6, faults, and the vectorised form against the plain one."""
+"""Which two candidates of a prompt make a pair: oracle 6.6, faults, and the matrices against a plain loop."""
 
 import math
 from fractions import Fraction
@@ -10,13 +10,48 @@ from hypothesis import strategies as st
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.selection import RULES, select_pair, select_pairs
-from sp3f_verl.selection.pair import pair_or_reason
-from sp3f_verl.selection.pairs import REASONS, firsts_of_best
+from sp3f_verl.selection.pairs import ALL_EQUAL, LENGTH, MARGIN, REASONS, TOO_SMALL, firsts_of_best
 
 ORACLE = [3, 2, 1, 0, -1, -2, 2.5, 1.5]  # mean .875, std 1.634587, target -2.394174; q1 -.25
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 COARSE = st.integers(-3, 3).map(lambda n: n / 2)  # ties of all kinds
 RULE = st.sampled_from(RULES)
+
+
+def pair_or_reason(scores, rule="mean_minus_2sigma", *, min_margin=0.0, lengths=None, max_length_ratio=None):
+    """The rule as a loop over the candidates of one prompt: (chosen, rejected), or why there is no pair."""
+    scores = np.asarray(scores, float)
+    if len(scores) < 2:
+        return TOO_SMALL
+    chosen = int(scores.argmax())
+    with np.errstate(over="ignore"):
+        steps = {
+            ALL_EQUAL: lambda i: scores[i] < scores[chosen],
+            MARGIN: lambda i: scores[chosen] - scores[i] >= min_margin,
+            LENGTH: lambda i: (
+                max_length_ratio is None
+                or max(lengths[chosen], lengths[i]) <= max_length_ratio * min(lengths[chosen], lengths[i])
+            ),
+        }
+        allowed = range(len(scores))
+        for reason, may in steps.items():
+            allowed = [i for i in allowed if may(i)]
+            if not allowed:
+                return reason
+    values = np.ldexp(scores, -np.frexp(np.abs(scores).max())[1])
+    ordered = np.sort(values)
+    targets = {
+        "mean_minus_2sigma": ordered.mean() - 2 * ordered.std(),
+        "q1": np.percentile(ordered, 25),
+        "min": ordered[0],
+    }
+    return chosen, min(allowed, key=lambda i: abs(values[i] - targets[rule]))
+
+
+def reason_of(scores, lengths=None, **limits):
+    """Why `select_pairs` makes no pair of one pool."""
+    lengths = None if lengths is None else np.array(lengths)
+    return REASONS[select_pairs(np.zeros(len(scores), int), np.array(scores), 1, lengths=lengths, **limits)[2][0]]
 
 
 @pytest.mark.parametrize(("rule", "rejected"), [("mean_minus_2sigma", -2), ("q1", 0), ("min", -2)])
@@ -50,8 +85,8 @@ def test_limits_on_the_rejected():
     scores, lengths = [4.0, 3.5, 1.0, 0.0], [100, 100, 60, 30]
     assert select_pair(scores, "min", lengths=lengths, max_length_ratio=2) == (0, 2)
     assert select_pair(scores, "q1", min_margin=3.5) == (0, 3)  # the quartile .75 is nearest to 1.0, 3.0 below
-    assert pair_or_reason(scores, min_margin=4.1) == "margin_too_small"
-    assert pair_or_reason(scores, min_margin=1, lengths=lengths, max_length_ratio=1.5) == "no_length_match"
+    assert reason_of(scores, min_margin=4.1) == "margin_too_small"
+    assert reason_of(scores, min_margin=1, lengths=lengths, max_length_ratio=1.5) == "no_length_match"
     assert select_pair(scores, min_margin=4.1) is None
 
 
@@ -146,7 +181,11 @@ def test_many_pools_at_once_give_the_pairs_and_reasons_of_one_at_a_time(pools, r
     best = firsts_of_best(pool, scores, len(pools))
     for at, members in enumerate(pools):
         begin = sum(map(len, pools[:at]))
-        alone = pair_or_reason([s for s, _ in members], rule, lengths=[n for _, n in members], **limits)
+        columns = [score for score, _ in members], [length for _, length in members]
+        alone = pair_or_reason(columns[0], rule, lengths=columns[1], **limits)
+        assert select_pair(columns[0], rule, lengths=columns[1], **limits) == (
+            None if isinstance(alone, str) else alone
+        )
         if isinstance(alone, str):
             assert (REASONS[reason[at]], chosen[at], rejected[at]) == (alone, -1, -1)
         else:
@@ -166,7 +205,7 @@ def test_large_pools_agree_to_the_last_bit(size, rule):
         (int(c) - size * at, int(r) - size * at) for at, (c, r) in enumerate(zip(chosen, rejected, strict=True))
     ]
     assert not reason.any()
-    assert together == alone
+    assert together == alone == [select_pair(row, rule) for row in scores]
 
 
 def test_pools_out_of_order_are_refused():

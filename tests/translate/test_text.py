@@ -9,7 +9,7 @@ from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards import answers_match, extract_boxed, language_share
 from sp3f_verl.translate.choose import REASONS, Candidate, Criteria, choose
-from sp3f_verl.translate.features import Features, chrf, features, length_ratio, worse
+from sp3f_verl.translate.features import Features, features, length_ratio, worse
 from sp3f_verl.translate.numbers import numbers_kept
 from sp3f_verl.translate.prompt import fence, messages, read_answer
 from sp3f_verl.translate.protect import Broken, Protected, protect, without_placeholders
@@ -158,12 +158,6 @@ class TestFeatures:
         assert length_ratio("abcd", "四个") == 1  # wide characters count for two
         assert length_ratio("ab", "के") == 0.5  # a vowel sign is a mark
         assert length_ratio("  ", "a") is None
-
-    def test_chrf_by_hand(self):
-        """ab against abc: n=1 precision 1, recall 2/3: 5*(2/3)/(4+2/3) = 5/7; n=2: 1 and 1/2: 5*.5/4.5 = 5/9."""
-        assert chrf("ab", "abc") == pytest.approx((5 / 7 + 5 / 9) / 2)
-        assert chrf("a b c", "abc") == 1
-        assert chrf("xyz", "abc") == chrf("", "abc") == 0
 
     def test_the_worse_of_two(self):
         one, other = Features(0.9, 2.0, 1.0, None), Features(None, 0.25, 0.5, 0.75)

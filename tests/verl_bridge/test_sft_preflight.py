@@ -4,7 +4,7 @@ import pytest
 
 from helpers.chat_templates import CHATML
 from helpers.recipes import compose_recipe, refused
-from sp3f_verl.data.check_sft import check_sft
+from sp3f_verl.data.check import check_sft
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.verl_bridge import preflight
 

@@ -1,13 +1,18 @@
-"""Other projects' layouts of the same rows, one a file: `rows(...)` reads them, `row(...)` writes one.
+"""Other projects' layouts of the same rows, one a file: `data_prep.convert` reads and writes them.
 
-| module | reads | writes |
-|---|---|---|
-| `sp3f` | SP3F's published training rows; yeval's translation traces | published rows |
-| `croco` | CroCo's pairs and best-of-n rows (JSON lines) | the same |
-| `spin` | SPIN's `real`, `generated` | the same |
-| `mdpo` | the JSON list of the preference architectures | the same |
-| `trl` | prompt/chosen/rejected, prompt/completion, messages | the same |
-| `verl` | canonical rows | rows for RL |
-
-Pairs are rows of schemas.PREFERENCE. A row that cannot be used is left out and told: `drop(reason)`.
+A row that cannot be used is left out and counted: `drop(reason)`.
 """
+
+from sp3f_verl.data.layouts import croco, mdpo, sp3f, spin, trl, verl
+from sp3f_verl.data.layouts.form import Form
+
+LAYOUTS: dict[str, tuple[Form, ...]] = {
+    "sp3f": sp3f.FORMS,
+    "croco": croco.FORMS,
+    "mdpo": mdpo.FORMS,
+    "spin": spin.FORMS,
+    "trl": trl.FORMS,
+    "verl": verl.FORMS,
+}
+
+__all__ = ["LAYOUTS", "Form"]

@@ -1,15 +1,17 @@
 """CroCo's step 2.5 (JSON lines): pairs with languages and scores, and the best answers for SFT."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.layouts.pairs import Drop, preferences
+from sp3f_verl.data.layouts.form import Drop, Form, Row, preferences, turn
 from sp3f_verl.data.preference_rows import open_rows
+from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.schemas import PREFERENCE, SFT
 from sp3f_verl.errors import BadInput
 
+# ours -> theirs
 _LANGUAGES = {"prompt_lang": "prompt_language", "chosen_lang": "chosen_language", "rejected_lang": "rejected_language"}
 
 
@@ -24,39 +26,48 @@ def code_of(name: Any) -> str:
     )
 
 
-def rows(path: Path | str, drop: Drop) -> Iterator[dict[str, Any]]:
-    """Pairs of schemas.PREFERENCE. BadInput where the file lacks a language or cannot be read."""
-    columns, given = open_rows(path)
+def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
+    """Pairs of schemas.PREFERENCE; the languages are the file's. BadInput where it lacks one or cannot be read."""
+    columns, rows = open_rows(path)
     missing = [name for name in _LANGUAGES.values() if name not in columns]
     if missing:
         raise BadInput(f"{path} has no column {missing[0]!r}; CroCo's pairs tell the language of each side.")
 
-    def also(row: Mapping[str, Any]) -> dict[str, Any]:
-        told = {ours: code_of(row[theirs]) for ours, theirs in _LANGUAGES.items()}
+    def more(row: Row) -> dict[str, Any]:
         scores = row.get("chosen_score"), row.get("rejected_score")
-        margin = None if None in scores else scores[0] - scores[1]
-        return told | {"margin": margin, "pool_size": row.get("pool_size")}
+        return {
+            **{ours: code_of(row[theirs]) for ours, theirs in _LANGUAGES.items()},
+            "margin": None if None in scores else scores[0] - scores[1],
+            "pool_size": row.get("pool_size"),
+        }
 
-    yield from preferences(given(set(columns)), "croco", "en", drop, also=also)
+    yield from preferences(rows(set(columns)), "croco", "en", drop, more=more)
 
 
-def row(pair: Mapping[str, Any]) -> dict[str, Any]:
+def row(pair: Row) -> dict[str, Any]:
     """A pair of schemas.PREFERENCE as CroCo's step 4 reads it."""
     names = ("id", "prompt", "chosen", "rejected", "chosen_score", "rejected_score", "pool_size")
-    told = {
+    named = {
         theirs: languages.get(pair[ours]).english_name.lower() if pair.get(ours) else None
         for ours, theirs in _LANGUAGES.items()
     }
-    return {name: pair.get(name) for name in names} | told
+    return {name: pair.get(name) for name in names} | named
 
 
-def sft_rows(path: Path | str) -> Iterator[dict[str, Any]]:
+def read_sft(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
     """Best-of-n rows as schemas.SFT, with the `messages` that CroCo's own training step misses."""
-    for line in open_rows(path)[1]({"id", "prompt", "completion", "language"}):
+    _, rows = open_rows(path)
+    for line in rows({"id", "prompt", "completion", "language"}):
         prompt = line["prompt"]
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         yield {
             "id": row_id("croco", [line.get("id"), prompt, line["language"]]),
-            "messages": [*turns, {"role": "assistant", "content": line["completion"]}],
+            "messages": [*turns, *turn(line["completion"])],
             "language": code_of(line["language"]),
         }
+
+
+FORMS = (
+    Form(PREFERENCE, ("chosen", "rejected"), read, row=row),
+    Form(SFT, ("prompt", "completion", "language"), read_sft),
+)

@@ -1,33 +1,67 @@
-"""Canonical rows (schemas.PROMPT) as verl's RL rows, and back."""
+"""verl's RL rows (schemas.RL, or the published SP3F columns) as canonical prompts (schemas.PROMPT), and back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from sp3f_verl.data.rows import canonical
+from sp3f_verl.data.layouts.form import Drop, Form, Row
+from sp3f_verl.data.preference_rows import open_rows
+from sp3f_verl.data.rows import REQUIRED, canonical, field
+from sp3f_verl.data.schemas import PROMPT, RL
 
 
-def row(prompt: Mapping[str, Any]) -> dict[str, Any]:
+def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
+    columns, rows = open_rows(path)
+    for line in rows(set(columns)):
+        missing = next((name for name in REQUIRED if field(line, name) is None), None)
+        if missing:
+            drop(f"no_{missing}")
+        else:
+            yield prompt_row(line, Path(path).stem)
+
+
+def row(prompt: Row) -> dict[str, Any]:
     """A row of schemas.RL; its problem, checker and index stand in `meta` where they are known."""
     meta = json.loads(prompt.get("meta") or "{}")
-    extra = {"index": meta.get("index"), "lang": prompt["prompt_lang"], "checker": meta.get("checker")}
     return {
-        **{"id": prompt["id"], "problem": meta.get("problem") or prompt["id"], "data_source": prompt["source"]},
-        **{"prompt": prompt["prompt"], "language": prompt["prompt_lang"], "extra_info": extra},
+        "id": prompt["id"],
+        "problem": meta.get("problem") or prompt["id"],
+        "data_source": prompt["source"],
+        "prompt": prompt["prompt"],
+        "language": prompt["prompt_lang"],
+        "extra_info": {
+            "index": meta.get("index"),
+            "lang": prompt["prompt_lang"],
+            "checker": meta.get("checker"),
+        },
         "reward_model": {"style": "rule", "ground_truth": prompt.get("ground_truth") or ""},
-        **{"query_en": meta.get("query_en"), "solution_en": prompt.get("reference_en")},
+        "query_en": meta.get("query_en"),
+        "solution_en": prompt.get("reference_en"),
     }
 
 
-def prompt_row(rl: Mapping[str, Any], split: str | None = None) -> dict[str, Any]:
+def prompt_row(rl: Row, split: str | None = None) -> dict[str, Any]:
     """The canonical row of an RL row of either layout (data/rows.py)."""
     known = canonical(rl)
-    extra = known["extra_info"]
-    meta = {"index": extra.get("index"), "checker": extra.get("checker"), "problem": rl.get("problem")}
-    meta = {name: value for name, value in (meta | {"query_en": known["query_en"]}).items() if value not in (None, "")}
+    meta = {
+        "index": known["extra_info"].get("index"),
+        "checker": known["extra_info"].get("checker"),
+        "problem": rl.get("problem"),
+        "query_en": known["query_en"],
+    }
+    meta = {name: value for name, value in meta.items() if value not in (None, "")}
     return {
-        **{"id": known["id"], "source": known["data_source"], "task": None, "split": split},
-        **{"prompt_lang": known["language"], "prompt": known["prompt"], "reference_en": known["solution_en"] or None},
+        "id": known["id"],
+        "source": known["data_source"],
+        "task": None,
+        "split": split,
+        "prompt_lang": known["language"],
+        "prompt": known["prompt"],
+        "reference_en": known["solution_en"] or None,
         "ground_truth": known["reward_model"]["ground_truth"],
         "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True),
     }
+
+
+FORMS = (Form(PROMPT, ("reward_model",), read, row=row, theirs=RL),)

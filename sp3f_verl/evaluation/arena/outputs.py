@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.problems import prompt_key
 

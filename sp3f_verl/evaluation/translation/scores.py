@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sp3f_verl.data.wmt import KINDS
+from sp3f_verl.data.sets.wmt import KINDS
 from sp3f_verl.errors import BadInput
 
 TOKENIZERS = {"ja": "ja-mecab", "zh": "zh", "ko": "ko-mecab"}  # of BLEU; 13a for the others

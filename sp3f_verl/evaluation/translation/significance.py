@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sp3f_verl.data.wmt import ALL
+from sp3f_verl.data.sets.wmt import ALL
 from sp3f_verl.evaluation.translation.scores import Metrics, by_pair
 from sp3f_verl.stats.bootstrap import paired
 

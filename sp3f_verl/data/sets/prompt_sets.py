@@ -11,8 +11,8 @@ import yaml
 
 from sp3f_verl import languages
 from sp3f_verl.data.hub import from_hub
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
 TABLE = Path(__file__).with_name("prompt_sets.yaml")

@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl import languages
+from sp3f_verl.data.preference_report import markdown, preference_report, similarity
 from sp3f_verl.errors import BadInput
-from sp3f_verl.selection.report import preference_report
-from sp3f_verl.selection.similarity import similarity
-from sp3f_verl.selection.warn import markdown
 
 SPANISH = "Ella vende los huevos restantes en el mercado cada mañana, y gana dieciocho dólares cada día."
 ENGLISH = "She sells the remaining eggs at the market every morning, and she earns eighteen dollars a day."

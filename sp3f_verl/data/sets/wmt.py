@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl import languages
-from sp3f_verl.data.ids import draw_rank, row_id
+from sp3f_verl.data.rows import draw_rank, row_id
 from sp3f_verl.data.schemas import NUMBER, TEXT, WHOLE, _schema
-from sp3f_verl.data.sources import open_file
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
 
 HUB = "google/wmt24pp"

@@ -7,9 +7,11 @@ go through `PreferenceReport.add` one by one, so that a step can watch what it w
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from sp3f_verl import languages
 from sp3f_verl.data.preference_rows import Unusable, answers_of
@@ -17,8 +19,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.repetition import repetition
 from sp3f_verl.selection.candidates import text_key
-from sp3f_verl.selection.similarity import similarity
-from sp3f_verl.selection.warn import warnings_of
+from sp3f_verl.stats.format import number, table
 
 SIDES = ("chosen", "rejected")
 LANGUAGE_SHARE = 0.7  # a side with less of its language is off-language
@@ -27,6 +28,10 @@ REPETITIVE = 0.5  # share of a text that stood in it before
 UNKNOWN = "unknown"
 # Where a row says what: SPEC 5's names, then those of the layouts we read.
 SOURCES = ("source", "source_dataset", "data_source", "task")
+
+GRAM = 5  # characters
+MAX_CHARS = 20_000  # of a text that are looked at
+_FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 
 
 @dataclass
@@ -190,3 +195,99 @@ def _median(values: array) -> float:
 
 def _first_is_more(one: float, other: float) -> float:
     return 0.5 if one == other else float(one > other)
+
+
+def similarity(one: str, other: str) -> float:
+    """Jaccard similarity in [0, 1] of the sets of character 5-grams; runs of white space count as one space.
+
+    1 for equal texts, also where both are shorter than a 5-gram.
+    """
+    one, other = " ".join(one.split())[:MAX_CHARS], " ".join(other.split())[:MAX_CHARS]
+    if one == other:
+        return 1.0
+    a, b = _grams(one), _grams(other)
+    both = len(a) + len(b)
+    common = both - len(np.union1d(a, b))
+    return common / (both - common) if both > common else 0.0
+
+
+def _grams(text: str) -> np.ndarray:
+    """Distinct 64-bit hashes of the 5-grams of a text."""
+    points = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), np.uint32).astype(np.uint64)
+    count = len(points) - GRAM + 1
+    if count < 1:
+        return np.zeros(0, np.uint64)
+    hashes = points[:count].copy()
+    for shift, factor in enumerate(_FACTORS, 1):
+        hashes = hashes * factor + points[shift : shift + count]
+    return np.unique(hashes)
+
+
+FEWEST = 20  # pairs of a language below which its shares warn of nothing
+# (number, when it warns, what to look at). Ours; no source has any. Shares in [0, 1].
+LIMITS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    ("chosen_longer", lambda value: not 0.35 <= value <= 0.65, "length tells the sides apart"),
+    ("length_ratio", lambda value: not 2 / 3 <= value <= 3 / 2, "the sides differ in length"),
+    ("chosen_off_language", lambda value: value > 0.02, "the pairs teach to leave the language"),
+    ("rejected_off_language", lambda value: value > 0.10, "the pairs are won by language, not by quality"),
+    ("same_language", lambda value: value < 0.5, "most pairs compare two languages"),
+    ("chosen_repetitive", lambda value: value > 0.02, "chosen sides repeat themselves"),
+    ("rejected_repetitive", lambda value: value > 0.10, "many rejected sides are broken: an easy lesson"),
+    ("near_duplicate", lambda value: value > 0.05, "such pairs say little"),
+    ("tie", lambda value: value > 0.0, "chosen and rejected have the same score"),
+    ("wrong_order", lambda value: value > 0.0, "chosen has the lower score"),
+)
+COUNTS = {
+    "rows_with_a_repeated_prompt": "a split has to keep them together",
+    "repeated_rows": "they count twice in training",
+    "texts_chosen_and_rejected": "the same answer to the same prompt wins in one row and loses in another",
+}
+COLUMNS = ("pairs", "length_ratio", "chosen_longer", "chosen_off_language", "rejected_off_language", "same_language")
+COLUMNS += ("near_duplicate", "tie", "rejected_repetitive", "margin")
+
+
+def warnings_of(report: dict) -> list[str]:
+    """One line for each number over its limit, of all pairs, or of a language or source where those of all are not."""
+    overall = [limit for limit in LIMITS if _warns(report["overall"], limit)]
+    told = [_line("", report["overall"], limit) for limit in overall]
+    for kind in ("language", "source"):
+        for name, group in report[f"by_{kind}"].items():
+            if group["pairs"] >= FEWEST:
+                told += [
+                    _line(f"{kind} {name}: ", group, limit)
+                    for limit in LIMITS
+                    if limit not in overall and _warns(group, limit)
+                ]
+    told += [f"{name} is {report[name]}: {what}" for name, what in COUNTS.items() if report[name]]
+    told += [f"unusable: {n} rows {reason}" for reason, n in report["unusable"].items()]
+    told += [
+        f"language {code} cannot be recognised, its off-language rate is not known" for code in report["not_recognised"]
+    ]
+    return told if report["overall"]["pairs"] else ["there is not one usable pair", *told]
+
+
+def _warns(group: dict, limit: tuple) -> bool:
+    name, over, _ = limit
+    return group[name] is not None and over(group[name])
+
+
+def _line(where: str, group: dict, limit: tuple) -> str:
+    name, _, what = limit
+    return f"{where}{name} is {group[name]:.3g}: {what}"
+
+
+def markdown(report: dict) -> str:
+    """The report as a section of a dataset card."""
+    groups = [("all", report["overall"])]
+    groups += [
+        (f"{kind} {name}", each) for kind in ("language", "source") for name, each in report[f"by_{kind}"].items()
+    ]
+    rows = [[name, *(_cell(each[column]) for column in COLUMNS)] for name, each in groups]
+    usable = report["overall"]["pairs"]
+    lines = ["## Pairs", "", f"{usable} usable of {report['rows']} rows, {report['prompts']} prompts.", ""]
+    lines += [table(["", *COLUMNS], rows), *(f"- Warning: {each}" for each in report["warnings"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cell(value: float | None) -> str:
+    return str(value) if isinstance(value, int) else number(value)

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sp3f_verl.data.schemas import CANDIDATE, extended
-from sp3f_verl.data.sort_join import in_order
-from sp3f_verl.data.sources import open_file
-from sp3f_verl.data.tables import scan
+from sp3f_verl.data.tables import open_file, scan
+from sp3f_verl.data.tables.sort_join import in_order
 from sp3f_verl.selection.candidates import Candidates, text_key
 
 DUPLICATE = "duplicate"  # the status of an answer that its prompt got before

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sp3f_verl.data import validate
 from sp3f_verl.data.files import atomic_write
 from sp3f_verl.data.schemas import key
-from sp3f_verl.data.sort_join import Keys, in_order
-from sp3f_verl.data.sources import Parquet
+from sp3f_verl.data.tables import validate
+from sp3f_verl.data.tables.sort_join import Keys, in_order
+from sp3f_verl.data.tables.sources import Parquet
 from sp3f_verl.errors import BadInput, nearest
 
 GROUP = 16_384  # rows of a row group, whatever the batches were: the same rows make the same bytes

@@ -11,14 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data import validate
 from sp3f_verl.data.schemas import LANGUAGES, key
-from sp3f_verl.data.sort_join import Keys, in_order
-from sp3f_verl.data.sources import BATCH, Lines, open_file
-from sp3f_verl.data.writer import Written, open_writer
+from sp3f_verl.data.tables import validate
+from sp3f_verl.data.tables.sort_join import Keys, in_order
+from sp3f_verl.data.tables.sources import BATCH, Lines, open_file
+from sp3f_verl.data.tables.writer import Written, open_writer
 from sp3f_verl.errors import BadInput
-
-__all__ = ["read_batches", "read_rows", "scan", "write_rows"]
 
 
 def read_rows(

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sp3f_verl.data import validate
-from sp3f_verl.data.jsonl import json_lines
+from sp3f_verl.data.tables import validate
+from sp3f_verl.data.tables.jsonl import json_lines
 from sp3f_verl.errors import BadInput, nearest
 
 BATCH = 8192  # rows

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from sp3f_verl.data.contamination import Contamination
+from sp3f_verl.data.assembly.contamination import Contamination
 from sp3f_verl.errors import BadInput
 
 _SIGNS = (string.punctuation + string.whitespace).encode()

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from sp3f_verl import languages
-from sp3f_verl.data.ids import row_id
-from sp3f_verl.data.jsonl import text_lines
+from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.tables.jsonl import text_lines
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.accuracy import answers_match
 

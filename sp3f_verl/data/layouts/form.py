@@ -1,0 +1,68 @@
+"""One kind of row that a layout has, beside our schema of the same row; and pairs, which most layouts have."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sp3f_verl.data.preference_rows import Unusable, answers_of
+from sp3f_verl.data.rows import row_id
+
+Row = Mapping[str, Any]
+Drop = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Form:
+    """`read` is None where the layout's rows cannot be read, `row` where they cannot be written."""
+
+    ours: pa.Schema  # of schemas.py
+    columns: tuple[str, ...] = ()  # of theirs, by which a file is known to be of this form
+    read: Callable[[Path, str, Drop], Iterator[dict[str, Any]]] | None = None  # (file, language, drop) -> rows of ours
+    needs_language: bool = False  # the file does not say in which language its rows are
+    row: Callable[[Row], dict[str, Any]] | None = None  # a row of ours -> one of theirs
+    theirs: pa.Schema | str = "jsonl"  # of a parquet file; or "jsonl", or "json" for one list
+
+
+def preferences(
+    rows: Iterable[Row],
+    source: str,
+    language: str,
+    drop: Drop,
+    names: tuple[str, str] = ("chosen", "rejected"),
+    more: Callable[[Row], dict[str, Any]] = lambda row: {},
+) -> Iterator[dict[str, Any]]:
+    """Rows of schemas.PREFERENCE. `names`: the preferred side's column, then the other's; `more`: further columns.
+
+    A row without an id gets one of its prompt, and the pair one of both sides, so the order of the file plays no part.
+    """
+    for row in rows:
+        try:
+            answers = answers_of(row, names)
+        except Unusable as reason:
+            drop(str(reason))
+            continue
+        prompt, (chosen, rejected) = list(answers.prompt), answers.responses
+        prompt_id = answers.id or row_id(source, prompt)
+        yield {
+            "id": prompt_id,
+            "pair_id": row_id(prompt_id, [chosen, rejected]),
+            "prompt": prompt,
+            "prompt_lang": language,
+            "chosen": chosen,
+            "rejected": rejected,
+            "chosen_lang": language,
+            "rejected_lang": language,
+            "chosen_score": row.get("chosen_score"),
+            "rejected_score": row.get("rejected_score"),
+            "len_chosen": len(chosen),
+            "len_rejected": len(rejected),
+            "recipe": source,
+            **more(row),
+        }
+
+
+def turn(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
