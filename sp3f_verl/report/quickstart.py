@@ -59,11 +59,11 @@ Results = dict[tuple[str, str], dict[str, Means]]  # (stage, split) -> decoding 
 def read_results(output: Path) -> Results:
     """What the quickstart's evaluations wrote, for the stages sft and sp3f. FileNotFoundError where a file is not
     there, BadInput where it cannot be read."""
-    return {key: _means(output / file) for key, file in FILES.items()}
+    contents = {key: read_object(output / file) for key, file in FILES.items()}
+    return {key: _means(content, output / FILES[key]) for key, content in contents.items()}
 
 
-def _means(path: Path) -> dict[str, Means]:
-    content = read_object(path)
+def _means(content: Mapping[str, Any], path: Path) -> dict[str, Means]:
     results: dict[str, Means] = {}
     for decoding in DECODINGS:
         means = content.get(decoding)

@@ -65,7 +65,7 @@ def draw(picture: Picture, prefix: str = "p") -> Drawing:
         figure = Figure((WIDTH * count, max(map(_height, picture.panels))), layout="constrained")
         axes = figure.subplots(1, count, squeeze=False)[0]
         marks = [_panel(axis, panel) for axis, panel in zip(axes, picture.panels, strict=True)]
-        drawing = Drawing(_saved(figure, "png", dpi=120, facecolor="white"))
+        drawing = Drawing(_saved(figure, "png", dpi=140, facecolor="white"))
         figure.set_layout_engine("none")
         for number_, (axis, panel) in enumerate(zip(axes, picture.panels, strict=True)):
             for other in axes:

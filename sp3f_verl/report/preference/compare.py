@@ -45,8 +45,8 @@ def _groups(runs: Sequence[RunMetrics]) -> Groups:
         same.setdefault(key, []).append(run)
     labels: Groups = {}
     for (stem, loss, *_), members in same.items():
-        label = " ".join([*([stem] if stem else []), *([f"({loss})"] if loss and loss not in stem else [])])
-        label = label or members[0].folder.resolve().name
+        label = f"{stem} ({loss})" if stem and loss and loss not in stem else stem or loss
+        label = label or members[0].folder.resolve().parent.name  # seeds of one experiment stand in its folder
         labels[label if label not in labels else str(members[0].folder)] = members
     return labels
 
