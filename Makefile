@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup train test test-fast bench lint clean
+.PHONY: setup train test test-fast test-e2e bench lint clean
 
 setup: $(READY)
 
@@ -14,11 +14,19 @@ $(READY): requirements-cpu.lock pyproject.toml scripts/setup.sh
 train: $(READY)
 	@$(BIN)/sp3f quickstart
 
-test: $(READY)
-	@$(BIN)/python -m pytest
+# The fast half a test file at a time on JOBS processes, one thread each; then the end-to-end runs. One of those is a chain
+# of a dozen processes that start one after the other: two at once use two cores, where there is memory for both.
+JOBS := 2
+E2E_JOBS := $(shell awk '/^MemAvailable/ { print ($$2 > 14e6) ? 2 : 1 }' /proc/meminfo)
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile
+
+test: test-fast test-e2e
 
 test-fast: $(READY)
-	@$(BIN)/python -m pytest -m "not e2e"
+	@$(PYTEST) -m "not e2e" -n $(JOBS) $(PYTEST_OPTIONS)
+
+test-e2e: $(READY)
+	@$(PYTEST) -m e2e -n $(E2E_JOBS) $(PYTEST_OPTIONS)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/import_time.py

@@ -54,9 +54,11 @@ def make(path: Path, rows: int, shuffled: bool) -> None:
         name: [f"{number}: {questions[number % len(questions)]}" for number in problem] for name in ("query_en",)
     }
     columns |= {"id": ids, "problem": [row_id("bench", f"p{number}") for number in problem], "language": code}
-    columns["question"] = [f"{own} {text}" for own, text in zip(code, columns["query_en"], strict=True)]
+    columns["question"] = [f"{prefix} {text}" for prefix, text in zip(code, columns["query_en"], strict=True)]
     columns["solution"] = [f"{number}: {answers[number % len(answers)]}" for number in problem]
-    columns["translated_solution"] = [f"{own} {text}" for own, text in zip(code, columns["solution"], strict=True)]
+    columns["translated_solution"] = [
+        f"{prefix} {text}" for prefix, text in zip(code, columns["solution"], strict=True)
+    ]
     columns["answer"] = [str(number) for number in problem]
     arrays = [pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(rows, field.type)
               for field in TRANSLATED]  # fmt: skip
@@ -72,8 +74,8 @@ def main() -> int:
                 source, output = Path(folder) / "in.parquet", Path(folder) / f"out-{rows}-{shuffled}"
                 subprocess.run([sys.executable, __file__, str(source), str(rows), str(int(shuffled))], check=True)
                 command = [sys.executable, "-c", RUN, str(source), str(output)]
-                told = subprocess.run(command, capture_output=True, check=True, timeout=600).stdout
-                seconds, before, peak = json.loads(told)
+                printed = subprocess.run(command, capture_output=True, check=True, timeout=600).stdout
+                seconds, before, peak = json.loads(printed)
                 kind = "shuffled" if shuffled else "sorted"
                 print(f"{rows:>8} {kind:>9} {rows / seconds:>9,.0f} {before:>9.0f} {peak:>8.0f}")
                 peaks[rows, shuffled] = peak

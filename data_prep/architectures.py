@@ -37,27 +37,27 @@ def _run(options: argparse.Namespace) -> None:
         source_of = {ident: row["prompt_lang"] for ident, row in rows.items()}
         wanted = jobs(source_of, plan.languages, plan.weights, plan.seed, plan.copy_english)
         builder = Builder(rows, wanted, plan, open_model)
-        report, made = PreferenceReport([code for code, share in plan.languages.items() if share]), Counter()
+        report, written = PreferenceReport([code for code, share in plan.languages.items() if share]), Counter()
 
         def reported():
             for row in builder.pairs():
                 report.add(row)
-                made[row["recipe"]] += 1
+                written[row["recipe"]] += 1
                 yield row
 
         count = out.write("train", reported(), MADE)
         for reason, number in builder.dropped.items():
             out.drop(reason, number)
         if not count:
-            told = ", ".join(f"{number} {reason}" for reason, number in sorted(builder.dropped.items()))
-            raise BadInput(f"not one pair of {len(wanted)} could be made ({told or 'no rows are asked for'}).")
+            reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(builder.dropped.items()))
+            raise BadInput(f"not one pair of {len(wanted)} could be made ({reasons or 'no rows are asked for'}).")
         asked_for = Counter(job.architecture for job in wanted)
-        out.note("pairs", {name: {"wanted": asked_for[name], "made": made[name]} for name in sorted(asked_for)})
+        out.note("pairs", {name: {"wanted": asked_for[name], "made": written[name]} for name in sorted(asked_for)})
         out.note("asked", builder.totals)
         out.note("language_not_checked", sorted(builder.unchecked))
         out.note("report", report.result())
-    told = ", ".join(f"{made[name]} of {asked_for[name]} {name}" for name in sorted(asked_for))
-    print(f"{count} pairs in {options.output} ({told})")
+    counts = ", ".join(f"{written[name]} of {asked_for[name]} {name}" for name in sorted(asked_for))
+    print(f"{count} pairs in {options.output} ({counts})")
     for reason, number in sorted(out.drops.items()):
         print(f"{number} pairs left out: {reason}")
     for warning in report.result()["warnings"]:
@@ -66,15 +66,15 @@ def _run(options: argparse.Namespace) -> None:
 
 def _translates(plan: Plan, model: Model) -> bool:
     roles = (role for parts in plan.roles.values() for role in parts.values())
-    return model.backend != "seq2seq" and any(each.how == "translate" and each.model == model.name for each in roles)
+    return model.backend != "seq2seq" and any(role.how == "translate" and role.model == model.name for role in roles)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="A, B, C or a YAML file")
     parser.add_argument("--input", type=Path, required=True, help="what data_prep.preferences wrote, or its columns")
-    told = "values over the config's, such as models.chosen.model=NAME; may be repeated"
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=told)
+    text = "values over the config's, such as models.chosen.model=NAME; may be repeated"
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
     parser.add_argument("--output", type=Path, required=True, help="folder for train.parquet and manifest.json")
     options = parser.parse_args(arguments)
     return run_step("architectures", lambda: _run(options))

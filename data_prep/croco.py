@@ -43,13 +43,23 @@ def pair_rows(texts: Texts, candidates: Candidates, pairs: Pairs, prompts: Promp
         prompt_id, chosen_lang, _ = candidates.name(chosen)
         code = candidates.languages[pairs.prompt_language[at]]
         yield {
-            **{"id": prompt_id, "pair_id": f"{one.name}>{other.name}", "prompt": prompts.messages(prompt_id, code)},
-            **{"prompt_lang": code, "chosen": one.text, "rejected": other.text},
-            **{"chosen_lang": chosen_lang, "rejected_lang": candidates.name(rejected)[1]},
-            **{"chosen_score": pairs.ranking[chosen], "rejected_score": pairs.ranking[rejected]},
-            **{"chosen_reward": candidates.score[chosen], "rejected_reward": candidates.score[rejected]},
-            **{"margin": pairs.margin[at], "len_chosen": len(one.text), "len_rejected": len(other.text)},
-            **{"recipe": recipe, "pool_size": int(pairs.pool_size[pairs.pool[at]])},
+            "id": prompt_id,
+            "pair_id": f"{one.name}>{other.name}",
+            "prompt": prompts.messages(prompt_id, code),
+            "prompt_lang": code,
+            "chosen": one.text,
+            "rejected": other.text,
+            "chosen_lang": chosen_lang,
+            "rejected_lang": candidates.name(rejected)[1],
+            "chosen_score": pairs.ranking[chosen],
+            "rejected_score": pairs.ranking[rejected],
+            "chosen_reward": candidates.score[chosen],
+            "rejected_reward": candidates.score[rejected],
+            "margin": pairs.margin[at],
+            "len_chosen": len(one.text),
+            "len_rejected": len(other.text),
+            "recipe": recipe,
+            "pool_size": int(pairs.pool_size[pairs.pool[at]]),
         }
 
 
@@ -65,7 +75,7 @@ def held_out(ids: set[str], share: float, seed: int) -> set[str]:
     """The ids of validation: those with the lowest hashes, one at least where there are two."""
     if not share or len(ids) < 2:
         return set()
-    ordered = sorted(ids, key=lambda each: (seeded(seed, f"validation {each}"), each))
+    ordered = sorted(ids, key=lambda ident: (seeded(seed, f"validation {ident}"), ident))
     return set(ordered[: min(len(ids) - 1, max(1, round(share * len(ids))))])
 
 
@@ -93,8 +103,8 @@ def _assemble(out: Output, files: CandidateFiles, prompts: Prompts, settings: Se
         for reason, count in counts.items():
             out.drop(f"{kind}: {reason}", count)
     if not len(pairs):
-        told = ", ".join(f"{count} {reason}" for reason, count in out.drops.items()) or "no candidates"
-        raise BadInput(f"the candidates give not one pair ({told}); generate more, or loosen the limits.")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in out.drops.items()) or "no candidates"
+        raise BadInput(f"the candidates give not one pair ({reasons}); generate more, or loosen the limits.")
     held = held_out({candidates.ids[at] for at in np.unique(candidates.prompt[pairs.chosen])}, share, settings.seed)
     texts = Texts(files, scratch)
     report = PreferenceReport(candidates.languages)
@@ -102,10 +112,10 @@ def _assemble(out: Output, files: CandidateFiles, prompts: Prompts, settings: Se
     _write(out, ("train", "validation"), rows, PAIRS, held, lambda row: report.add(_with_source(row, prompts)))
     best = best_of_n(candidates, settings)
     _write(out, ("sft_train", "sft_validation"), best_rows(texts, candidates, best, prompts), BEST, held)
-    found = report.result()
-    out.note("pairs", found)
-    out.write_text("report.md", markdown(found))
-    for warning in (*diagnostics["warnings"], *found["warnings"]):
+    preferences = report.result()
+    out.note("pairs", preferences)
+    out.write_text("report.md", markdown(preferences))
+    for warning in (*diagnostics["warnings"], *preferences["warnings"]):
         print(f"warning: {warning}")
 
 
@@ -128,8 +138,8 @@ def _run(options: argparse.Namespace) -> None:
     if not 0 <= options.validation < 1:
         raise BadInput(f"--validation={options.validation:g} is no share; give a number from 0 to below 1.")
     prompts, files = Prompts(options.prompts), CandidateFiles(options.candidates)
-    told = dataclasses.asdict(settings) | {"validation": options.validation}
-    with Output(options.output, "croco", told, [*options.candidates, *options.prompts]) as out:
+    recorded = dataclasses.asdict(settings) | {"validation": options.validation}
+    with Output(options.output, "croco", recorded, [*options.candidates, *options.prompts]) as out:
         _assemble(out, files, prompts, settings, options.validation)
     for name, counts in out.rows.items():
         print(f"{name}: " + ", ".join(f"{count} {code}" for code, count in counts.items()))
@@ -152,8 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--min-margin", type=float, metavar="UNITS", help="of the scale, between chosen and rejected")
     group.add_argument("--max-length-ratio", type=float, metavar="RATIO", help="of the longer side to the shorter")
     group.add_argument("--length-residual", action="store_true", default=None, help="rank by what length leaves over")
-    told = "leave out candidates below it (default: 0.7; 0: none)"
-    group.add_argument("--min-language-share", type=float, metavar="SHARE", help=told)
+    text = "leave out candidates below it (default: 0.7; 0: none)"
+    group.add_argument("--min-language-share", type=float, metavar="SHARE", help=text)
     group.add_argument("--keep-truncated", action="store_true", default=None)
     group.add_argument("--keep-duplicates", action="store_true", default=None)
     group.add_argument("--seed", type=int, help="of what is drawn, the split included (default: 1)")

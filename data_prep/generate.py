@@ -55,14 +55,21 @@ class Rows:
 
     def row(self, answer: Answer) -> dict:
         code, _, prompt_id = answer.id.partition(":")
-        share, found = self._language(answer.text, code)
+        share, detected = self._language(answer.text, code)
         status = answer.status
         if status is Status.OK and share is not None and share < self._least:
             status = Status.OFF_LANGUAGE
         return {
-            **{"id": prompt_id, "cand_id": f"{code}-{answer.number:0{self._digits}}", "lang_declared": code},
-            **{"status": str(status), "lang_detected": found, "lang_share": share, "text": answer.text},
-            **{"model": answer.model, "adapter": self._adapter, "finish_reason": answer.finish_reason},
+            "id": prompt_id,
+            "cand_id": f"{code}-{answer.number:0{self._digits}}",
+            "lang_declared": code,
+            "status": str(status),
+            "lang_detected": detected,
+            "lang_share": share,
+            "text": answer.text,
+            "model": answer.model,
+            "adapter": self._adapter,
+            "finish_reason": answer.finish_reason,
             "n_tokens": answer.usage.completion_tokens or None,
         }
 
@@ -96,7 +103,7 @@ def with_duplicates(batches: Iterator[pa.RecordBatch], sampling: str, out: Outpu
             at = CANDIDATE.get_field_index(name)
             batch = batch.set_column(at, CANDIDATE.field(name), pa.array(column, pa.string()))
         yield batch
-    out.note("statuses", {code: dict(sorted(found.items())) for code, found in sorted(counts.items())})
+    out.note("statuses", {code: dict(sorted(statuses.items())) for code, statuses in sorted(counts.items())})
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -133,14 +140,14 @@ def _run(options: argparse.Namespace) -> None:
             with open_writer(out.path("drawn.parquet"), CANDIDATE) as drawn:  # sorts; it stays in the working folder
                 for batch in as_batches((rows.row(answer) for answer in answers), CANDIDATE, "the answers"):
                     drawn.write(batch)
-            told = json.dumps(sampling, ensure_ascii=False, sort_keys=True)
-            made = with_duplicates(read_batches(drawn.path, CANDIDATE), told, out)
-            out.write("candidates", made, CANDIDATE)
+            drawn_with = json.dumps(sampling, ensure_ascii=False, sort_keys=True)
+            candidates = with_duplicates(read_batches(drawn.path, CANDIDATE), drawn_with, out)
+            out.write("candidates", candidates, CANDIDATE)
             out.note("asked", backend.totals.as_dict())
             out.note("language_not_recognised", sorted(rows.unrecognised))
-    for code, found in out.notes["statuses"].items():
-        print(f"{code}: " + ", ".join(f"{count} {status}" for status, count in found.items()))
-    if failed := sum(found.get(Status.ERROR, 0) for found in out.notes["statuses"].values()):
+    for code, counts in out.notes["statuses"].items():
+        print(f"{code}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    if failed := sum(counts.get(Status.ERROR, 0) for counts in out.notes["statuses"].values()):
         print(f"{failed} failed; another --output with --store {store_of(options)} asks for those alone")
 
 
@@ -153,10 +160,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--temperature", type=float, default=1.0, help="default: 1")
     parser.add_argument("--top-p", type=float, default=1.0, help="default: 1")
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
-    told = "add to the last user turn which language to answer in; {language} is its English name"
-    parser.add_argument("--suffix", nargs="?", const=SUFFIX, metavar="TEXT", help=f"{told} (default text: {SUFFIX})")
-    told = "share of the language asked for below which an answer is off_language (default: 0.7)"
-    parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=told)
+    text = "add to the last user turn which language to answer in; {language} is its English name"
+    parser.add_argument("--suffix", nargs="?", const=SUFFIX, metavar="TEXT", help=f"{text} (default text: {SUFFIX})")
+    text = "share of the language asked for below which an answer is off_language (default: 0.7)"
+    parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=text)
     add_backend_arguments(parser)
     options = parser.parse_args(arguments)
     return run_step("generate", lambda: _run(options))

@@ -33,11 +33,22 @@ def row_of(pair: Pair, lengths: list[int], name: str) -> dict:
     scores = {"chosen_score": pair.chosen_score, "rejected_score": pair.rejected_score}
     margin = None if pair.chosen_score is None else pair.chosen_score - pair.rejected_score
     return {
-        **{"id": pair.id, "pair_id": row_id(pair.id, "en"), "prompt": list(pair.prompt), "prompt_lang": "en"},
-        **{"chosen": pair.chosen, "rejected": pair.rejected, "chosen_lang": "en", "rejected_lang": "en"},
+        "id": pair.id,
+        "pair_id": row_id(pair.id, "en"),
+        "prompt": list(pair.prompt),
+        "prompt_lang": "en",
+        "chosen": pair.chosen,
+        "rejected": pair.rejected,
+        "chosen_lang": "en",
+        "rejected_lang": "en",
         **scores,
-        **{"margin": margin, "len_chosen": lengths[1], "len_rejected": lengths[2], "recipe": "english"},
-        **{"pool_size": 2, "source": name, "task": SOURCES[name].task},
+        "margin": margin,
+        "len_chosen": lengths[1],
+        "len_rejected": lengths[2],
+        "recipe": "english",
+        "pool_size": 2,
+        "source": name,
+        "task": SOURCES[name].task,
     }
 
 
@@ -63,24 +74,24 @@ def _count(text: str) -> tuple[str, int]:
 
 def _given(options: argparse.Namespace) -> dict[str, list[Path]]:
     """Source -> its files; those named without one come from the Hub."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for each in options.sources:
-        name, equals, path = each.partition("=")
+    files: dict[str, list[Path]] = defaultdict(list)
+    for given in options.sources:
+        name, equals, path = given.partition("=")
         if name not in SOURCES:
             raise BadInput(f"--sources has no {name!r}{nearest(name, SOURCES)}; it knows {', '.join(SOURCES)}.")
         source = WHOLE if name == "math_step" and options.whole_solutions else SOURCES[name]
-        found[name].append(Path(path) if equals else from_hub(name, source, Path(f"{options.output}.hub")))
-    return dict(sorted(found.items()))
+        files[name].append(Path(path) if equals else from_hub(name, source, Path(f"{options.output}.hub")))
+    return dict(sorted(files.items()))
 
 
 def _kept_ids(path: Path, sources: dict[str, list[Path]]) -> dict[str, list[str]]:
     try:
         ids = json.loads(path.read_text(encoding="utf-8"))
-        ids = {name: [str(each) for each in ids[name]] for name in sources}
+        ids = {name: [str(ident) for ident in ids[name]] for name in sources}
     except (OSError, ValueError, TypeError, KeyError):
-        told = ", ".join(sources)
+        names = ", ".join(sources)
         raise BadInput(
-            f"--ids={path} is no {IDS} of this step with the sources {told}; give the one it wrote."
+            f"--ids={path} is no {IDS} of this step with the sources {names}; give the one it wrote."
         ) from None
     return ids
 
@@ -94,9 +105,13 @@ def _run(options: argparse.Namespace) -> None:
     given = _given(options)
     ids = _kept_ids(options.ids, given) if options.ids else None
     settings = {
-        **{"sources": list(given), "seed": options.seed, "whole_solutions": options.whole_solutions},
-        **{"counts": {name: counts.get(name, options.count) for name in given}},
-        **{"tokenizer": options.tokenizer, "max_length": most, "ids": ids},
+        "sources": list(given),
+        "seed": options.seed,
+        "whole_solutions": options.whole_solutions,
+        "counts": {name: counts.get(name, options.count) for name in given},
+        "tokenizer": options.tokenizer,
+        "max_length": most,
+        "ids": ids,
     }
     inputs = [path for paths in given.values() for path in paths]
     with Output(options.output, "preferences", settings, inputs) as out:
@@ -109,14 +124,14 @@ def _run(options: argparse.Namespace) -> None:
             dropped += drawn.dropped
             for reason, count in dropped.items():
                 out.drop(f"{name}: {reason}", count)
-            made = [row_of(pair, lengths, name) for pair, lengths in drawn.pairs]
+            source_rows = [row_of(pair, lengths, name) for pair, lengths in drawn.pairs]
             left[name] = drawn.left
-            if not made:
-                told = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-                raise BadInput(f"{name} has no usable pair ({told or 'no rows'}); give other files or leave it out.")
-            if len(made) < settings["counts"][name] and ids is None:
-                print(f"{name} has {len(made)} usable pairs, not {settings['counts'][name]}: all are taken")
-            rows += made
+            if not source_rows:
+                reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+                raise BadInput(f"{name} has no usable pair ({reasons or 'no rows'}); give other files or leave it out.")
+            if len(source_rows) < settings["counts"][name] and ids is None:
+                print(f"{name} has {len(source_rows)} usable pairs, not {settings['counts'][name]}: all are taken")
+            rows += source_rows
         for row in sorted(rows, key=lambda row: row["id"]):
             report.add(row)
         out.write("train", rows, ENGLISH)
@@ -133,25 +148,25 @@ def _drawn(pairs, name, ids, count, most, length, seed) -> Drawn:
 
 
 def _ids(rows: list[dict]) -> dict[str, list[str]]:
-    found = defaultdict(list)
+    by_source = defaultdict(list)
     for row in rows:
-        found[row["source"]].append(row["id"])
-    return {name: sorted(ids) for name, ids in sorted(found.items())}
+        by_source[row["source"]].append(row["id"])
+    return {name: sorted(ids) for name, ids in sorted(by_source.items())}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told = f"of {', '.join(SOURCES)}; without a file: from the Hub; twice: several files (default: all, from the Hub)"
-    parser.add_argument("--sources", nargs="+", default=list(SOURCES), metavar="SOURCE[=FILE]", help=told)
+    text = f"of {', '.join(SOURCES)}; without a file: from the Hub; twice: several files (default: all, from the Hub)"
+    parser.add_argument("--sources", nargs="+", default=list(SOURCES), metavar="SOURCE[=FILE]", help=text)
     parser.add_argument("--count", type=int, default=250, help="pairs of each source (default: 250)")
     parser.add_argument("--counts", nargs="+", type=_count, default=[], metavar="SOURCE=N", help="where it differs")
     parser.add_argument("--seed", type=int, default=1, help="seed of the draw (default: 1)")
     parser.add_argument("--tokenizer", default="gpt2", help="name or folder, or characters (default: gpt2)")
-    told = "of prompt, chosen and rejected each (default: 2048 tokens or 8192 characters)"
-    parser.add_argument("--max-length", type=int, help=told)
+    text = "of prompt, chosen and rejected each (default: 2048 tokens or 8192 characters)"
+    parser.add_argument("--max-length", type=int, help=text)
     parser.add_argument("--ids", type=Path, metavar="FILE", help=f"{IDS} of an earlier run: exactly those pairs")
-    told = "math_step: whole solutions as sides (default: single steps, as published)"
-    parser.add_argument("--whole-solutions", action="store_true", help=told)
+    text = "math_step: whole solutions as sides (default: single steps, as published)"
+    parser.add_argument("--whole-solutions", action="store_true", help=text)
     parser.add_argument("--output", type=Path, required=True, help=f"folder for train.parquet, {IDS}, manifest.json")
     options = parser.parse_args(arguments)
     return run_step("preferences", lambda: _run(options))

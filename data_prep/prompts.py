@@ -19,12 +19,12 @@ from sp3f_verl.errors import BadInput
 
 def _files(given: list[str]) -> list[tuple[str | None, Path]]:
     """`FILE`, or `es=FILE` for one in a language."""
-    found = []
-    for each in given:
-        code, equals, path = each.partition("=")
-        named = equals and not Path(each).exists()  # a path may hold an =, as in lr=1e-5
-        found.append((languages.get(code).code, Path(path)) if named else (None, Path(each)))
-    return found
+    files = []
+    for text in given:
+        code, equals, path = text.partition("=")
+        named = equals and not Path(text).exists()  # a path may hold an =, as in lr=1e-5
+        files.append((languages.get(code).code, Path(path)) if named else (None, Path(text)))
+    return files
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -50,19 +50,19 @@ def _run(options: argparse.Namespace) -> None:
 
 def _drawn(rows: list[dict], code: str, options: argparse.Namespace) -> set[str]:
     """The language's ids that are drawn: the same in every language that has them all."""
-    own = {row["id"] for row in rows if row["prompt_lang"] == code}
-    return set(sorted(own, key=lambda ident: draw_rank(options.seed, ident))[: options.sample])
+    ids = {row["id"] for row in rows if row["prompt_lang"] == code}
+    return set(sorted(ids, key=lambda ident: draw_rank(options.seed, ident))[: options.sample])
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", required=True, metavar="NAME", help="m_arenahard, aya_dolly, ...: prompt_sets.yaml")
-    told = "in place of the Hub: files of the set, parquet or JSON lines (default: download them)"
-    parser.add_argument("--files", nargs="+", default=[], metavar="[LANGUAGE=]FILE", help=told)
-    told = "codes (default: all of the set that the language table knows)"
-    parser.add_argument("--languages", nargs="+", default=[], metavar="CODE", help=told)
-    told = "so many prompts, drawn by --seed, the same in every language (default: all)"
-    parser.add_argument("--sample", type=int, metavar="N", help=told)
+    text = "in place of the Hub: files of the set, parquet or JSON lines (default: download them)"
+    parser.add_argument("--files", nargs="+", default=[], metavar="[LANGUAGE=]FILE", help=text)
+    text = "codes (default: all of the set that the language table knows)"
+    parser.add_argument("--languages", nargs="+", default=[], metavar="CODE", help=text)
+    text = "so many prompts, drawn by --seed, the same in every language (default: all)"
+    parser.add_argument("--sample", type=int, metavar="N", help=text)
     parser.add_argument("--seed", type=int, default=1, help="of --sample (default: 1)")
     parser.add_argument("--output", type=Path, required=True, help="folder for prompts.parquet")
     options = parser.parse_args(arguments)

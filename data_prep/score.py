@@ -63,29 +63,29 @@ class Scores:
                 self.raw[score.number] = score.raw
 
     def z(self) -> np.ndarray:
-        z, found = np.full(len(self.raw), np.nan), np.isfinite(self.raw)
-        z[found] = z_scores(self.raw[found], self.language[found])
+        z, finite = np.full(len(self.raw), np.nan), np.isfinite(self.raw)
+        z[finite] = z_scores(self.raw[finite], self.language[finite])
         return z
 
     def report(self) -> dict[str, dict]:
         """Language -> scored, mean, spread, correlations with log length."""
-        found = np.isfinite(self.raw)
-        columns = (self.raw[found], self.language[found], self.cell[found], self.length[found])
-        made = levels(*columns, len(self.languages))
+        finite = np.isfinite(self.raw)
+        columns = (self.raw[finite], self.language[finite], self.cell[finite], self.length[finite])
+        columns_by_name = levels(*columns, len(self.languages))
         return {
-            code: {name: plain(values[self.languages.index(code)]) for name, values in made.items()}
+            code: {name: plain(values[self.languages.index(code)]) for name, values in columns_by_name.items()}
             for code in sorted(self.languages)
         }
 
     def rows(self, files: CandidateFiles, model: str, scratch: Path) -> Iterator[pa.RecordBatch]:
         z = self.z()
         for start, batch in files.batches(CANDIDATE.names, scratch):
-            own = slice(start, start + batch.num_rows)
-            statuses = [STATUSES[code] for code in self.status[own]]
+            rows = slice(start, start + batch.num_rows)
+            statuses = [STATUSES[code] for code in self.status[rows]]
             columns = dict(zip(CANDIDATE.names, batch.columns, strict=True))
-            columns |= {"reward_raw": _given(self.raw[own]), "reward_z": _given(z[own])}
+            columns |= {"reward_raw": _given(self.raw[rows]), "reward_z": _given(z[rows])}
             columns["reward_model"] = [model if status else None for status in statuses]
-            columns["reward_tokens"] = pa.array(self.tokens[own], mask=self.status[own] == 0)
+            columns["reward_tokens"] = pa.array(self.tokens[rows], mask=self.status[rows] == 0)
             columns["reward_status"] = statuses
             yield pa.RecordBatch.from_pydict(columns, SCORED)
 

@@ -41,7 +41,7 @@ def imported(path: Path) -> tuple[list[dict], Counter[str]]:
         names = {"real": "messages"}
     else:
         raise BadInput(f"{path} has none of the columns 'real', 'chosen' and 'messages'; name the annotated side real.")
-    found, dropped, seen = [], Counter(), set()
+    usable, dropped, seen = [], Counter(), set()
     for row in rows({"id", "prompt", "status", *names.values()}):
         same = {name: row.get(name) for name in ("id", "prompt", "status")}
         renamed = same | {new: row[old] for new, old in names.items()}
@@ -50,45 +50,45 @@ def imported(path: Path) -> tuple[list[dict], Counter[str]]:
         except Unusable as reason:
             dropped[str(reason)] += 1
             continue
-        own = answers.id or row_id("selfplay", [list(answers.prompt), *answers.responses])
-        if not answers.id and own in seen:
+        ident = answers.id or row_id("selfplay", [list(answers.prompt), *answers.responses])
+        if not answers.id and ident in seen:
             dropped["same_row_twice"] += 1
             continue
-        seen.add(own)
-        found.append({"id": own, "prompt": list(answers.prompt)} | dict(zip(names, answers.responses, strict=True)))
-    if not found:
-        told = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
-        raise BadInput(f"{path} has no usable row ({told}); give rows with a prompt and an annotated answer.")
-    return found, dropped
+        seen.add(ident)
+        usable.append({"id": ident, "prompt": list(answers.prompt)} | dict(zip(names, answers.responses, strict=True)))
+    if not usable:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
+        raise BadInput(f"{path} has no usable row ({reasons}); give rows with a prompt and an annotated answer.")
+    return usable, dropped
 
 
 def _export(options: argparse.Namespace) -> None:
     place = options.run / f"iteration_{options.iteration}"
     if not (place / "manifest.json").is_file():
-        numbers = (each.name.removeprefix("iteration_") for each in options.run.glob("iteration_*"))
+        numbers = (path.name.removeprefix("iteration_") for path in options.run.glob("iteration_*"))
         kept = sorted(int(number) for number in numbers if number.isdigit())
         raise BadInput(f"{options.run} has no iteration {options.iteration}; it has {kept or 'none'}.")
-    found = {}
+    splits = {}
     for split in ("train", "validation"):
         source = place / f"{split}.parquet"
         if source.is_file():
             every = list(open_rows(source)[1]({*TRIPLET.names, "iteration", "status"}))
             kept = [exported(row, options.layout) for row in every if row["status"] == "ok"]
-            found[source] = (kept, Counter(row["status"] for row in every if row["status"] != "ok"))
+            splits[source] = (kept, Counter(row["status"] for row in every if row["status"] != "ok"))
     settings = {"layout": options.layout, "iteration": options.iteration}
     names = spin.FILES if options.layout == "spin" else {}
-    files = {names.get(source.stem, source.stem): kept for source, (kept, _) in found.items() if kept}
-    _write(options, settings, {source: (len(kept), left) for source, (kept, left) in found.items()}, files)
+    files = {names.get(source.stem, source.stem): kept for source, (kept, _) in splits.items() if kept}
+    _write(options, settings, {source: (len(kept), left) for source, (kept, left) in splits.items()}, files)
 
 
 def _import(options: argparse.Namespace) -> None:
-    found = {path: imported(path) for path in options.input}
-    sides = {frozenset(row) for rows, _ in found.values() for row in rows}
+    files = {path: imported(path) for path in options.input}
+    sides = {frozenset(row) for rows, _ in files.values() for row in rows}
     if len(sides) > 1:
         raise BadInput("the files have different sides (generated, proto); import them one by one.")
-    every = [row for rows, _ in found.values() for row in rows]
+    every = [row for rows, _ in files.values() for row in rows]
     schema = pa.schema([field for field in TRIPLET if field.name in every[0]], metadata=TRIPLET.metadata)
-    counts = {path: (len(rows), dropped) for path, (rows, dropped) in found.items()}
+    counts = {path: (len(rows), dropped) for path, (rows, dropped) in files.items()}
     _write(options, {}, counts, {"train": every}, schema)
 
 

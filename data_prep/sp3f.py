@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from sp3f_verl.data.assembly.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.assembly.problems import Problems
 from sp3f_verl.data.assembly.rl import rl_batch
-from sp3f_verl.data.benchmarks import Benchmark
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.schemas import RL, SFT, TRANSLATED
 from sp3f_verl.data.sets.mgsm import join
@@ -24,6 +23,7 @@ from sp3f_verl.data.tables import as_batches, open_file, scan
 from sp3f_verl.data.tables.prefetch import ahead
 from sp3f_verl.data.tables.sort_join import Keys, in_order
 from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.problems import QuestionFile
 
 
 class Rows:
@@ -88,11 +88,11 @@ def _contamination(options: argparse.Namespace) -> Contamination | None:
     files = [*options.validation_files, *options.evaluation_files]
     if not files:
         return None
-    found = Contamination(options.ngram, options.characters)
+    contamination = Contamination(options.ngram, options.characters)
     for benchmark in files:
         texts = (row.get(name) for row in benchmark.questions() for name in ("question", "query_en"))
-        found.add(benchmark.name, (text for text in texts if text))
-    return found
+        contamination.add(benchmark.name, (text for text in texts if text))
+    return contamination
 
 
 def _for_sft(out: Output) -> Iterable[pa.RecordBatch]:
@@ -110,9 +110,9 @@ def _pair(text: str) -> tuple[str, Path]:
     return code, Path(path)
 
 
-def _benchmark(text: str) -> Benchmark:
+def _question_file(text: str) -> QuestionFile:
     try:
-        return Benchmark.of(text)
+        return QuestionFile.of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -125,9 +125,9 @@ def _run(options: argparse.Namespace) -> None:
     if options.questions:
         settings["languages"] = [code for code, _ in options.questions]
     for name in ("validation_files", "evaluation_files"):
-        settings[name] = [f"{each.name}:{each.language}" for each in getattr(options, name)]
+        settings[name] = [f"{benchmark.name}:{benchmark.language}" for benchmark in getattr(options, name)]
     rows = Rows(options)
-    tested = [each.path for each in (*options.validation_files, *options.evaluation_files)]
+    tested = [benchmark.path for benchmark in (*options.validation_files, *options.evaluation_files)]
     with Output(options.output, "sp3f", settings, [*rows.paths, *tested]) as out:
         assemble(rows, out, options)
     train, validation = (sum(out.rows[name].values()) for name in ("train", "validation"))
@@ -147,12 +147,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for train.parquet, validation.parquet")
     parser.add_argument("--validation", type=float, default=0.1, help="share of the problems (default: 0.1)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the split (default: 1)")
-    files = {"nargs": "+", "type": _benchmark, "default": [], "metavar": "NAME:LANGUAGE=FILE"}
+    files = {"nargs": "+", "type": _question_file, "default": [], "metavar": "NAME:LANGUAGE=FILE"}
     parser.add_argument("--validation-files", **files, help="benchmarks to add to the validation rows")
     parser.add_argument("--evaluation-files", **files, help="more benchmarks that training must not contain")
     parser.add_argument("--ngram", type=int, default=WORDS, help=f"words in a row that match (default: {WORDS})")
-    told = f"characters in a row, in scripts without spaces (default: {CHARACTERS})"
-    parser.add_argument("--characters", type=int, default=CHARACTERS, help=told)
+    text = f"characters in a row, in scripts without spaces (default: {CHARACTERS})"
+    parser.add_argument("--characters", type=int, default=CHARACTERS, help=text)
     options = parser.parse_args(arguments)
     if bool(options.questions) != bool(options.solutions):
         parser.error("--questions and --solutions go together")

@@ -76,18 +76,18 @@ def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bo
     def answers(asks: Iterable[Ask], total: int) -> Iterator[Answer]:
         return watched(backend.answers(asks), backend, total)
 
-    found, drawn = translate(texts, answers, sampling, criteria, back)
-    best = rows.best_of(found, criteria)
+    candidates, drawn = translate(texts, answers, sampling, criteria, back)
+    best = rows.best_of(candidates, criteria)
     is_problem = isinstance(source[0], Problem)
-    made = (
+    translated = (
         rows.problem_row(row, language, best, backend.model, out.drop)
         if is_problem
         else rows.chat_row(row, language, best, out.drop)
         for row, language in pairs
     )
     name, schema = ("translated", rows.PROBLEMS) if is_problem else ("chats", rows.CHATS)
-    out.write(name, (row for row in made if row is not None), schema)
-    out.write("candidates", rows.candidate_rows(texts, found, best, drawn, sampling), rows.CANDIDATES)
+    out.write(name, (row for row in translated if row is not None), schema)
+    out.write("candidates", rows.candidate_rows(texts, candidates, best, drawn, sampling), rows.CANDIDATES)
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -100,8 +100,8 @@ def _weight(text: str) -> tuple[str, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told = "GSM8K's JSON lines; parquet or JSON lines with question, solution, answer; or chats with messages"
-    parser.add_argument("--input", type=Path, nargs="+", required=True, help=told)
+    text = "GSM8K's JSON lines; parquet or JSON lines with question, solution, answer; or chats with messages"
+    parser.add_argument("--input", type=Path, nargs="+", required=True, help=text)
     parser.add_argument("--languages", nargs="+", required=True, metavar="CODE", help="ISO 639-1; en is copied")
     parser.add_argument("--output", type=Path, required=True, help="folder for translated.parquet or chats.parquet")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows in the order of their ids")
@@ -114,18 +114,18 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--seed", type=int, default=1, help="default: 1")
     group = parser.add_argument_group("what passes")
     known = Criteria()
-    told = f"share of letters in the language (default: {known.language_share:g}; 0: any)"
-    group.add_argument("--min-language-share", type=float, default=known.language_share, metavar="SHARE", help=told)
-    told = f"share of the numbers that are kept (default: {known.numbers:g})"
-    group.add_argument("--min-numbers", type=float, default=known.numbers, metavar="SHARE", help=told)
-    told = "translation to source (default: {:g} {:g})".format(*known.length)
-    group.add_argument("--length-ratio", type=float, nargs=2, default=known.length, metavar=("LOW", "HIGH"), help=told)
+    text = f"share of letters in the language (default: {known.language_share:g}; 0: any)"
+    group.add_argument("--min-language-share", type=float, default=known.language_share, metavar="SHARE", help=text)
+    text = f"share of the numbers that are kept (default: {known.numbers:g})"
+    group.add_argument("--min-numbers", type=float, default=known.numbers, metavar="SHARE", help=text)
+    text = "translation to source (default: {:g} {:g})".format(*known.length)
+    group.add_argument("--length-ratio", type=float, nargs=2, default=known.length, metavar=("LOW", "HIGH"), help=text)
     group.add_argument("--keep-structure", action="store_true", help="as many lines as the source")
     group.add_argument("--back-translation", action="store_true", help="translate each candidate back and compare")
-    told = "least chrF of the back-translation, in [0, 1]; implies --back-translation"
-    group.add_argument("--min-back-translation", type=float, metavar="CHRF", help=told)
-    told = "in the score of those that pass (default: {})".format(" ".join(f"{n}={w:g}" for n, w in WEIGHTS.items()))
-    group.add_argument("--weights", type=_weight, nargs="+", default=[], metavar="NAME=NUMBER", help=told)
+    text = "least chrF of the back-translation, in [0, 1]; implies --back-translation"
+    group.add_argument("--min-back-translation", type=float, metavar="CHRF", help=text)
+    text = "in the score of those that pass (default: {})".format(" ".join(f"{n}={w:g}" for n, w in WEIGHTS.items()))
+    group.add_argument("--weights", type=_weight, nargs="+", default=[], metavar="NAME=NUMBER", help=text)
     add_backend_arguments(parser)
     options = parser.parse_args(arguments)
     return run_step("translate", lambda: _run(options))

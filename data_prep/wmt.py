@@ -44,11 +44,11 @@ def _prepare(options: argparse.Namespace) -> None:
     settings = {"first": options.first, "sample": options.sample, "seed": options.seed}
     paths = options.input or [from_hub(pair) for pair in options.pairs]
     with Output(options.output, "wmt prepare", settings, paths) as out:
-        found = read_segments(paths, options.first, options.sample, options.seed)
-        out.write("segments", found.rows, SEGMENT)
-        for reason, count in found.dropped.items():
+        segments = read_segments(paths, options.first, options.sample, options.seed)
+        out.write("segments", segments.rows, SEGMENT)
+        for reason, count in segments.dropped.items():
             out.drop(reason, count)
-    print(f"{len(found.rows)} rows in {options.output}")
+    print(f"{len(segments.rows)} rows in {options.output}")
     for reason, count in sorted(out.drops.items()):
         print(f"{count} rows left out: {reason}")
 
@@ -60,7 +60,7 @@ def _translate(options: argparse.Namespace) -> None:
     settings = {name: getattr(options, name) for name in ("model", "backend", "temperature", "max_tokens", "template")}
     with Output(options.output, "wmt translate", settings, [options.segments], prompts=[model.template_file]) as out:
         rows = {f"{row['id']} {row['lp']}": row for row in read_rows(options.segments, SEGMENT)}
-        made = []
+        translations = []
         with backend_of(options) as backend:
             texts = (Text(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
             for answer in model.translations(texts, backend):
@@ -68,12 +68,14 @@ def _translate(options: argparse.Namespace) -> None:
                 good = answer.status is Status.OK and text is not None
                 if not good:
                     out.drop(str(answer.status) if answer.status is not Status.OK else "empty")
-                told = {name: row[name] for name in ("id", "lp", "language")}
-                made.append(told | {"status": str(answer.status), "translation": text if good else None})
+                identity = {name: row[name] for name in ("id", "lp", "language")}
+                translations.append(identity | {"status": str(answer.status), "translation": text if good else None})
             out.models.append(backend.model)
             out.note("asked", backend.totals.as_dict())
-        out.write("translations", made, TRANSLATION)
-    print(f"{len(made) - sum(out.drops.values())} of {len(made)} segments translated in {options.output}")
+        out.write("translations", translations, TRANSLATION)
+    print(
+        f"{len(translations) - sum(out.drops.values())} of {len(translations)} segments translated in {options.output}"
+    )
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -131,7 +133,7 @@ def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, s
     """(id, lp) -> translation. BadInput where a segment comes twice or not one is there."""
     file = open_file(path)
     file.require(("id", "lp", "translation"), "a file of candidates has id, lp and translation")
-    found: dict[tuple[str, str], str] = {}
+    texts: dict[tuple[str, str], str] = {}
     seen: set[tuple[str, str]] = set()
     for number, row in file.rows(("id", "lp", "translation")):
         place, text = (row["id"], row["lp"]), row["translation"]
@@ -141,12 +143,12 @@ def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, s
             raise BadInput(f"{file.place(number)} has segment {row['id']!r} of {row['lp']} again; keep one of them.")
         seen.add(place)
         if place in wanted:
-            found[place] = (text or "").strip()
+            texts[place] = (text or "").strip()
         else:
             out.drop(f"{name}: no such segment")
-    if not any(found.values()):
+    if not any(texts.values()):
         raise BadInput(f"{path} has no translation of a segment of --segments; give the ids and lp of that file.")
-    return found
+    return texts
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -185,13 +187,13 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("compare", help="BLEU and chrF++ of several translators (needs sacrebleu)")
     command.add_argument("--segments", type=Path, required=True, help="segments.parquet of `prepare`")
     command.add_argument("--candidates", type=_named, nargs="+", required=True, metavar="NAME=FILE")
-    told = "BLEU's tokenizer (default: ja-mecab, ko-mecab, zh, and 13a for the others)"
-    command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=told)
+    text = "BLEU's tokenizer (default: ja-mecab, ko-mecab, zh, and 13a for the others)"
+    command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=text)
     command.add_argument("--baseline", metavar="NAME", help="whom the others are tested against (default: the first)")
-    told = "COMET too, by a model such as Unbabel/wmt22-comet-da (pip install unbabel-comet, elsewhere)"
-    command.add_argument("--comet", metavar="MODEL", help=told)
-    told = "the Python that has unbabel-comet (default: this one)"
-    command.add_argument("--comet-python", default=sys.executable, metavar="PYTHON", help=told)
+    text = "COMET too, by a model such as Unbabel/wmt22-comet-da (pip install unbabel-comet, elsewhere)"
+    command.add_argument("--comet", metavar="MODEL", help=text)
+    text = "the Python that has unbabel-comet (default: this one)"
+    command.add_argument("--comet-python", default=sys.executable, metavar="PYTHON", help=text)
     command.add_argument("--comet-gpus", type=int, default=0, metavar="N", help="GPUs for COMET (default: 0)")
     command.set_defaults(do=_compare)
     for command in commands.choices.values():

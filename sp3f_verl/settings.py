@@ -93,9 +93,9 @@ def sentence(model: type[BaseModel], error: ValidationError, place: str) -> str:
     value, kind = shown(first["input"]), first["type"]
     if kind in ("extra_forbidden", "invalid_key"):
         return f"{where} does not exist{nearest(path[-1], sorted(owner.model_fields))}; remove it or rename it."
-    if kind == "missing":
-        return f"{where} is missing; give it a value."
     remedy = next((entry for entry in field.metadata if isinstance(entry, mend)), None) if field else None
+    if kind == "missing":
+        return f"{where} is missing; {remedy or 'give it a value'}."
     if first["input"] is None and cause is not None:
         return f"{where} is null; {remedy or 'give it a value'}."
     if remedy is not None:

@@ -1,13 +1,10 @@
 """Fixtures shared by the tests."""
 
 import os
-import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
-
-from helpers.processes import started
 
 # A deadline is a timed assert: on a busy machine it fails tests that are right.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -34,13 +31,3 @@ def unchanged_environment(monkeypatch):
     yield
     for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS"):
         os.environ.pop(name, None)
-
-
-@pytest.fixture(scope="session")
-def quickstart(tmp_path_factory) -> Path:
-    """The folder of a finished quickstart (preset smoke): data, model, SFT checkpoint, a trained policy, a report."""
-    output = tmp_path_factory.mktemp("quickstart")
-    command = [sys.executable, "-m", "sp3f_verl.cli", "quickstart", "--preset", "smoke", "--output", str(output)]
-    with started(command, output / "screen.log") as run:
-        run.wait(800)
-    return output

@@ -53,7 +53,7 @@ class CandidateFiles:
             ids += _shared(column["id"], names)
             codes += _shared(column["lang_declared"], names)
             text = column["text"].fill_null("")
-            texts[rows] = [text_key(each) for each in text.to_pylist()]
+            texts[rows] = [text_key(value) for value in text.to_pylist()]
             lengths[rows] = pc.utf8_length(pc.utf8_trim_whitespace(text))
             status, share = column["status"], _numbers(column["lang_share"])
             is_off = np.isnan(share) & _is(status, "off_language")
@@ -71,7 +71,7 @@ class CandidateFiles:
 def _shared(column: pa.Array, names: dict[str, str]) -> list[str]:
     """The texts, equal ones as one object."""
     encoded = column.dictionary_encode()
-    known = [names.setdefault(each, each) for each in encoded.dictionary.to_pylist()]
+    known = [names.setdefault(value, value) for value in encoded.dictionary.to_pylist()]
     return [known[code] for code in encoded.indices.to_pylist()]
 
 
@@ -110,7 +110,9 @@ class Texts:
             rows = start + np.flatnonzero(wanted[start:end])
             some = batch.take(pa.array(rows - start))
             names, texts = (some.column(name).to_pylist() for name in ("cand_id", "text"))
-            waiting |= {row: Text(*each) for row, *each in zip(rows.tolist(), names, texts, strict=True)}
+            waiting |= {
+                row: Text(*name_and_text) for row, *name_and_text in zip(rows.tolist(), names, texts, strict=True)
+            }
             until = int(np.searchsorted(last[order], end))
             for at in order[done:until].tolist():
                 yield at, tuple(waiting.pop(row) for row in numbers[at].tolist())

@@ -16,15 +16,16 @@ MENDS = {
     "language": "give every row its ISO 639-1 code",
     "query_en": "give every row the English question, or use judge=none",
     "solution_en": "give every row the English reference solution, or use judge=none",
+    "translated_solution": "give every row the solution in its own language, or use judge=none",
 }
 
 
 def check_same_layout(paths: Sequence[str]) -> None:
     """verl joins the files of a run into one table, so their prompts must stand in the same column."""
-    found = {path: next(key for key in SOURCES["prompt"] if key in Parquet(path).columns) for path in paths}
-    if len(set(found.values())) > 1:
-        told = ", ".join(f"{path} in {column!r}" for path, column in found.items())
-        raise BadInput(f"the files keep their prompts in different columns ({told}); rename one.")
+    columns = {path: next(key for key in SOURCES["prompt"] if key in Parquet(path).columns) for path in paths}
+    if len(set(columns.values())) > 1:
+        places = ", ".join(f"{path} in {column!r}" for path, column in columns.items())
+        raise BadInput(f"the files keep their prompts in different columns ({places}); rename one.")
 
 
 def _missing_column(path: str, name: str, wanted: Sequence[str], columns: Sequence[str]) -> BadInput:
@@ -43,7 +44,7 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
         if not any(source.split(".")[0] in columns for source in SOURCES[name]):
             raise _missing_column(path, name, SOURCES[name], columns)
     tops = {source.split(".")[0] for name in wanted for source in SOURCES[name]}
-    found: set[str] = set()
+    codes: set[str] = set()
     number = -1
     for number, row in Parquet(path).rows(tops):
         for name in wanted:
@@ -51,24 +52,26 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
                 places = " or ".join(repr(source) for source in SOURCES[name])
                 raise BadInput(f"{path}, row {number}: {places} is empty; {MENDS[name]}.")
         _check_messages(path, number, field(row, "prompt"), "the prompt")
-        found.add(field(row, "language"))
+        codes.add(field(row, "language"))
         try:
             checker_of(row.get("extra_info"), checkers)
         except BadInput as error:
             raise BadInput(f"{path}, row {number}: {error}") from None
     if number < 0:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
-    for code in sorted(found):
+    for code in sorted(codes):
         try:
             languages.get(code)
         except languages.UnknownLanguage as error:
             raise BadInput(f"{path}: {error}") from None
-    return tuple(sorted(found))
+    return tuple(sorted(codes))
 
 
 def _check_messages(path: str, number: int, messages: Any, where: str) -> None:
     good = isinstance(messages, list) and messages
-    if not good or not all(isinstance(each, dict) and each.get("role") and each.get("content") for each in messages):
+    if not good or not all(
+        isinstance(message, dict) and message.get("role") and message.get("content") for message in messages
+    ):
         raise BadInput(f"{path}, row {number}: {where} is not a list of {{role, content}} messages; make it one.")
 
 
@@ -108,7 +111,7 @@ def check_sft(path: str, messages_key: str = "messages") -> Conversations:
 
 def _roles(messages: Any) -> tuple[str, ...]:
     """The roles of a conversation; BadInput with the rest of a sentence where it cannot be trained on."""
-    if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
+    if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise BadInput("is not a list of {role, content} messages; make it one.")
     for turn, message in enumerate(messages):
         role, content = message.get("role"), message.get("content")

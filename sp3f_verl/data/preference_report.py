@@ -84,8 +84,8 @@ class PreferenceReport:
     def result(self) -> dict:
         """JSON-ready; shares are of the pairs of which the thing is known, None where it is known of none."""
         groups = {
-            kind: {name: _summary(group) for name, group in sorted(found.items())}
-            for kind, found in self.groups.items()
+            kind: {name: _summary(group) for name, group in sorted(named.items())}
+            for kind, named in self.groups.items()
         }
         overall = groups["all"].get("all") or _summary(_Group())
         repeated = Counter({key: n for key, n in self.prompts.items() if n > 1})
@@ -118,10 +118,10 @@ class PreferenceReport:
             facts[f"{side}_off_language"] = self._off_language(text, code)
         facts["same_language"] = None if None in codes else float(codes[0] == codes[1])
         scores = [row.get(f"{side}_score") for side in SIDES]
-        told = None not in scores
-        facts["margin"] = scores[0] - scores[1] if told else None
-        facts["tie"] = float(scores[0] == scores[1]) if told else None
-        facts["wrong_order"] = float(scores[0] < scores[1]) if told else None
+        scored = None not in scores
+        facts["margin"] = scores[0] - scores[1] if scored else None
+        facts["tie"] = float(scores[0] == scores[1]) if scored else None
+        facts["wrong_order"] = float(scores[0] < scores[1]) if scored else None
         return facts
 
     def _code(self, row: Mapping[str, Any], side: str) -> str | None:
@@ -249,21 +249,21 @@ COLUMNS += ("near_duplicate", "tie", "rejected_repetitive", "margin")
 def warnings_of(report: dict) -> list[str]:
     """One line for each number over its limit, of all pairs, or of a language or source where those of all are not."""
     overall = [limit for limit in LIMITS if _warns(report["overall"], limit)]
-    told = [_line("", report["overall"], limit) for limit in overall]
+    warnings = [_line("", report["overall"], limit) for limit in overall]
     for kind in ("language", "source"):
         for name, group in report[f"by_{kind}"].items():
             if group["pairs"] >= FEWEST:
-                told += [
+                warnings += [
                     _line(f"{kind} {name}: ", group, limit)
                     for limit in LIMITS
                     if limit not in overall and _warns(group, limit)
                 ]
-    told += [f"{name} is {report[name]}: {what}" for name, what in COUNTS.items() if report[name]]
-    told += [f"unusable: {n} rows {reason}" for reason, n in report["unusable"].items()]
-    told += [
+    warnings += [f"{name} is {report[name]}: {what}" for name, what in COUNTS.items() if report[name]]
+    warnings += [f"unusable: {n} rows {reason}" for reason, n in report["unusable"].items()]
+    warnings += [
         f"language {code} cannot be recognised, its off-language rate is not known" for code in report["not_recognised"]
     ]
-    return told if report["overall"]["pairs"] else ["there is not one usable pair", *told]
+    return warnings if report["overall"]["pairs"] else ["there is not one usable pair", *warnings]
 
 
 def _warns(group: dict, limit: tuple) -> bool:
@@ -280,12 +280,12 @@ def markdown(report: dict) -> str:
     """The report as a section of a dataset card."""
     groups = [("all", report["overall"])]
     groups += [
-        (f"{kind} {name}", each) for kind in ("language", "source") for name, each in report[f"by_{kind}"].items()
+        (f"{kind} {name}", group) for kind in ("language", "source") for name, group in report[f"by_{kind}"].items()
     ]
-    rows = [[name, *(_cell(each[column]) for column in COLUMNS)] for name, each in groups]
+    rows = [[name, *(_cell(group[column]) for column in COLUMNS)] for name, group in groups]
     usable = report["overall"]["pairs"]
     lines = ["## Pairs", "", f"{usable} usable of {report['rows']} rows, {report['prompts']} prompts.", ""]
-    lines += [table(["", *COLUMNS], rows), *(f"- Warning: {each}" for each in report["warnings"])]
+    lines += [table(["", *COLUMNS], rows), *(f"- Warning: {warning}" for warning in report["warnings"])]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -37,18 +37,18 @@ def read_answers(paths: str | Sequence[str], roles: Sequence[str]) -> tuple[list
 
     BadInput where a file is missing, is not parquet, lacks a column, or has no usable row.
     """
-    found, dropped = [], Counter()
+    usable, dropped = [], Counter()
     for path in [paths] if isinstance(paths, str) else paths:
-        before = len(found)
+        before = len(usable)
         for row in _rows(path, roles):
             try:
-                found.append(answers_of(row, roles))
+                usable.append(answers_of(row, roles))
             except Unusable as reason:
                 dropped[str(reason)] += 1
-        if len(found) == before:
-            told = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
-            raise BadInput(f"{path} has no usable row ({told}); give rows with a prompt, {' and '.join(roles)}.")
-    return found, dropped
+        if len(usable) == before:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
+            raise BadInput(f"{path} has no usable row ({reasons}); give rows with a prompt, {' and '.join(roles)}.")
+    return usable, dropped
 
 
 def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
@@ -61,12 +61,12 @@ def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
             raise Unusable("score_not_finite")
     contexts, responses = zip(*(_side(row[role]) for role in roles), strict=True)
     prompt, context = _prompt(row.get("prompt")), contexts[0]
-    if any(each != context for each in contexts) or (context and prompt and prompt[-1] != context[-1]):
+    if any(other != context for other in contexts) or (context and prompt and prompt[-1] != context[-1]):
         raise Unusable("sides_answer_different_prompts")
     prompt = context or prompt
     if not prompt or prompt[-1]["role"] == "assistant":
         raise Unusable("no_prompt")
-    if not all(each.strip() for each in responses):
+    if not all(response.strip() for response in responses):
         raise Unusable("side_empty")
     if len(responses) > 1 and len(set(responses)) == 1:
         raise Unusable("sides_identical")
@@ -95,10 +95,10 @@ def _side(value: Any) -> tuple[tuple[Message, ...], str]:
 
 def _messages(value: Any) -> tuple[Message, ...]:
     try:
-        messages = tuple({"role": each["role"], "content": each["content"]} for each in value)
+        messages = tuple({"role": message["role"], "content": message["content"]} for message in value)
     except (TypeError, KeyError):
         raise Unusable("not_a_string_or_list_of_messages") from None
-    if not all(isinstance(each["role"], str) and isinstance(each["content"], str) for each in messages):
+    if not all(isinstance(message["role"], str) and isinstance(message["content"], str) for message in messages):
         raise Unusable("not_a_string_or_list_of_messages")
     return messages
 

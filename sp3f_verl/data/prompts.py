@@ -30,34 +30,36 @@ def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Ite
     seen: dict[tuple[str, str], str] = {}
     for path in paths:
         file = open_file(path)
-        found = {name: next((each for each in given if each in file.columns), None) for name, given in COLUMNS.items()}
-        file.require(COLUMNS[name][0 if name != "id" else 1] for name, given in found.items() if given is None)
+        columns = {
+            name: next((column for column in names if column in file.columns), None) for name, names in COLUMNS.items()
+        }
+        file.require(COLUMNS[name][0 if name != "id" else 1] for name, names in columns.items() if names is None)
         if not file.count:
             raise BadInput(f"{path} has no rows; give a file with at least one.")
-        for number, row in file.rows({*found.values(), *OTHERS}):
-            made = {name: row[column] for name, column in found.items()}
-            _check(made, file.place(number), seen)
-            made["prompt"] = to_last_user_turn(made["prompt"], file.place(number))
-            if not made["prompt"]:
+        for number, row in file.rows({*columns.values(), *OTHERS}):
+            prompt = {name: row[column] for name, column in columns.items()}
+            _check(prompt, file.place(number), seen)
+            prompt["prompt"] = to_last_user_turn(prompt["prompt"], file.place(number))
+            if not prompt["prompt"]:
                 drop("no_user_turn")
                 continue
             texts = {name: row.get(name) for name in OTHERS}
             yield (
-                made
+                prompt
                 | {name: value if isinstance(value, str) else None for name, value in texts.items()}
                 | {"source": texts["source"] if isinstance(texts["source"], str) else Path(path).stem}
             )
 
 
-def _check(made: dict[str, Any], place: str, seen: dict[tuple[str, str], str]) -> None:
+def _check(prompt: dict[str, Any], place: str, seen: dict[tuple[str, str], str]) -> None:
     for name in ("id", "prompt_lang"):
-        if not isinstance(made[name], str) or not made[name]:
-            raise BadInput(f"{place}: {name!r} is {made[name]!r}; give it a text.")
+        if not isinstance(prompt[name], str) or not prompt[name]:
+            raise BadInput(f"{place}: {name!r} is {prompt[name]!r}; give it a text.")
     try:
-        languages.get(made["prompt_lang"])
+        languages.get(prompt["prompt_lang"])
     except languages.UnknownLanguage as error:
         raise BadInput(f"{place}: {error}") from None
-    key = made["id"], made["prompt_lang"]
+    key = prompt["id"], prompt["prompt_lang"]
     if key in seen:
         raise BadInput(f"{place} has the id {key[0]!r} in {key[1]!r}, as {seen[key]} has; give every prompt its own.")
     seen[key] = place
@@ -68,15 +70,15 @@ def to_last_user_turn(value: Any, place: str = "the prompt") -> list[dict[str, s
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
     messages = value if isinstance(value, list) else [None]
-    for each in messages:
-        if not isinstance(each, dict) or not all(isinstance(each.get(name), str) for name in ("role", "content")):
+    for message in messages:
+        if not isinstance(message, dict) or not all(isinstance(message.get(name), str) for name in ("role", "content")):
             raise BadInput(
                 f"{place}: the prompt is neither a text nor a list of {{role, content}} messages; make it one."
             )
-    last = max((at for at, each in enumerate(messages) if each["role"] == "user"), default=-1)
+    last = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=-1)
     if last < 0 or not messages[last]["content"].strip():
         return []
-    return [{"role": each["role"], "content": each["content"]} for each in messages[: last + 1]]
+    return [{"role": message["role"], "content": message["content"]} for message in messages[: last + 1]]
 
 
 class Prompts:

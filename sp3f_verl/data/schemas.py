@@ -27,8 +27,8 @@ def extended(schema: pa.Schema, **columns: pa.DataType) -> pa.Schema:
 
 def key(schema: pa.Schema) -> tuple[str, ...]:
     """The columns that identify a row; () where the schema names none."""
-    told = (schema.metadata or {}).get(b"key", b"").decode()
-    return tuple(told.split(",")) if told else ()
+    columns = (schema.metadata or {}).get(b"key", b"").decode()
+    return tuple(columns.split(",")) if columns else ()
 
 
 # The canonical row (SPEC 5). `meta` and `sampling` are JSON text, as their keys differ between sources.
@@ -42,9 +42,20 @@ CANDIDATE = _schema(
     "id,cand_id",
     {"id": TEXT, "cand_id": TEXT, "lang_declared": TEXT, "status": TEXT},
     {
-        **{"lang_detected": TEXT, "lang_share": NUMBER, "text": TEXT, "model": TEXT, "adapter": TEXT, "sampling": TEXT},
-        **{"finish_reason": TEXT, "n_tokens": WHOLE, "logprob_sum": NUMBER, "logprob_mean": NUMBER},
-        **{"reward_raw": NUMBER, "reward_z": NUMBER, "accuracy": NUMBER, "parsable": pa.bool_()},
+        "lang_detected": TEXT,
+        "lang_share": NUMBER,
+        "text": TEXT,
+        "model": TEXT,
+        "adapter": TEXT,
+        "sampling": TEXT,
+        "finish_reason": TEXT,
+        "n_tokens": WHOLE,
+        "logprob_sum": NUMBER,
+        "logprob_mean": NUMBER,
+        "reward_raw": NUMBER,
+        "reward_z": NUMBER,
+        "accuracy": NUMBER,
+        "parsable": pa.bool_(),
     },
 )
 
@@ -53,8 +64,15 @@ PREFERENCE = _schema(
     "id,pair_id",
     {"id": TEXT, "pair_id": TEXT, "prompt": MESSAGES, "prompt_lang": TEXT, "chosen": TEXT, "rejected": TEXT},
     {
-        **{"chosen_lang": TEXT, "rejected_lang": TEXT, "chosen_score": NUMBER, "rejected_score": NUMBER},
-        **{"margin": NUMBER, "len_chosen": WHOLE, "len_rejected": WHOLE, "recipe": TEXT, "pool_size": WHOLE},
+        "chosen_lang": TEXT,
+        "rejected_lang": TEXT,
+        "chosen_score": NUMBER,
+        "rejected_score": NUMBER,
+        "margin": NUMBER,
+        "len_chosen": WHOLE,
+        "len_rejected": WHOLE,
+        "recipe": TEXT,
+        "pool_size": WHOLE,
     },
 )
 
@@ -68,12 +86,23 @@ SFT = _schema("id", {"id": TEXT, "messages": MESSAGES}, {"language": TEXT})
 TRANSLATED = _schema(
     "id",
     {
-        **{"id": TEXT, "problem": TEXT, "language": TEXT, "question": TEXT},
-        **{"query_en": TEXT, "solution": TEXT, "answer": TEXT},
+        "id": TEXT,
+        "problem": TEXT,
+        "language": TEXT,
+        "question": TEXT,
+        "query_en": TEXT,
+        "solution": TEXT,
+        "answer": TEXT,
     },
     {
-        **{"translated_solution": TEXT, "source": TEXT, "checker": TEXT, "model": TEXT},
-        **{"lang_share": NUMBER, "length_ratio": NUMBER, "numbers_kept": NUMBER, "back_translation": NUMBER},
+        "translated_solution": TEXT,
+        "source": TEXT,
+        "checker": TEXT,
+        "model": TEXT,
+        "lang_share": NUMBER,
+        "length_ratio": NUMBER,
+        "numbers_kept": NUMBER,
+        "back_translation": NUMBER,
     },
 )
 
@@ -81,7 +110,10 @@ TRANSLATED = _schema(
 RL = _schema(
     "id",
     {
-        **{"id": TEXT, "problem": TEXT, "data_source": TEXT, "prompt": MESSAGES},
+        "id": TEXT,
+        "problem": TEXT,
+        "data_source": TEXT,
+        "prompt": MESSAGES,
         "reward_model": pa.struct([("style", TEXT), ("ground_truth", TEXT)]),
         "extra_info": pa.struct([("index", WHOLE), ("lang", TEXT), ("checker", TEXT)]),
         "language": TEXT,

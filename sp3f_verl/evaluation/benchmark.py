@@ -1,58 +1,161 @@
 """A benchmark: one YAML file that says where its problems are and how they are read. The shipped ones: benchmarks/.
 
-hub, config, split, revision   a data set on the Hugging Face Hub
-file                           or files beside the YAML: parquet, JSON lines or MGSM's TSV
-language_column                where one file holds several languages: the column that says which
-columns                        our name -> the file's column: `question` and `answer`; `problem` (one or several), the
-                               same in all languages of a problem; and what `question` and `choices` name
-question                       the question's text over these names (default "{question}")
-choices                        the names of the options, which are shown as `A) ...`; `answer` is then a letter, or a
-                               number from `answer_from` (default 1)
-answer_pattern                 a regular expression whose first group is the answer
-checker                        a name of docs/rewards.md, or package.module:function
-languages                      codes of the language table, or {code: the set's name}, or {code: {variant: name}}
-
-config, file and columns may hold {language}, {flores} and {name}, the set's name for the language.
+benchmark = Benchmark.load("mgsm")
+sources = benchmark.sources(["es"], cache)
+problems = benchmark.problems("es", "", sources["es", ""])
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import yaml
+from pydantic import Field, field_validator, model_validator
 
 from sp3f_verl import languages
 from sp3f_verl.data.hub import from_hub
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.sets.mgsm import read_questions
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.evaluation.benchmark_yaml import NAME, checked
-from sp3f_verl.evaluation.problems import Layout, Problem
-from sp3f_verl.rewards.checkers import Checker
+from sp3f_verl.evaluation.problems import LETTERS, Layout, Problem
+from sp3f_verl.rewards.checkers import BUILT_IN, Checker, load_checkers
+from sp3f_verl.settings import Settings, mend, shown
 
 SHIPPED = Path(__file__).with_name("benchmarks")
+NAME = re.compile(r"\{([\w-]+)\}")
+DEFAULT = {True: "multiple_choice", False: "math"}  # checkers of questions with and without choices
+OWN = "own"  # what a checker of the user's is called here
+
+Quoted = Annotated[str, Field(strict=True), mend("give a text, in quotes")]
+Columns = Annotated[dict[str, str | tuple[str, ...]], mend("give a mapping such as {question: COLUMN, answer: COLUMN}")]
 
 
 def names() -> list[str]:
-    return sorted(each.stem for each in SHIPPED.glob("*.yaml"))
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+class Definition(Settings):
+    """What the YAML says. config, file and columns may hold {language}, {flores} and {name}, the set's name for it."""
+
+    hub: Quoted = ""
+    """A data set on the Hugging Face Hub."""
+    config: Quoted = ""
+    split: Quoted = "test"
+    revision: Quoted = ""
+    file: Quoted = ""
+    """Or files beside the YAML: parquet, JSON lines or MGSM's TSV."""
+    language_column: Quoted = ""
+    """Where one file holds several languages: the column that says which."""
+    columns: Columns
+    """Our name -> the file's column: `question` and `answer`; `problem` (one or several), the same in all languages of
+    a problem; and what `question` and `choices` name."""
+    question: Quoted = "{question}"
+    """The question's text over these names."""
+    choices: Annotated[tuple[Annotated[str, Field(strict=True)], ...], mend("give a list of names")] = ()
+    """The names of the options, shown as `A) ...`; `answer` is then a letter, or a number from `answer_from`."""
+    answer_from: Annotated[int, Field(strict=True), mend("give a whole number")] = 1
+    answer_pattern: Quoted = ""
+    """A regular expression whose first group is the answer."""
+    checker: Quoted = ""
+    """A name of docs/rewards.md, or package.module:function; by default multiple_choice with `choices`, else math."""
+    languages: Annotated[dict[str, dict[str, str]], mend("give a list of codes of the language table")]
+    """Codes of the language table, or {code: the set's name}, or {code: {variant: name}}."""
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _name_columns(cls, columns: Any) -> Any:
+        for name, column in columns.items() if isinstance(columns, dict) else ():
+            if not isinstance(name, str):
+                raise BadInput(f"`columns` has the name {name!r}; give a text, in quotes.")
+            if not isinstance(column, str) and not (column and _are_texts(column)):
+                raise BadInput(
+                    f"`columns.{name}` is {shown(column)}; give a column's name, in quotes, or a list of such."
+                )
+        return columns
+
+    @field_validator("choices")
+    @classmethod
+    def _can_be_lettered(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
+        if len(choices) == 1 or len(choices) > len(LETTERS):
+            raise BadInput(f"`choices` names {len(choices)} options; name 2 to {len(LETTERS)}.")
+        return choices
+
+    @field_validator("answer_pattern")
+    @classmethod
+    def _has_one_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern or "()").groups
+        except re.error as error:
+            raise BadInput(f"`answer_pattern` is no regular expression ({error}); mend it.") from None
+        if groups != 1:
+            raise BadInput(f"`answer_pattern` has {groups} groups; give it one, the answer.")
+        return pattern
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _in_full(cls, given: Any) -> dict[str, dict[str, str]]:
+        """language -> variant ("" for the only one) -> the set's name."""
+        if not isinstance(given, list | dict) or not given:
+            raise BadInput(f"`languages` is {shown(given)}; give a list of codes of the language table.")
+        variants = {}
+        for entry in given if isinstance(given, list) else [given]:
+            for code, name in entry.items() if isinstance(entry, dict) else [(entry, entry)]:
+                variants[code] = _variants(code, name)
+        return dict(sorted(variants.items()))
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if bool(self.hub) == bool(self.file):
+            raise BadInput("give either `hub` or `file`.")
+        for name in ("answer", *self.choices, *NAME.findall(self.question)):
+            if name not in self.columns:
+                known = nearest(name, self.columns)
+                raise BadInput(f"`columns` has no {name!r}{known}; say which column of the set it is.")
+        return self
+
+
+def _variants(code: Any, name: Any) -> dict[str, str]:
+    if code is False or name is False:
+        raise BadInput('`languages` has False, as YAML reads a bare no; write "no" in quotes.')
+    languages.get(code)
+    variants = name if isinstance(name, dict) else {"": name}
+    if not variants:
+        raise BadInput(f"`languages` has no variant of {code!r}; give {{variant: name}}.")
+    for text in (*variants, *variants.values()):
+        if not isinstance(text, str):
+            raise BadInput(f"`languages` names the set of {code!r} {shown(text)}; give a text, in quotes.")
+    return variants
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _checkers(checker: str) -> tuple[str, dict[str, Checker]]:
+    """(the checker's name, all that there are by name)."""
+    if checker not in BUILT_IN and ":" not in checker:
+        raise BadInput(f"`checker` is {checker!r}{nearest(checker, BUILT_IN)}; name one of {', '.join(BUILT_IN)}.")
+    try:
+        return (checker, load_checkers({})) if checker in BUILT_IN else (OWN, load_checkers({OWN: checker}))
+    except BadInput as error:  # it names the run's config, where this stands in a file
+        raise BadInput(str(error).replace(f"sp3f.reward.checkers.{OWN}=", "`checker` ")) from None
 
 
 @dataclass
 class Benchmark:
-    """The YAML at `path`, checked. files: the user's in its place, by `language`, `language.variant` or `all`."""
+    """The YAML at `path`. files: the user's in place of its own, by `language`, `language.variant` or `all`."""
 
     path: Path
-    told: Mapping[str, Any]
-    variants: dict[str, dict[str, str]]  # language -> variant ("" for the only one) -> the set's name
+    definition: Definition
     checker: str
     checkers: dict[str, Checker]
     files: dict[str, Path] = field(default_factory=dict)
-    every: tuple[str, ...] = ()  # all its languages, whichever `files` are given: an answer may be in any of them
 
     def __post_init__(self):
-        self.every = tuple(self.variants)
+        self.variants = dict(self.definition.languages)
+        self.every = tuple(self.variants)  # whichever `files` are given: an answer may be in any of its languages
 
     @property
     def name(self) -> str:
@@ -74,8 +177,11 @@ class Benchmark:
                     "and one of your own is the path of its YAML file (docs/evaluation.md)."
                 )
         try:
-            told = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return cls(path, *checked(told))
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise BadInput("a benchmark is a mapping of keys, see docs/evaluation.md.")
+            definition = Definition.read(content, "")
+            return cls(path, definition, *_checkers(definition.checker or DEFAULT[bool(definition.choices)]))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise BadInput(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
         except ValueError as error:  # its sentences name the key
@@ -91,14 +197,14 @@ class Benchmark:
                 )
         self.files = dict(files)
         given = {
-            code: {variant: name for variant, name in own.items() if self._file(code, variant)}
-            for code, own in self.variants.items()
+            code: {variant: name for variant, name in variants.items() if self._file(code, variant)}
+            for code, variants in self.variants.items()
         }
-        for code, own in given.items():
-            paths = {self._file(code, variant) for variant in own}
-            if len(paths) == 1 < len(own) and paths.pop().suffix == ".tsv":  # it has one column of questions
-                given[code] = dict([next(iter(own.items()))])
-        self.variants = {code: own for code, own in given.items() if own}
+        for code, variants in given.items():
+            paths = {self._file(code, variant) for variant in variants}
+            if len(paths) == 1 < len(variants) and paths.pop().suffix == ".tsv":  # it has one column of questions
+                given[code] = dict([next(iter(variants.items()))])
+        self.variants = {code: variants for code, variants in given.items() if variants}
 
     def _file(self, language: str, variant: str) -> Path | None:
         places = (f"{language}.{variant}", language, "all")
@@ -114,19 +220,20 @@ class Benchmark:
 
     def problems(self, language: str, variant: str, path: Path) -> list[Problem]:
         """BadInput where the file cannot be read, or lacks a column."""
-        columns = {name: self._columns(told, language, variant) for name, told in self.told["columns"].items()}
-        pattern, only = self.told.get("answer_pattern"), self.told.get("language_column")
+        definition = self.definition
+        columns = {name: self._columns(column, language, variant) for name, column in definition.columns.items()}
+        pattern, only = definition.answer_pattern, definition.language_column
         layout = Layout(
             name=self.name,
             language=language,
             variant=variant,
             columns=columns,
-            question=self.told.get("question", "{question}"),
-            choices=tuple(self.told.get("choices", ())),
+            question=definition.question,
+            choices=definition.choices,
             answer_pattern=re.compile(pattern) if pattern else None,
-            answer_from=self.told.get("answer_from", 1),
+            answer_from=definition.answer_from,
             checker=self.checker,
-            only=only and (only, self.variants[language][variant]),
+            only=(only, self.variants[language][variant]) if only else None,
         )
         if path.suffix != ".tsv":
             return layout.read(path)
@@ -138,27 +245,27 @@ class Benchmark:
         rows = enumerate(read_questions(path), 1)
         return layout.problems((f"{path}, line {at}", dict(zip(named, row, strict=True))) for at, row in rows)
 
-    def _columns(self, told: str | list[str], language: str, variant: str) -> str | tuple[str, ...]:
-        if isinstance(told, str):
-            return self._filled(told, language, variant)
-        return tuple(self._filled(each, language, variant) for each in told)
+    def _columns(self, column: str | tuple[str, ...], language: str, variant: str) -> str | tuple[str, ...]:
+        if isinstance(column, str):
+            return self._filled(column, language, variant)
+        return tuple(self._filled(name, language, variant) for name in column)
 
     def _source(self, language: str, variant: str, cache: Path) -> Path:
-        if (own := self._file(language, variant)) is not None:
-            return own
-        if "file" in self.told:
-            return self.path.parent / self._filled(self.told["file"], language, variant)
-        config = self.told.get("config") and self._filled(self.told["config"], language, variant)
-        revision, split = self.told.get("revision"), self.told.get("split", "test")
-        every = [self._columns(each, language, variant) for each in self.told["columns"].values()]
-        columns = {name for each in every for name in ([each] if isinstance(each, str) else each)}
-        columns = sorted({*columns, *filter(None, [self.told.get("language_column")])})
-        told = row_id(self.told["hub"], columns)  # a YAML that was changed is another set under the same name
-        place = "-".join(filter(None, [config, split, revision, variant, language, told]))
-        mend = f"give the file by --file {self.name}:{language}=FILE"
-        return from_hub(
-            cache / self.name / f"{place}.parquet", self.name, self.told["hub"], split, columns, mend, config, revision
-        )
+        if (given := self._file(language, variant)) is not None:
+            return given
+        definition = self.definition
+        if definition.file:
+            return self.path.parent / self._filled(definition.file, language, variant)
+        config, revision, split = definition.config, definition.revision, definition.split
+        config = self._filled(config, language, variant)
+        filled = [self._columns(column, language, variant) for column in definition.columns.values()]
+        columns = {name for column in filled for name in ([column] if isinstance(column, str) else column)}
+        columns = sorted({*columns, *filter(None, [definition.language_column])})
+        digest = row_id(definition.hub, columns)  # a YAML that was changed is another set under the same name
+        place = "-".join(filter(None, [config, split, revision, variant, language, digest]))
+        remedy = f"give the file by --file {self.name}:{language}=FILE"
+        path = cache / self.name / f"{place}.parquet"
+        return from_hub(path, self.name, definition.hub, split, columns, remedy, config or None, revision or None)
 
     def _filled(self, text: str, language: str, variant: str) -> str:
         known = {"language": language, "flores": languages.get(language).flores}

@@ -1,4 +1,4 @@
-"""A problem of a benchmark: what is asked, and what is right."""
+"""A problem of a benchmark: what is asked, and what is right; and the files that problems are read from."""
 
 import math
 import re
@@ -10,11 +10,13 @@ from typing import Any
 
 from sp3f_verl import languages
 from sp3f_verl.data.rows import canonical, field, row_id
-from sp3f_verl.data.tables import open_file
+from sp3f_verl.data.sets.mgsm import read_questions
+from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import checker_of
 
 LETTERS = "ABCDEFGHIJ"
+OPTIONAL = ("id", "checker", "query_en", "solution_en")  # columns of a QuestionFile (checker: docs/rewards.md)
 LONGEST = 200  # bytes of a benchmark's name; file systems take 255
 _PLACE = re.compile(r"\{([\w-]+)\}")
 
@@ -58,44 +60,48 @@ class Layout:
     def read(self, path: Path) -> list[Problem]:
         """BadInput where the file lacks a column, or a row a value."""
         file = open_file(path)
-        wanted = [each for told in self.columns.values() for each in ([told] if isinstance(told, str) else told)]
+        wanted = [name for column in self.columns.values() for name in _names(column)]
         wanted += [self.only[0]] if self.only else []
         file.require(wanted, f"the benchmark {self.name} reads it for {self.language}")
         rows = ((file.place(number), row) for number, row in file.rows(wanted))
-        found = self.problems(each for each in rows if not self.only or each[1][self.only[0]] == self.only[1])
-        if not found:
-            told = f" with {self.only[0]} {self.only[1]!r}" if self.only else ""
-            raise BadInput(f"{path} has no rows{told}; give a file with at least one.")
-        return found
+        problems = self.problems(
+            (place, row) for place, row in rows if not self.only or row[self.only[0]] == self.only[1]
+        )
+        if not problems:
+            which = f" with {self.only[0]} {self.only[1]!r}" if self.only else ""
+            raise BadInput(f"{path} has no rows{which}; give a file with at least one.")
+        return problems
 
     def problems(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Problem]:
         """From (where the row is, its columns in the file's names)."""
-        found, seen = [], {}
+        problems, places = [], {}
         for position, (place, row) in enumerate(rows):
-            found.append(self._problem(place, position, row))
-            if "problem" in self.columns and (before := seen.setdefault(found[-1].problem, place)) != place:
-                told = found[-1].problem.replace("\0", " ")
+            problem = self._problem(place, position, row)
+            if "problem" in self.columns and (before := places.setdefault(problem.problem, place)) != place:
+                key = problem.problem.replace("\0", " ")
                 raise BadInput(
-                    f"{place} is the problem {told!r}, as {before} is; map `problem` to what tells them apart."
+                    f"{place} is the problem {key!r}, as {before} is; map `problem` to what tells them apart."
                 )
-        return distinct(found)
+            problems.append(problem)
+        return distinct(problems)
 
     def _problem(self, place: str, position: int, row: Mapping[str, Any]) -> Problem:
         texts = {}
         for name, column in self.columns.items():
-            columns = (column,) if isinstance(column, str) else column
-            texts[name] = "\0".join(text_of(row[each], f"{place}: {each!r}") for each in columns)
+            texts[name] = "\0".join(text_of(row[part], f"{place}: {part!r}") for part in _names(column))
         question = _PLACE.sub(lambda match: texts[match[1]], self.question)
         choices = tuple((letter, texts[name]) for letter, name in zip(LETTERS, self.choices, strict=False))
         gold = self._gold(texts["answer"], choices, place)
-        own = texts.get("problem")
-        key = [self.language, self.variant, *([own] if own is not None else [question, gold])]
+        problem = texts.get("problem")
+        key = [self.language, self.variant, *([problem] if problem is not None else [question, gold])]
         if choices:
             question += "\n\n" + "\n".join(f"{letter}) {text}" for letter, text in choices)
         turns = {"system": languages.get(self.language).instruction, "user": question}
         return Problem(
             id=row_id(self.name, key),
-            problem=own if own is not None else str(position),  # rows are parallel where the set has no key of its own
+            problem=problem
+            if problem is not None
+            else str(position),  # rows are parallel where the set has no key of its own
             language=self.language,
             messages=[{"role": role, "content": content} for role, content in turns.items()],
             gold=gold,
@@ -106,10 +112,10 @@ class Layout:
 
     def _gold(self, answer: str, choices: tuple[tuple[str, str], ...], place: str) -> str:
         if self.answer_pattern is not None:
-            found = self.answer_pattern.search(answer)
-            if found is None:
+            match = self.answer_pattern.search(answer)
+            if match is None:
                 raise BadInput(f"{place}: the answer {answer[-40:]!r} has no {self.answer_pattern.pattern!r}; mend it.")
-            answer = found[1]
+            answer = match[1]
         if not choices:
             return answer
         numbers = {str(at): letter for at, (letter, _) in enumerate(choices, self.answer_from)}
@@ -119,6 +125,10 @@ class Layout:
                 f"{place}: the answer {answer!r} is none of {', '.join([*dict(choices), *numbers])}; mend it."
             )
         return f"{letter}::{dict(choices)[letter]}"
+
+
+def _names(column: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (column,) if isinstance(column, str) else column
 
 
 def prompt_key(benchmark: str, variant: str | None, problem: str) -> str:
@@ -141,15 +151,15 @@ def text_of(value: Any, place: str) -> str:
 
 def distinct(problems: Iterable[Problem]) -> list[Problem]:
     """A row that comes twice gets an id, and is a problem, of its own each time."""
-    ids, keys, found = Counter(), Counter(), []
-    for each in problems:
-        key = (each.language, each.variant, each.problem)
-        ids[each.language, each.id] += 1
+    ids, keys, distinct_ones = Counter(), Counter(), []
+    for problem in problems:
+        key = (problem.language, problem.variant, problem.problem)
+        ids[problem.language, problem.id] += 1
         keys[key] += 1
-        again = {"id": (each.id, ids[each.language, each.id]), "problem": (each.problem, keys[key])}
-        again = {name: f"{own}-{times}" for name, (own, times) in again.items() if times > 1}
-        found.append(replace(each, **again) if again else each)
-    return found
+        times = {"id": ids[problem.language, problem.id], "problem": keys[key]}
+        renamed = {name: f"{getattr(problem, name)}-{count}" for name, count in times.items() if count > 1}
+        distinct_ones.append(replace(problem, **renamed) if renamed else problem)
+    return distinct_ones
 
 
 def of_parquet(path: Path, checkers: Sequence[str]) -> Iterator[tuple[str, Problem]]:
@@ -203,3 +213,54 @@ def _is_name(source: Any) -> bool:
     if not isinstance(source, str) or not source.isprintable() or len(source.encode()) > LONGEST:
         return False
     return all(part.strip(". ") for part in source.split("/"))
+
+
+@dataclass(frozen=True)
+class QuestionFile:
+    """Evaluation questions in a language, for data_prep: rows of validation, and texts that training must not contain.
+
+    path: MGSM's TSV (question, tab, answer), or parquet or JSON lines with `question`, `answer` and those of OPTIONAL.
+    """
+
+    name: str
+    language: str
+    path: Path
+
+    @classmethod
+    def of(cls, text: str) -> "QuestionFile":
+        """From `NAME:LANGUAGE=FILE`; ValueError otherwise."""
+        head, equals, path = text.partition("=")
+        name, colon, language = head.rpartition(":")
+        if not (equals and colon and name and path):
+            raise ValueError(f"{text!r} is not NAME:LANGUAGE=FILE, such as mgsm:es=mgsm_es.tsv")
+        return cls(name, language, Path(path))
+
+    def questions(self) -> Iterator[dict[str, Any]]:
+        """`question`, `answer` and those of OPTIONAL that the file has. BadInput where it cannot be read."""
+        languages.get(self.language)
+        if self.path.suffix == ".tsv":
+            yield from ({"question": question, "answer": answer} for question, answer in read_questions(self.path))
+        else:
+            yield from read_rows(self.path, ("question", "answer"), OPTIONAL)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Rows of schemas.RL; `data_source` is the file's name, by which verl tells validation scores apart."""
+        instruction = languages.get(self.language).instruction
+        for index, row in enumerate(self.questions()):
+            key = row.get("id") or row["question"]
+            extra = {"index": index, "lang": self.language, "checker": row.get("checker")}
+            try:
+                checker_of(extra)
+            except BadInput as error:
+                raise BadInput(f"{self.path}, question {index}: {error}") from None
+            yield {
+                "id": row_id(self.name, [self.language, key]),
+                "problem": row_id(self.name, key),
+                "data_source": self.name,
+                "prompt": [{"role": "system", "content": instruction}, {"role": "user", "content": row["question"]}],
+                "reward_model": {"style": "rule", "ground_truth": str(row["answer"])},
+                "extra_info": extra,
+                "language": self.language,
+                "query_en": row.get("query_en"),
+                "solution_en": row.get("solution_en"),
+            }

@@ -14,28 +14,28 @@ class OverBudget(Exception):
     """The next request could cost more than what is left. The message is one sentence."""
 
 
-class Ledger:
+class Budget:
     """Dollars spent and held. A request is held at the most that it may cost, and paid at what it did cost."""
 
-    def __init__(self, budget_usd: float | None = None, path: Path | None = None):
+    def __init__(self, limit_usd: float | None = None, path: Path | None = None):
         """Raises BadInput for a file of earlier spending that cannot be read, or that the budget is used up by."""
-        self.budget, self.path = budget_usd, path
+        self.limit, self.path = limit_usd, path
         self.spent = self._read() if path else 0.0
         self._held, self._written, self._unwritten = 0.0, 0.0, ""
-        if budget_usd is not None and self.spent >= budget_usd:
+        if limit_usd is not None and self.spent >= limit_usd:
             raise BadInput(
-                f"the judge has cost {self.spent:.4f} USD, all of sp3f.judge.budget_usd={budget_usd:g}; raise it."
+                f"the judge has cost {self.spent:.4f} USD, all of sp3f.judge.budget_usd={limit_usd:g}; raise it."
             )
 
     def hold(self, usd: float) -> None:
         """Raises OverBudget, and holds nothing, where spent + held + usd would pass the budget, or where spending can
         no longer be written down."""
-        if self.budget is not None and self._unwritten:
+        if self.limit is not None and self._unwritten:
             raise OverBudget(self._unwritten)
-        if self.budget is not None and self.spent + self._held + usd > self.budget:
+        if self.limit is not None and self.spent + self._held + usd > self.limit:
             raise OverBudget(
                 f"the judge has cost {self.spent:.4f} USD and the next request could pass "
-                f"sp3f.judge.budget_usd={self.budget:g}; raise it and start the same command to go on."
+                f"sp3f.judge.budget_usd={self.limit:g}; raise it and start the same command to go on."
             )
         self._held += usd
 
@@ -48,7 +48,7 @@ class Ledger:
 
     def allows(self, usd: float) -> bool:
         """Whether `usd` more fit into the budget."""
-        return self.budget is None or self.spent + usd <= self.budget
+        return self.limit is None or self.spent + usd <= self.limit
 
     def write(self) -> None:
         """Once there is something to say. Never raises: no answer that was paid for is lost to a full disk. A budget

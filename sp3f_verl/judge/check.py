@@ -1,37 +1,37 @@
-"""`sp3f judge-check`: asks a judge pairs of which the better one is known, and measures it from the transcript.
+"""`sp3f judge-check`: asks a judge pairs of which the better one is known, and measures what it answers.
 
 The same numbers come out of the transcript of a training run (`--replay`), where a pair is labelled by the correctness
 of its two boxed answers.
 """
 
 import asyncio
-import contextlib
 import math
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sp3f_verl.judge.aggregate import credit_of_a
+from sp3f_verl.judge.base import GroupNotJudged
 from sp3f_verl.judge.check_pairs import LabelledPair
-from sp3f_verl.judge.model_judge import GroupNotJudged
+from sp3f_verl.judge.metrics import MALFORMED, quantile
 from sp3f_verl.judge.schedule import SCHEDULES
-from sp3f_verl.judge.service import Desk
+from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
+from sp3f_verl.judge.transcript import Entry, entries
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.text import strip_think
 
 Z95 = 1.96
-Record = Mapping[str, Any]
+Label = Callable[[Entry], tuple[str, float] | None]
 
 
 @dataclass
 class Check:
-    """What the records say. Agreement is credit for the better response: 1 preferred, 0.5 a tie, 0 not preferred."""
+    """What the answers say. Agreement is credit for the better response: 1 preferred, 0.5 a tie, 0 not preferred."""
 
     agreement: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # by kind of pair
     slot_a: list[float] = field(default_factory=list)  # credit of slot A, by question
@@ -43,73 +43,74 @@ class Check:
     tokens: list[tuple[int, int]] = field(default_factory=list)  # (in, out) a question
 
 
-async def ask_pairs(desk: Desk, pairs: Sequence[LabelledPair], done: Callable[[], None]) -> None:
-    """Ask an open desk about each pair; `done` is called after each. The answers are in its transcript.
+async def ask_pairs(service: JudgeService, pairs: Sequence[LabelledPair], done: Callable[[], None]) -> list[Entry]:
+    """Ask an open service of one judge about each pair; `done` is called after each. Raises JudgeStopped."""
 
-    Raises JudgeStopped.
-    """
-
-    async def one(pair: LabelledPair) -> None:
-        with contextlib.suppress(GroupNotJudged):  # its failed questions are in the transcript
-            await desk.judge([pair.better, pair.worse], pair.row)
+    async def one(pair: LabelledPair) -> list[Entry]:
+        try:
+            records = (await service.judge([pair.better, pair.worse], pair.row)).records
+        except GroupNotJudged as error:
+            records = error.records
         done()
+        return entries(records, pair.row, service.judges[0])
 
     try:
         async with asyncio.TaskGroup() as together:
-            for pair in pairs:
-                together.create_task(one(pair))
+            tasks = [together.create_task(one(pair)) for pair in pairs]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
+    return [entry for task in tasks for entry in task.result()]
 
 
-def label_by_pairs(pairs: Iterable[LabelledPair]) -> Callable[[Record], tuple[str, float] | None]:
-    """(kind, 1 where the better response was A, else 0) of a record of `ask_pairs`."""
+def label_by_pairs(pairs: Iterable[LabelledPair]) -> Label:
+    """(kind, 1 where the better response was A, else 0) of an entry of `ask_pairs`."""
 
-    def said(response: str) -> str:  # what the judge is shown, and the transcript holds
+    def shown(response: str) -> str:  # what the judge is shown, and the entry holds
         return strip_think(response).strip()
 
-    better = {(pair.row["id"], said(pair.better), said(pair.worse)): pair.kind for pair in pairs}
+    better = {(pair.row["id"], shown(pair.better), shown(pair.worse)): pair.kind for pair in pairs}
 
-    def label(record: Record) -> tuple[str, float] | None:
-        a, b = record["responses"]
-        if kind := better.get((record["id"], a, b)):
+    def label(entry: Entry) -> tuple[str, float] | None:
+        a, b = entry.responses
+        if kind := better.get((entry.id, a, b)):
             return kind, 1.0
-        kind = better.get((record["id"], b, a))
+        kind = better.get((entry.id, b, a))
         return (kind, 0.0) if kind else None
 
     return label
 
 
-def label_by_accuracy(record: Record) -> tuple[str, float] | None:
+def label_by_accuracy(entry: Entry) -> tuple[str, float] | None:
     """("accuracy", 1 where A is the correct one, else 0); None where both or neither are correct."""
-    gold, language = record["ground_truth"], record.get("language")
-    a, b = (answers_match(extract_boxed(each), gold, language=language) for each in record["responses"])
+    a, b = (
+        answers_match(extract_boxed(response), entry.ground_truth, language=entry.language)
+        for response in entry.responses
+    )
     return ("accuracy", float(a)) if a != b else None
 
 
-def measure(records: Iterable[Record], label: Callable[[Record], tuple[str, float] | None]) -> Check:
-    """Read a transcript's records of pairwise questions; others (rankings, languages) are left out."""
+def measure(entries: Iterable[Entry], label: Label) -> Check:
+    """What pairwise questions say of the judge; others (rankings, languages) are left out."""
     check = Check()
     credits: dict[tuple[str, str, str], float] = {}
-    for record in records:
-        if len(record["responses"]) != 2 or isinstance(record["value"], list):
+    for entry in entries:
+        if len(entry.responses) != 2 or isinstance(entry.value, list):
             continue
         check.questions += 1
-        check.calls += record["calls"]
-        if record["tokens_in"]:  # none where every attempt failed: that says nothing about the cost of an answer
-            check.tokens.append((record["tokens_in"], record["tokens_out"]))
-        if record["failure"]:
-            check.failures[record["failure"]] += 1
+        check.calls += entry.calls
+        if entry.tokens_in:  # none where every attempt failed: that says nothing about the cost of an answer
+            check.tokens.append((entry.tokens_in, entry.tokens_out))
+        if entry.failure:
+            check.failures[entry.failure] += 1
             continue
-        check.seconds.append(record["seconds"])
-        value = record["value"]
-        credit = credit_of_a(Verdict[value] if isinstance(value, str) else value)
+        check.seconds.append(entry.seconds)
+        credit = credit_of_a(Verdict[entry.value] if isinstance(entry.value, str) else entry.value)
         check.slot_a.append(credit)
-        if labelled := label(record):
+        if labelled := label(entry):
             kind, a_is_better = labelled
             check.agreement[kind].append(credit if a_is_better else 1 - credit)
-        a, b = record["responses"]
-        key, swapped = (record["group"], a, b), (record["group"], b, a)
+        a, b = entry.responses
+        key, swapped = (entry.group, a, b), (entry.group, b, a)
         credits[key] = credit
         if swapped in credits:
             other = 1 - credits[swapped]
@@ -140,7 +141,48 @@ def estimated_usd(check: Check, settings: JudgeSettings, questions: float) -> tu
     price = settings.known_price()
     if price is None or not check.tokens:
         return None
-    each = [(tokens_in * price.input + tokens_out * price.output) / 1e6 for tokens_in, tokens_out in check.tokens]
-    mean = statistics.fmean(each)
-    half = Z95 * statistics.stdev(each) / math.sqrt(len(each)) if len(each) > 1 else mean
+    costs = [(tokens_in * price.input + tokens_out * price.output) / 1e6 for tokens_in, tokens_out in check.tokens]
+    mean = statistics.fmean(costs)
+    half = Z95 * statistics.stdev(costs) / math.sqrt(len(costs)) if len(costs) > 1 else mean
     return questions * mean, questions * max(0.0, mean - half), questions * (mean + half)
+
+
+def report(check: Check, usd: tuple[float, float, float] | None = None, run: str = "") -> str:
+    """A plain-text table. `usd`: (mean, low, high) of the run that `run` describes."""
+    return "\n".join(_lines(check, usd, run))
+
+
+def _lines(check: Check, usd: tuple[float, float, float] | None, run: str) -> Iterator[str]:
+    yield f"{check.questions} questions, {check.calls} answers"
+    if not check.questions:
+        return
+    yield ""
+    yield "prefers the better response (95 % interval)"
+    for kind, values in sorted(check.agreement.items()):
+        mean, low, high = interval(values)
+        yield f"  {kind:<12} {mean:6.1%}  [{low:.1%}, {high:.1%}]  n={len(values)}"
+    if not check.agreement:
+        yield "  no labelled pair got a verdict"
+    yield ""
+    if check.slot_a:
+        mean, low, high = interval(check.slot_a)
+        yield f"position bias: slot A wins {mean:.1%} [{low:.1%}, {high:.1%}]; 50 % is none"
+    if check.swapped:
+        mean, low, high = interval([float(same) for same in check.swapped])
+        yield f"same outcome in both orders: {mean:.1%} [{low:.1%}, {high:.1%}]  n={len(check.swapped)}"
+    failed = sum(check.failures.values())
+    answered = [1.0] * len(check.slot_a) + [0.0] * check.failures.get(MALFORMED, 0)
+    if answered:
+        mean, low, high = interval(answered)
+        yield f"parsed: {mean:.1%} [{low:.1%}, {high:.1%}] of the questions that were answered"
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(check.failures.items())) or "none"
+    yield f"failed: {failed} ({kinds})"
+    if check.seconds:
+        ordered = sorted(check.seconds)
+        yield f"latency: median {quantile(ordered, 0.5):.2f} s, 95 % below {quantile(ordered, 0.95):.2f} s"
+    tokens_in, tokens_out = (sum(side) / len(check.tokens) for side in zip(*check.tokens, strict=True))
+    yield f"tokens a question: {tokens_in:.0f} in, {tokens_out:.0f} out"
+    if usd is not None:
+        yield f"cost of the run ({run}): {usd[0]:.2f} USD [{usd[1]:.2f}, {usd[2]:.2f}]"
+    elif run:
+        yield f"cost of the run ({run}): unknown, set sp3f.judge.price"

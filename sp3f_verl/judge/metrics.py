@@ -12,8 +12,8 @@ FAILURES = (*(kind.value for kind in FailureKind), MALFORMED)
 
 
 @dataclass(frozen=True)
-class GroupRecord:
-    """One judged group as the reward manager saw it: the comparisons of each judge, and one entry a response in the
+class ScoredGroup:
+    """A judged group as the reward manager saw it: the comparisons of each judge, and one entry a response in the
     other lists, in the group's order."""
 
     comparisons: list[list[Comparison]]
@@ -23,7 +23,7 @@ class GroupRecord:
 
 
 @dataclass
-class StepPanel:
+class StepMetrics:
     """Counts since the last step. `questions` are comparisons put to a model, `calls` the answers that came back: a
     question may take several (asked again after a malformed one, or shortened), or none (a stored answer)."""
 
@@ -53,28 +53,32 @@ class StepPanel:
         """Share of the questions that ended without a verdict."""
         return self.failed.total() / self.questions if self.questions else 0.0
 
-    def observe(self, record: GroupRecord) -> None:
+    def start_step(self) -> None:
+        """Begin anew, in place: the judges hold on to this object."""
+        vars(self).update(vars(StepMetrics()))
+
+    def observe(self, group: ScoredGroup) -> None:
         """Take in a group that was judged and scored."""
         self.groups += 1
-        self.zero_variance += max(record.scores) - min(record.scores) < 1e-9
-        for of_a_judge in record.comparisons:
-            self._observe(record, of_a_judge)
+        self.zero_variance += max(group.scores) - min(group.scores) < 1e-9
+        for comparisons in group.comparisons:
+            self._observe(group, comparisons)
 
-    def _observe(self, record: GroupRecord, comparisons: list[Comparison]) -> None:
-        n = len(record.correct)
+    def _observe(self, group: ScoredGroup, comparisons: list[Comparison]) -> None:
+        n = len(group.correct)
         self.comparisons += [(i + self.responses, j + self.responses, verdict) for i, j, verdict in comparisons]
         self.responses += n
         for i, j, verdict in comparisons:
             credit = credit_of_a(verdict)
             if credit is None:
                 continue
-            if record.correct[i] != record.correct[j]:
+            if group.correct[i] != group.correct[j]:
                 self.differing += 1
-                self.agreed += credit if record.correct[i] else 1 - credit
+                self.agreed += credit if group.correct[i] else 1 - credit
             if credit != 0.5:
                 better, worse = (i, j) if credit > 0.5 else (j, i)
-                self.chars["preferred"].append(record.chars[better])
-                self.chars["other"].append(record.chars[worse])
+                self.chars["preferred"].append(group.chars[better])
+                self.chars["other"].append(group.chars[worse])
         cyclic, triads = intransitive_triads(n, comparisons)
         self.cyclic, self.triads = self.cyclic + cyclic, self.triads + triads
 

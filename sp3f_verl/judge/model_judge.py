@@ -1,189 +1,254 @@
-"""A judge that asks a model about one group: whom to compare, what need not be asked, and what the answers come to.
+"""The judges that ask a model: SP3F's (arXiv 2601.18722), which sees the English reference solution, and its ablations.
 
-Identical responses are asked about once and tie with each other; an empty response loses to any other without a call.
+`OpenAIJudge`, `LocalJudge` and `PolicyJudge` differ only in where the model is.
 """
 
 import asyncio
 import functools
+import os
 import random
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
-from sp3f_verl.judge.aggregate import NEUTRAL, Comparison
+from sp3f_verl.data.rows import REFERENCE
+from sp3f_verl.errors import BadInput
+from sp3f_verl.judge.aggregate import NEUTRAL
+from sp3f_verl.judge.base import GroupNotJudged, Judge, Judged, Record, Run
 from sp3f_verl.judge.dispatch import Dispatcher
-from sp3f_verl.judge.judged import Judged, judged
-from sp3f_verl.judge.query import Answer, Asking, Case
+from sp3f_verl.judge.plan import Plan, Question, compare, is_settled, make_plan
+from sp3f_verl.judge.prompt import Prompt
+from sp3f_verl.judge.question import Answer, Context, JudgeClient
 from sp3f_verl.judge.sanitize import neutralise, new_fence
-from sp3f_verl.judge.schedule import SCHEDULES
-from sp3f_verl.judge.transcript import TranscriptWriter
+from sp3f_verl.judge.settings import GROUP_SCHEDULES
 from sp3f_verl.judge.verdict import Verdict
-from sp3f_verl.llm.outcome import FailureKind
+from sp3f_verl.llm.client import Client
+from sp3f_verl.llm.endpoint import VARIABLE, Endpoint
+from sp3f_verl.llm.outcome import AskFailed, FailureKind
+from sp3f_verl.llm.rate_limit import Pace
 from sp3f_verl.rewards.text import strip_think
 
 CUT_OFF = Answer(None, FailureKind.DEADLINE.value)  # of a question that the group's deadline came before
 
 
-class GroupNotJudged(RuntimeError):
-    """Too few of a group's comparisons have a verdict. The group must not train. The message is one sentence."""
+class ModelJudge(Judge):
+    """A model behind OpenAI's chat completions."""
 
+    asks_a_model = True
+    no_server: ClassVar[str] = "set sp3f.judge.base_url"  # the mend where it has neither a URL nor a server of the run
 
-class ModelJudge:
-    """SP3F's judge (arXiv 2601.18722): a model that, unless it is an ablation, sees the English reference solution."""
+    def __init__(self, settings=None):
+        super().__init__(settings)
+        self.client: JudgeClient | None = None  # there once it is opened
+        self._dispatcher = Dispatcher(self.settings.concurrency)
 
-    def __init__(self, asking: Asking, dispatcher: Dispatcher, transcript: TranscriptWriter | None = None):
-        self.asking, self.settings = asking, asking.settings
-        self._dispatcher, self._transcript = dispatcher, transcript
+    @functools.cached_property
+    def prompt(self) -> Prompt:
+        return self.settings.load_prompt()
+
+    # -- what it needs ------------------------------------------------------------------------------------------------
+
+    def check(self, place: str) -> None:
+        settings = self.settings
+        if settings.api_key_env is not None and not VARIABLE.fullmatch(settings.api_key_env):  # the key itself, perhaps
+            raise BadInput(
+                f"{place}.api_key_env is not the name of an environment variable; give the name, never a key."
+            )
+        prompt = self.prompt
+        if settings.schedule in GROUP_SCHEDULES and settings.credit != "both":
+            raise BadInput(
+                f"{place}.credit={settings.credit} needs pairs, but schedule={settings.schedule} has none; use both."
+            )
+        if prompt.kind != "language" and prompt.privileged != settings.privileged:
+            raise BadInput(
+                f"{place}.prompt={settings.prompt}, privileged={str(settings.privileged).lower()} do not agree: "
+                "a prompt shows the solution to a privileged judge, and to no other."
+            )
+        pairwise = "pairwise" if settings.verdict == "text" else "token"
+        wanted = settings.schedule if settings.schedule in GROUP_SCHEDULES else pairwise
+        if prompt.kind != wanted:
+            raise BadInput(
+                f"{place}.prompt={settings.prompt} is a prompt of kind {prompt.kind}, but schedule={settings.schedule} "
+                f"with verdict={settings.verdict} needs one of kind {wanted}; change one of them."
+            )
+        costs_dollars = self.served_by is None or settings.base_url or settings.base_url_env
+        if settings.budget_usd is not None and costs_dollars and settings.known_price() is None:
+            raise BadInput(
+                f"{place}.budget_usd={settings.budget_usd:g} needs the price of model {settings.model!r}; give it in "
+                f"USD per million tokens, as {place}.price={{input: 0.15, output: 0.6}}."
+            )
+
+    def needed_fields(self) -> tuple[str, ...]:
+        if self.settings.schedule == "language":
+            return ()
+        return REFERENCE if self.settings.privileged else ("query_en",)
+
+    def needed_variables(self) -> tuple[str, ...]:
+        names = (self.settings.api_key_env, None if self.settings.base_url else self.settings.base_url_env)
+        return tuple(name for name in names if name)
+
+    def is_served_by_the_run(self) -> bool:
+        return not self.base_urls()
+
+    def asks_pairs(self) -> bool:
+        return self.settings.schedule not in GROUP_SCHEDULES
+
+    def base_urls(self) -> tuple[str, ...]:
+        """The endpoint's URLs from `base_url` or the environment (several, with commas, serve one model); empty where
+        the run itself serves it. Raises BadInput where that cannot be."""
+        urls = self.settings.base_url or os.environ.get(self.settings.base_url_env or "", "")
+        if urls.strip():
+            return tuple(urls.replace(",", " ").split())
+        if self.served_by is not None:
+            return ()
+        raise BadInput(
+            f"judge={self.settings.name} has no URL; set sp3f.judge.base_url, or the environment variable named by "
+            f"sp3f.judge.base_url_env ({self.settings.base_url_env}), in the process that asks, too."
+        )
+
+    async def model(self) -> str:
+        return await self.client.llm.model()
+
+    def label(self) -> str:
+        return f"{self.settings.name}:{self.settings.model or 'as served'}"
+
+    def identity(self) -> dict[str, Any]:
+        names = ("model", "weight", "privileged", "verdict", "temperature", "top_p", "max_tokens")
+        values = {name: getattr(self.settings, name) for name in (*names, "response_chars", "malformed_retries")}
+        values |= {"judge": self.settings.name, "extra_body": self.settings.extra_body}
+        return values | {"prompt_version": self.prompt.version, "prompt": Path(self.prompt.name).name}
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    async def open(self, run: Run) -> None:
+        settings = self.settings
+        urls = self.base_urls() or tuple(run.served.get(self.served_by, ()))
+        if not urls:
+            raise BadInput(f"judge={settings.name} has no server; {self.no_server}.")
+        endpoint = Endpoint(
+            urls,
+            settings.model,
+            settings.api_key_env,
+            settings.request_seconds,
+            settings.retries,
+            settings.concurrency,
+        )
+        pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
+        self.client = JudgeClient(settings, self.prompt, Client(endpoint, pace, seed=settings.seed), run)
+        try:
+            await self.client.probe()
+        except AskFailed as error:
+            raise BadInput(
+                f"judge={settings.name} does not answer ({error}); mend its URL, key or model before the run starts."
+            ) from None
+
+    async def close(self) -> None:
+        if self.client is not None:
+            await self.client.llm.close()
 
     async def judge(self, responses: Sequence[str], row: Mapping[str, Any]) -> Judged:
-        """Win rates of the responses (n,) to the prompt of a canonical row.
-
-        Raises GroupNotJudged where fewer than `min_valid` of the comparisons have a verdict, and what `Asking` raises.
-        """
+        """Raises GroupNotJudged where fewer than `min_valid` of the comparisons have a verdict, and what
+        `JudgeClient.ask` raises."""
         deadline = asyncio.get_running_loop().time() + self.settings.group_seconds
         prepared = functools.cache(lambda: self._prepare(responses, row))  # not before its turn: thousands may wait
 
-        async def ask(question: tuple[str, ...]) -> Answer:
-            case, shown, affinity = prepared().case, prepared().shown, prepared().affinity
-            return await self.asking.ask(case, [shown[text] for text in question], deadline, affinity)
+        async def ask(question: Question) -> Answer:
+            group = prepared()
+            shown = [group.shown[text] for text in question]
+            return await self.client.ask(group.context, shown, deadline, group.affinity)
 
         answered = await self._dispatcher.run(lambda: prepared().plan.questions, ask, deadline)
-        said, plan = prepared().said, prepared().plan
-        answers = {question: answered[question] or CUT_OFF for question in plan.questions}
-        self.asking.panel.questions += len(answers)
-        self.asking.panel.failed.update(answer.failure for answer in answers.values() if answer.failure)
-        if self._transcript is not None and self._transcript.wants():
-            self._transcript.write(self._records(row, answers))
-        return self._conclude(said, plan, answers, row)
+        group = prepared()
+        answers = {question: answered[question] or CUT_OFF for question in group.plan.questions}
+        metrics = self.client.metrics
+        metrics.questions += len(answers)
+        metrics.failed.update(answer.failure for answer in answers.values() if answer.failure)
+        return self._conclude(group, answers, row)
 
     def _prepare(self, responses: Sequence[str], row: Mapping[str, Any]) -> "Prepared":
-        said = [strip_think(each).strip() for each in responses]
-        shown = {text: neutralise(text) for text in said}
-        said = [text if shown[text].strip() else "" for text in said]  # invisible characters say nothing
+        texts = [strip_think(response).strip() for response in responses]
+        shown = {text: neutralise(text) for text in texts}
+        texts = [text if shown[text].strip() else "" for text in texts]  # invisible characters say nothing
         fence = new_fence(random.SystemRandom(), shown.values()) if self.settings.fence == "group" else None
-        case = Case.of(row, self.settings.privileged, fence)
-        rng = random.Random(f"{self.settings.seed} {row['id']} {sorted(said)}")
-        asked = {"listwise": _asked_listwise, "language": _asked_one_by_one}.get(self.settings.schedule, _asked_pairs)
-        return Prepared(said, case, shown, asked(said, self.settings, rng), rng.getrandbits(32))
+        context = Context.of(row, self.settings.privileged, fence)
+        rng = random.Random(f"{self.settings.seed} {row['id']} {sorted(texts)}")
+        return Prepared(texts, context, shown, make_plan(texts, self.settings, rng), rng.getrandbits(32))
 
-    def _conclude(self, said: list[str], plan: "Plan", answers: dict[tuple[str, ...], Answer], row) -> Judged:
-        n, panel = len(said), self.asking.panel
-        if self.settings.schedule == "language":
-            values = [answers[text,].value if text else "" for text in said]
+    def _conclude(self, group: "Prepared", answers: Mapping[Question, Answer], row: Mapping[str, Any]) -> Judged:
+        settings, texts = self.settings, group.texts
+        records = self._records(texts, answers)
+        if settings.schedule == "language":
+            values = [answers[text,].value if text else "" for text in texts]
             valid = [int(value is not None) for value in values]
-            result = Judged([NEUTRAL if v is None else float(v == row["language"]) for v in values], [], valid)
-            share = sum(valid) / n
+            rates = [NEUTRAL if value is None else float(value == row["language"]) for value in values]
+            result, share = Judged(rates, [], valid, records), sum(valid) / len(texts)
         else:
-            if self.settings.schedule == "listwise":
-                comparisons = _from_ranking(said, plan, answers)
-            else:
-                comparisons = [(i, j, _verdict(said[i], said[j], answers)) for i, j in plan.pairs]
-            settled = [each for each in comparisons if _is_settled(said[each[0]], said[each[1]])]
-            made = [each for each in comparisons if not _is_settled(said[each[0]], said[each[1]])]
-            panel.skipped += len(settled)
-            result = judged(n, made, self.settings.credit, settled)
-            failed = sum(verdict is Verdict.FAILED for _, _, verdict in comparisons)
+            values = {question: answer.value for question, answer in answers.items()}
+            comparisons = compare(texts, group.plan, values, ranked=settings.schedule == "listwise")
+            settled, asked = [], []
+            for i, j, verdict in comparisons:
+                (settled if is_settled(texts[i], texts[j]) else asked).append((i, j, verdict))
+            self.client.metrics.skipped += len(settled)
+            result = Judged.of(len(texts), asked, settings.credit, settled, records)
+            failed = sum(verdict is Verdict.FAILED for _, _, verdict in asked)
             share = 1 - failed / len(comparisons) if comparisons else 1.0
-        if share < self.settings.min_valid:
-            panel.groups_failed += 1
+        if share < settings.min_valid:
+            self.client.metrics.groups_failed += 1
             kinds = sorted({answer.failure for answer in answers.values() if answer.failure})
             raise GroupNotJudged(
-                f"judge {self.settings.name} gave a verdict on {share:.0%} of the comparisons of prompt {row['id']}, "
-                f"fewer than sp3f.judge.min_valid={self.settings.min_valid:g} asks for ({', '.join(kinds)})."
+                f"judge {settings.name} gave a verdict on {share:.0%} of the comparisons of prompt {row['id']}, "
+                f"fewer than sp3f.judge.min_valid={settings.min_valid:g} asks for ({', '.join(kinds)}).",
+                records,
             )
         return result
 
-    def _records(self, row: Mapping[str, Any], answers: Mapping[tuple[str, ...], Answer]):
-        group = uuid.uuid4().hex  # a prompt comes back every epoch
-        for question, answer in answers.items():
-            value = answer.value
-            yield {
-                "group": group,
-                "judge": self.settings.name,
-                "model": self.settings.model,
-                "prompt": self.asking.prompt.name,
-                "prompt_version": self.asking.prompt.version,
-                "id": row["id"],
-                "language": row["language"],
-                "query_en": row["query_en"],
-                "solution_en": row["solution_en"] if self.settings.privileged else None,
-                "ground_truth": row["reward_model"]["ground_truth"],
-                "responses": list(question),
-                "answer": answer.text,
-                "value": value.name if isinstance(value, Verdict) else value,
-                "failure": answer.failure,
-                "tokens_in": answer.usage.prompt_tokens,
-                "tokens_out": answer.usage.completion_tokens,
-                "seconds": answer.seconds,
-                "calls": answer.calls,
-            }
+    def _records(self, texts: Sequence[str], answers: Mapping[Question, Answer]) -> list[Record]:
+        first = {text: index for index, text in reversed(list(enumerate(texts)))}
+        price = self.settings.known_price()
+        return [
+            Record(
+                responses=tuple(first[text] for text in question),
+                texts=question,
+                value=answer.value,
+                answer=answer.text,
+                failure=answer.failure,
+                usage=answer.usage,
+                usd=price.usd(answer.usage) if price else None,
+                seconds=answer.seconds,
+                calls=answer.calls,
+            )
+            for question, answer in answers.items()
+        ]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The distinct questions of a group, each the texts to show, and the pairs of responses that they decide."""
+class OpenAIJudge(ModelJudge):
+    """Any endpoint that speaks OpenAI's chat completions; it has a URL, and costs dollars."""
 
-    questions: list[tuple[str, ...]]
-    pairs: list[tuple[int, int]] = field(default_factory=list)
+
+class LocalJudge(ModelJudge):
+    """A model that vLLM serves on the user's machines: the run itself, as verl's reward model, unless it has a URL."""
+
+    served_by = "reward_model"
+    no_server = "set sp3f.judge.base_url, or reward.reward_model.enable=true with a model_path"
+
+
+class PolicyJudge(ModelJudge):
+    """The policy judges its own rollouts, on the servers that made them."""
+
+    served_by = "rollout"
+    no_server = "it needs trainer mode sync or colocate_async, whose rollout servers it asks"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A group as it is asked about: what each response said without its thoughts, and how that text is shown.
+    """A group as it is asked about: each response without its thoughts, and how that text is shown.
 
     affinity: all questions of the group go to one server, where they share a prefix.
     """
 
-    said: list[str]
-    case: Case
+    texts: list[str]
+    context: Context
     shown: dict[str, str]
     plan: Plan
     affinity: int
-
-
-def _asked_pairs(said: list[str], settings, rng: random.Random) -> Plan:
-    pairs = SCHEDULES[settings.schedule](len(said), settings, rng)
-    needed = ((said[i], said[j]) for i, j in pairs if not _is_settled(said[i], said[j]))
-    return Plan(sorted(dict.fromkeys(needed)), pairs)  # the same A together, for fence=group
-
-
-def _asked_listwise(said: list[str], settings, rng: random.Random) -> Plan:
-    texts = sorted({text for text in said if text})
-    rng.shuffle(texts)
-    pairs = [(i, j) for i in range(len(said)) for j in range(i + 1, len(said))]
-    return Plan([tuple(texts)] if len(texts) > 1 else [], pairs)
-
-
-def _asked_one_by_one(said: list[str], settings, rng: random.Random) -> Plan:
-    return Plan([(text,) for text in sorted({text for text in said if text})])
-
-
-def _is_settled(a: str, b: str) -> bool:
-    """Whether a comparison needs no judge."""
-    return a == b or not a or not b
-
-
-def _verdict(a: str, b: str, answers: Mapping[tuple[str, ...], Answer]) -> Verdict | float:
-    if _is_settled(a, b):
-        return Verdict.TIE if a == b else Verdict.A if a else Verdict.B
-    value = answers[a, b].value
-    return Verdict.FAILED if value is None else value
-
-
-def _from_ranking(said: list[str], plan: Plan, answers: Mapping[tuple[str, ...], Answer]) -> list[Comparison]:
-    place: dict[str, int] = {}
-    for question in plan.questions:
-        if (ranking := answers[question].value) is not None:
-            place = {question[index]: rank for rank, index in enumerate(ranking)}
-    comparisons: list[Comparison] = []
-    for i, j in plan.pairs:
-        a, b = said[i], said[j]
-        if _is_settled(a, b):
-            verdict = _verdict(a, b, {})
-        elif a in place:
-            verdict = Verdict.A if place[a] < place[b] else Verdict.B
-        else:
-            verdict = Verdict.FAILED
-        comparisons.append((i, j, verdict))
-    return comparisons

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from sp3f_verl.data.rows import REFERENCE
 from sp3f_verl.judge.agreement import step_f1, wording
-from sp3f_verl.judge.judged import Judged, judged
+from sp3f_verl.judge.base import Judge, Judged
 from sp3f_verl.judge.schedule import all_pairs
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.rewards.accuracy import answers_match
@@ -66,8 +67,11 @@ def judge_group(
     return [(i, j, _compare(keys[i], keys[j])) for i, j in all_pairs(len(responses))]
 
 
-class ReferenceJudge:
+class ReferenceJudge(Judge):
     """`judge_group` as a judge of a run, in a thread so that the event loop stays free."""
+
+    def needed_fields(self) -> tuple[str, ...]:
+        return (*REFERENCE, "ground_truth")
 
     async def judge(self, responses: Sequence[str], row: Mapping[str, Any]) -> Judged:
         """Win rates of the responses (n,) to the prompt of a canonical row. Never fails."""
@@ -81,9 +85,9 @@ class ReferenceJudge:
             return answers_match(extract_boxed(response), gold, language=row["language"])
 
         verdicts = await asyncio.to_thread(
-            judge_group, [strip_think(each) for each in responses], privileged, is_correct
+            judge_group, [strip_think(response) for response in responses], privileged, is_correct
         )
-        return judged(len(responses), verdicts, "both")
+        return Judged.of(len(responses), verdicts)
 
 
 def _compare(a: Key, b: Key) -> Verdict:

@@ -64,10 +64,12 @@ class Candidates:
             order = np.lexsort((columns["number"], key))
             key, columns = key[order], {name: column[order] for name, column in columns.items()}
         twice = np.flatnonzero((key[1:] == key[:-1]) & (columns["number"][1:] == columns["number"][:-1]))
-        made = cls(known_ids, known_languages, **columns)
+        candidates = cls(known_ids, known_languages, **columns)
         if len(twice):
-            raise BadInput(f"the candidate {made.name(twice[0])} stands there twice; number those of a prompt anew.")
-        return made
+            raise BadInput(
+                f"the candidate {candidates.name(twice[0])} stands there twice; number those of a prompt anew."
+            )
+        return candidates
 
     def __len__(self) -> int:
         return len(self.score)

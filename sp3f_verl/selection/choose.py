@@ -95,7 +95,7 @@ class Pairs:
         one = self.settings.pool == "in_language"
         names = (candidates.name(first[pool])[:2] for pool in np.flatnonzero(self.reason))
         why = (REASONS[code] for code in self.reason[self.reason > 0])
-        return [(key, language if one else None, each) for (key, language), each in zip(names, why, strict=True)]
+        return [(key, language if one else None, reason) for (key, language), reason in zip(names, why, strict=True)]
 
 
 def choose(
@@ -117,15 +117,15 @@ def choose(
     length = candidates.length[kept] if settings.max_length_ratio is not None else None
     limits = {"min_margin": settings.min_margin, "lengths": length, "max_length_ratio": settings.max_length_ratio}
     top, low, reason = select_pairs(pool[kept], ranking[kept], pools, settings.rule, **limits)
-    found = np.flatnonzero(reason == 0)
-    chosen, rejected = kept[top[found]], kept[low[found]]
+    with_pair = np.flatnonzero(reason == 0)
+    chosen, rejected = kept[top[with_pair]], kept[low[with_pair]]
     in_play = np.zeros(len(candidates), bool)
     in_play[kept] = True
     return Pairs(
         chosen=chosen,
         rejected=rejected,
         prompt_language=_prompt_languages(candidates, settings, chosen, rejected, pool, kept),
-        pool=found,
+        pool=with_pair,
         margin=ranking[chosen] - ranking[rejected],
         pools=pools,
         reason=reason,

@@ -29,7 +29,7 @@ def pool_diagnostics(candidates: Candidates, pairs: Pairs, sizes: Sequence[int] 
     Shares of exclusions are of all candidates, each counted once, under its first reason (candidates.EXCLUSIONS).
     """
     names = candidates.languages
-    found = {
+    diagnostics = {
         "candidates": len(candidates),
         "prompts": len(candidates.ids),
         "pools": pairs.pools,
@@ -43,12 +43,12 @@ def pool_diagnostics(candidates: Candidates, pairs: Pairs, sizes: Sequence[int] 
         "pool_sizes": by_pool_size(candidates, pairs, sizes),
     }
     one, other = candidates.language[pairs.chosen], candidates.language[pairs.rejected]
-    found["same_language"] = _mean(one == other)
+    diagnostics["same_language"] = _mean(one == other)
     for side, language in (("chosen", one), ("rejected", other)):
         shares = np.bincount(language, minlength=len(names)) / max(1, len(pairs))
-        found[f"{side}_language"] = {name: float(share) for name, share in zip(names, shares, strict=True)}
-    found["warnings"] = _warnings(found, pairs)
-    return found
+        diagnostics[f"{side}_language"] = {name: float(share) for name, share in zip(names, shares, strict=True)}
+    diagnostics["warnings"] = _warnings(diagnostics, pairs)
+    return diagnostics
 
 
 def by_pool_size(candidates: Candidates, pairs: Pairs, sizes: Sequence[int] = SIZES) -> list[dict]:
@@ -101,8 +101,8 @@ def _per_language(candidates: Candidates, pairs: Pairs) -> dict:
     finite = np.flatnonzero(np.isfinite(candidates.score))
     count, total = len(candidates.languages), np.bincount(candidates.language, minlength=len(candidates.languages))
     length = None if candidates.length is None else candidates.length[finite]
-    found = levels(candidates.score[finite], candidates.language[finite], candidates.cell[finite], length, count)
-    columns = {"candidates": total, **found}
+    rewards = levels(candidates.score[finite], candidates.language[finite], candidates.cell[finite], length, count)
+    columns = {"candidates": total, **rewards}
     if candidates.share is not None:
         columns["language_unknown"] = np.bincount(candidates.language, np.isnan(candidates.share), count) / total
     for code, reason in enumerate(EXCLUSIONS[1:], 1):
@@ -133,19 +133,19 @@ def _distribution(values: np.ndarray) -> dict | None:
     return {name: float(value) for name, value in {"mean": values.mean(), "std": values.std(), **quantiles}.items()}
 
 
-def _warnings(found: dict, pairs: Pairs) -> list[str]:
-    total = max(1, found["candidates"])
-    shares = {name: found["excluded"].get(name, 0) / total for name in EXCLUSIONS[1:]}
+def _warnings(diagnostics: dict, pairs: Pairs) -> list[str]:
+    total = max(1, diagnostics["candidates"])
+    shares = {name: diagnostics["excluded"].get(name, 0) / total for name in EXCLUSIONS[1:]}
     if pairs.settings.pool == "cross_language":
-        shares["top_language"] = max(found["chosen_language"].values(), default=0.0)
-    if found["lengths"] and len(pairs):
-        shares["chosen_longer"] = found["lengths"]["chosen_longer"]
-    told = [
+        shares["top_language"] = max(diagnostics["chosen_language"].values(), default=0.0)
+    if diagnostics["lengths"] and len(pairs):
+        shares["chosen_longer"] = diagnostics["lengths"]["chosen_longer"]
+    warnings = [
         f"{name} is {100 * shares[name]:.1f} % (limit {100 * limit:g} %): {mend}"
         for name, (limit, mend) in LIMITS.items()
         if shares.get(name, 0.0) > limit
     ]
-    return told if len(pairs) else ["there is not one pair", *told]
+    return warnings if len(pairs) else ["there is not one pair", *warnings]
 
 
 def _mean(values: np.ndarray) -> float | None:

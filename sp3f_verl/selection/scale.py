@@ -46,8 +46,8 @@ def slopes(score: np.ndarray, length: np.ndarray, cell: np.ndarray, language: np
     """(languages,): least-squares slope of score on length within the cells of each language; 0 where none is told."""
     x, y = _centred(length, cell), _centred(score, cell)
     squares = np.bincount(language, x * x)
-    told = squares > ROUNDING * np.maximum(np.bincount(language, length * length), 1)
-    return np.divide(np.bincount(language, x * y), squares, out=np.zeros(len(squares)), where=told)
+    has_spread = squares > ROUNDING * np.maximum(np.bincount(language, length * length), 1)
+    return np.divide(np.bincount(language, x * y), squares, out=np.zeros(len(squares)), where=has_spread)
 
 
 def correlations(x: np.ndarray, y: np.ndarray, group: np.ndarray, within: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The command `sp3f judge-check`: the judge of a run's own command line, measured before the run costs money."""
 
 import asyncio
-import dataclasses
 import random
 from collections.abc import Sequence
 from itertools import islice
@@ -15,6 +14,8 @@ from sp3f_verl.data.check import check_rl
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
+from sp3f_verl.judge import make_judge
+from sp3f_verl.judge.base import JudgeStopped
 from sp3f_verl.judge.check import (
     ask_pairs,
     estimated_usd,
@@ -22,14 +23,14 @@ from sp3f_verl.judge.check import (
     label_by_pairs,
     measure,
     questions_of_a_group,
+    report,
 )
 from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
-from sp3f_verl.judge.check_report import report
-from sp3f_verl.judge.service import Desk, JudgeStopped
-from sp3f_verl.judge.settings import GROUP_SCHEDULES, JudgeSettings, Transcript
-from sp3f_verl.judge.transcript import read_transcript
+from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.settings import JudgeSettings, Transcript
+from sp3f_verl.judge.transcript import Entry, read_transcript
 from sp3f_verl.progress import ProgressBar
-from sp3f_verl.verl_bridge.judge_actor import settings_of
+from sp3f_verl.verl_bridge.judge_in_trainer import settings_of
 from sp3f_verl.verl_bridge.preflight_judge import needed_fields
 
 
@@ -49,9 +50,9 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
         return report(check, *(_cost(check, config, settings) if settings else ()))
     if settings is None:
         raise BadInput("judge-check needs the run's arguments; give +recipe=sp3f judge=... data.train_files=...")
-    if settings.name == "none":
-        raise BadInput("judge=none asks nobody; name a judge.")
     members = settings.members()
+    if not members:
+        raise BadInput("judge=none asks nobody; name a judge.")
     transcripts = [output, *(output.with_name(f"{output.stem}.{k}{output.suffix}") for k in range(1, len(members)))]
     for transcript in transcripts:
         if transcript.exists():
@@ -59,27 +60,27 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
     labelled = _labelled_pairs(config, pairs, seed)
     parts = []
     for member, transcript in zip(members, transcripts, strict=True):
-        if member.name == "reference" or member.schedule in GROUP_SCHEDULES:
+        judge = make_judge(member)
+        if not (judge.asks_a_model and judge.asks_pairs()):
             parts.append(
                 f"judge {member.name}, schedule {member.schedule}: only pairwise questions to a model are checked"
             )
             continue
-        if not member.base_urls():
+        if judge.is_served_by_the_run():
             raise BadInput(f"judge={member.name} is checked on a server that runs already; set sp3f.judge.base_url.")
         partial = transcript.with_name(f"{transcript.name}.partial")
         partial.unlink(missing_ok=True)  # of a check that was interrupted: what it paid for is in the store
-        asyncio.run(_ask(member, labelled, partial, seed))
+        entries = asyncio.run(_ask(member, labelled, partial, seed))
         partial.replace(transcript)
-        check = measure(read_transcript(transcript), label_by_pairs(labelled))
+        check = measure(entries, label_by_pairs(labelled))
         title = f"judge {member.name}, model {member.model or 'as served'}; every answer is in {transcript}"
         parts.append(f"{title}\n{report(check, *_cost(check, config, member))}")
     return "\n\n".join(parts)
 
 
-async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: Path, seed: int) -> None:
-    desk = Desk(
-        dataclasses.replace(
-            member,
+async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: Path, seed: int) -> list[Entry]:
+    service = JudgeService(
+        member.changed(
             panel=(),
             schedule="all_pairs",  # both orders, whatever the run's own schedule
             min_valid=0.0,
@@ -92,13 +93,13 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
         )
     )
     try:
-        await desk.open()
+        await service.open()
         with ProgressBar("pairs", len(labelled)) as bar:
-            await ask_pairs(desk, labelled, bar.advance)
+            return await ask_pairs(service, labelled, bar.advance)
     except JudgeStopped as stopped:
         raise BadInput(str(stopped)) from None
     finally:
-        await desk.close()
+        await service.close()
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
@@ -126,8 +127,8 @@ def _labelled_pairs(config: DictConfig, count: int, seed: int) -> list[LabelledP
         rows += read_parquet(Path(path).expanduser())
     rng.shuffle(rows)
     with_responses = [(canonical(row), list(row["responses"])) for row in rows if row.get("responses") is not None]
-    made = pairs_from_responses(with_responses, rng) if with_responses else pairs_from_rows(map(canonical, rows), rng)
-    pairs = list(islice(made, count))
+    drawn = pairs_from_responses(with_responses, rng) if with_responses else pairs_from_rows(map(canonical, rows), rng)
+    pairs = list(islice(drawn, count))
     if not pairs:
         raise BadInput(
             f"data.train_files={', '.join(files) or None} gives no labelled pair; its rows need a "

@@ -1,17 +1,80 @@
-"""The trainer's side of the judges: it makes them first, opens them before any rollout, logs them, and stops for them.
+"""The judges of a run in training: one named Ray actor that all reward workers ask, and the trainer around it.
 
-Wraps `init` and `step` of verl's PPOTrainer. A no-op for a run without `sp3f.judge`.
+One process asks, so rate limits, budget and counts hold for the run and not for each worker, and there is one event
+loop and one connection pool for its whole life. The trainer makes the actor before anything else, tells it where the
+models are that the run itself serves, takes its metrics every step and stops when it says so: the wraps of `init` and
+`step` of verl's PPOTrainer, no-ops for a run without `sp3f.judge`.
 """
 
+import dataclasses
 import functools
-import sys
 
 import ray
+from omegaconf import DictConfig, OmegaConf
 from ray.exceptions import RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sp3f_verl.verl_bridge.judge_actor import judge_actor
+from sp3f_verl.judge import read_settings
+from sp3f_verl.judge.base import GroupNotJudged, Judged
+from sp3f_verl.judge.metrics import ScoredGroup
+from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.settings import JudgeSettings
+from sp3f_verl.log import log
 
+NAME = "sp3f_judge"  # in the namespace of the run's Ray job
+GROUPS_AT_ONCE = 20_000  # calls that may wait inside the actor; Ray's default of 1000 would hide the rest from it
 GONE = "the process of the judge died (out of memory? see Ray's logs); start the same command to go on."
+
+
+class JudgeActor:
+    """A JudgeService behind Ray. Its methods run in the actor's event loop."""
+
+    def __init__(self, settings: JudgeSettings):
+        self._service = JudgeService(settings)
+
+    async def open(self, served: dict[str, list[str]]) -> None:
+        await self._service.open(served)
+
+    async def judge(self, responses: list[str], row: dict) -> Judged:
+        """As JudgeService.judge, without the records: no reward worker needs those texts."""
+        try:
+            return dataclasses.replace(await self._service.judge(responses, row), records=[])
+        except GroupNotJudged as error:
+            error.records = []
+            raise
+
+    async def observe(self, group: ScoredGroup) -> None:
+        self._service.observe(group)
+
+    async def take_step(self) -> tuple[dict[str, float], str | None, str | None]:
+        """(metrics of the step, why the judges stopped, why this should be the last step)."""
+        metrics = self._service.take_step()
+        return metrics, self._service.stop_reason, self._service.last_affordable()
+
+    async def stop_reason(self) -> str | None:
+        return self._service.stop_reason
+
+    async def close(self) -> None:
+        await self._service.close()
+
+
+def settings_of(config: DictConfig) -> JudgeSettings:
+    """The checked settings under `sp3f.judge`. Raises BadInput."""
+    return read_settings(OmegaConf.to_container(config.sp3f.judge, resolve=True))
+
+
+def judge_actor(config: DictConfig):
+    """Handle of the run's judge actor; None for judge=none.
+
+    The trainer is the first to call this, so the actor stands on its node, beside the checkpoints: the record of what
+    was spent must be found again by a run that goes on.
+    """
+    settings = settings_of(config)
+    if not settings.members():
+        return None
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"name": NAME, "get_if_exists": True, "num_cpus": 0, "max_concurrency": GROUPS_AT_ONCE}
+    return ray.remote(JudgeActor).options(**options, scheduling_strategy=here).remote(settings)
 
 
 def with_judge(original):
@@ -19,8 +82,8 @@ def with_judge(original):
 
     @functools.wraps(original)
     def init(self):
-        judged = (self.config.get("sp3f") or {}).get("judge") is not None
-        self.sp3f_judge = judge_actor(self.config) if judged else None
+        has_judge = (self.config.get("sp3f") or {}).get("judge") is not None
+        self.sp3f_judge = judge_actor(self.config) if has_judge else None
         original(self)
         if self.sp3f_judge is None:
             return
@@ -35,13 +98,16 @@ def with_judge(original):
 
 
 def _served(trainer) -> dict[str, list[str]]:
-    """Base URLs of the models that the run serves: the reward model's servers and the policy's rollout servers."""
+    """Base URLs of the models that the run serves, by `Judge.served_by`."""
     # not verl's router in front of them: it makes a 500 of every error, and spreads a group that shares a prefix
-    judges = trainer.reward_loop_manager.reward_model_manager
+    reward_models = trainer.reward_loop_manager.reward_model_manager
     # separate_async: the rollout servers of the training GPUs come and go, so its own ones are asked
-    manager = getattr(trainer, "standalone_server_manager", None) or trainer.llm_server_manager
-    addresses = {"local": judges.server_addresses if judges else [], "policy": list(manager.get_addresses())}
-    return {name: [f"http://{address}/v1" for address in each] for name, each in addresses.items()}
+    rollouts = getattr(trainer, "standalone_server_manager", None) or trainer.llm_server_manager
+    addresses = {
+        "reward_model": reward_models.server_addresses if reward_models else [],
+        "rollout": list(rollouts.get_addresses()),
+    }
+    return {name: [f"http://{address}/v1" for address in servers] for name, servers in addresses.items()}
 
 
 def with_step_metrics(original):
@@ -56,15 +122,15 @@ def with_step_metrics(original):
         if getattr(self, "sp3f_judge", None) is None:
             return batch
         try:
-            panel, stopped, last = ray.get(self.sp3f_judge.take_step.remote())
+            judge_metrics, stop_reason, last_step_reason = ray.get(self.sp3f_judge.take_step.remote())
         except RayActorError:
-            panel, stopped, last = {}, GONE, None
-        metrics.update(panel)
-        if sentence := stopped or last:
+            judge_metrics, stop_reason, last_step_reason = {}, GONE, None
+        metrics.update(judge_metrics)
+        if sentence := stop_reason or last_step_reason:
             if self.config.trainer.save_freq <= 0 or self.global_steps % self.config.trainer.save_freq:
                 self._save_checkpoint()
             self.total_training_steps = self.global_steps  # verl's loop ends after this step
-            say(f"the run ends after step {self.global_steps}: {sentence}")
+            log.warning("the run ends after step %s: %s", self.global_steps, sentence)
         return batch
 
     return step
@@ -88,7 +154,3 @@ def stop_in_mid_step(trainer) -> None:
         trainer.global_steps = finished
         trainer._save_checkpoint()
     raise RuntimeError(f"sp3f_verl: the run ends in step {finished + 1}: {sentence}")
-
-
-def say(sentence: str) -> None:
-    print(f"sp3f_verl: {sentence}", file=sys.stderr, flush=True)

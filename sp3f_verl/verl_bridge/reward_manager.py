@@ -12,13 +12,13 @@ from omegaconf import OmegaConf
 
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.judge.aggregate import NEUTRAL
-from sp3f_verl.judge.judged import Judged
-from sp3f_verl.judge.metrics import GroupRecord
+from sp3f_verl.judge.base import Judged
+from sp3f_verl.judge.metrics import ScoredGroup
 from sp3f_verl.rewards.checkers import checker_of, load_checkers
 from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
 from sp3f_verl.verl_bridge.group import SESSIONS, STEP, VALIDATE
-from sp3f_verl.verl_bridge.judge_actor import judge_actor
+from sp3f_verl.verl_bridge.judge_in_trainer import judge_actor
 from sp3f_verl.verl_bridge.validation import told
 
 SHOWN = ("id", "language", "query_en", "solution_en", "translated_solution", "reward_model")  # what a judge may see
@@ -71,10 +71,10 @@ def register() -> None:
         ) -> tuple[list[float], list[dict]]:
             """Scores (n,) and one flat dict of numbers a response, with the same keys for every response."""
             start, n = time.perf_counter(), len(responses)
-            asked = judged and n > 1 and self.judge is not None
+            is_judged = judged and n > 1 and self.judge is not None
             terms, judgement = await asyncio.gather(
                 asyncio.gather(*(self._terms(each, row) for each in responses)),
-                self._judged(responses, row if asked else None),
+                self._judged(responses, row if is_judged else None),
             )
             seconds = time.perf_counter() - start
             of_group = {"group_size": float(n), "group_seconds": seconds}
@@ -84,9 +84,9 @@ def register() -> None:
             ]
             weights = weights_at(self.weights, step)
             scores = [total(info, weights) for info in infos]
-            if asked:
+            if is_judged:
                 correct, chars = [info["accuracy"] >= 0.5 for info in infos], [len(each) for each in responses]
-                await self.judge.observe.remote(GroupRecord(judgement.comparisons, correct, scores, chars))
+                await self.judge.observe.remote(ScoredGroup(judgement.comparisons, correct, scores, chars))
             return scores, infos
 
         async def _terms(self, text: str, row: dict) -> dict[str, float]:

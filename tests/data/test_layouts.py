@@ -15,8 +15,17 @@ from sp3f_verl.languages import UnknownLanguage
 
 PROMPT_TURNS = [{"role": "user", "content": "Hvad er 1 + 1?"}]
 PAIR = {
-    **{"id": "a", "pair_id": "p", "prompt": PROMPT_TURNS, "prompt_lang": "da", "chosen": "2", "rejected": "3"},
-    **{"chosen_lang": "da", "rejected_lang": "en", "chosen_score": 2.0, "rejected_score": -1.5, "pool_size": 64},
+    "id": "a",
+    "pair_id": "p",
+    "prompt": PROMPT_TURNS,
+    "prompt_lang": "da",
+    "chosen": "2",
+    "rejected": "3",
+    "chosen_lang": "da",
+    "rejected_lang": "en",
+    "chosen_score": 2.0,
+    "rejected_score": -1.5,
+    "pool_size": 64,
 }
 KEPT = ("prompt", "chosen", "rejected")
 
@@ -138,7 +147,12 @@ def test_every_form_is_read_or_written():
 
 
 RL_ROW = {
-    **{"id": "i", "problem": "p", "data_source": "sp3f", "language": "sw", "query_en": "1 + 1?", "solution_en": "2"},
+    "id": "i",
+    "problem": "p",
+    "data_source": "sp3f",
+    "language": "sw",
+    "query_en": "1 + 1?",
+    "solution_en": "2",
     "prompt": [{"role": "system", "content": "Fikiri."}, {"role": "user", "content": "1 + 1 ni?"}],
     "reward_model": {"style": "rule", "ground_truth": "2"},
     "extra_info": {"index": 4, "lang": "sw", "checker": None},

@@ -24,8 +24,13 @@ real = pytest.mark.skipif(not (REAL / "mgsm").is_dir(), reason=f"real data is no
 def translated(problems: int, codes=("es", "sw", "th"), without=()) -> list[dict]:
     return [
         {
-            **{"id": row_id("t", [code, n]), "problem": row_id("p", n), "language": code},
-            **{"question": f"{code}: {n}?", "query_en": f"en: {n}?", "solution": f"en {n}", "answer": str(n)},
+            "id": row_id("t", [code, n]),
+            "problem": row_id("p", n),
+            "language": code,
+            "question": f"{code}: {n}?",
+            "query_en": f"en: {n}?",
+            "solution": f"en {n}",
+            "answer": str(n),
             "translated_solution": None if (code, n) in without else f"{code} {n} \\boxed{{{n}}}",
         }
         for n in range(problems)

@@ -1,28 +1,36 @@
-"""Real runs with judges that ask a model: a `vllm serve` that dies, verl's own judge server, and the policy itself."""
+"""A real run with judges that ask a model: a `vllm serve` that dies, verl's own judge server, and the policy itself."""
 
+import itertools
 import json
 import socket
 import sys
 import urllib.request
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.processes import started
-from helpers.runs import RL, main_ppo, rollouts
+from helpers.runs import RL, SMOKE, main_ppo, question_of, rollouts
 from helpers.shared import HELPERS
 from helpers.verdict_model import CONTEXT, build_verdict_model
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.judge import Verdict, win_rates
 from sp3f_verl.judge.schedule import all_pairs
 from sp3f_verl.judge.transcript import read_transcript
+from sp3f_verl.quickstart.tables import write_tables
 from sp3f_verl.report.metrics import read_metrics
 from sp3f_verl.rewards.terms import rule_terms
 from sp3f_verl.rewards.text import strip_think
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 CANARY = "sk-canary-7Qd2vX9"
+# The policy answers with two texts, so that a step has 2 questions of each of up to 8 groups. The budget is that of 44:
+# it never ends after one step (2.2 x 16 questions), and leaves room for a whole step wherever it does not end.
+STEPS, QUESTION_USD = 8, 0.0008
+BUDGET = 44 * QUESTION_USD
+WEIGHTS = {"local": 1.0, "openai": 1.0, "policy": 0.5}  # of the judges, by name
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +62,17 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def rates_in(transcript: Path) -> dict[tuple[str, tuple[str, ...]], list[dict]]:
-    """(row id, the group's different texts) -> the verdicts of each time it was judged."""
+def verdicts_in(transcript: Path) -> dict[tuple[str, tuple[str, ...], str], list[dict]]:
+    """(row id, the group's different texts, judge) -> the verdicts of each time that this judge was asked about it."""
     groups = defaultdict(list)
-    for record in read_transcript(transcript):
-        groups[record["group"]].append(record)
-    found = defaultdict(list)
-    for records in groups.values():
-        texts = tuple(sorted({text for record in records for text in record["responses"]}))
-        verdicts = {tuple(record["responses"]): record["value"] for record in records}
-        found[records[0]["id"], texts].append(verdicts)
-    return found
+    for entry in read_transcript(transcript):
+        groups[entry.group, entry.judge].append(entry)
+    verdicts = defaultdict(list)
+    for (_, judge), entries in groups.items():
+        texts = tuple(sorted({text for entry in entries for text in entry.responses}))
+        by_pair = {tuple(entry.responses): entry.value for entry in entries}
+        verdicts[entries[0].id, texts, judge].append(by_pair)
+    return verdicts
 
 
 def expected_rates(texts: list[str], verdicts: dict[tuple[str, str], str]) -> list[float]:
@@ -81,99 +89,93 @@ def expected_rates(texts: list[str], verdicts: dict[tuple[str, str], str]) -> li
 
 
 def check_scores(folder: Path, data: Path, transcript: Path, steps: int) -> int:
-    """Every score in the dumped rollouts is what texts, rows and the judge's own answers come to; how many groups had
-    a question."""
+    """Every score in the dumped rollouts is what texts, rows and the judges' own answers come to, averaged by weight;
+    how many groups had a question."""
     rows = {row["prompt"][0]["content"]: row for row in read_parquet(data)}
-    judged, asked = rates_in(transcript), 0
+    verdicts, asked = verdicts_in(transcript), 0
     for step in range(1, steps + 1):
         groups = rollouts(folder, step)
         assert len(groups) == RL["prompts"] and all(len(group) == RL["rollouts"] for group in groups)
         for group in groups:
-            row = rows[group[0]["input"].removeprefix("user\n").removesuffix("\nassistant\n")]
-            texts = [strip_think(each["output"]).strip() for each in group]
-            terms = [rule_terms(each["output"], row["reward_model"]["ground_truth"], row["language"]) for each in group]
+            row = rows[question_of(group[0])]
+            texts = [strip_think(rollout["output"]).strip() for rollout in group]
+            terms = [
+                rule_terms(rollout["output"], row["reward_model"]["ground_truth"], row["language"]) for rollout in group
+            ]
             rules = [term["accuracy"] + term["parseable"] + term["language"] for term in terms]
             different = tuple(sorted({text for text in texts if text}))
-            times = judged[row["id"], different] if len(different) > 1 else [{}]
             asked += len(different) > 1
-            candidates = [expected_rates(texts, verdicts) for verdicts in times]
-            scores = [each["score"] - rule for each, rule in zip(group, rules, strict=True)]
+            times = [verdicts[row["id"], different, judge] if len(different) > 1 else [{}] for judge in WEIGHTS]
+            scores = [rollout["score"] - rule for rollout, rule in zip(group, rules, strict=True)]
+            candidates = []
+            for one_of_each in itertools.product(*times):  # the row may have come twice
+                rates = [expected_rates(texts, of_judge) for of_judge in one_of_each]
+                weighted = zip(*rates, strict=True)
+                candidates.append([np.average(of_text, weights=list(WEIGHTS.values())) for of_text in weighted])
             assert any(scores == pytest.approx(rates, abs=1e-5) for rates in candidates), (texts, scores, candidates)
     return asked
 
 
-def test_a_judge_behind_vllm_serve_that_is_killed_and_restarted_in_mid_run(quickstart, verdict_model, tmp_path):
-    """And, in the same run, a budget that lasts for three of six steps: it ends with a checkpoint, and well."""
-    port, transcript = free_port(), tmp_path / "transcript.jsonl"
+def ends_after(usd: list[float]) -> int:
+    """The first step after which another one like the dearest could pass the budget."""
+    return next(step for step in range(1, STEPS + 1) if sum(usd[:step]) + 1.2 * max(usd[:step]) > BUDGET)
+
+
+def test_a_killed_and_restarted_server_the_runs_own_server_and_the_policy_judge_one_run(verdict_model, tmp_path):
+    """Three judges in one run: a `vllm serve` that is killed in mid-run and comes back, verl's own server for judges
+    (judge=local), and the policy's rollout server. And a budget that does not last: it ends with a checkpoint, and
+    well.
+    """
+    write_tables(SMOKE, tmp_path / "data")
+    port, transcript, metrics = free_port(), tmp_path / "transcript.jsonl", tmp_path / "metrics" / "0.jsonl"
+    server = f"name: openai, base_url: 'http://127.0.0.1:{port}/v1', model: verdicts, api_key_env: LLM_API_KEY"
     command = main_ppo(
-        quickstart,
+        tmp_path / "data",
+        verdict_model,
         tmp_path,
-        f"sp3f.judge.base_url=http://127.0.0.1:{port}/v1",
-        *(
-            "sp3f.judge.model=verdicts",
-            "sp3f.judge.max_tokens=16",
-            "sp3f.judge.retries=20",
-            "sp3f.judge.concurrency=16",
-        ),
-        *("sp3f.judge.price={input: 1.0, output: 1.0}", "sp3f.judge.budget_usd=0.25"),
-        *("sp3f.judge.transcript.share=1.0", f"sp3f.judge.transcript.path={transcript}"),
-        *("trainer.total_training_steps=6", "trainer.save_freq=-1"),
-        judge="openai",
+        f"sp3f.judge.panel=[{{{server}, price: {{input: 1.0, output: 1.0}}}}, {{name: policy, weight: 0.5}}]",
+        f"sp3f.judge.budget_usd={BUDGET}",
+        "sp3f.judge.max_tokens=16",
+        "sp3f.judge.retries=20",
+        "sp3f.judge.concurrency=2",
+        "sp3f.judge.transcript.share=1.0",
+        f"sp3f.judge.transcript.path={transcript}",
+        f"reward.reward_model.model_path={verdict_model}",
+        f"reward.reward_model.rollout.max_model_len={CONTEXT}",
+        "actor_rollout_ref.rollout.skip_tokenizer_init=false",
+        f"actor_rollout_ref.rollout.max_model_len={CONTEXT}",
+        f"trainer.total_training_steps={STEPS}",
+        "trainer.save_freq=-1",
+        judge="local",
     )
-    metrics = tmp_path / "metrics" / "0.jsonl"
     metrics.parent.mkdir()
     env = {"LLM_API_KEY": CANARY, "VERL_FILE_LOGGER_PATH": str(metrics)}
     with serve(verdict_model, port, tmp_path / "serve1.log") as first:
-        first.wait_for(lambda: answers(port), 200, "judge server")
+        first.wait_for(lambda: answers(port), 400, "judge server")
         with started(command, tmp_path / "run.log", env) as run:
-            run.wait_for((tmp_path / "rollouts" / "1.jsonl").exists, 300, "first step")
+            run.wait_for((tmp_path / "rollouts" / "1.jsonl").exists, 700, "first step")
             first.kill()
             with serve(verdict_model, port, tmp_path / "serve2.log") as second:
-                second.wait_for(lambda: answers(port), 200, "judge server again")
-                log = run.wait(300)
+                second.wait_for(lambda: answers(port), 400, "judge server again")
+                log = run.wait(500)
     steps = read_metrics(metrics.parent)
-    assert sorted(steps) == [1, 2, 3], "each costs about 0.065 USD"
-    assert "the run ends after step 3: the judge has cost 0." in log
-    assert (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").read_text() == "3"
+    last = max(steps)
+    assert sorted(steps) == list(range(1, last + 1)) and 1 < last < STEPS
+    assert last == ends_after([steps[step]["judge/usd"] for step in range(1, last + 1)])
+    assert f"the run ends after step {last}: the judge has cost 0." in log
+    assert (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").read_text() == str(last)
     spent = json.loads((tmp_path / "checkpoints" / "judge_spending.json").read_text())["spent_usd"]
-    assert spent == pytest.approx(steps[3]["judge/usd_total"]) and 0.15 < spent < 0.25
-    assert check_scores(tmp_path, quickstart / "data" / "train.parquet", transcript, 3) >= 18
+    assert spent == pytest.approx(steps[last]["judge/usd_total"]) and BUDGET / 2 < spent < BUDGET
+    assert check_scores(tmp_path, tmp_path / "data" / "train.parquet", transcript, last) >= 3 * last
     assert sum(step["judge/retries"] for step in steps.values()) > 0, "the outage was met"
     for step in steps.values():
         assert step["judge/failed_rate"] == 0 and step["reward/judge/mean"] == pytest.approx(0.5)
         assert step["judge/calls"] >= step["judge/questions"] > 0 and step["judge/latency_p95"] > 0
+        assert step["training/rollout_probs_diff_max"] < 1e-4
+    asked = Counter(entry.judge for entry in read_transcript(transcript))
+    assert asked["local"] == asked["policy"] == asked["openai"] > 0
+    assert all(entry.value in ("A", "B") for entry in read_transcript(transcript))
     assert CANARY not in log
     written = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("serve")]
     assert len(written) > 5
     assert not [path for path in written if CANARY.encode() in path.read_bytes()], "the key is written nowhere"
-
-
-def test_the_runs_own_judge_server_and_the_policy_judge_together(quickstart, verdict_model, tmp_path):
-    """Two judges in one run: verl's reward-model server (judge=local) and the policy's rollout server."""
-    transcript, metrics = tmp_path / "transcript.jsonl", tmp_path / "metrics" / "0.jsonl"
-    metrics.parent.mkdir()
-    command = main_ppo(
-        quickstart,
-        tmp_path,
-        "sp3f.judge.panel=[{name: policy, weight: 0.5}]",
-        *("sp3f.judge.max_tokens=16", "sp3f.judge.transcript.share=1.0", f"sp3f.judge.transcript.path={transcript}"),
-        f"reward.reward_model.model_path={verdict_model}",
-        f"reward.reward_model.rollout.max_model_len={CONTEXT}",
-        "actor_rollout_ref.rollout.skip_tokenizer_init=false",
-        f"actor_rollout_ref.model.path={verdict_model}",
-        f"actor_rollout_ref.rollout.max_model_len={CONTEXT}",
-        *("trainer.total_training_steps=2", "trainer.save_freq=-1"),
-        judge="local",
-    )
-    with started(command, tmp_path / "run.log", {"VERL_FILE_LOGGER_PATH": str(metrics)}) as run:
-        run.wait(500)
-    steps = read_metrics(metrics.parent)
-    assert sorted(steps) == [1, 2]
-    for step in steps.values():
-        assert step["judge/questions"] > 0 and step["judge/failed_rate"] == 0
-        assert step["reward/judge/mean"] == pytest.approx(0.5) and step["training/rollout_probs_diff_max"] < 1e-4
-    asked = defaultdict(int)
-    for record in read_transcript(transcript):
-        asked[record["judge"]] += 1
-        assert record["value"] in ("A", "B")
-    assert asked["local"] == asked["policy"] > 0

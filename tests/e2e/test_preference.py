@@ -18,7 +18,7 @@ from sp3f_verl.report.command import report
 from sp3f_verl.report.metrics import read_metrics
 from sp3f_verl.training.preference.tokens import batch_of, encode_all
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 KEPT = Path(__file__).parent / "dpo_trajectory.json"  # written from a run of this test; a change of it needs a reason
 FOLLOWED = ("train/loss", "train/margin", "train/grad_norm", "train/logp/chosen", "train/lr")
 
@@ -70,33 +70,6 @@ def test_the_exported_model_is_the_trained_one(whole, data):
     assert kept == {"train.npy", "train.json", "validation.npy", "validation.json"}
 
 
-def test_a_resumed_run_goes_on_as_if_nothing_had_happened(whole, data, tmp_path):
-    """From the checkpoint of step 15, in the middle of an epoch (and with the tracker file that a kill leaves empty);
-    the same command ends with the metrics of the run that was not interrupted. Kills: test_end_to_end_selfplay.py."""
-    folder, steps = whole
-    copied = tmp_path / "checkpoints"
-    shutil.copytree(folder / "checkpoints", copied, ignore=shutil.ignore_patterns("global_step_[23]*"))
-    (copied / "latest_checkpointed_iteration.txt").write_text("")
-    stored = (copied / "reference" / "train.npy").stat().st_mtime_ns
-    with started(
-        command(data, tmp_path), tmp_path / "2.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "2.jsonl")}
-    ) as run:
-        text = run.wait(400)
-    resumed = logged(tmp_path / "2.jsonl")
-    assert list(resumed) == list(range(16, 31))
-    for step, metrics in resumed.items():
-        for name in FOLLOWED:
-            assert metrics[name] == pytest.approx(steps[step][name], rel=1e-6, abs=1e-9), (step, name)
-    assert "reference log-probs in" not in text, "they were kept"
-    assert (copied / "reference" / "train.npy").stat().st_mtime_ns == stored
-    own = read_metrics(copied / "metrics")
-    assert {step: own[step]["train/loss"] for step in range(1, 31)} == {
-        step: pytest.approx(steps[step]["train/loss"]) for step in range(1, 31)
-    }, "metrics/ holds every attempt"
-    report([copied])
-    assert "`margin`" in (copied / "report.md").read_text()
-
-
 def mean_logps(model, tokenizer, file: Path) -> dict[str, float]:
     """Mean sequence log-probs of a file's pairs under a plain model, one row at a time."""
     groups, _ = encode_all(tokenizer, read_answers(str(file), ("chosen", "rejected"))[0], 256)
@@ -111,8 +84,12 @@ def mean_logps(model, tokenizer, file: Path) -> dict[str, float]:
     return {name: told[name].mean().item() for name in ("logp/chosen", "logp/rejected", "tokens/chosen")}
 
 
-def test_lora_on_two_workers_with_micro_batches_by_tokens(data, tmp_path):
-    """It learns, its adapter loads as others load it, and it resumes: step 7 on again gives the same steps."""
+def test_lora_on_two_workers_learns_and_a_resumed_run_goes_on_as_if_nothing_had_happened(data, tmp_path):
+    """Micro-batches by tokens. Its adapter loads as others load it.
+
+    Then from the checkpoint of step 6, in the middle of an epoch, with the tracker file that a kill leaves empty: the
+    same command ends with the metrics of the run that was not interrupted. Kills: test_selfplay.py and test_sp3f.py.
+    """
     line = command(
         data,
         tmp_path,
@@ -127,24 +104,34 @@ def test_lora_on_two_workers_with_micro_batches_by_tokens(data, tmp_path):
         recipe="croco",
     )
     with started(line, tmp_path / "1.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "1.jsonl")}) as run:
-        run.wait(500)
+        assert "reference log-probs in" in run.wait(700)
     steps = logged(tmp_path / "1.jsonl")
     assert steps[1]["train/loss"] == pytest.approx(math.log(2), abs=1e-5), "a fresh adapter is the reference"
     assert steps[12]["val/accuracy"] > 0.9
 
-    adapter = tmp_path / "checkpoints" / "global_step_12" / "actor" / "lora_adapter"
+    saved = tmp_path / "checkpoints"
+    adapter = saved / "global_step_12" / "actor" / "lora_adapter"
     settings = json.loads((adapter / "adapter_config.json").read_text())
     assert (settings["r"], settings["lora_alpha"], settings["inference_mode"]) == (16, 32, True)
     base = AutoModelForCausalLM.from_pretrained(data / "model", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(data / "model")
-    told = mean_logps(PeftModel.from_pretrained(base, adapter).eval(), tokenizer, data / "val.parquet")
-    assert told == pytest.approx({name: steps[12][f"val/{name}"] for name in told}, rel=1e-4)
+    measured = mean_logps(PeftModel.from_pretrained(base, adapter).eval(), tokenizer, data / "val.parquet")
+    assert measured == pytest.approx({name: steps[12][f"val/{name}"] for name in measured}, rel=1e-4)
 
-    (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("6")
+    shutil.rmtree(saved / "global_step_12")
+    (saved / "latest_checkpointed_iteration.txt").write_text("")
+    stored = (saved / "reference" / "train.npy").stat().st_mtime_ns
     with started(line, tmp_path / "2.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "2.jsonl")}) as run:
-        run.wait(500)
+        assert "reference log-probs in" not in run.wait(700), "they were kept"
+    assert (saved / "reference" / "train.npy").stat().st_mtime_ns == stored
     resumed = logged(tmp_path / "2.jsonl")
     assert list(resumed) == list(range(7, 13))
     for step, metrics in resumed.items():
         for name in FOLLOWED:
             assert metrics[name] == pytest.approx(steps[step][name], rel=1e-5, abs=1e-8), (step, name)
+    both = read_metrics(saved / "metrics")
+    assert {step: both[step]["train/loss"] for step in range(1, 13)} == {
+        step: pytest.approx(steps[step]["train/loss"]) for step in range(1, 13)
+    }, "metrics/ holds every attempt"
+    report([saved])
+    assert "`margin`" in (saved / "report.md").read_text()

@@ -13,7 +13,7 @@ from helpers.processes import started
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.quickstart.model import build_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 def conversations(count: int, seed: int) -> list[dict]:

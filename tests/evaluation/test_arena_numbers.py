@@ -8,7 +8,7 @@ import pytest
 
 from helpers.arenas import draw
 from sp3f_verl.evaluation.arena.cells import Outcome, cell, difference
-from sp3f_verl.evaluation.arena.judging import ORDERS, Asked, Judgement, Told
+from sp3f_verl.evaluation.arena.judging import ORDERS, Judgement, PairVerdicts, Question
 from sp3f_verl.evaluation.arena.pairs import Field, Pair, Side
 from sp3f_verl.evaluation.arena.summary import summarise
 from sp3f_verl.judge.verdict import Verdict
@@ -40,9 +40,11 @@ def judged(pairs, strength=0.0, first=0.0, longer=0.0, ties=0.0, failed=0.0, see
             wins = rng.random() < sigmoid(sign * (strength + longer * np.tanh(gap / spread)) + first)
             outcome = Verdict.TIE if rng.random() < ties else Verdict.A if wins else Verdict.B
             lost = rng.random() < failed
-            asked.append(Asked("j", order, Verdict.FAILED if lost else outcome, failure="malformed" if lost else None))
-        told = Told(asked)
-        outcomes.append(Outcome(pair, told, *[told.preference("half", {"j": 1.0})] * 2))
+            asked.append(
+                Question("j", order, Verdict.FAILED if lost else outcome, failure="malformed" if lost else None)
+            )
+        verdicts = PairVerdicts(asked)
+        outcomes.append(Outcome(pair, verdicts, *[verdicts.preference("half", {"j": 1.0})] * 2))
     return outcomes
 
 
@@ -94,8 +96,10 @@ def test_failures_change_no_expectation():
 
 def test_one_order_alone_says_nothing_of_the_answers():
     """A judge that always says first, whose answers in the other order hold no verdict: not 100 % won."""
-    told = Told([Asked("j", ORDERS[0], Verdict.A), Asked("j", ORDERS[1], Verdict.FAILED, failure="malformed")])
-    found = numbers([Outcome(pair, told, *[told.preference("half", {"j": 1.0})] * 2) for pair in field(20)])
+    verdicts = PairVerdicts(
+        [Question("j", ORDERS[0], Verdict.A), Question("j", ORDERS[1], Verdict.FAILED, failure="malformed")]
+    )
+    found = numbers([Outcome(pair, verdicts, *[verdicts.preference("half", {"j": 1.0})] * 2) for pair in field(20)])
     assert found["win_rate"]["mean"] is None and found["wins"] is None
     assert (found["one_order"], found["unjudged"], found["unparseable"], found["prompts"]) == (60, 60, 60, 0)
 
@@ -105,7 +109,7 @@ def test_wins_ties_and_losses_are_the_same_whatever_a_tie_counts_as(ties):
     verdicts = [(Verdict.A, Verdict.B), (Verdict.TIE, Verdict.TIE), (Verdict.B, Verdict.A), (Verdict.TIE, Verdict.TIE)]
     pairs = [Pair("c", f"q{at}", "de", 0, "?", None, None, (Side("x", "ok", 1.0),) * 2) for at in range(4)]
     judgement = Judgement(
-        [Told([Asked("j", *one) for one in zip(ORDERS, each, strict=True)]) for each in verdicts], {"j": 1.0}
+        [PairVerdicts([Question("j", *one) for one in zip(ORDERS, each, strict=True)]) for each in verdicts], {"j": 1.0}
     )
     found = summarise(Field(pairs, {"c": Counter()}), judgement, ties, 0.7, 0).mean
     assert (found.wins, found.ties, found.losses) == (25, 50, 25)
@@ -126,22 +130,22 @@ def test_ties_are_kept_and_told():
 
 
 def test_what_a_tie_counts_as_holds_in_both_orders():
-    told = Told([Asked("j", order, Verdict.TIE) for order in ORDERS])
-    assert [told.preference(ties, {"j": 1.0}) for ties in ("half", "win", "loss")] == [0.5, 1.0, 0.0]
+    verdicts = PairVerdicts([Question("j", order, Verdict.TIE) for order in ORDERS])
+    assert [verdicts.preference(ties, {"j": 1.0}) for ties in ("half", "win", "loss")] == [0.5, 1.0, 0.0]
 
 
 def test_the_verdict_is_mapped_back_from_its_order():
     """B, where the baseline stood first, is the candidate's; a soft verdict is P(first)."""
-    asked = [Asked("j", ORDERS[0], Verdict.B), Asked("j", ORDERS[1], Verdict.B), Asked("j", ORDERS[1], 0.2)]
+    asked = [Question("j", ORDERS[0], Verdict.B), Question("j", ORDERS[1], Verdict.B), Question("j", ORDERS[1], 0.2)]
     assert [each.candidate() for each in asked] == [0.0, 1.0, 0.8]
 
 
 def test_judges_are_weighed_and_one_that_failed_says_nothing():
     said = {"a": (Verdict.A, Verdict.B), "b": (Verdict.B, Verdict.A), "c": (Verdict.A, Verdict.FAILED)}
-    asked = [Asked(judge, *one) for judge, both in said.items() for one in zip(ORDERS, both, strict=True)]
-    assert Told(asked).preference("half", {"a": 3.0, "b": 1.0, "c": 9.0}) == 0.75
-    assert Told(asked).one_order and not Told(asked[:4]).one_order
-    assert Told(asked[4:]).preference("half", {"c": 1.0}) is None
+    asked = [Question(judge, *one) for judge, both in said.items() for one in zip(ORDERS, both, strict=True)]
+    assert PairVerdicts(asked).preference("half", {"a": 3.0, "b": 1.0, "c": 9.0}) == 0.75
+    assert PairVerdicts(asked).one_order and not PairVerdicts(asked[:4]).one_order
+    assert PairVerdicts(asked[4:]).preference("half", {"c": 1.0}) is None
 
 
 def test_the_mean_of_languages_is_unweighted_and_its_interval_is_by_prompt():
@@ -151,7 +155,7 @@ def test_the_mean_of_languages_is_unweighted_and_its_interval_is_by_prompt():
     assert numbers(few)["win_rate"]["mean"] == pytest.approx(
         np.mean([each["win_rate"]["mean"] for each in by_language])
     )
-    again = [Outcome(each.pair, each.told, *[float(draw(each.pair.id) < 0.5)] * 2) for each in outcomes]
+    again = [Outcome(each.pair, each.verdicts, *[float(draw(each.pair.id) < 0.5)] * 2) for each in outcomes]
     alone = numbers([each for each in again if each.pair.language == "de"])["win_rate"]
     whole = numbers(again)["win_rate"]  # three languages that agree are no more prompts
     assert whole["high"] - whole["low"] == pytest.approx(alone["high"] - alone["low"], rel=0.2)

@@ -14,7 +14,7 @@ from sp3f_verl.data.files import write_text
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.model import lm_eval_model
 from sp3f_verl.evaluation.harness.python import check_python
-from sp3f_verl.evaluation.harness.results import Failed, mean, means, row
+from sp3f_verl.evaluation.harness.rows import Failed, mean, means, row
 from sp3f_verl.evaluation.harness.suite import Suite, Task, read_suite
 from sp3f_verl.evaluation.results import HarnessMean, HarnessTask
 
@@ -81,25 +81,31 @@ def test_euroeval_is_crocos_lists_mended():
 # One task, as both harnesses tell it
 
 
+def task_of(metric, shots=5, **more):
+    return Task(name="T", task="t", metric=metric, shots=shots, **more)
+
+
 def said(**more):
     values = {"acc,none": 0.25, "acc_stderr,none": 0.125, "acc_norm,none": 0.5, "acc_norm_stderr,none": "N/A"}
     return {"values": values, "shots": [5], "n": 16, "of": 20, "version": 1.0, **more}
 
 
 def test_a_row_of_lm_eval_is_in_percent():
-    task = Task("T", "t", "acc", shots=5)
+    task = task_of("acc")
     assert row("lm-eval", task, said()).model_dump(exclude_unset=True) == {
         **{"metric": "acc", "filter": "none", "value": 25.0, "stderr": 12.5, "shots": 5, "n": 16, "of": 20},
         "version": 1.0,
     }
-    assert row("lm-eval", Task("T", "t", "acc_norm", shots=5), said()).stderr is None
+    assert row("lm-eval", task_of("acc_norm"), said()).stderr is None
 
 
 def test_a_row_of_euroeval_has_standard_errors_not_radii():
     """As EuroEval 17.0.0 tells MCCs of .1, .2 and .3: sd .1, standard error 5.7735, radius 1.96 times that."""
     values = {"test_mcc": 20.0, "test_mcc_se": 11.316065276116664, "num_failed_instances": 2.0}
     found = row(
-        "euroeval", Task("dala", "dala", "mcc", scale=1, language="da"), {"values": values, "n": 3, "version": "17.0.0"}
+        "euroeval",
+        Task(name="dala", task="dala", metric="mcc", scale=1, language="da"),
+        {"values": values, "n": 3, "version": "17.0.0"},
     )
     assert found.stderr == pytest.approx(10 / 3**0.5) and (found.value, found.failed) == (20.0, 2)
     assert (found.n, found.iterations, found.language) == (None, 3, "da")
@@ -108,13 +114,13 @@ def test_a_row_of_euroeval_has_standard_errors_not_radii():
 @pytest.mark.parametrize(
     ("task", "found", "told"),
     [
-        (Task("T", "t", "f1", shots=5), said(), "no metric f1,none; it has acc,none, acc_norm,none"),
-        (Task("T", "t", "acc", "strict", 5), said(), "no metric acc,strict"),
-        (Task("T", "t", "acc", shots=3), said(), r"ran with \[5\] shots, not 3"),
-        (Task("T", "t", "acc", shots=5, scale=1000), said(), "times scale 1000 no number up to 100"),
-        (Task("T", "t", "acc", shots=5), said(values={"acc,none": float("nan")}), "is nan"),
-        (Task("T", "t", "acc", shots=5), {"error": "KeyError: 'x'"}, "KeyError"),
-        (Task("T", "t", "acc", shots=5), {}, "left it out"),
+        (task_of("f1"), said(), "no metric f1,none; it has acc,none, acc_norm,none"),
+        (task_of("acc", filter="strict"), said(), "no metric acc,strict"),
+        (task_of("acc", shots=3), said(), r"ran with \[5\] shots, not 3"),
+        (task_of("acc", scale=1000), said(), "times scale 1000 no number up to 100"),
+        (task_of("acc"), said(values={"acc,none": float("nan")}), "is nan"),
+        (task_of("acc"), {"error": "KeyError: 'x'"}, "KeyError"),
+        (task_of("acc"), {}, "left it out"),
     ],
 )
 def test_a_task_without_a_value_says_why(task, found, told):
@@ -207,13 +213,19 @@ def test_bad_options_are_one_sentence(options, told, bare_python, tmp_path, monk
     [
         ("package: [", "is no YAML"),
         ("package: helm\ntasks: {}", "give `package: lm-eval`"),
-        ("package: lm-eval\ntasks: {}", "has no tasks"),
-        ("package: lm-eval\ntasks: {a: {metric: acc}}", "task 'a' has shots None; give 0 or more"),
-        ("package: lm-eval\ntasks: {a: {shots: 1}}", "task 'a' has no metric"),
-        ("package: lm-eval\ntasks: {a: {shots: 1, metrik: acc, metric: acc}}", "'metrik' (did you mean 'metric'?)"),
+        ("package: lm-eval\ntasks: {}", "name at least one task"),
+        ("package: lm-eval\ntasks: {a: {metric: acc}}", "tasks.a.shots=None; give 0 or more"),
+        ("package: lm-eval\ntasks: {a: {shots: 1}}", "tasks.a.metric is missing; give the harness's name of one"),
+        (
+            "package: lm-eval\ntasks: {a: {shots: 1, metrik: acc, metric: acc}}",
+            "tasks.a.metrik does not exist (did you mean 'metric'?)",
+        ),
         ("package: lm-eval\ntasks: {a/b: {shots: 1, metric: acc}}", "leave out the slash"),
-        ("package: lm-eval\ntasks: {a: {shots: 1, metric: acc, needs: ['=1']}}", "which pip cannot read"),
-        ("package: lm-eval\ntasks: {a: {shots: 1, metric: acc, scale: x}}", "has scale 'x'"),
+        (
+            "package: lm-eval\ntasks: {a: {shots: 1, metric: acc, needs: ['=1']}}",
+            "tasks.a.needs=['=1']; give what pip can read",
+        ),
+        ("package: lm-eval\ntasks: {a: {shots: 1, metric: acc, scale: x}}", "tasks.a.scale='x'; give a number"),
         ("package: euroeval\ntasks: {a: {shots: 1, metric: mcc}}", "which EuroEval chooses itself"),
     ],
 )
@@ -227,10 +239,11 @@ def test_bad_suites_are_one_sentence(told, why, tmp_path):
 
 def test_a_task_that_needs_another_version_is_refused_before_the_model_is_asked():
     """As T-SPIN's MATH in verl's environment: lm-eval finds out only when it scores the answers."""
-    task = Task("MATH", "math", "exact_match", shots=4, needs=("pyyaml<1",))
+    suite = Suite.model_construct(name="s", package="pyyaml", tasks=())
+    task = Task(name="MATH", task="math", metric="exact_match", shots=4, needs=("pyyaml<1",))
     with pytest.raises(BadInput, match=r"MATH needs pyyaml<1, and .* has \d.*leave the task out"):
-        check_python(sys.executable, Suite("s", "pyyaml", (task,)))
-    assert "pyyaml" in check_python(sys.executable, Suite("s", "pyyaml", ()))
+        check_python(sys.executable, suite.model_copy(update={"tasks": (task,)}))
+    assert "pyyaml" in check_python(sys.executable, suite)
 
 
 # EuroEval's part by a stand-in with its record (version 17.0.0), as EuroEval needs Python 3.12 and its own pins

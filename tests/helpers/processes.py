@@ -11,6 +11,12 @@ from pathlib import Path
 import psutil
 
 MARK = "SP3F_TEST_RUN"  # inherited by every process that a started command starts
+FOR_ALL = {
+    "OMP_NUM_THREADS": "1",  # ten processes share two cores
+    "VERL_PLATFORM": "cpu",  # also where a GPU is
+    "RAY_prestart_worker_first_driver": "0",  # else as many idle Python processes as there are logical CPUs
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 
 def _of(mark: str, root: int) -> list[psutil.Process]:
@@ -39,7 +45,7 @@ class Run:
 
     def __init__(self, command: list[str], log: Path, env: dict[str, str]):
         self.mark, self.log, self.command = uuid.uuid4().hex, log, command
-        self.env = {**os.environ, "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu", **env, MARK: self.mark}
+        self.env = {**os.environ, **FOR_ALL, **env, MARK: self.mark}
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
                 command, stdout=sink, stderr=subprocess.STDOUT, env=self.env, start_new_session=True
@@ -57,12 +63,13 @@ class Run:
         assert code == 0, f"{' '.join(self.command[:6])} ... ended with {code}:\n{self.text()[-4000:]}"
         return self.text()
 
-    def wait_for(self, condition, seconds: float, what: str) -> None:
+    def wait_for(self, condition, seconds: float, what: str, pause: float = 0.1) -> None:
+        """Polls every `pause` seconds; AssertionError where it never holds, or the command ends before."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, f"ended before {what}:\n{self.text()[-4000:]}"
             assert time.monotonic() < deadline, f"no {what} within {seconds} s:\n{self.text()[-4000:]}"
-            time.sleep(0.1)
+            time.sleep(pause)
 
     def kill(self) -> None:
         """SIGKILL to all of its processes; returns when they are gone."""

@@ -1,25 +1,36 @@
-"""Runs of verl's main_ppo on the shared quickstart, and what they leave behind."""
+"""Runs of verl's main_ppo on the quickstart's task, and what they leave behind."""
 
 import json
 import sys
 from pathlib import Path
 
+from sp3f_verl.data.files import read_parquet
 from sp3f_verl.quickstart import settings
+from sp3f_verl.quickstart.model import build_model
+from sp3f_verl.quickstart.tables import write_tables
 
-RL = settings.load("smoke")["rl"]
+SMOKE = settings.load("smoke")
+RL = SMOKE["rl"]
 
 
-def main_ppo(quickstart: Path, folder: Path, *overrides: str, judge: str = "reference") -> list[str]:
-    """SP3F on the quickstart's data and SFT checkpoint, with everything it writes under `folder`."""
+def make(folder: Path) -> Path:
+    """data/ and model/ of the quickstart's task under `folder`; the model has learnt nothing."""
+    write_tables(SMOKE, folder / "data")
+    texts = [turn["content"] for row in read_parquet(folder / "data" / "sft.parquet") for turn in row["messages"]]
+    build_model([*texts, "user\n", "assistant\n"], SMOKE["model"], 1, folder / "model")
+    return folder
+
+
+def main_ppo(data: Path, model: Path, folder: Path, *overrides: str, judge: str = "reference") -> list[str]:
+    """SP3F on the tables of `data`, from `model`, with everything it writes under `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    steps = settings.load("smoke")["sft"]["steps"]
     return [
         *(sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=sp3f", f"judge={judge}", "device=cpu"),
-        f"data.train_files={quickstart / 'data' / 'train.parquet'}",
-        f"data.val_files={quickstart / 'data' / 'validation.parquet'}",
+        f"data.train_files={data / 'train.parquet'}",
+        f"data.val_files={data / 'validation.parquet'}",
         f"data.max_prompt_length={RL['prompt_tokens']}",
         f"data.max_response_length={RL['response_tokens']}",
-        f"actor_rollout_ref.model.path={quickstart / 'sft' / 'checkpoints' / f'global_step_{steps}' / 'huggingface'}",
+        f"actor_rollout_ref.model.path={model}",
         "actor_rollout_ref.rollout.max_model_len=96",
         "trainer.val_before_train=false",
         "trainer.test_freq=-1",
@@ -38,3 +49,8 @@ def rollouts(folder: Path, step: int) -> list[list[dict]]:
         row = json.loads(line)
         groups.setdefault(row["uid"].rsplit("_", 2)[0], []).append(row)
     return list(groups.values())
+
+
+def question_of(rollout: dict) -> str:
+    """The user's turn, of the prompt as verl dumps it: decoded, without special tokens."""
+    return rollout["input"].removeprefix("user\n").removesuffix("\nassistant\n")

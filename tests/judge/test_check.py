@@ -19,6 +19,7 @@ from sp3f_verl.cli import main
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
+from sp3f_verl.judge import read_settings
 from sp3f_verl.judge.check import (
     Check,
     estimated_usd,
@@ -27,11 +28,10 @@ from sp3f_verl.judge.check import (
     label_by_pairs,
     measure,
     questions_of_a_group,
+    report,
 )
 from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
-from sp3f_verl.judge.check_report import report
-from sp3f_verl.judge.settings import JudgeSettings
-from sp3f_verl.judge.transcript import FIELDS, VERSION, read_transcript
+from sp3f_verl.judge.transcript import VERSION, Entry, read_transcript
 from sp3f_verl.rewards.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.verl_bridge import judge_check
@@ -153,13 +153,12 @@ class TestPairs:
             assert pair.worse in ("\\boxed{4}", "no box")
 
 
-def record(a: str, b: str, value, failure=None, **other) -> dict:
-    made = {
-        "version": VERSION, "group": f"group of {min(a, b)}", "id": "row", "ground_truth": "4", "responses": [a, b],
+def record(a: str, b: str, value, failure=None, **other) -> Entry:
+    values = {
+        "group": f"group of {min(a, b)}", "id": "row", "ground_truth": "4", "responses": [a, b],
         "value": value, "failure": failure, "tokens_in": 100, "tokens_out": 10, "seconds": 2.0, "calls": 1, **other,
     }  # fmt: skip
-    assert made.keys() >= FIELDS
-    return made
+    return Entry(**values)
 
 
 RIGHT, WRONG = "so \\boxed{4}", "so \\boxed{5}"
@@ -233,13 +232,13 @@ class TestMeasure:
     def test_the_cost_of_a_run(self):
         """Two questions of 1000 + 100 and 3000 + 300 tokens at 1 and 10 USD a million: 0.002 and 0.006 USD; mean 0.004,
         standard error 0.002 (their standard deviation 0.00283 over the root of 2), so +- 0.00392."""
-        settings = JudgeSettings.from_mapping(
+        settings = read_settings(
             {"name": "openai", "base_url": "http://x/v1", "model": "m", "price": {"input": 1.0, "output": 10.0}}
         )
         check = Check(questions=2, tokens=[(1000, 100), (3000, 300)])
         assert estimated_usd(check, settings, 1000) == pytest.approx((4.0, 0.08, 7.92))
         assert estimated_usd(Check(), settings, 1000) is None
-        bare = JudgeSettings.from_mapping({"name": "openai", "base_url": "http://x/v1", "model": "m"})
+        bare = read_settings({"name": "openai", "base_url": "http://x/v1", "model": "m"})
         assert estimated_usd(check, bare, 1000) is None
         assert "cost of the run (2 steps): 4.00 USD [0.08, 7.92]" in report(check, (4.0, 0.08, 7.92), "2 steps")
         assert "cost of the run (2 steps): unknown, set sp3f.judge.price" in report(check, None, "2 steps")
@@ -250,7 +249,7 @@ class TestMeasure:
     )
     def test_the_questions_of_a_group_of_eight(self, schedule, questions):
         values = {"name": "policy", "schedule": schedule, "offsets": 3, "opponents": 5}
-        assert questions_of_a_group(JudgeSettings.from_mapping(values), 8) == questions
+        assert questions_of_a_group(read_settings(values), 8) == questions
 
 
 def knows(body: dict) -> str:
@@ -374,7 +373,7 @@ class TestCommand:
         for seed in (1, 1, 2):
             with ModelServer(knows) as server:
                 command(server, "--pairs=9", f"--seed={seed}")
-            drawn.append(sorted(tuple(each["responses"]) for each in read_transcript(command.transcript)))
+            drawn.append(sorted(tuple(entry.responses) for entry in read_transcript(command.transcript)))
             command.transcript.unlink()
         assert drawn[0] == drawn[1] != drawn[2] and len(drawn[0]) == 18
 
@@ -464,7 +463,10 @@ class TestCommand:
             (b'{"some": "json"}\n', "line 1 is no record of a judge transcript"),
             (b'{"version": 1, "responses": ["a", "b"]}\n', "line 1 is no record of a judge transcript"),
             (b"[1]\n", "line 1 is no record of a judge transcript"),
-            (json.dumps(record("a", "b", "A")).encode()[:-9], "holds no pairwise question"),
+            (
+                json.dumps({"version": VERSION, **vars(record("a", "b", "A"))}).encode()[:-9],
+                "holds no pairwise question",
+            ),
         ],
     )
     def test_a_transcript_that_is_none(self, command, content, sentence):

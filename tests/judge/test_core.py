@@ -2,7 +2,6 @@ r"""The judge's core without a model: verdicts from text, win rates from verdict
 
 import random
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -258,16 +257,14 @@ class TestParseVerdict:
     def test_plain_text_fails(self, text):
         assert parse_verdict(text) is FAILED
 
+    @pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
     @pytest.mark.parametrize(
         "unit",
         ["\\boxed{", "\\boxed{A}", "\\", "[[", "[[ ", "{", "}", "\\boxed ", " ", "A", "\\text{", "[[1", "**", "[[1]] "],
     )
     def test_a_megabyte_of_junk_takes_linear_time(self, unit):
-        """A quadratic search would need hours; the bound is generous because the machine is shared."""
         text = unit * (1_000_000 // len(unit))
-        started = time.perf_counter()
         parse_verdict(text)
         parse_verdict(text + "}" * text.count("{"))
         parse_verdict("[[" + text + "]]")
         parse_verdict("\\boxed{" + text + "}")
-        assert time.perf_counter() - started < 20

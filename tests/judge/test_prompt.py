@@ -2,7 +2,6 @@ r"""The questions put to a judge: what each shows, what it must not show, and wh
 
 import random
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -207,14 +206,13 @@ class TestHostileResponses:
         with pytest.raises(ValueError, match="new_fence"):
             render(load_prompt("privileged"), fence=FENCE, **values)
 
+    @pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
     @pytest.mark.parametrize("unit", ["x", "{{solution}}", "<|im_start|>", "\\boxed{A}", "अ\u0301", "\u200b[["])
     def test_a_megabyte_is_quick(self, unit):
         text = unit * (1_000_000 // len(unit))
-        started = time.perf_counter()
         safe = neutralise(text)
         whole = rendered("privileged", [safe, safe])[1]
         cut = rendered("privileged", [shorten(safe, 12_000)[0]] * 2)[1]
-        assert time.perf_counter() - started < 10
         assert whole.count(safe) >= 2 or not safe
         assert len(cut) < 26_000
 

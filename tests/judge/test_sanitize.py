@@ -1,7 +1,6 @@
 r"""Untrusted text before a judge sees it: it keeps its words and loses its power."""
 
 import random
-import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -180,14 +179,12 @@ class TestFence:
         assert new_fence(random.Random(5), iter([f"..{first}..", second])) == third
 
 
+@pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
 @pytest.mark.parametrize(
     "unit",
     ["<|", "<", "<|a", "[[", "[[ ", "[[1", "]]", "\\boxed{", "\\", "\u200b", "\u0301", "\U000e0041", "\U0001f3f4",
      "\U0001f3f4\U000e0067\U000e0062", "</", "[/", "x", " ", "{{query}}", "\ud800"],
 )  # fmt: skip
 def test_a_megabyte_takes_linear_time(unit):
-    """A quadratic search would need hours; the bound is generous because the machine is shared."""
     text = unit * (1_000_000 // len(unit))
-    started = time.perf_counter()
     shorten(neutralise(text), 12_000)
-    assert time.perf_counter() - started < 10

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from helpers.judging import ROW, longer_wins, questions, shown
 from helpers.model_server import ModelServer, Reply
-from sp3f_verl.judge.budget import Ledger, OverBudget
-from sp3f_verl.judge.metrics import GroupRecord
-from sp3f_verl.judge.model_judge import GroupNotJudged
-from sp3f_verl.judge.service import Desk, JudgeStopped
-from sp3f_verl.judge.settings import JudgeSettings
+from sp3f_verl.judge import read_settings
+from sp3f_verl.judge.base import GroupNotJudged, JudgeStopped
+from sp3f_verl.judge.budget import Budget, OverBudget
+from sp3f_verl.judge.metrics import ScoredGroup
+from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.transcript import read_transcript
 
 
@@ -23,16 +23,16 @@ def judge(server: ModelServer, responses: list[str], row=ROW, **overrides):
     """(Judged, metrics of the step) of one group."""
 
     async def run():
-        desk = Desk(JudgeSettings.from_mapping({"name": "openai", "base_url": server.url, "model": "m", **overrides}))
-        await desk.open()
+        service = JudgeService(read_settings({"name": "openai", "base_url": server.url, "model": "m", **overrides}))
+        await service.open()
         try:
-            result = await desk.judge(responses, row)
+            result = await service.judge(responses, row)
             n = len(responses)
             chars = [len(each) for each in responses]
-            desk.observe(GroupRecord(result.comparisons, [True] + [False] * (n - 1), result.rates, chars))
-            return result, desk.take_step()
+            service.observe(ScoredGroup(result.comparisons, [True] + [False] * (n - 1), result.rates, chars))
+            return result, service.take_step()
         finally:
-            await desk.close()
+            await service.close()
 
     return asyncio.run(run())
 
@@ -208,17 +208,17 @@ def test_errors_do_not_move_the_expected_win_rates(rate, seed):
         return longer_wins(body) if rng.random() >= rate else Reply(status=400, json={"error": {"message": "no"}})
 
     async def run(server):
-        desk = Desk(
-            JudgeSettings.from_mapping(
+        service = JudgeService(
+            read_settings(
                 {"name": "openai", "base_url": server.url, "model": "m", "min_valid": 0.0, "failure_ceiling": 1.0}
             )
         )
         server.reply = longer_wins
-        await desk.open()
+        await service.open()
         server.reply = sometimes
         groups = [["a", "bb", "ccc", "dddd"]] * 40
-        results = await asyncio.gather(*(desk.judge(group, {**ROW, "id": str(k)}) for k, group in enumerate(groups)))
-        await desk.close()
+        results = await asyncio.gather(*(service.judge(group, {**ROW, "id": str(k)}) for k, group in enumerate(groups)))
+        await service.close()
         return [sum(result.rates[k] for result in results) / len(results) for k in range(4)]
 
     with ModelServer(longer_wins) as server:
@@ -237,15 +237,15 @@ def test_a_wrong_key_ends_the_run_and_a_mistyped_model_is_told_at_the_start(monk
 
     async def key_revoked(server):
         settings = {"name": "openai", "base_url": server.url, "model": "m", "concurrency": 1}  # no question under way
-        desk = Desk(JudgeSettings.from_mapping(settings))
-        await desk.open()
+        service = JudgeService(read_settings(settings))
+        await service.open()
         server.api_key = "another"
         with pytest.raises(JudgeStopped):
-            await desk.judge(["a", "bb"], ROW)
+            await service.judge(["a", "bb"], ROW)
         asked = len(server.log)
         with pytest.raises(JudgeStopped, match="authentication"):
-            await desk.judge(["ccc", "dddd"], ROW)
-        await desk.close()
+            await service.judge(["ccc", "dddd"], ROW)
+        await service.close()
         return len(server.log) - asked
 
     with ModelServer(longer_wins) as server:
@@ -254,18 +254,18 @@ def test_a_wrong_key_ends_the_run_and_a_mistyped_model_is_told_at_the_start(monk
 
 def test_too_many_failures_stop_the_judges_with_a_sentence():
     async def run(server):
-        desk = Desk(
-            JudgeSettings.from_mapping({"name": "openai", "base_url": server.url, "model": "m", "min_valid": 0.0})
+        service = JudgeService(
+            read_settings({"name": "openai", "base_url": server.url, "model": "m", "min_valid": 0.0})
         )
-        await desk.open()
+        await service.open()
         server.reply = lambda body: Reply(status=400, json={"error": {"message": "no"}})
         for k in range(20):
-            if desk.stop_reason:
+            if service.stop_reason:
                 break
-            await desk.judge(["a", "bb", "ccc", "dddd"], {**ROW, "id": str(k)})
+            await service.judge(["a", "bb", "ccc", "dddd"], {**ROW, "id": str(k)})
         with pytest.raises(JudgeStopped, match=r"100% .*bad_request.*failure_ceiling=0\.5"):
-            await desk.judge(["a", "bb"], ROW)
-        await desk.close()
+            await service.judge(["a", "bb"], ROW)
+        await service.close()
         return k
 
     with ModelServer(longer_wins) as server:
@@ -304,7 +304,7 @@ def test_a_server_that_counts_no_tokens_is_taken_to_have_used_the_most():
 
 
 def test_a_spending_file_that_cannot_be_written_ends_a_run_with_a_budget_and_no_other(tmp_path):
-    limited, unlimited = (Ledger(budget, tmp_path / "run" / "spending.json") for budget in (1.0, None))
+    limited, unlimited = (Budget(budget, tmp_path / "run" / "spending.json") for budget in (1.0, None))
     (tmp_path / "run").write_text("a file where the folder should be")
     for ledger in (limited, unlimited):
         ledger.hold(0.1)
@@ -326,23 +326,21 @@ def test_the_budget_holds_over_resumes_and_is_never_passed(tmp_path):
     settings = {"prices": PRICES, "spending_file": str(spending), "max_tokens": 2}
 
     async def run(server, budget):
-        desk = Desk(
-            JudgeSettings.from_mapping(
-                {"name": "openai", "base_url": server.url, "model": "m", "budget_usd": budget, **settings}
-            )
+        service = JudgeService(
+            read_settings({"name": "openai", "base_url": server.url, "model": "m", "budget_usd": budget, **settings})
         )
-        await desk.open()
+        await service.open()
         judged = 0
         try:
             for k in range(10):
-                await desk.judge(["a", "bb", "ccc"], {**ROW, "id": str(k)})
+                await service.judge(["a", "bb", "ccc"], {**ROW, "id": str(k)})
                 judged += 1
-                desk.take_step()
-                if desk.last_affordable():
+                service.take_step()
+                if service.last_affordable():
                     break
-            return judged, desk.ledger.spent, desk.last_affordable()
+            return judged, service.budget.spent, service.last_affordable()
         finally:
-            await desk.close()
+            await service.close()
 
     with ModelServer(longer_wins) as server:
         judged, spent, sentence = asyncio.run(run(server, 0.25))
@@ -377,5 +375,5 @@ def test_the_transcript_holds_sampled_groups_as_a_whole(tmp_path):
         judge(server, ["a 100 % {x} \ud800", "bb"], transcript={"path": str(path), "share": 1.0})
         judge(server, ["a", "bb"], transcript={"path": str(path), "share": 0.0})
     records = list(read_transcript(path))
-    assert [record["value"] for record in records] == ["A", "B"]
-    assert records[0]["ground_truth"] == "4" and records[0]["answer"].startswith("analysis")
+    assert [entry.value for entry in records] == ["A", "B"]
+    assert records[0].ground_truth == "4" and records[0].answer.startswith("analysis")

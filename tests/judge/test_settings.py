@@ -16,8 +16,9 @@ from helpers.model_server import ModelServer, Reply
 from helpers.recipes import compose_recipe, resolved
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
+from sp3f_verl.judge import JUDGES, judge_class, make_judge, read_settings
 from sp3f_verl.judge.prompt import FOLDER
-from sp3f_verl.judge.settings import JUDGES, JudgeSettings
+from sp3f_verl.judge.settings import NONE, JudgeSettings
 from sp3f_verl.verl_bridge import preflight, preflight_judge
 
 KEY, URL = "sk-canary-9xW3e", "http://canary-host.invalid/v1"
@@ -25,7 +26,7 @@ OPENAI = {"name": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1"}
 
 
 def settings(**values) -> JudgeSettings:
-    return JudgeSettings.from_mapping({**OPENAI, **values})
+    return read_settings({**OPENAI, **values})
 
 
 def test_what_is_given_is_there_in_the_types_that_are_declared():
@@ -37,7 +38,7 @@ def test_what_is_given_is_there_in_the_types_that_are_declared():
     assert made.known_price().input == 1 and made.transcript.path == "t.jsonl" and made.transcript.share == 1.0
     assert made.extra_body == {"reasoning_effort": "low"} and made.members() == (made,)
     assert settings(prices=None, extra_body=None, transcript=None) == settings()
-    assert JudgeSettings.from_mapping({"name": "none"}).members() == ()
+    assert read_settings({"name": "none"}).members() == ()
 
 
 BAD = {  # what is wrong -> (values, what the sentence says)
@@ -51,13 +52,13 @@ BAD = {  # what is wrong -> (values, what the sentence says)
     "an unknown schedule": ({"schedule": "rings"}, "sp3f.judge.schedule=rings (did you mean 'ring'?); it is one of"),
     "an unknown verdict": ({"verdict": "logprobs"}, "sp3f.judge.verdict=logprobs (did you mean 'logprob'?); it is one"),
     "an unknown credit": ({"credit": "a"}, "sp3f.judge.credit=a; it is one of both, a_only"),
-    "a null": ({"concurrency": None}, "sp3f.judge.concurrency is null; give it a value"),
-    "a null share": ({"min_valid": None}, "sp3f.judge.min_valid is null; give it a value"),
-    "half a request": ({"concurrency": 1.5}, "sp3f.judge.concurrency=1.5 is not a whole number; give one"),
-    "a word for a number": ({"weight": "much"}, "sp3f.judge.weight='much' is not a number; give one"),
-    "a truth for a number": ({"retries": True}, "sp3f.judge.retries=True is not a whole number; give one"),
-    "no number": ({"group_seconds": float("nan")}, "sp3f.judge.group_seconds=nan is not a number; give one"),
-    "for ever": ({"request_seconds": float("inf")}, "sp3f.judge.request_seconds=inf is not a number; give one"),
+    "a null": ({"concurrency": None}, "sp3f.judge.concurrency is null; set it to a whole number from 1"),
+    "a null share": ({"min_valid": None}, "sp3f.judge.min_valid is null; set it to a share from 0 to 1"),
+    "half a request": ({"concurrency": 1.5}, "sp3f.judge.concurrency=1.5; set it to a whole number from 1"),
+    "a word for a number": ({"weight": "much"}, "sp3f.judge.weight='much'; set it to a number above 0"),
+    "a truth for a number": ({"retries": True}, "sp3f.judge.retries=True; set it to a whole number from 0"),
+    "no number": ({"group_seconds": float("nan")}, "sp3f.judge.group_seconds=nan; set it to a number above 0"),
+    "for ever": ({"request_seconds": float("inf")}, "sp3f.judge.request_seconds=inf; set it to a number above 0"),
     "a word for a truth": ({"privileged": "yes"}, "sp3f.judge.privileged='yes' is neither true nor false; give one"),
     "a list for a text": ({"model": ["m"]}, "sp3f.judge.model=['m'] is not a text; give one"),
     "a text for a mapping": ({"extra_body": "low"}, "sp3f.judge.extra_body='low' is not a mapping; write sp3f.judge."),
@@ -65,20 +66,20 @@ BAD = {  # what is wrong -> (values, what the sentence says)
     "a number for a price": ({"prices": {"m": 1.0}}, "sp3f.judge.prices.m=1.0 is not a mapping"),
     "half a price": ({"price": {"input": 1.0}}, "sp3f.judge.price.output is missing"),
     "a price below 0": ({"price": {"input": -1.0, "output": 0}}, "sp3f.judge.price.input=-1.0 is no price"),
-    "no weight": ({"weight": 0}, "sp3f.judge.weight=0.0; set it to a number above 0"),
+    "no weight": ({"weight": 0}, "sp3f.judge.weight=0; set it to a number above 0"),
     "no slots": ({"concurrency": 0}, "sp3f.judge.concurrency=0; set it to a whole number from 1"),
     "no offsets": ({"offsets": 0}, "sp3f.judge.offsets=0; set it to a whole number from 1"),
     "no opponents": ({"opponents": -1}, "sp3f.judge.opponents=-1; set it to a whole number from 1"),
     "no answer": ({"max_tokens": 0}, "sp3f.judge.max_tokens=0; set it to a whole number from 1"),
     "fewer than no retries": ({"retries": -1}, "sp3f.judge.retries=-1; set it to a whole number from 0"),
-    "no patience": ({"request_seconds": 0}, "sp3f.judge.request_seconds=0.0; set it to a number above 0"),
-    "no pace": ({"tokens_per_minute": 0}, "sp3f.judge.tokens_per_minute=0.0; set it to a number above 0, or null"),
-    "no money": ({"budget_usd": 0}, "sp3f.judge.budget_usd=0.0; set it to a number above 0, or null"),
+    "no patience": ({"request_seconds": 0}, "sp3f.judge.request_seconds=0; set it to a number above 0"),
+    "no pace": ({"tokens_per_minute": 0}, "sp3f.judge.tokens_per_minute=0; set it to a number above 0, or null"),
+    "no money": ({"budget_usd": 0}, "sp3f.judge.budget_usd=0; set it to a number above 0, or null"),
     "no context": ({"context_tokens": 0}, "sp3f.judge.context_tokens=0; set it to a number above 0"),
     "a response of a line": ({"response_chars": 100}, "sp3f.judge.response_chars=100; set it to at least 200"),
-    "a share in percent": ({"min_valid": 50}, "sp3f.judge.min_valid=50.0; set it to a share from 0 to 1"),
-    "a ceiling in percent": ({"failure_ceiling": 50}, "sp3f.judge.failure_ceiling=50.0; set it to a share from 0 to 1"),
-    "a sample in percent": ({"transcript": {"share": 5}}, "sp3f.judge.transcript.share=5.0; set it to a share from 0"),
+    "a share in percent": ({"min_valid": 50}, "sp3f.judge.min_valid=50; set it to a share from 0 to 1"),
+    "a ceiling in percent": ({"failure_ceiling": 50}, "sp3f.judge.failure_ceiling=50; set it to a share from 0 to 1"),
+    "a sample in percent": ({"transcript": {"share": 5}}, "sp3f.judge.transcript.share=5; set it to a share from 0"),
     "money without a price": ({"budget_usd": 5}, "sp3f.judge.budget_usd=5 needs the price of model 'm'; give it"),
     "no such prompt": ({"prompt": "plan"}, "prompt=plan (did you mean 'plain'?) is neither a name"),
     "a prompt of another verdict": (
@@ -96,7 +97,7 @@ BAD = {  # what is wrong -> (values, what the sentence says)
         {"panel": [{"model": "n"}, {"wieght": 1}]},
         "sp3f.judge.panel[1].wieght does not exist (did you mean 'weight'?)",
     ),
-    "a bad value in the panel": ({"panel": [{"weight": 0}]}, "sp3f.judge.panel[0].weight=0.0; set it to"),
+    "a bad value in the panel": ({"panel": [{"weight": 0}]}, "sp3f.judge.panel[0].weight=0; set it to"),
     "a budget of one judge": (
         {"panel": [{"budget_usd": 1.0}]},
         "sp3f.judge.panel[0].budget_usd would hold for one judge, but the run has one for all; remove it",
@@ -123,14 +124,17 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*JudgeSettings.__dataclass_fields__, "other"]), VALUES, max_size=4))
-def test_whatever_is_given_is_taken_or_refused_in_a_sentence(values):
+@given(
+    st.sampled_from([*JUDGES, NONE]),
+    st.dictionaries(st.sampled_from([*JudgeSettings.model_fields, "other"]), VALUES, max_size=4),
+)
+def test_whatever_is_given_is_taken_or_refused_in_a_sentence(name, values):
     try:
-        made = JudgeSettings.from_mapping(values)
+        made = read_settings({"name": name, **values})
     except BadInput as error:
         assert str(error)
     else:
-        assert made.name in JUDGES
+        assert made.name in (*JUDGES, NONE) or made.kind
 
 
 def test_a_judge_of_the_panel_differs_where_it_says_so():
@@ -140,19 +144,20 @@ def test_a_judge_of_the_panel_differs_where_it_says_so():
     ).members()  # fmt: skip
     assert (first.weight, first.schedule, first.model) == (2.0, "all_pairs", "m")
     assert (second.weight, second.schedule, second.model) == (0.5, "ring", "n")
-    assert second.temperature == third.temperature == 0.7 and second.base_urls() == first.base_urls()
+    urls = [make_judge(member).base_urls() for member in (first, second, third)]
+    assert second.temperature == third.temperature == 0.7 and urls[1] == urls[0]
     assert second.known_price() is None, "the price is of another model"
-    assert third.name == "policy" and third.base_urls() == () and third.model is third.api_key_env is None
+    assert third.name == "policy" and urls[2] == () and third.model is third.api_key_env is None
     assert not second.panel and not third.panel
 
 
 def test_a_model_that_the_run_serves_itself_costs_nothing():
-    served = JudgeSettings.from_mapping({"name": "policy", "budget_usd": 1.0})
+    served = read_settings({"name": "policy", "budget_usd": 1.0})
     assert served.known_price() is None
     with_policy = settings(budget_usd=1.0, price={"input": 1, "output": 1}, panel=[{"name": "policy"}])
     assert [member.known_price() is None for member in with_policy.members()] == [False, True]
     with pytest.raises(BadInput, match="needs the price"):
-        JudgeSettings.from_mapping({"name": "local", "base_url": "http://x/v1", "budget_usd": 1.0})
+        read_settings({"name": "local", "base_url": "http://x/v1", "budget_usd": 1.0})
 
 
 def test_a_prompt_of_ones_own(tmp_path):
@@ -195,29 +200,29 @@ def composed() -> dict[str, dict]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_API_KEY", KEY)
         patch.setenv("LLM_API_URL", URL)
-        return {name: resolved(compose_recipe("sp3f", f"judge={name}", "device=cpu")) for name in JUDGES}
+        return {name: resolved(compose_recipe("sp3f", f"judge={name}", "device=cpu")) for name in (*JUDGES, NONE)}
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", [*JUDGES, NONE])
 def test_the_recipe_of_every_judge_is_accepted_and_holds_no_secret(composed, canaries, name):
     config = composed[name]
-    made = JudgeSettings.from_mapping(config["sp3f"]["judge"])
+    made = read_settings(config["sp3f"]["judge"])
     assert made.name == name and bool(config["sp3f"]["reward"]["weights"]["judge"]) == (name != "none")
     text = yaml.safe_dump(config)
     assert KEY not in text and URL not in text and "${" not in text
     if name == "openai":
-        assert made.base_urls() == (URL,) and made.known_price() is not None and KEY not in repr(made)
-    if made.asks_a_model:
+        assert make_judge(made).base_urls() == (URL,) and made.known_price() is not None and KEY not in repr(made)
+    if name != NONE and judge_class(made).asks_a_model:
         assert made.transcript.path.endswith("judge_transcript.jsonl") and made.group_seconds < 600
-        assert JudgeSettings.from_mapping({"name": name, **config["sp3f"]["judge"]}) == made
+        assert read_settings({"name": name, **config["sp3f"]["judge"]}) == made
 
 
 def test_the_shared_defaults_are_those_of_the_settings(composed):
-    """One default each: a Desk made by hand asks as a run does."""
+    """One default each: a JudgeService made by hand asks as a run does."""
     shared = dict(composed["policy"]["sp3f"]["judge"])
     of_the_run = {name: shared.pop(name) for name in ("spending_file", "transcript", "panel")}
     assert of_the_run["panel"] == []
-    made, bare = JudgeSettings.from_mapping(shared), JudgeSettings.from_mapping({"name": "policy"})
+    made, bare = read_settings(shared), read_settings({"name": "policy"})
     differing = {name for name in shared if getattr(made, name) != getattr(bare, name)}
     assert differing == {"temperature"}, "1.0, as the original"
 
@@ -233,10 +238,10 @@ def test_overrides_of_the_command_line():
             "sp3f.judge.panel=[{name: policy, weight: 0.5}]",
         )
     )["sp3f"]["judge"]
-    first, second = JudgeSettings.from_mapping(judge).members()
+    first, second = read_settings(judge).members()
     assert first.schedule == second.schedule == "ring" and first.known_price().output == 2.0
     assert first.extra_body == {"max_tokens": None, "max_completion_tokens": 512}
-    assert (second.name, second.weight, second.base_urls()) == ("policy", 0.5, ())
+    assert (second.name, second.weight, make_judge(second).base_urls()) == ("policy", 0.5, ())
 
 
 def test_verl_takes_the_settings_of_the_judges_own_server(composed):

@@ -3,7 +3,6 @@ r"""What the other judges answer (rankings, language codes, log-probabilities) a
 import itertools
 import math
 import random
-import time
 
 import pytest
 from hypothesis import given
@@ -80,16 +79,15 @@ class TestLanguage:
         assert code is None or (code.isascii() and code.islower() and len(code) in (2, 3))
 
 
+@pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
 @pytest.mark.parametrize("unit", ["\\boxed{", "\\boxed{1 > 2} ", "9", "1 > ", "\\succ", "a-", "a" * 8 + "-", "{", " "])
 def test_a_megabyte_of_junk_takes_linear_time(unit):
     text = unit * (1_000_000 // len(unit))
-    started = time.perf_counter()
     for junk in (text, f"\\boxed{{{text}}}"):
         parse_ranking(junk, 8)
         parse_ranking(junk, 100_000)
         parse_language(junk)
     preference_for_a({text: 0.0, "A" + text: 0.0})
-    assert time.perf_counter() - started < 20
 
 
 class TestPreference:

@@ -104,12 +104,17 @@ def local(number: str, language: str) -> str:
     return "".join(chr(ord(zero) + int(char)) if char.isdigit() else char for char in written)
 
 
-@pytest.mark.parametrize("language", "bn de en es fr ja ru sw te th zh".split())
-def test_every_answer_of_mgsm_in_the_local_style_of_numbers(language):
-    file = DATA / "mgsm" / f"mgsm_{language}.tsv"
-    if not file.is_file():
-        pytest.skip(f"no real data: set SP3F_REAL_DATA to the folder that holds mgsm/{file.name}")
-    golds = [line.split("\t")[1].strip() for line in file.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+def test_every_answer_of_mgsm_in_the_local_style_of_numbers(subtests):
+    for language in "bn de en es fr ja ru sw te th zh".split():
+        file = DATA / "mgsm" / f"mgsm_{language}.tsv"
+        if not file.is_file():
+            pytest.skip(f"no real data: set SP3F_REAL_DATA to the folder that holds mgsm/{file.name}")
+        golds = [line.split("\t")[1].strip() for line in file.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+        with subtests.test(language=language):
+            check_local_style(golds, language)
+
+
+def check_local_style(golds, language):
     assert len(golds) == 250
     for gold, following in zip(golds, golds[1:] + golds[:1], strict=True):
         answer = extract_boxed(rf"... \boxed{{{local(gold, language)}}}")

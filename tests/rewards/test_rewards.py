@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-import time
 from fractions import Fraction
 
 import pytest
@@ -131,13 +130,12 @@ def test_what_is_put_into_a_box_comes_out(content, before):
     assert extract_boxed(before + " \\boxed{" + content + "}") == content.strip()
 
 
+@pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
 @pytest.mark.parametrize("unit", ["\\boxed{", "{", "}", "\\", "\\(", "$", "\\a{x}", "\\phantom{{}"])
 def test_a_megabyte_of_braces_takes_linear_time(unit):
     text = unit * (1_000_000 // len(unit))
-    start = time.monotonic()
     assert extract_boxed(text) is None
     assert answers_match(text, "5") is False
-    assert time.monotonic() - start < 20  # a quadratic scan takes hours; the slack is for a loaded machine
 
 
 @pytest.mark.parametrize(("answer", "gold"), EQUAL)
@@ -181,13 +179,13 @@ def test_settling_an_answer_never_raises_and_it_equals_itself(text):
     compare(text, "12")
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("hostile", ["9^{9^{9^9}}", "10^{10^{10}}", "(x+1)^{99999}"])
 def test_an_answer_that_never_ends_costs_one_deadline(hostile, monkeypatch):
     assert answers_match("1+x", "x+1")  # the worker is up: what follows is the deadline alone
     monkeypatch.setattr(symbolic, "DEADLINE_SECONDS", 1.0)
-    before, start = dict(symbolic.counts), time.monotonic()
+    before = dict(symbolic.counts)
     assert answers_match(hostile, r"\pi") is False
-    assert time.monotonic() - start < 15  # the slack is for a loaded machine
     lost = {kind: symbolic.counts[kind] - before.get(kind, 0) for kind in ("timeouts", "crashes", "errors")}
     assert sum(lost.values()) == 1 and lost["timeouts"] + lost["crashes"] == 1
     monkeypatch.undo()

@@ -218,11 +218,12 @@ class TestChoice:
 
 
 class TestRepair:
-    @pytest.mark.parametrize("code", languages.codes())
-    def test_every_language(self, code):
-        solution = repair("48 + 24", "72", code)
-        assert extract_boxed(solution) == "72" and solution.startswith("48 + 24\n\n")
-        assert languages.get(code).answer_sentence.split("{answer}")[0] in solution
+    def test_every_language(self, subtests):
+        for code in languages.codes():
+            solution = repair("48 + 24", "72", code)
+            with subtests.test(language=code):
+                assert extract_boxed(solution) == "72" and solution.startswith("48 + 24\n\n")
+                assert languages.get(code).answer_sentence.split("{answer}")[0] in solution
 
     @pytest.mark.parametrize(
         ("before", "after"),
@@ -264,9 +265,10 @@ class TestPrompt:
         assert chat[1]["content"].count(fence(hostile)) == 3  # named once, and two lines
         assert chat == messages(hostile, "en", "sw") and hostile not in chat[0]["content"]
 
-    @pytest.mark.parametrize("code", languages.codes())
-    def test_every_language_is_named(self, code):
-        assert all(languages.get(code).english_name in turn["content"] for turn in messages("Hi", "en", code))
+    def test_every_language_is_named(self, subtests):
+        for code in languages.codes():
+            with subtests.test(language=code):
+                assert all(languages.get(code).english_name in turn["content"] for turn in messages("Hi", "en", code))
 
     @pytest.mark.parametrize(
         ("answer", "translation"),

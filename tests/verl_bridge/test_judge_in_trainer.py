@@ -8,9 +8,8 @@ from omegaconf import OmegaConf
 
 from helpers.judging import ROW, longer_wins
 from helpers.model_server import ModelServer, Reply
-from sp3f_verl.judge.model_judge import GroupNotJudged
-from sp3f_verl.verl_bridge.judge_actor import NAME, judge_actor
-from sp3f_verl.verl_bridge.judge_in_trainer import stop_in_mid_step, with_judge, with_step_metrics
+from sp3f_verl.judge.base import GroupNotJudged
+from sp3f_verl.verl_bridge.judge_in_trainer import NAME, judge_actor, stop_in_mid_step, with_judge, with_step_metrics
 
 GROUP = ["a", "bb", "ccc"]
 

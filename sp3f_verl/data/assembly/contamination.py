@@ -34,26 +34,26 @@ class Contamination:
 
     def add(self, name: str, texts: Iterable[str]) -> None:
         for text in texts:
-            found = words(text)
-            if found:
-                self._exact.setdefault(hash("".join(found)), name)
-            for gram in self._of(found):
+            spelled = words(text)
+            if spelled:
+                self._exact.setdefault(hash("".join(spelled)), name)
+            for gram in self._of(spelled):
                 self._grams.setdefault(gram, name)
 
     def find(self, text: str) -> tuple[str, str] | None:
         """(set, "exact" or "n-gram"), or None."""
-        found = words(text)
-        name = self._exact.get(hash("".join(found)))
+        spelled = words(text)
+        name = self._exact.get(hash("".join(spelled)))
         if name is not None:
             return name, "exact"
         known = self._grams
-        return next(((known[gram], "n-gram") for gram in self._of(found) if gram in known), None)
+        return next(((known[gram], "n-gram") for gram in self._of(spelled) if gram in known), None)
 
-    def _of(self, found: list[str]) -> Iterator[int]:
+    def _of(self, spelled: list[str]) -> Iterator[int]:
         """Hashes of the word n-grams; of the character n-grams where the text has a script without spaces."""
-        if _UNSPACED.search("".join(found)):
-            text = "".join(found)
+        if _UNSPACED.search("".join(spelled)):
+            text = "".join(spelled)
             yield from (hash(text[at : at + self._characters]) for at in range(len(text) - self._characters + 1))
         else:
-            shifted = (itertools.islice(found, at, None) for at in range(self._length))
+            shifted = (itertools.islice(spelled, at, None) for at in range(self._length))
             yield from map(hash, zip(*shifted, strict=False))

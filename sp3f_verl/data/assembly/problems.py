@@ -32,33 +32,33 @@ class Problems:
         self.contaminated: dict[str, tuple[str, str]] = {}  # problem -> (evaluation set, kind of match)
         marks, start = np.full(len(self._ids), -1), 0
         for batch in batches(["query_en", *(["question"] if contamination else [])]):
-            rows, own = batch.num_rows, problem[start : start + batch.num_rows]
-            queries, told = batch.column("query_en"), _marks(batch.column("query_en"))
-            new = np.unique(own, return_index=True)[1]
-            new = new[marks[own[new]] < 0]
-            marks[own[new]] = told[new]
-            if (marks[own] != told).any():
-                bad = self._ids[own[np.flatnonzero(marks[own] != told)[0]]]
+            rows, places = batch.num_rows, problem[start : start + batch.num_rows]
+            queries, query_marks = batch.column("query_en"), _marks(batch.column("query_en"))
+            new = np.unique(places, return_index=True)[1]
+            new = new[marks[places[new]] < 0]
+            marks[places[new]] = query_marks[new]
+            if (marks[places] != query_marks).any():
+                bad = self._ids[places[np.flatnonzero(marks[places] != query_marks)[0]]]
                 raise BadInput(f"problem {bad!r} has two English questions (query_en); give each its own problem.")
-            for index, query in zip(own[new].tolist(), queries.take(pa.array(new)).to_pylist(), strict=True):
+            for index, query in zip(places[new].tolist(), queries.take(pa.array(new)).to_pylist(), strict=True):
                 text = query.casefold().encode().translate(None, _SIGNS)  # as bytes: twenty times as fast
                 self._texts[index] = hashlib.sha256(text).hexdigest()[:16]
                 self._look(contamination, index, query)
             if contamination is not None:
-                for index, question in zip(own.tolist(), batch.column("question").to_pylist(), strict=True):
+                for index, question in zip(places.tolist(), batch.column("question").to_pylist(), strict=True):
                     self._look(contamination, index, question)
             start += rows
 
     def _look(self, contamination: Contamination | None, index: int, text: str) -> None:
-        found = contamination.find(text) if contamination is not None else None
-        if found is not None:
+        match = contamination.find(text) if contamination is not None else None
+        if match is not None:
             problem = self._ids[index]
-            self.contaminated[problem] = min(found, self.contaminated.get(problem, found))
+            self.contaminated[problem] = min(match, self.contaminated.get(problem, match))
 
     def held_out(self, share: float, seed: int) -> set[str]:
         """The share of the clean problems that goes to validation. BadInput where a side would be empty."""
-        told = zip(self._ids, self._texts, strict=True)
-        clean = {problem: text for problem, text in told if problem not in self.contaminated}
+        pairs = zip(self._ids, self._texts, strict=True)
+        clean = {problem: text for problem, text in pairs if problem not in self.contaminated}
         texts = sorted(set(clean.values()), key=lambda text: hashlib.sha256(f"{seed}:{text}".encode()).digest())
         out = set(texts[: round(len(texts) * share)])
         if not clean:

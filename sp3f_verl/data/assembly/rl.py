@@ -15,21 +15,25 @@ def rl_batch(batch: pa.RecordBatch, start: int = 0, data_source: str = "sp3f") -
     English that is `solution`), `messages` are the prompt and the solution, for SFT.
     """
     rows, language = batch.num_rows, batch.column("language")
-    own = pc.if_else(pc.equal(language, "en"), batch.column("solution"), batch.column("translated_solution"))
-    own = pc.if_else(pc.equal(pc.utf8_trim_whitespace(own), ""), pa.scalar(None, pa.string()), own)
+    solution = pc.if_else(pc.equal(language, "en"), batch.column("solution"), batch.column("translated_solution"))
+    solution = pc.if_else(pc.equal(pc.utf8_trim_whitespace(solution), ""), pa.scalar(None, pa.string()), solution)
     source = batch.column("source").fill_null(data_source)
     system, question = _instructions(language), batch.column("question")
     index = pa.array(np.arange(start, start + rows))
     style = pa.repeat(pa.scalar("rule"), rows)
     columns = {
-        **{"id": batch.column("id"), "problem": batch.column("problem"), "data_source": source},
+        "id": batch.column("id"),
+        "problem": batch.column("problem"),
+        "data_source": source,
         "prompt": _messages([system, question], ("system", "user"), np.ones(rows, bool)),
         "reward_model": _struct("reward_model", [style, batch.column("answer")]),
         "extra_info": _struct("extra_info", [index, language, batch.column("checker")]),
-        **{"language": language, "query_en": batch.column("query_en"), "solution_en": batch.column("solution")},
-        "translated_solution": own,
+        "language": language,
+        "query_en": batch.column("query_en"),
+        "solution_en": batch.column("solution"),
+        "translated_solution": solution,
         "messages": _messages(
-            [system, question, own], ("system", "user", "assistant"), pc.is_valid(own).to_numpy(False)
+            [system, question, solution], ("system", "user", "assistant"), pc.is_valid(solution).to_numpy(False)
         ),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in RL.names], schema=RL)

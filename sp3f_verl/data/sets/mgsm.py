@@ -60,8 +60,8 @@ def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
     read = {code: read_questions(path) for code, path in questions.items() if languages.get(code)}
     lengths = {len(asked) for asked in read.values()}
     if len(lengths) > 1:
-        told = ", ".join(f"{questions[code]} has {len(asked)}" for code, asked in read.items())
-        raise BadInput(f"the question files differ in length ({told} rows); give files with the same rows.")
+        counts = ", ".join(f"{questions[code]} has {len(asked)}" for code, asked in read.items())
+        raise BadInput(f"the question files differ in length ({counts} rows); give files with the same rows.")
     rows = []
     for code, path in questions.items():
         asked = read[code]
@@ -77,9 +77,14 @@ def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
                 )
             rows.append(
                 {
-                    **{"id": row_id("mgsm", [code, query_en]), "problem": row_id("gsm8k", query_en), "source": "mgsm"},
-                    **{"language": code, "question": question, "query_en": query_en},
-                    **{"solution": solution_en, "answer": gold},
+                    "id": row_id("mgsm", [code, query_en]),
+                    "problem": row_id("gsm8k", query_en),
+                    "source": "mgsm",
+                    "language": code,
+                    "question": question,
+                    "query_en": query_en,
+                    "solution": solution_en,
+                    "answer": gold,
                 }
             )
     return rows

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -14,26 +14,41 @@ from sp3f_verl.data.hub import from_hub
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.settings import Settings, Text
 
 TABLE = Path(__file__).with_name("prompt_sets.yaml")
 # Codes of one language that sets write where the table has the macrolanguage's.
 ALIASES = {"arb": "ar", "cmn": "zh", "pes": "fa", "zsm": "ms", "zlm": "ms", "swh": "sw", "npi": "ne"}
 
 
-@dataclass(frozen=True)
-class PromptSet:
-    name: str
-    hub: str
-    config: str
-    split: str
-    columns: Mapping[str, str]
-    meta: Sequence[str] = ()
-    id: str = "shared"
-    languages: tuple[str, ...] = ()
+class Columns(Settings):
+    """What a row of ours needs -> the set's column; without the last three where the set has none."""
+
+    id: Text
+    language: Text | None = None
+    prompt: Text
+    task: Text | None = None
+    script: Text | None = None
+
+
+class PromptSet(Settings):
+    """An entry of prompt_sets.yaml, whose head says what each field means."""
+
+    name: Text
+    hub: Text
+    config: Text
+    split: Text
+    columns: Columns
+    meta: tuple[Text, ...] = ()
+    id: Literal["shared", "own"] = "shared"
+    languages: tuple[Text, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*self.columns.values(), *self.meta)
+        """The columns that are read."""
+        columns = self.columns
+        names = (columns.id, columns.language, columns.prompt, columns.task, columns.script)
+        return (*(name for name in names if name is not None), *self.meta)
 
     def download(self, wanted: Sequence[str], cache: Path) -> list[tuple[str | None, Path]]:
         """(language where the file is of one, file) from the Hub. BadInput where that is not possible."""
@@ -59,8 +74,7 @@ def prompt_set(name: str) -> PromptSet:
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     if name not in table:
         raise BadInput(f"--set={name}{nearest(name, table)} is none of {', '.join(table)}.")
-    told = table[name]
-    return PromptSet(name, **told | {"languages": tuple(told.get("languages", ()))})
+    return PromptSet.read({"name": name, **table[name]}, f"{TABLE.name}: {name}")
 
 
 @dataclass
@@ -80,18 +94,17 @@ def prompts(
 
     BadInput where a file lacks a column, a value is missing, or a wanted language is in none of the files.
     """
+    columns = of.columns
     for code, path in files:
         file = open_file(path)
-        needed = [
-            name for key, name in of.columns.items() if key in ("id", "prompt") or (key == "language" and not code)
-        ]
+        needed = [columns.id, *([columns.language] if columns.language and not code else []), columns.prompt]
         file.require(needed, f"{of.name} has {', '.join(of.names)}")
         for number, row in file.rows(of.names):
-            ident, text = (row[of.columns[name]] for name in ("id", "prompt"))
+            ident, text = row[columns.id], row[columns.prompt]
             if ident is None:
-                raise BadInput(f"{file.place(number)} has no {of.columns['id']!r}; give it one or remove the row.")
-            language = code or language_of(row[of.columns["language"]])
-            written = code or row[of.columns["language"]], row.get(of.columns.get("script", ""))
+                raise BadInput(f"{file.place(number)} has no {columns.id!r}; give it one or remove the row.")
+            language = code or language_of(row[columns.language])
+            written = code or row[columns.language], row.get(columns.script)
             if language is None:
                 read.dropped["unknown_language"] += 1
             elif wanted and language not in wanted:
@@ -108,21 +121,24 @@ def prompts(
 
 
 def _row(of: PromptSet, row: Mapping[str, Any], ident: str, language: str, text: str) -> dict[str, Any]:
-    meta = {of.columns["id"]: ident} | {name: row[name] for name in of.meta if row.get(name) is not None}
-    task = row.get(of.columns.get("task", ""))
+    meta = {of.columns.id: ident} | {name: row[name] for name in of.meta if row.get(name) is not None}
+    task = row.get(of.columns.task)
     return {
         "id": row_id(of.name, ident if of.id == "shared" else [language, ident]),
-        **{"source": of.name, "prompt_lang": language, "prompt": [{"role": "user", "content": text}]},
-        **{"task": str(task) if task is not None else None, "split": of.split},
+        "source": of.name,
+        "prompt_lang": language,
+        "prompt": [{"role": "user", "content": text}],
+        "task": str(task) if task is not None else None,
+        "split": of.split,
         "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True, default=str),
     }
 
 
-def language_of(told: Any) -> str | None:
+def language_of(written: Any) -> str | None:
     """The table's code for a code or English name that a set writes; None for what the table does not know."""
-    text = str(told).strip()
+    text = str(written).strip()
     code = ALIASES.get(text.lower(), text.lower().partition("-")[0].partition("_")[0])
-    for each in languages.all_languages():
-        if code in (each.code, each.iso639_3) or text.lower() == each.english_name.lower():
-            return each.code
+    for language in languages.all_languages():
+        if code in (language.code, language.iso639_3) or text.lower() == language.english_name.lower():
+            return language.code
     return None

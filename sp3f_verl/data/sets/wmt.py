@@ -57,15 +57,15 @@ def from_hub(pair: str) -> Path:
     try:
         return Path(hf_hub_download(HUB, f"{pair}.jsonl", repo_type="dataset"))
     except Exception as error:  # of the network, the Hub or the name: no common class
-        told = " ".join(str(error).split())[:120].rstrip(".")
-        raise BadInput(f"{pair} cannot be had from {HUB} ({told}); {mend}.") from None
+        cause = " ".join(str(error).split())[:120].rstrip(".")
+        raise BadInput(f"{pair} cannot be had from {HUB} ({cause}); {mend}.") from None
 
 
 def language_of(lp: str) -> str:
     """The code of en-de_DE's target: that of the table whose locale it is, else what stands before the underscore."""
     locale = lp.partition("-")[2]
     code = locale.partition("_")[0]
-    same = [each.code for each in languages.all_languages() if each.locale == locale]
+    same = [language.code for language in languages.all_languages() if language.locale == locale]
     return languages.get(code if code in same or not same else same[0]).code
 
 
@@ -76,28 +76,28 @@ def read_segments(
 
     BadInput where a column is missing, a segment comes twice, its source differs between files, or none is left.
     """
-    found, by_id, sources = Segments(), defaultdict(dict), {}
+    segments, by_id, sources = Segments(), defaultdict(dict), {}
     for path in paths:
         file = open_file(path)
         file.require(COLUMNS, "give a file of WMT24++")
         for number, row in file.rows({*COLUMNS, "domain"}):
-            _take(row, file.place(number), found, by_id, sources)
+            _take(row, file.place(number), segments, by_id, sources)
     pairs = {lp for rows in by_id.values() for lp in rows}
     whole = {ident: rows for ident, rows in by_id.items() if set(rows) == pairs}
-    found.dropped["not_in_every_language"] += sum(len(rows) for ident, rows in by_id.items() if ident not in whole)
+    segments.dropped["not_in_every_language"] += sum(len(rows) for ident, rows in by_id.items() if ident not in whole)
     ordered = sorted(whole, key=lambda ident: (_order(next(iter(whole[ident].values()))), ident))
     places = {ident: number for number, ident in enumerate(ordered)}
     kept = ordered[:first] if sample is None else sorted(ordered, key=lambda ident: draw_rank(seed, ident))[:sample]
-    found.dropped["not_drawn"] += (len(ordered) - len(kept)) * len(pairs)
-    found.rows = [row | {"place": places[ident]} for ident in kept for row in whole[ident].values()]
-    found.dropped = +found.dropped
-    if not found.rows:
-        told = ", ".join(f"{count} {reason}" for reason, count in found.dropped.items()) or "no rows"
-        raise BadInput(f"no segment is left ({told}); give files that have segments in common.")
-    return found
+    segments.dropped["not_drawn"] += (len(ordered) - len(kept)) * len(pairs)
+    segments.rows = [row | {"place": places[ident]} for ident in kept for row in whole[ident].values()]
+    segments.dropped = +segments.dropped
+    if not segments.rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in segments.dropped.items()) or "no rows"
+        raise BadInput(f"no segment is left ({reasons}); give files that have segments in common.")
+    return segments
 
 
-def _take(row: dict, where: str, found: Segments, by_id: dict, sources: dict) -> None:
+def _take(row: dict, where: str, segments: Segments, by_id: dict, sources: dict) -> None:
     if row["is_bad_source"] not in (False, True, 0, 1):
         raise BadInput(f"{where}: is_bad_source is {row['is_bad_source']!r}; it is true or false.")
     if not isinstance(row["lp"], str) or "-" not in row["lp"]:
@@ -106,7 +106,7 @@ def _take(row: dict, where: str, found: Segments, by_id: dict, sources: dict) ->
     reason = "bad_source" if row["is_bad_source"] else None
     reason = reason or (None if all(texts.values()) else "empty")
     if reason:
-        found.dropped[reason] += 1
+        segments.dropped[reason] += 1
         return
     document, segment = str(row["document_id"]), str(row["segment_id"])
     ident = row_id("wmt24pp", [document, segment])
@@ -117,8 +117,14 @@ def _take(row: dict, where: str, found: Segments, by_id: dict, sources: dict) ->
             f"{where}: segment {segment} of {document} has another source than in an earlier file; mend one."
         )
     by_id[ident][row["lp"]] = {
-        **{"id": ident, "lp": row["lp"], "language": language_of(row["lp"]), "source": texts["source"]},
-        **{"reference": texts["target"], "domain": row.get("domain"), "document_id": document, "segment_id": segment},
+        "id": ident,
+        "lp": row["lp"],
+        "language": language_of(row["lp"]),
+        "source": texts["source"],
+        "reference": texts["target"],
+        "domain": row.get("domain"),
+        "document_id": document,
+        "segment_id": segment,
     }
 
 

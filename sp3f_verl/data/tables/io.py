@@ -58,13 +58,13 @@ def scan(paths: Sequence[Path | str], schema: pa.Schema) -> Keys:
         checked = [field for field in schema if field.name in (*columns, *LANGUAGES)]
         if isinstance(file, Lines):
             checked = list(schema)  # what else is wrong with a line is told before the first row, too
-        own = Keys(columns)
+        file_keys = Keys(columns)
         for batch in file.batches(pa.schema(checked)) if checked else ():
-            own.add(batch)
+            file_keys.add(batch)
             every.add(batch)
         if not file.count:
             raise BadInput(f"{path} has no rows; give a file with at least one.")
-        own.check(path)
+        file_keys.check(path)
     if len(paths) > 1:
         every.check(" and ".join(map(str, paths)))
     return every
@@ -79,11 +79,11 @@ def _named(path: Path | str, needed: tuple[str, ...], optional: tuple[str, ...])
     for number, row in file.rows(checked) if checked else ():
         for name in checked - {"id"}:
             validate.check_languages(pa.array([row[name]], pa.string()), lambda _, at=number: file.place(at))
-        own = row.get("id")
-        if "id" in checked and (own is None or own in seen):
-            told = f"has the id {own!r} of row or line {seen[own]}" if own in seen else "has no id"
-            raise BadInput(f"{file.place(number)} {told}; give every row one of its own.")
-        seen[own] = number
+        ident = row.get("id")
+        if "id" in checked and (ident is None or ident in seen):
+            fault = f"has the id {ident!r} of row or line {seen[ident]}" if ident in seen else "has no id"
+            raise BadInput(f"{file.place(number)} {fault}; give every row one of its own.")
+        seen[ident] = number
     return _given(file, needed, optional)
 
 

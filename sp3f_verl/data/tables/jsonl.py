@@ -21,8 +21,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
-                told = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
-                raise BadInput(f"{path}, line {number} is not UTF-8 ({told}); save the file as UTF-8.") from None
+                place = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
+                raise BadInput(f"{path}, line {number} is not UTF-8 ({place}); save the file as UTF-8.") from None
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -32,8 +32,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 row = json.loads(line)
             except (json.JSONDecodeError, RecursionError) as error:
-                told = getattr(error, "msg", "it is nested too deeply")
-                raise BadInput(f"{path}, line {number} is not JSON ({told}); mend or remove it.") from None
+                cause = getattr(error, "msg", "it is nested too deeply")
+                raise BadInput(f"{path}, line {number} is not JSON ({cause}); mend or remove it.") from None
             if not isinstance(row, dict):
                 raise BadInput(f"{path}, line {number} is not a JSON object; give one object a line.")
             yield number, row

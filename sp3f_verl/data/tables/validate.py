@@ -47,7 +47,7 @@ def from_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema, place: Place, s
     names = set(schema.names)
     for number, row in enumerate(rows if strict else ()):
         if not row.keys() <= names:
-            name = next(each for each in row if each not in names)
+            name = next(column for column in row if column not in names)
             raise BadInput(f"{place(number)}: the schema has no column {name!r}{nearest(name, names)}; remove it.")
     columns = []
     for field in schema:
@@ -56,9 +56,9 @@ def from_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema, place: Place, s
             columns.append(pa.array(values, field.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             number = next(number for number, value in enumerate(values) if not _fits(value, field.type))
-            told = repr(values[number])
-            told = told if len(told) <= 60 else told[:57] + "..."
-            raise BadInput(f"{place(number)}: {field.name!r} is {told}, not {field.type}; mend it.") from None
+            shown = repr(values[number])
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
+            raise BadInput(f"{place(number)}: {field.name!r} is {shown}, not {field.type}; mend it.") from None
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -77,17 +77,17 @@ def check_values(batch: pa.RecordBatch, schema: pa.Schema, place: Place) -> Coun
         if not field.nullable and column.null_count:
             number = pc.index(pc.is_null(column), True).as_py()
             raise BadInput(f"{place(number)} has no {field.name!r}; give it one or remove the row.")
-    counted: Counter[str] | None = None
+    first_counts: Counter[str] | None = None
     for name in LANGUAGES:
         if name in batch.schema.names:
-            found = check_languages(batch.column(name), place, needed=not schema.field(name).nullable)
-            counted = found if counted is None else counted
-    return counted or Counter()
+            counts = check_languages(batch.column(name), place, needed=not schema.field(name).nullable)
+            first_counts = counts if first_counts is None else first_counts
+    return first_counts or Counter()
 
 
 def check_languages(column: pa.Array, place: Place, needed: bool = True) -> Counter[str]:
     """Rows per language. BadInput for one that no table knows and, where `needed`, for a row that has none."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for entry in pc.value_counts(column):
         code = entry["values"].as_py()
         if code is None and not needed:
@@ -98,8 +98,8 @@ def check_languages(column: pa.Array, place: Place, needed: bool = True) -> Coun
             languages.get(code)
         except languages.UnknownLanguage as error:
             raise BadInput(f"{place(_first(column, code))}: {error}") from None
-        found[code] = entry["counts"].as_py()
-    return found
+        counts[code] = entry["counts"].as_py()
+    return counts
 
 
 def _first(column: pa.Array, value: str | None) -> int:

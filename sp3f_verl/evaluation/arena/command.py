@@ -15,15 +15,15 @@ from pathlib import Path
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.files import PAIR, VERDICT, pair_rows, verdict_rows
-from sp3f_verl.evaluation.arena.judging import Asked, Judgement, judge
+from sp3f_verl.evaluation.arena.judging import Judgement, Question, judge
 from sp3f_verl.evaluation.arena.outputs import Outputs, read_outputs
 from sp3f_verl.evaluation.arena.pairs import Field, pair_up, read_prompts_of
 from sp3f_verl.evaluation.arena.settings import identity, judge_settings
 from sp3f_verl.evaluation.arena.summary import summarise, tables
 from sp3f_verl.evaluation.results import FILE, ArenaCost, ArenaJudge
-from sp3f_verl.judge.settings import JudgeSettings
+from sp3f_verl.judge import make_judge
+from sp3f_verl.judge.metrics import MALFORMED
 from sp3f_verl.llm.cli_options import store_of
-from sp3f_verl.llm.outcome import Usage
 from sp3f_verl.progress import ProgressBar
 from sp3f_verl.stats.win_rates import TIES
 
@@ -47,7 +47,7 @@ def main(options: list[str]) -> int:
     parser.add_argument("--allow-missing", action="store_true", help=told)
     parser.add_argument("--seed", type=int, default=1, help="of the intervals (default: 1)")
     parser.add_argument("--store", type=Path, help="file of answers already got (default: beside --output)")
-    told = "judge=openai or judge=local, and settings such as sp3f.judge.model=NAME (docs/judge.md)"
+    told = "judge=openai, judge=local or one of your own, and settings such as sp3f.judge.model=NAME (docs/judge.md)"
     parser.add_argument("judge", nargs="*", metavar="SETTING", help=told)
     arguments = parser.parse_intermixed_args(options)
     try:
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> None:
     _check_names(every)
     prompts, files = read_prompts_of(options.prompts, every)
     field = pair_up(candidates, baseline, prompts, options.allow_missing)
-    if any(member.privileged for member in settings.members()):
+    if any("solution_en" in make_judge(member).needed_fields() for member in settings.members()):
         _check_references(field)
     judges = identity(settings)
     told = {"candidates": [each.name for each in candidates], "baseline": baseline.name, "judge": judges}
@@ -81,14 +81,14 @@ def _run(options: argparse.Namespace) -> None:
             judgement = judge(settings, field.pairs, store_of(options), spending, out.path("."), bar.advance)
         _check_verdicts(judgement)
         summary = summarise(field, judgement, options.ties, options.min_language_share, options.seed)
-        asked = [each for told in judgement.told for each in told.asked]
+        questions = judgement.questions
         out.models = list(judgement.models.values())
         first, *panel = [entry | {"model": model} for entry, model in zip(judges, out.models, strict=True)]
         summary = summary.model_copy(
             update={
                 "baseline": baseline.name,
                 "judge": ArenaJudge(**first, panel=panel),
-                "cost": _cost(settings, judgement, asked),
+                "cost": _cost(questions),
             }
         )
         out.write("preferences", verdict_rows(field, judgement, options.ties), VERDICT)
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> None:
     print(tables(summary))
     paid = "" if judgement.usd is None else f", {judgement.usd:.4f} USD"
     print(f"asked now: {judgement.calls} answers{paid}; {judgement.stored} from {store_of(options)}")
-    if failed := sum(each.first is None and each.failure != "malformed" for each in asked):
+    if failed := sum(question.first is None and question.failure != MALFORMED for question in questions):
         print(f"{failed} questions failed; another --output with --store {store_of(options)} asks those alone")
     print(f"written to {options.output}")
 
@@ -121,18 +121,21 @@ def _check_references(field: Field) -> None:
 
 
 def _check_verdicts(judgement: Judgement) -> None:
-    asked = [each for told in judgement.told for each in told.asked]
-    if asked and all(each.first is None for each in asked):
-        kinds = Counter(each.failure or "unknown" for each in asked).most_common()
-        told = ", ".join(f"{kind} {count}" for kind, count in kinds)
-        raise BadInput(f"the judge gave no verdict on any of {len(asked)} questions ({told}); mend it and start again.")
+    questions = judgement.questions
+    if questions and all(question.first is None for question in questions):
+        kinds = Counter(question.failure or "unknown" for question in questions).most_common()
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds)
+        raise BadInput(
+            f"the judge gave no verdict on any of {len(questions)} questions ({counts}); mend it and start again."
+        )
 
 
-def _cost(settings: JudgeSettings, judgement: Judgement, asked: Sequence[Asked]) -> ArenaCost:
+def _cost(questions: Sequence[Question]) -> ArenaCost:
     """Of all answers that count, whenever they were paid for: the same for a run that was resumed."""
-    prices = [member.known_price() for member in settings.members()]
-    by_judge = dict(zip(judgement.weights, prices, strict=True))
-    known = None not in prices
-    usd = sum(by_judge[each.judge].usd(Usage(each.tokens_in, 0, each.tokens_out)) for each in asked) if known else None
-    tokens = {name: sum(getattr(each, name) for each in asked) for name in ("tokens_in", "tokens_out")}
-    return ArenaCost(questions=len(asked), **tokens, usd=usd)
+    costs = [question.usd for question in questions]
+    return ArenaCost(
+        questions=len(questions),
+        tokens_in=sum(question.tokens_in for question in questions),
+        tokens_out=sum(question.tokens_out for question in questions),
+        usd=None if None in costs else sum(costs),
+    )

@@ -30,26 +30,34 @@ VERDICT = _schema(
 
 
 def pair_rows(field: Field, judgement: Judgement, ties: str) -> Iterator[dict]:
-    for pair, told in zip(field.pairs, judgement.told, strict=True):
+    for pair, verdicts in zip(field.pairs, judgement.verdicts, strict=True):
         candidate, baseline = pair.sides
         yield _named(pair) | {
-            **{"settled": told.settled is not None, "category": pair.category},
-            "preference": told.preference(ties, judgement.weights),
-            **{"characters": candidate.characters, "baseline_characters": baseline.characters},
-            **{"language_share": candidate.share, "baseline_language_share": baseline.share},
-            **{"status": candidate.status, "baseline_status": baseline.status},
+            "settled": verdicts.settled is not None,
+            "category": pair.category,
+            "preference": verdicts.preference(ties, judgement.weights),
+            "characters": candidate.characters,
+            "baseline_characters": baseline.characters,
+            "language_share": candidate.share,
+            "baseline_language_share": baseline.share,
+            "status": candidate.status,
+            "baseline_status": baseline.status,
         }
 
 
 def verdict_rows(field: Field, judgement: Judgement, ties: str) -> Iterator[dict]:
-    for pair, told in zip(field.pairs, judgement.told, strict=True):
-        for each in told.asked:
-            outcome = each.outcome
+    for pair, verdicts in zip(field.pairs, judgement.verdicts, strict=True):
+        for question in verdicts.questions:
+            outcome = question.outcome
             yield _named(pair) | {
-                **{"judge": each.judge, "order": each.order, "preference": each.candidate(ties)},
+                "judge": question.judge,
+                "order": question.order,
+                "preference": question.candidate(ties),
                 "verdict": outcome.value if isinstance(outcome, Verdict) else f"{outcome:.6f}",
-                **{"failure": each.failure, "answer": each.answer},
-                **{"tokens_in": each.tokens_in, "tokens_out": each.tokens_out},
+                "failure": question.failure,
+                "answer": question.answer,
+                "tokens_in": question.tokens_in,
+                "tokens_out": question.tokens_out,
             }
 
 

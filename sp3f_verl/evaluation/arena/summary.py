@@ -14,8 +14,8 @@ def summarise(field: Field, judgement: Judgement, ties: str, threshold: float, s
     """The first candidate's languages, categories and mean; those of `others`; all of them against each other. The
     baseline, the judge and the cost are the command's to add."""
     outcomes = [
-        Outcome(pair, told, *(told.preference(each, judgement.weights) for each in (ties, "half")))
-        for pair, told in zip(field.pairs, judgement.told, strict=True)
+        Outcome(pair, verdicts, *(verdicts.preference(credit, judgement.weights) for credit in (ties, "half")))
+        for pair, verdicts in zip(field.pairs, judgement.verdicts, strict=True)
     ]
     by_candidate: dict[str, list[Outcome]] = {name: [] for name in field.missing}
     for each in outcomes:
@@ -124,7 +124,10 @@ def _position(position: dict) -> str:
 
 def _judge(summary: dict) -> str:
     every = (summary["judge"], *summary["judge"]["panel"])
-    judges = ", ".join(f"{each['model']} (prompt {each['prompt']} {each['prompt_version']})" for each in every)
+    judges = ", ".join(
+        f"{judge['model']} (prompt {judge['prompt']} {judge['prompt_version']})" if judge["prompt"] else judge["model"]
+        for judge in every
+    )
     cost = summary["cost"]
     usd = "cost unknown" if cost["usd"] is None else f"{cost['usd']:.4f} USD"
     return f"Judge: {judges}; {cost['questions']} questions, {usd}."

@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from sp3f_verl.data.files import write_json
 from sp3f_verl.data.output import Output
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.python import absolute
-from sp3f_verl.evaluation.harness.results import Failed, markdown, means, row
+from sp3f_verl.evaluation.harness.rows import Failed, markdown, means, row
 from sp3f_verl.evaluation.harness.suite import Suite, Task
 from sp3f_verl.evaluation.results import FILE, HarnessSummary, HarnessTask
 
@@ -41,7 +41,7 @@ def run(asked: Run, output: Path) -> HarnessSummary:
     BadInput where a task failed: what the others gave is kept, and no mean is taken of what is there.
     """
     suite = asked.suite
-    settings = {"suite": suite.name, "model": asked.model, "tasks": [asdict(each) for each in suite.tasks]}
+    settings = {"suite": suite.name, "model": asked.model, "tasks": [task.model_dump() for task in suite.tasks]}
     settings |= {"job": asked.job, "versions": asked.versions}
     with Output(output, "evaluate harness", settings, models=[asked.model]) as out:
         kept = output / KEPT

@@ -1,64 +1,84 @@
 """A suite of tasks as data: one of `suites/`, or a YAML file of the user's own in the same form.
 
-package: lm-eval or euroeval; settings: keyword arguments of EuroEval's Benchmarker
-tasks: what our table calls a task ->
-  task      the harness's own name of a task, group or dataset (default: the same)
-  metric    as the harness calls it
-  filter    of lm-eval, where a task has several (default: none)
-  shots     of lm-eval; EuroEval has its own
-  scale     what a value is multiplied with to lie in 0..100 (default: 100 for lm-eval, whose shares lie in 0..1)
-  language  for means by language
-  needs     packages that this task imports, as pip writes them
+package: lm-eval
+tasks:
+  GSM8K: {task: gsm8k, shots: 5, metric: exact_match, filter: strict-match}
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import Field, field_validator
 
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.settings import Number, Settings, Text, Whole, mend
 
 SUITES = Path(__file__).parent / "suites"
-PACKAGES = ("lm-eval", "euroeval")
+PACKAGE = "give `package: lm-eval` or `package: euroeval`"
 
 
-@dataclass(frozen=True)
-class Task:
-    name: str
-    task: str
-    metric: str
-    filter: str = "none"
-    shots: int | None = None
-    scale: float = 100.0
-    language: str | None = None
-    needs: tuple[str, ...] = ()
+class Task(Settings):
+    """A task, in the harness's own words."""
+
+    name: Text
+    """What our tables call it."""
+    task: Text
+    """The harness's own name of a task, group or dataset (default: the same)."""
+    metric: Annotated[Text, mend("give the harness's name of one, e.g. {metric: acc, shots: 5}")]
+    filter: Text = "none"
+    """Of lm-eval, where a task has several."""
+    shots: Annotated[Whole | None, Field(ge=0), mend("give 0 or more")] = None
+    """Of lm-eval; EuroEval has its own."""
+    scale: Annotated[Number, mend("give a number")] = 100.0
+    """What a value is multiplied with to lie in 0..100 (default: 100 for lm-eval, whose shares lie in 0..1, else 1)."""
+    language: Text | None = None
+    """For means by language."""
+    needs: Annotated[tuple[Text, ...], mend("give what pip can read, in a list")] = ()
+    """Packages that this task imports."""
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_file(cls, name: str) -> str:
+        if "/" in name:
+            raise ValueError("is the name of a file too; leave out the slash, and give `task:`")
+        return name
+
+    @field_validator("needs")
+    @classmethod
+    def _are_requirements(cls, needs: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            [Requirement(need) for need in needs]
+        except InvalidRequirement as error:
+            raise ValueError(str(error)) from None
+        return needs
 
 
-@dataclass(frozen=True)
-class Suite:
-    name: str
-    package: str
-    tasks: tuple[Task, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+class Suite(Settings):
+    """Tasks of one harness. settings: keyword arguments of EuroEval's Benchmarker."""
+
+    name: Text
+    package: Annotated[Literal["lm-eval", "euroeval"], mend(PACKAGE)]
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1), mend("name at least one task")]
+    settings: dict[str, Any] = Field(default_factory=dict)
 
     def only(self, names: Iterable[str] | None, languages: Iterable[str] | None) -> "Suite":
         """The suite with these tasks, or those in these languages. BadInput for a name that it does not have."""
         for option, wanted, known in (
-            ("--tasks", names, [each.name for each in self.tasks]),
-            ("--languages", languages, sorted({each.language for each in self.tasks if each.language})),
+            ("--tasks", names, [task.name for task in self.tasks]),
+            ("--languages", languages, sorted({task.language for task in self.tasks if task.language})),
         ):
-            for each in wanted or ():
-                if each not in known:
-                    told = f"{self.name} has {', '.join(known)}" if known else f"{self.name} tells none"
-                    raise BadInput(f"{option}: no {each!r}{nearest(each, known)}; {told}.")
-        kept = [each for each in self.tasks if not names or each.name in names]
-        kept = [each for each in kept if not languages or each.language in languages]
+            for name in wanted or ():
+                if name not in known:
+                    choice = f"{self.name} has {', '.join(known)}" if known else f"{self.name} tells none"
+                    raise BadInput(f"{option}: no {name!r}{nearest(name, known)}; {choice}.")
+        kept = [task for task in self.tasks if not names or task.name in names]
+        kept = [task for task in kept if not languages or task.language in languages]
         if not kept:
             raise BadInput("--tasks and --languages have no task in common; give one of them.")
-        return Suite(self.name, self.package, tuple(kept), self.settings)
+        return self.model_copy(update={"tasks": tuple(kept)})
 
 
 def shipped() -> list[str]:
@@ -71,41 +91,29 @@ def read_suite(given: str) -> Suite:
     if not path.is_file():
         raise BadInput(f"--harness={given} is neither {' nor '.join(shipped())} nor a file{nearest(given, shipped())}.")
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is no YAML ({' '.join(str(error).split())[:120]}).") from None
-    if not isinstance(told, dict) or told.get("package") not in PACKAGES or not isinstance(told.get("tasks"), dict):
-        raise BadInput(f"{path}: give `package: lm-eval` or `package: euroeval`, and `tasks:` as a table of names.")
-    _no_others(told, ("package", "settings", "tasks"), path, "the suite")
-    tasks = tuple(_task(str(name), each, told["package"], path) for name, each in told["tasks"].items())
-    if not tasks:
-        raise BadInput(f"{path} has no tasks.")
-    return Suite(path.stem, told["package"], tasks, told.get("settings") or {})
-
-
-def _task(name: str, told: Any, package: str, path: Path) -> Task:
-    if not isinstance(told, dict) or not isinstance(told.get("metric"), str):
-        raise BadInput(f"{path}: task {name!r} has no metric; give e.g. `{name}: {{metric: acc, shots: 5}}`.")
-    if "/" in name:
-        raise BadInput(f"{path}: task {name!r} is the name of a file too; leave out the slash, and give `task:`.")
-    _no_others(told, [each.name for each in fields(Task)], path, f"task {name!r}")
-    shots = told.get("shots")
-    if package == "lm-eval" and not (isinstance(shots, int) and not isinstance(shots, bool) and shots >= 0):
-        raise BadInput(f"{path}: task {name!r} has shots {shots!r}; give 0 or more.")
-    if package == "euroeval" and shots is not None:
-        raise BadInput(f"{path}: task {name!r} has shots, which EuroEval chooses itself; leave them out.")
-    needs = tuple(told.get("needs") or ())
     try:
-        [Requirement(each) for each in needs]
-    except InvalidRequirement:
-        raise BadInput(f"{path}: task {name!r} needs {list(needs)}, which pip cannot read.") from None
-    scale = told.get("scale", 100 if package == "lm-eval" else 1)
-    if isinstance(scale, bool) or not isinstance(scale, int | float):
-        raise BadInput(f"{path}: task {name!r} has scale {scale!r}; give a number.")
-    return Task(**{"name": name, "task": name, **told, "shots": shots, "needs": needs, "scale": float(scale)})
+        return _suite(path.stem, content)
+    except BadInput as error:  # its sentence names the field
+        raise BadInput(f"{path}: {error}") from None
 
 
-def _no_others(told: Mapping, known: Iterable[str], path: Path, where: str) -> None:
-    other = next((str(each) for each in told if each not in known), None)
-    if other is not None:
-        raise BadInput(f"{path}: {where} has {other!r}{nearest(other, known)}, which is no field.")
+def _suite(name: str, content: Any) -> Suite:
+    if not isinstance(content, dict) or not isinstance(content.get("tasks"), dict):
+        raise BadInput(f"{PACKAGE}, and `tasks:` as a table of names.")
+    package = content.get("package")
+    tasks = tuple(_task(str(key), fields, package) for key, fields in content["tasks"].items())
+    return Suite.read({**content, "name": name, "tasks": tasks}, "")
+
+
+def _task(name: str, fields: Any, package: Any) -> Task:
+    place = f"tasks.{name}"
+    defaults = {"task": name, "scale": 100 if package == "lm-eval" else 1}
+    task = Task.read({**defaults, **fields, "name": name} if isinstance(fields, dict) else fields, place)
+    if package == "lm-eval" and task.shots is None:
+        raise BadInput(f"{place}.shots=None; give 0 or more.")
+    if package == "euroeval" and task.shots is not None:
+        raise BadInput(f"{place}.shots={task.shots}, which EuroEval chooses itself; leave them out.")
+    return task

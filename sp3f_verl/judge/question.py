@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sp3f_verl.judge.budget import Ledger
-from sp3f_verl.judge.metrics import MALFORMED, StepPanel
-from sp3f_verl.judge.prompt import render
+from sp3f_verl.judge.base import NO_USAGE, Run
+from sp3f_verl.judge.metrics import MALFORMED
+from sp3f_verl.judge.prompt import Prompt, render
 from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
 from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict, preference_for_a
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
-from sp3f_verl.llm.store import Store, request_key
+from sp3f_verl.llm.store import request_key
 
-NO_USAGE = Usage()
 TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give
 
 
 @dataclass(frozen=True)
-class Case:
+class Context:
     """What the judge is told about a group, made safe to show."""
 
     id: str
@@ -33,14 +32,14 @@ class Case:
     fence: str | None = None  # of all questions of the group; None: each has its own
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], privileged: bool, fence: str | None = None) -> "Case":
+    def of(cls, row: Mapping[str, Any], privileged: bool, fence: str | None = None) -> "Context":
         """From a canonical row. The solution is there only where the judge is privileged."""
         solution = neutralise(row["solution_en"]) if privileged else None
         return cls(row["id"], neutralise(row["query_en"]), solution, row["language"], fence)
 
 
 @dataclass(frozen=True)
-class Sent:
+class Rendered:
     """A question as it is sent: `size` in UTF-8 bytes, `tokens` as estimated from it, `limit` of a response's
     characters, and whether that cut one."""
 
@@ -63,13 +62,12 @@ class Answer:
     calls: int = 0
 
 
-class Asking:
-    """Asks one model for all groups of a run. `panel` is the desk's current one, replaced every step."""
+class JudgeClient:
+    """Puts the questions of all groups of a run to one model."""
 
-    def __init__(self, settings: JudgeSettings, client: Client, ledger: Ledger, store: Store | None = None):
-        self.settings, self.client, self.ledger, self.store = settings, client, ledger, store
-        self.prompt = settings.load_prompt()
-        self.panel = StepPanel()
+    def __init__(self, settings: JudgeSettings, prompt: Prompt, llm: Client, run: Run):
+        self.settings, self.prompt, self.llm = settings, prompt, llm
+        self.metrics, self.budget, self.store = run.metrics, run.budget, run.store
         self.context_tokens = settings.context_tokens
         self._fences = random.SystemRandom()
         token = self.prompt.kind == "token"
@@ -78,11 +76,18 @@ class Asking:
             "temperature": settings.temperature,
             "top_p": settings.top_p,
             "top_logprobs": TOP_LOGPROBS if token else None,
-            "extra_body": dict(settings.extra_body) or None,
+            "extra_body": settings.extra_body or None,
         }
         self._longest_answer = settings.longest_answer()
 
-    async def ask(self, case: Case, responses: Sequence[str], deadline: float, affinity: int = 0) -> Answer:
+    async def probe(self) -> None:
+        """Asks one short question, and the server for its context length. Raises AskFailed."""
+        if self.context_tokens is None:
+            self.context_tokens = await self.llm.context_length()
+        sampling = {**self.sampling, "max_tokens": min(16, self.sampling["max_tokens"])}
+        await self.llm.ask([{"role": "user", "content": "Answer with the letter A."}], **sampling)
+
+    async def ask(self, context: Context, responses: Sequence[str], deadline: float, affinity: int = 0) -> Answer:
         """The judge's answer about `responses` (neutralised, in the order in which they are shown).
 
         Never raises for a failure of the model or the way to it: that is an Answer without a value. Raises
@@ -91,15 +96,15 @@ class Asking:
         limit, calls, malformed, usage = self.settings.response_chars, 0, 0, Usage()
         counted_short = False
         while True:
-            sent = self._fit(case, responses, limit)
-            if sent is None:
+            rendered = self._fit(context, responses, limit)
+            if rendered is None:
                 return Answer(None, FailureKind.TOO_LONG.value, "", usage, 0.0, calls)
-            limit = sent.limit
-            if sent.was_cut and not counted_short:
-                self.panel.shortened += 1
+            limit = rendered.limit
+            if rendered.was_cut and not counted_short:
+                self.metrics.shortened += 1
                 counted_short = True
             try:
-                completion, paid = await self._complete(case, responses, sent, malformed, deadline, affinity)
+                completion, paid = await self._complete(context, responses, rendered, malformed, deadline, affinity)
             except AuthenticationFailed:
                 raise
             except AskFailed as error:
@@ -112,57 +117,63 @@ class Asking:
             value = self._read(completion, len(responses))
             if value is not None:
                 return Answer(value, None, completion.text, usage, completion.seconds, calls)
-            self.panel.malformed += paid
+            self.metrics.malformed += paid
             malformed += 1
             if malformed > self.settings.malformed_retries:
                 return Answer(None, MALFORMED, completion.text, usage, completion.seconds, calls)
 
-    def _fit(self, case: Case, responses: Sequence[str], limit: int) -> Sent | None:
+    def _fit(self, context: Context, responses: Sequence[str], limit: int) -> Rendered | None:
         """The question with its responses as long as they may be; None where nothing sensible fits."""
         while limit >= LEAST_CHARS:
-            shown, cut = zip(*(shorten(each, limit) for each in responses), strict=True)
-            fence = case.fence or new_fence(self._fences, (case.query, case.solution or "", *shown))
+            shown, cut = zip(*(shorten(response, limit) for response in responses), strict=True)
+            fence = context.fence or new_fence(self._fences, (context.query, context.solution or "", *shown))
             messages = render(
-                self.prompt, query=case.query, solution=case.solution, responses=list(shown), fence=fence,
-                language=case.language,
+                self.prompt, query=context.query, solution=context.solution, responses=list(shown), fence=fence,
+                language=context.language,
             )  # fmt: skip
             size = sum(len(message["content"].encode(errors="replace")) for message in messages)
             tokens = int(size / self.settings.bytes_per_token) + 1
             if self.context_tokens is None or tokens + self._longest_answer <= self.context_tokens:
-                return Sent(messages, size, tokens, limit, any(cut))
+                return Rendered(messages, size, tokens, limit, any(cut))
             limit = min(limit, max(map(len, responses))) // 2
         return None
 
     async def _complete(
-        self, case: Case, responses: Sequence[str], sent: Sent, attempt: int, deadline: float, affinity: int
+        self,
+        context: Context,
+        responses: Sequence[str],
+        rendered: Rendered,
+        attempt: int,
+        deadline: float,
+        affinity: int,
     ) -> tuple[Completion, int]:
         """(completion, calls made): from the store, with the tokens and seconds it took then, or from the model."""
         key = None
         if self.store is not None:
-            model = await self.client.model()
-            question = (case.query, case.solution, case.language, list(responses), sent.limit, attempt)
+            model = await self.llm.model()
+            question = (context.query, context.solution, context.language, list(responses), rendered.limit, attempt)
             key = request_key(model, self.prompt.version, question, self.sampling)
             if (kept := self._kept(key)) is not None:
-                self.panel.stored += 1
+                self.metrics.stored += 1
                 return Completion(**{**kept, "usage": Usage(*kept["usage"]), "retries": 0}), 0
         price = self.settings.known_price()
         # no tokenizer makes more tokens of a text than it has bytes; a template adds a few a message
-        most = price.usd(Usage(sent.size + 16 * len(sent.messages), 0, self._longest_answer)) if price else 0.0
-        self.ledger.hold(most)
+        most = price.usd(Usage(rendered.size + 16 * len(rendered.messages), 0, self._longest_answer)) if price else 0.0
+        self.budget.hold(most)
         paid = 0.0
         try:
-            completion = await self.client.ask(
-                sent.messages, **self.sampling, deadline=deadline, affinity=affinity,
-                estimated_tokens=sent.tokens + self._longest_answer, on_retry=self._count_retry,
+            completion = await self.llm.ask(
+                rendered.messages, **self.sampling, deadline=deadline, affinity=affinity,
+                estimated_tokens=rendered.tokens + self._longest_answer, on_retry=self._count_retry,
             )  # fmt: skip
             if price:  # a server that does not count its tokens is taken to have used the most that it could
                 paid = most if completion.usage == NO_USAGE else price.usd(completion.usage)
         finally:
-            self.ledger.pay(most, paid)
-        self.panel.calls += 1
-        self.panel.usage += completion.usage
-        self.panel.usd += paid
-        self.panel.seconds.append(completion.seconds)
+            self.budget.pay(most, paid)
+        self.metrics.calls += 1
+        self.metrics.usage += completion.usage
+        self.metrics.usd += paid
+        self.metrics.seconds.append(completion.seconds)
         if key is not None:
             kept = {name: getattr(completion, name) for name in ("text", "finish_reason", "model", "seconds")}
             kept["usage"] = dataclasses.astuple(completion.usage)
@@ -190,4 +201,4 @@ class Asking:
         return None if verdict is Verdict.FAILED else verdict
 
     def _count_retry(self, kind: FailureKind) -> None:
-        self.panel.retries[kind.value] += 1
+        self.metrics.retries[kind.value] += 1

@@ -1,0 +1,25 @@
+"""`sp3f quickstart` whose RL stage rolls out through FaultyAgentLoop; it takes the arguments of `sp3f`.
+
+Its other stages, and every check of what was done before, are the quickstart's own.
+"""
+
+import sys
+from pathlib import Path
+
+from sp3f_verl import cli
+from sp3f_verl.quickstart import progress
+
+LOOPS = Path(__file__).with_name("faulty_agent_loop.yaml")
+run = progress.run
+
+
+def run_with_faults(stage: str, command: list[str], *rest, **options) -> None:
+    if stage == "sp3f":
+        agent = "actor_rollout_ref.rollout.agent"
+        command = [*command, f"{agent}.agent_loop_config_path={LOOPS}", f"{agent}.default_agent_loop=faulty"]
+    run(stage, command, *rest, **options)
+
+
+if __name__ == "__main__":
+    progress.run = run_with_faults
+    sys.exit(cli.main())
