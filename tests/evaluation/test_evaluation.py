@@ -7,8 +7,8 @@ import pytest
 from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.evaluation.measure import lenient_match, mean_by_language, measure
 from sp3f_verl.quickstart.evaluation import Decoding, evaluate
-from sp3f_verl.report.metrics import read_metrics
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS, write_report
+from sp3f_verl.report.run_metrics import read_metrics
 from sp3f_verl.verl_bridge.trainer import term_metrics
 
 ROW = {

@@ -59,8 +59,13 @@ def one_line(value: object) -> str:
 
 
 def cell(text: Markup) -> Markdown:
-    """Inside a table, where a pipe and the end of a line are structure."""
-    return Markdown(re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(text).split())))
+    """Inside a table, where a pipe and the end of a line are structure: a row is split before anything else is read."""
+    return Markdown(" ".join(str(text).split()).replace("|", "\\|"))
+
+
+def alternative(text: str) -> Markdown:
+    """Inside the brackets of a picture."""
+    return Markdown(re.sub(r"\\.|[\[\]]", lambda match: f"\\{match[0]}"[-2:], str(Markdown.escape(text))))
 
 
 def linked(text: Markup, folder: Path | None, base: Path | None) -> Markdown:

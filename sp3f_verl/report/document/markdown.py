@@ -1,6 +1,5 @@
 """A report as Markdown, by the template report.md.j2; the page (page.py) is made from the same text."""
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -10,7 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template, pass_context
 
 from sp3f_verl.report.document.blocks import Block, Document
-from sp3f_verl.report.document.escape import Markdown, cell, linked
+from sp3f_verl.report.document.escape import Markdown, alternative, cell, linked
 
 
 def markdown(document: Document, folder: Path | None = None) -> str:
@@ -42,7 +41,7 @@ def _environment(is_markdown: bool) -> Environment:
     )
     environment.filters["markdown"] = Markdown.escape
     environment.filters["cell"] = cell
-    environment.filters["alt"] = lambda title: Markdown(re.sub(r"(?<!\\)([\[\]])", r"\\\1", Markdown.escape(title)))
+    environment.filters["alt"] = alternative
     environment.filters["url"] = lambda file: Markdown(quote(file))
 
     @pass_context

@@ -8,9 +8,11 @@ fit, no `style` attribute is left, which the page's policy would refuse, and eve
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import Any
 
 from sp3f_verl.report.document.blocks import Grid, Line, Lines, Panel, Picture, Rows
+from sp3f_verl.report.document.escape import one_line
 from sp3f_verl.report.document.svg import Mark, for_page
 from sp3f_verl.stats.format import number
 
@@ -61,13 +63,14 @@ def draw(picture: Picture, prefix: str = "p") -> Drawing:
 
     with warnings.catch_warnings(), matplotlib.rc_context(STYLE):
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a language that the font has not
-        count = len(picture.panels)
-        figure = Figure((WIDTH * count, max(map(_height, picture.panels))), layout="constrained")
+        panels = [_clean(panel) for panel in picture.panels]
+        count = len(panels)
+        figure = Figure((WIDTH * count, max(map(_height, panels))), layout="constrained")
         axes = figure.subplots(1, count, squeeze=False)[0]
-        marks = [_panel(axis, panel) for axis, panel in zip(axes, picture.panels, strict=True)]
+        marks = [_panel(axis, panel) for axis, panel in zip(axes, panels, strict=True)]
         drawing = Drawing(_saved(figure, "png", dpi=140, facecolor="white"))
         figure.set_layout_engine("none")
-        for number_, (axis, panel) in enumerate(zip(axes, picture.panels, strict=True)):
+        for place_, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
             for other in axes:
                 other.set_visible(other is axis)
             box = axis.get_tightbbox().transformed(figure.dpi_scale_trans.inverted()).padded(0.04)
@@ -77,8 +80,17 @@ def draw(picture: Picture, prefix: str = "p") -> Drawing:
                 right, up = axis.transData.transform((x, y)) / figure.dpi
                 return 72 * (right - box.x0), 72 * (box.y1 - up)
 
-            drawing.panels.append(for_page(svg, f"{prefix}-{number_}-", described(panel), marks[number_], place))
+            drawing.panels.append(for_page(svg, f"{prefix}-{place_}-", described(panel), marks[place_], place))
         return drawing
+
+
+def _clean(part: Any) -> Any:
+    """A panel with every text as one line without control characters, which XML does not know."""
+    if isinstance(part, str):
+        return one_line(part)
+    if isinstance(part, list | tuple):
+        return tuple(map(_clean, part))
+    return replace(part, **{name: _clean(value) for name, value in vars(part).items()}) if is_dataclass(part) else part
 
 
 def _saved(figure, kind: str, **options) -> bytes:
