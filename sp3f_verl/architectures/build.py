@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.architectures.model import Model, Text
+from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.architectures.plan import ROLES, Plan, Role
 from sp3f_verl.architectures.share import COPY, Job
 from sp3f_verl.data.rows import row_id
@@ -26,7 +26,7 @@ BY = {f"{role}_by": pa.string() for role in ROLES}
 MADE = extended(PREFERENCE, source=pa.string(), task=pa.string(), **BY)
 
 Rows = Mapping[str, dict[str, Any]]
-Open = Callable[[Model, str | None], Backend]
+Open = Callable[[str, str | None], Backend]  # name in the plan, name that is asked for
 
 
 class Builder:
@@ -69,13 +69,13 @@ class Builder:
                     wanted[made.model, model.model_for(job.language)].append((job, role))
         for (name, served), parts in sorted(wanted.items(), key=lambda each: (each[0][0], each[0][1] or "")):
             model, places = self.plan.models[name], {}
-            with self._open(model, served) as backend:
+            with self._open(name, served) as backend:
                 for answer in asks_of(model, backend, parts, places):
                     self._take(places[answer.id], answer)
                 self.totals[name if served is None else f"{name}: {served}"] = backend.totals.as_dict()
 
     def _translations(self, model: Model, backend: Backend, parts: list, places: dict) -> Iterator[Answer]:
-        def texts() -> Iterator[Text]:
+        def texts() -> Iterator[SourceText]:
             for job, role in parts:
                 row = self.rows[job.id]
                 source = self.role(job, role).of
@@ -84,7 +84,7 @@ class Builder:
                 for number, text in enumerate(turns):
                     ident = _ident(job, role, number)
                     places[ident] = (job, role, number)
-                    yield Text(ident, text, language, job.language)
+                    yield SourceText(ident, text, language, job.language)
 
         return model.translations(texts(), backend)
 

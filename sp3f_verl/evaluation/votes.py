@@ -4,12 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import comb
 
-from sp3f_verl import languages
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.checkers import MATH, multiple_choice
 from sp3f_verl.rewards.compare import MAX_ANSWER_CHARS
+from sp3f_verl.rewards.conventions import conventions
 from sp3f_verl.rewards.normalise import clean, squeeze, unwrap
-from sp3f_verl.rewards.quantity import number, split_unit
+from sp3f_verl.rewards.quantity import split_unit, value
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -34,9 +34,10 @@ def ballot(text: str, language: str, checker: str, choices: Sequence[tuple[str, 
                 return letter
     answer = clean(answer[:MAX_ANSWER_CHARS])
     if checker in (MATH, "numeric"):
-        value = number(unwrap(split_unit(answer)[0]), languages.get(language).decimal_comma)
-        if value is not None:
-            return str(value)
+        own = conventions(language)
+        amount = value(unwrap(split_unit(answer, own)[0]), own)
+        if amount is not None:
+            return str(amount)
     return squeeze(unwrap(answer)).casefold()
 
 

@@ -99,7 +99,7 @@ def samples(*texts):
 
 def test_comet_scores_in_order_and_nothing_for_no_translation(comet):
     assert comet_scores("name", samples("abc", " ", "abcde"), comet) == pytest.approx([3.0, 0.0, 5.0])
-    with pytest.raises(BadInput, match="--comet=short gave no scores"):
+    with pytest.raises(BadInput, match="--comet-model=short gave no scores"):
         comet_scores("short", samples("abc", "abcd"), comet)
     with pytest.raises(
         BadInput, match=r"unbabel-comet is not installed in .*pip install 'unbabel-comet'.*--comet-python"
@@ -122,7 +122,7 @@ def test_compare_writes_tests_comet_and_picture(comet, tmp_path, capsys):
     }
     assert compare(tmp_path, tmp_path / "out", candidates, "--baseline", "tru") == 1
     assert "--baseline=tru is none of --candidates (did you mean 'true'?)" in capsys.readouterr().err
-    words = ["--baseline", "true", "--comet", "name", "--comet-python", comet]
+    words = ["--baseline", "true", "--comet-model", "name", "--comet-python", comet]
     assert compare(tmp_path, tmp_path / "out", candidates, *words) == 0
     tests = {(row["lp"], row["metric"]): row for row in read_parquet(tmp_path / "out" / "tests.parquet")}
     scores = {row["translator"]: row for row in read_parquet(tmp_path / "out" / "scores.parquet")}

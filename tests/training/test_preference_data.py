@@ -14,7 +14,7 @@ from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.preference_rows import Answers, Unusable, answers_of, read_answers
 from sp3f_verl.errors import BadInput
 from sp3f_verl.training.preference.reference_store import ReferenceStore, check_model, fingerprint
-from sp3f_verl.training.preference.tokens import Group, batch_of, digest, encode, encode_all
+from sp3f_verl.training.preference.tokens import Group, GroupEncoder, batch_of, digest, encode_all
 
 
 def turn(role: str, text: str) -> list[dict]:
@@ -128,7 +128,7 @@ def tokenizer(tiny_model):
 
 
 def test_a_response_begins_where_generation_would_and_ends_with_the_end_token(tokenizer):
-    group = encode(tokenizer, USER, ("4", "5 or so"))
+    group = GroupEncoder(tokenizer)(USER, ("4", "5 or so"))
     assert tokenizer.decode(group.prompt) == "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"
     assert [tokenizer.decode(each) for each in group.responses] == ["4<|im_end|>", "5 or so<|im_end|>"]
 
@@ -155,7 +155,7 @@ TEMPLATES = {
 def test_other_templates(tokenizer, template, expected):
     other = copy.deepcopy(tokenizer)
     other.chat_template = TEMPLATES[template]
-    group = encode(other, USER, ("4",))
+    group = GroupEncoder(other)(USER, ("4",))
     prefix = other.apply_chat_template(USER, add_generation_prompt=True, tokenize=False)
     assert other.decode(group.prompt) == prefix and other.decode(group.responses[0]) == expected
 
@@ -163,7 +163,7 @@ def test_other_templates(tokenizer, template, expected):
 def test_long_responses_are_cut_and_long_prompts_left_out(tokenizer):
     long = Answers(tuple(USER), ("4 " * 50, "5"))
     same_start = Answers(tuple(USER), ("4 " * 50 + "x", "4 " * 50 + "y"))
-    prompt = len(encode(tokenizer, USER, ("4",)).prompt)
+    prompt = len(GroupEncoder(tokenizer)(USER, ("4",)).prompt)
     groups, counts = encode_all(tokenizer, [PAIR, long, same_start], prompt + 6)
     assert len(groups[1].responses[0]) == 6 and len(groups) == 2
     assert counts == {"response_cut": 1, "sides_identical": 1}

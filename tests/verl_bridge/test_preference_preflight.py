@@ -47,7 +47,10 @@ ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     [
         (["data.train_files=missing.parquet"], "data.train_files: missing.parquet does not exist"),
         (["data.train_files=null"], "data.train_files is empty"),
-        (["data.train_batch_size=32"], "there are 16 usable rows"),
+        (
+            ["data.train_batch_size=32"],
+            "data.train_files has 16 usable rows, less than a batch of data.train_batch_size=32",
+        ),
         ([f"{OBJECTIVE}.loss_type=sigmoyd"], "did you mean 'sigmoid'"),
         ([f"{OBJECTIVE}.beta=0"], "beta=0"),
         ([f"+{OBJECTIVE}.gamma=1"], f"{OBJECTIVE}.gamma is unknown"),

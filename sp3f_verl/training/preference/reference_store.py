@@ -73,19 +73,19 @@ class ReferenceStore:
     def load_or_compute(self, groups: Sequence[Group], compute: Callable[[], Sequence[np.ndarray]]) -> list[tuple]:
         """Per group a tuple of (response tokens,) float32 arrays. `compute` gives one array a row, in order."""
         if not self.complete:
-            flat = np.concatenate([np.asarray(each, dtype=np.float32) for each in compute()])
+            flat = np.concatenate([np.asarray(logps, dtype=np.float32) for logps in compute()])
             if not np.isfinite(flat).all():
                 raise BadInput("the reference gives log-probs that are not finite; check the model and its dtype.")
             with atomic_write(self._values) as partial, partial.open("wb") as file:
                 np.save(file, flat)
             write_json({**self._identity, "tokens": len(flat)}, self._manifest)
-        flat, start, found = np.load(self._values, mmap_mode="r"), 0, []
+        flat, start, by_group = np.load(self._values, mmap_mode="r"), 0, []
         for group in groups:
             rows = []
             for response in group.responses:
                 rows.append(flat[start : start + len(response)])
                 start += len(response)
-            found.append(tuple(rows))
+            by_group.append(tuple(rows))
         if start != len(flat):
             raise BadInput(f"{self._values} has {len(flat)} values and the data {start}; remove its folder.")
-        return found
+        return by_group

@@ -58,12 +58,11 @@ class DPOTrainer(GroupTrainer):
             raise BadInput("the tokenizer has no end-of-sequence token; set eos_token in its tokenizer_config.json.")
         rows, dropped = read_answers(files if isinstance(files, str) else list(files), self.objective.roles)
         groups, counts = encode_all(self.tokenizer, rows, self.config.sp3f.preference.max_length)
-        told = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
-        log.info(
-            f"{name}: {len(groups)} prompts, {sum(each.tokens for each in groups)} tokens; left out or cut: {told}"
-        )
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
+        tokens = sum(group.tokens for group in groups)
+        log.info(f"{name}: {len(groups)} prompts, {tokens} tokens; left out or cut: {reasons}")
         if not groups:
-            raise BadInput(f"{name}: no row is left ({told}); set sp3f.preference.max_length higher.")
+            raise BadInput(f"{name}: no row is left ({reasons}); set sp3f.preference.max_length higher.")
         return Split(name, groups)
 
     def _reference_stores(self) -> list[tuple[Split, ReferenceStore]]:
