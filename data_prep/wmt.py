@@ -29,6 +29,7 @@ from sp3f_verl.data.sets.wmt import (
 )
 from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.evaluation.results import FILE, TranslationSummary
 from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.scores import averages, best, scored
 from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
@@ -110,6 +111,10 @@ def _compare(options: argparse.Namespace) -> None:
             out.write(name, rows, schema)
         heatmap(scores, {kind: TITLES[kind] for kind in kinds}, out.path("heatmap.png"))
         out.add("heatmap.png")
+        summary = TranslationSummary(
+            kind="translation", scores=scores, averages=means, tests=tests, best=winners, signatures=signatures
+        )
+        out.write_text(FILE, summary.text())
         report = markdown(scores, means, winners, tests, signatures)
         out.write_text("report.md", report)
         out.note("best", winners)

@@ -21,10 +21,10 @@ from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import Benchmark, names
-from sp3f_verl.evaluation.benchmark_run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
 from sp3f_verl.evaluation.problems import distinct, of_parquet
 from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
+from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.report.screen import table_of
 from sp3f_verl.rewards.checkers import BUILT_IN

@@ -14,6 +14,7 @@ from data_prep import wmt
 from helpers.wmt import compare, lines, segment
 from sp3f_verl.data.files import read_parquet, write_text
 from sp3f_verl.errors import BadInput
+from sp3f_verl.evaluation.results import read
 from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
 from sp3f_verl.report.translation_plots import heatmap
@@ -130,6 +131,12 @@ def test_compare_writes_tests_comet_and_picture(comet, tmp_path, capsys):
     assert gap == pytest.approx(scores["long"]["chrf"] - scores["true"]["chrf"]) and gap < 0
     assert tests["all", "comet_sentence"]["difference"] == pytest.approx(len(" und noch mehr"))
     assert scores["true"]["comet"] == pytest.approx(sum(len(row["reference"]) for row in segments) / 8)
+    summary = read(tmp_path / "out")
+    assert [row.model_dump() for row in summary.scores] == [scores[row.translator] for row in summary.scores]
+    assert {(row.lp, row.metric): row.model_dump() for row in summary.tests} == tests and len(tests) == len(
+        summary.tests
+    )
+    assert summary.best == {"en-de_DE": "true"} and "tok:13a" in summary.signatures["en-de_DE"]["bleu"]
     report = (tmp_path / "out" / "report.md").read_text()
     assert "## Against true" in report and "| all | long | COMET | +14.00 | +14.00 to +14.00 |" in report
     assert (

@@ -104,10 +104,10 @@ class TestVLLM:
     def test_what_cannot_be_answered_is_an_error_and_the_others_go_on(self, first_run):
         answers, totals, _ = first_run
         assert (answers["long", 0].failure, answers["long", 0].text) == (FailureKind.TOO_LONG, None)
-        assert "context of 64" in answers["long", 0].said
+        assert "context of 64" in answers["long", 0].message
         assert (
             answers["no such field", 0].failure is FailureKind.BAD_REQUEST
-            and "nope" in answers["no such field", 0].said
+            and "nope" in answers["no such field", 0].message
         )
         assert answers["no content", 0].failure is FailureKind.BAD_REQUEST
         assert totals.failures.total() == 3
