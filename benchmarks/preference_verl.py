@@ -24,10 +24,9 @@ from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 
 from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.preference import attention
-from sp3f_verl.training.preference.tokens import Group, batch_of
+from sp3f_verl.training.preference.tokens import Group, batch_of, total_weight
 from sp3f_verl.verl_bridge.preference import head as response_head
-from sp3f_verl.verl_bridge.preference.batches import total_weight
-from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
+from sp3f_verl.verl_bridge.preference.worker import group_loss
 
 STEPS = 2  # after one that warms up
 

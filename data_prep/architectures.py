@@ -13,7 +13,6 @@ from collections import Counter
 from pathlib import Path
 
 from sp3f_verl.architectures.build import MADE, Builder, read_english
-from sp3f_verl.architectures.model import Model
 from sp3f_verl.architectures.plan import Plan, read_plan
 from sp3f_verl.architectures.share import jobs
 from sp3f_verl.data.output import Output, run_step
@@ -24,11 +23,12 @@ from sp3f_verl.llm import Backend
 
 def _run(options: argparse.Namespace) -> None:
     plan = read_plan(options.config, options.set)
-    prompts = sorted({model.template_file for model in plan.models.values() if _translates(plan, model)})
-    models = [f"{name}: {model.model}" for name, model in plan.models.items()]
+    prompts = sorted({model.template_file for name, model in plan.models.items() if _translates(plan, name)})
+    models = [f"{name}: {model.settings()['model']}" for name, model in plan.models.items()]
 
-    def open_model(model: Model, served: str | None) -> Backend:
-        return model.open(served, Path(f"{options.output}.{model.name}.answers.sqlite"))
+    def open_model(name: str, served: str | None) -> Backend:
+        store = Path(f"{options.output}.{name}.answers.sqlite")
+        return plan.models[name].open(served, store, lambda field: f"models.{name}.{field}")
 
     with Output(
         options.output, "architectures", plan.settings(), [options.input], models=models, prompts=prompts
@@ -64,9 +64,12 @@ def _run(options: argparse.Namespace) -> None:
         print(f"note: {warning}")
 
 
-def _translates(plan: Plan, model: Model) -> bool:
+def _translates(plan: Plan, name: str) -> bool:
+    """Whether the model translates by a prompt."""
     roles = (role for parts in plan.roles.values() for role in parts.values())
-    return model.backend != "seq2seq" and any(role.how == "translate" and role.model == model.name for role in roles)
+    return plan.models[name].backend != "seq2seq" and any(
+        role.how == "translate" and role.model == name for role in roles
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

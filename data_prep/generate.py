@@ -23,7 +23,7 @@ from sp3f_verl.data.tables import as_batches, read_batches
 from sp3f_verl.data.tables.writer import open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Status
-from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched
+from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.rewards.detect import language_found
 from sp3f_verl.selection import text_key
@@ -112,23 +112,20 @@ def _check(options: argparse.Namespace) -> None:
             raise BadInput(f"--{name.replace('_', '-')}={getattr(options, name)} is too few; give at least {least}.")
     if options.n > 1 and options.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer --n times; give one above 0, or --n 1.")
-    if options.adapter and options.backend == "openai":
-        raise BadInput(
-            "--adapter is for --backend vllm and transformers: an endpoint serves one under a --model of its own."
-        )
     if not 0 <= options.min_language_share <= 1:
         raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")
 
 
 def _run(options: argparse.Namespace) -> None:
     _check(options)
+    asked = model_options(options)
     left_out = []
     prompts = Prompts(options.prompts, left_out.append)
     sampling = {name: getattr(options, name) for name in SAMPLING}
-    with backend_of(options) as backend:
+    with open_model(asked, store_of(options)) as backend:
         settings = {**sampling, "n": options.n, "min_language_share": options.min_language_share}
-        settings |= {"model": backend.model, "backend": options.backend}
-        packages = [] if options.backend == "openai" else [options.backend]
+        settings |= {"model": backend.model, "backend": asked.engine}
+        packages = [] if asked.engine == "openai" else [asked.engine]
         with Output(
             options.output, "generate", settings, options.prompts, models=[backend.model], packages=packages
         ) as out:
@@ -164,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--suffix", nargs="?", const=SUFFIX, metavar="TEXT", help=f"{text} (default text: {SUFFIX})")
     text = "share of the language asked for below which an answer is off_language (default: 0.7)"
     parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=text)
-    add_backend_arguments(parser)
+    add_model_options(parser)
     options = parser.parse_args(arguments)
     return run_step("generate", lambda: _run(options))
 

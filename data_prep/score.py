@@ -19,7 +19,7 @@ from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.schemas import CANDIDATE
 from sp3f_verl.llm import Status
-from sp3f_verl.llm.cli_options import add_scorer_arguments, scorer_of
+from sp3f_verl.llm.cli_options import add_scorer_options, open_scorer, scorer_options, store_of
 from sp3f_verl.llm.score import Scorer
 from sp3f_verl.selection.diagnostics import plain
 from sp3f_verl.selection.scale import levels, z_scores
@@ -95,11 +95,12 @@ def _given(values: np.ndarray) -> pa.Array:
 
 
 def _run(options: argparse.Namespace) -> None:
+    asked = scorer_options(options)
     prompts, files = Prompts(options.prompts), CandidateFiles(options.candidates)
-    with scorer_of(options) as scorer:
-        settings = {"backend": options.backend, "model": scorer.model, "dtype": options.dtype}
-        settings["max_model_len"] = options.max_model_len
-        inputs, packages = [*options.candidates, *options.prompts], [options.backend]
+    with open_scorer(asked, store_of(options)) as scorer:
+        settings = {"backend": asked.backend, "model": scorer.model, "dtype": asked.dtype}
+        settings["max_model_len"] = asked.max_model_len
+        inputs, packages = [*options.candidates, *options.prompts], [asked.backend]
         with Output(options.output, "score", settings, inputs, models=[scorer.model], packages=packages) as out:
             scores = Scores(files)
             scores.take(scorer, scores.conversations(files, prompts, out.path("")))
@@ -125,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--candidates", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="what they answer")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet, with the rewards")
-    add_scorer_arguments(parser)
+    add_scorer_options(parser)
     options = parser.parse_args(arguments)
     return run_step("score", lambda: _run(options))
 

@@ -16,7 +16,7 @@ from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask
 from sp3f_verl.llm.backends import Backend
-from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, watched
+from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.translate import rows
 from sp3f_verl.translate.ask import Sampling, check_languages, translate
@@ -45,17 +45,18 @@ def _run(options: argparse.Namespace) -> None:
         dict(WEIGHTS) | dict(options.weights),
     )
     back = options.back_translation or options.min_back_translation is not None
-    names = ("languages", "question_only", "backend", "model")
-    settings = {name: getattr(options, name) for name in names} | {"adapter": options.adapter and str(options.adapter)}
+    asked = model_options(options)
+    settings = {"languages": options.languages, "question_only": options.question_only}
+    settings |= {"backend": asked.engine, "model": asked.model, "adapter": asked.adapter}
     settings |= {"sampling": asdict(sampling), "criteria": asdict(criteria), "back_translation": back}
     source, doubles = read(options.input)
     source = source[: options.limit]
     settings["limit"] = options.limit
-    packages = ("vllm",) if options.backend == "vllm" else ()
+    packages = ("vllm",) if asked.engine == "vllm" else ()
     with Output(options.output, "translate", settings, options.input, prompts=[PROMPT], packages=packages) as out:
         if doubles:
             out.drop("same question as another row", doubles)
-        with backend_of(options) as backend:
+        with open_model(asked, store_of(options)) as backend:
             out.models = [backend.model]
             _translate(source, options, sampling, criteria, back, backend, out)
             out.note("asking", backend.totals.as_dict())
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--min-back-translation", type=float, metavar="CHRF", help=text)
     text = "in the score of those that pass (default: {})".format(" ".join(f"{n}={w:g}" for n, w in WEIGHTS.items()))
     group.add_argument("--weights", type=_weight, nargs="+", default=[], metavar="NAME=NUMBER", help=text)
-    add_backend_arguments(parser)
+    add_model_options(parser)
     options = parser.parse_args(arguments)
     return run_step("translate", lambda: _run(options))
 

@@ -11,8 +11,9 @@ A file of candidates (parquet or JSON lines) has id and lp of the segments, and 
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-from sp3f_verl.architectures.model import Model, Text
+from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.sets.wmt import (
     ALL,
@@ -28,18 +29,13 @@ from sp3f_verl.data.sets.wmt import (
 )
 from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.evaluation.results import (
-    FILE,
-    TranslationSummary,
-    TranslatorAverage,
-    TranslatorScore,
-    TranslatorTest,
-)
+from sp3f_verl.evaluation.results import FILE, TranslationSummary
 from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.scores import averages, best, scored
 from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
 from sp3f_verl.llm import Status
-from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of
+from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of
+from sp3f_verl.llm.options import flag
 from sp3f_verl.report.command import report, tables
 
 
@@ -60,15 +56,16 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _translate(options: argparse.Namespace) -> None:
-    model = Model("", None, temperature=options.temperature, max_tokens=options.max_tokens, template=options.template)
-    if not model.template_file.is_file():
-        raise BadInput(f"--template={options.template} is neither a file nor shipped; name one with {{text}}.")
-    settings = {name: getattr(options, name) for name in ("model", "backend", "temperature", "max_tokens", "template")}
+    asked = model_options(options)
+    model = Model(temperature=options.temperature, max_tokens=options.max_tokens, template=options.template)
+    model.check(flag)
+    settings = {name: getattr(options, name) for name in ("temperature", "max_tokens", "template")}
+    settings |= {"model": asked.model, "backend": asked.engine}
     with Output(options.output, "wmt translate", settings, [options.segments], prompts=[model.template_file]) as out:
         rows = {f"{row['id']} {row['lp']}": row for row in read_rows(options.segments, SEGMENT)}
         translations = []
-        with backend_of(options) as backend:
-            texts = (Text(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
+        with open_model(asked, store_of(options)) as backend:
+            texts = (SourceText(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
             for answer in model.translations(texts, backend):
                 row, text = rows[answer.id], (answer.text or "").strip() or None
                 good = answer.status is Status.OK and text is not None
@@ -92,16 +89,16 @@ def _compare(options: argparse.Namespace) -> None:
         raise BadInput(f"--baseline={options.baseline} is none of --candidates{nearest(options.baseline, paths)}.")
     baseline = options.baseline or next(iter(paths))
     settings = {"candidates": list(paths), "tokenize": dict(options.tokenize), "baseline": baseline}
-    settings |= {"comet": options.comet} if options.comet else {}
+    settings |= {"comet": options.comet_model} if options.comet_model else {}
     inputs, packages = [options.segments, *paths.values()], ["sacrebleu"]
     with Output(options.output, "wmt compare", settings, inputs, packages=packages) as out:
         segments = list(read_rows(options.segments, SEGMENT))
         wanted = {(row["id"], row["lp"]) for row in segments}
         texts = {name: _texts(path, wanted, name, out) for name, path in paths.items()}
-        comet = _comet(segments, texts, options) if options.comet else None
+        comet = _comet(segments, texts, options) if options.comet_model else None
         scores, sentences, signatures = scored(segments, texts, dict(options.tokenize), comet)
         means, winners = averages(scores), best(scores)
-        kinds = ("bleu", "chrf", "comet") if options.comet else ("bleu", "chrf")
+        kinds = ("bleu", "chrf", "comet") if options.comet_model else ("bleu", "chrf")
         tests = corpus_tests(segments, texts, baseline, dict(options.tokenize))
         tests = sorted(tests + sentence_tests(sentences, baseline, kinds), key=_order)
         for name, rows, schema in (
@@ -112,12 +109,7 @@ def _compare(options: argparse.Namespace) -> None:
         ):
             out.write(name, rows, schema)
         summary = TranslationSummary(
-            kind="translation",
-            scores=[TranslatorScore(**row) for row in scores],
-            averages=[TranslatorAverage(**row) for row in means],
-            tests=[TranslatorTest(**row) for row in tests],
-            best=winners,
-            signatures=signatures,
+            kind="translation", scores=scores, averages=means, tests=tests, best=winners, signatures=signatures
         )
         out.write_text(FILE, summary.text())
         out.note("best", winners)
@@ -137,7 +129,7 @@ def _comet(segments: list[dict], texts: dict, options: argparse.Namespace) -> di
         {"src": row["source"], "mt": texts[name].get((row["id"], row["lp"]), ""), "ref": row["reference"]}
         for name, row in places
     ]
-    scores = comet_scores(options.comet, samples, options.comet_python, options.comet_gpus)
+    scores = comet_scores(options.comet_model, samples, options.comet_python, options.comet_gpus)
     return {(name, row["id"], row["lp"]): score for (name, row), score in zip(places, scores, strict=True)}
 
 
@@ -170,6 +162,10 @@ def _named(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def _moved(text: str) -> NoReturn:
+    raise argparse.ArgumentTypeError("is now --comet-model; write that")
+
+
 def _tokenize(text: str) -> tuple[str, str]:
     code, equals, name = text.partition("=")
     if not (code and equals and name):
@@ -194,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--temperature", type=float, default=0.0, help="default: 0")
     command.add_argument("--max-tokens", type=int, default=768, help="of a translation (default: 768)")
     command.add_argument("--template", default="translate", help="translate, translate_plain, or a file of your own")
-    add_backend_arguments(command)
+    add_model_options(command)
     command.set_defaults(do=_translate)
     command = commands.add_parser("compare", help="BLEU and chrF++ of several translators (needs sacrebleu)")
     command.add_argument("--segments", type=Path, required=True, help="segments.parquet of `prepare`")
@@ -203,7 +199,8 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=text)
     command.add_argument("--baseline", metavar="NAME", help="whom the others are tested against (default: the first)")
     text = "COMET too, by a model such as Unbabel/wmt22-comet-da (pip install unbabel-comet, elsewhere)"
-    command.add_argument("--comet", metavar="MODEL", help=text)
+    command.add_argument("--comet-model", metavar="MODEL", help=text)
+    command.add_argument("--comet", type=_moved, help=argparse.SUPPRESS)
     text = "the Python that has unbabel-comet (default: this one)"
     command.add_argument("--comet-python", default=sys.executable, metavar="PYTHON", help=text)
     command.add_argument("--comet-gpus", type=int, default=0, metavar="N", help="GPUs for COMET (default: 0)")

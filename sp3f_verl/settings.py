@@ -92,7 +92,7 @@ def sentence(model: type[BaseModel], error: ValidationError, place: str) -> str:
     where = _one_line(".".join([place, *path] if place else path))
     value, kind = shown(first["input"]), first["type"]
     if kind in ("extra_forbidden", "invalid_key"):
-        return f"{where} does not exist{nearest(path[-1], sorted(owner.model_fields))}; remove it or rename it."
+        return f"{where} does not exist{nearest(path[-1], _names(owner))}; remove it or rename it."
     remedy = next((entry for entry in field.metadata if isinstance(entry, mend)), None) if field else None
     if kind == "missing":
         return f"{where} is missing; {remedy or 'give it a value'}."
@@ -110,6 +110,11 @@ def sentence(model: type[BaseModel], error: ValidationError, place: str) -> str:
     if kind in ("list_type", "tuple_type"):
         return f"{where}={value} is not a list; write {where}=[value]."
     return f"{where}={value}: {first['msg'][0].lower()}{_one_line(first['msg'][1:])}; mend it."
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    """The keys that a user may write."""
+    return sorted(field.alias or name for name, field in model.model_fields.items())
 
 
 def shown(value: Any) -> str:

@@ -1,27 +1,23 @@
 """A model of an architecture's config: what it is, how it is asked, and the backend that asks it."""
 
-import argparse
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
-from sp3f_verl.llm import Answer, Ask, Backend, Store
-from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, watched
+from sp3f_verl.llm import Answer, Ask, Backend
+from sp3f_verl.llm.cli_options import open_model, watched
+from sp3f_verl.llm.options import COUNT, ModelOptions, Named
+from sp3f_verl.settings import Number, Text, Whole
 
 PROMPTS = Path(__file__).parent / "prompts"
-DECODING = {
-    **{"temperature": float, "top_p": float, "max_tokens": int, "seed": int, "stop": list, "extra": dict},
-    **{"system": str, "template": str},
-}
-BACKENDS = ("openai", "vllm", "seq2seq")
 
 
 @dataclass(frozen=True)
-class Text:
+class SourceText:
     """A text to translate; source and target are language codes."""
 
     id: str
@@ -30,50 +26,38 @@ class Text:
     target: str
 
 
-@dataclass(frozen=True)
-class Model:
-    """One entry of `models`.
+class Model(ModelOptions):
+    """One entry of `models`: the options of the command line, and how an answer is drawn.
 
-    model: a name, or one per target language (X-ALMA has a model per group of languages). template: a file of
-    prompts/, or one's own, with {source}, {target} and {text}. options: those of the command line of every step.
+    model_by_language: names in place of `model` for some target languages (X-ALMA has a model per group of them).
+    system: the system message of what is generated; {language} in it is the answer's language.
+    template: of what is translated: a file of prompts/, or one's own, with {source}, {target} and {text}.
+    extra: more fields of each request.
     """
 
-    name: str
-    model: str | Mapping[str, str] | None
-    backend: str = "openai"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int = 2048
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
+    backend: Literal["openai", "batch", "vllm", "transformers", "seq2seq"] = "openai"
+    model_by_language: Mapping[str, Text] = {}
+    temperature: Number | None = None
+    top_p: Number | None = None
+    max_tokens: Annotated[Whole, *COUNT] = 2048
+    seed: Whole | None = None
+    stop: tuple[Text, ...] = ()
     extra: Mapping[str, Any] | None = None
-    system: str | None = None
-    template: str = "translate"
+    system: Text | None = None
+    template: Text = "translate"
 
     @classmethod
-    def of(cls, where: str, name: str, told: Mapping[str, Any], options: Mapping[str, argparse.Action]) -> "Model":
-        """Of the YAML's mapping, whose keys are known. BadInput where a value is of another kind."""
-        fields: dict[str, Any] = {}
-        for key, kind in DECODING.items():
-            if (value := told.get(key)) is None:
-                continue
-            fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
-            if not fits or isinstance(value, bool) or (key == "max_tokens" and value < 1):
-                raise BadInput(f"{where}.{key} is {value!r}; give it as {kind.__name__}.")
-            fields[key] = tuple(map(str, value)) if key == "stop" else value
-        model = told.get("model")
-        if not isinstance(model, str | dict | None):
-            raise BadInput(f"{where}.model is {model!r}; give a name, or one per language.")
-        backend = told.get("backend", "openai")
-        if backend not in BACKENDS:
-            raise BadInput(f"{where}.backend is {backend!r}; it is one of {', '.join(BACKENDS)}.")
-        own = {key: value for key, value in told.items() if key in options and key not in ("model", "backend")}
-        made = cls(name, model, backend, own, **fields)
-        made.namespace(None, where)
-        if not made.template_file.is_file():
-            raise BadInput(f"{where}.template is {made.template!r}, which is neither a file nor shipped; name one.")
-        return made
+    def read(cls, values: Any, place: str) -> Self:
+        if isinstance(values, Mapping) and isinstance(values.get("model"), Mapping):
+            raise BadInput(f"{place}.model is one name; write {place}.model_by_language={values['model']} for several.")
+        return super().read(values, place)
+
+    def check(self, named: Named) -> None:
+        super().check(named)
+        if not self.template_file.is_file():
+            raise BadInput(
+                f"{named('template')}={self.template} is neither a file nor shipped; name one with {{text}}."
+            )
 
     @property
     def template_file(self) -> Path:
@@ -82,47 +66,33 @@ class Model:
 
     def settings(self) -> dict[str, Any]:
         """What shapes the answers: not where the model is served, how fast and at what price."""
-        names = ("model", "backend", *DECODING)
-        shaping = {name: self.options[name] for name in ("adapter", "dtype", "max_model_len") if name in self.options}
-        return {name: getattr(self, name) for name in names} | shaping
+        shaping = ("temperature", "top_p", "max_tokens", "seed", "stop", "extra", "system", "template")
+        loading = [name for name in ("adapter", "dtype", "max_model_len") if name in self.model_fields_set]
+        others = {} if self.model is None else {"others": self.model}
+        model = {**self.model_by_language, **others} if self.model_by_language else self.model
+        return {"model": model, "backend": self.engine} | {name: getattr(self, name) for name in (*shaping, *loading)}
 
-    def languages(self) -> set[str] | None:
-        """The target languages that have a model of their own; None where one model is for all."""
-        return set(self.model) if isinstance(self.model, Mapping) else None
+    def served(self) -> list[str | None]:
+        others = [self.model] if self.model is not None or not self.model_by_language else []
+        return [*self.model_by_language.values(), *others]
+
+    def lacks(self, targets: Iterable[str]) -> list[str]:
+        """The target languages, in order, for which there is no model."""
+        everything = self.model is not None or not self.model_by_language
+        return [] if everything else sorted(set(targets) - set(self.model_by_language))
 
     def model_for(self, language: str) -> str | None:
-        return self.model[language] if isinstance(self.model, Mapping) else self.model
+        return self.model_by_language.get(language, self.model)
 
-    def namespace(self, model: str | None, where: str = "") -> argparse.Namespace:
-        """The options as the command line would give them. BadInput where one is none."""
-        parser = _Parser(where or f"models.{self.name}")
-        add_backend_arguments(parser)
-        words = [] if self.backend == "seq2seq" else ["--backend", self.backend]
-        for key, value in ({"model": model} | dict(self.options)).items():
-            flag = f"--{key.replace('_', '-')}"
-            values = value if isinstance(value, list) else [value]
-            if value is True:
-                words.append(flag)
-            elif value not in (None, False):
-                words += [flag, *map(str, values)]
-        return parser.parse_args(words)
+    def open(self, served: str | None, store: Path, named: Named) -> Backend:
+        """The backend of one of the names. BadInput as `open_model`."""
+        return open_model(self.model_copy(update={"model": served}), store, named)
 
-    def open(self, model: str | None, store: Path) -> Backend:
-        options = self.namespace(model)
-        options.store = store
-        if self.backend == "seq2seq":
-            from sp3f_verl.llm.seq2seq_backend import Seq2SeqBackend
-
-            if model is None:
-                raise BadInput(f"models.{self.name}.model is missing: name the folder or hub id of the translator.")
-            return Seq2SeqBackend(model, store=Store(store), dtype=options.dtype)
-        return backend_of(options)
-
-    def translations(self, texts: Iterable[Text], backend: Backend) -> Iterator[Answer]:
+    def translations(self, texts: Iterable[SourceText], backend: Backend) -> Iterator[Answer]:
         """Answers by the texts' ids. Whoever translates otherwise (protected spans, candidates) replaces this."""
         return watched(backend.answers(self.translation(text) for text in texts), backend)
 
-    def translation(self, text: Text) -> Ask:
+    def translation(self, text: SourceText) -> Ask:
         if self.backend == "seq2seq":  # no chat: the text as it is, and the languages by their FLORES codes
             codes = {"source": languages.get(text.source).flores, "target": languages.get(text.target).flores}
             return self._ask(text.id, text.text, dict(self.extra or {}) | codes)
@@ -147,12 +117,3 @@ class Model:
 def _filled(template: str, values: Mapping[str, str]) -> str:
     """All at once: what a text says in braces is no place to fill."""
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, where: str):
-        super().__init__(add_help=False, allow_abbrev=False)
-        self.where = where
-
-    def error(self, message: str) -> None:
-        raise BadInput(f"{self.where}: {message}; mend it.")

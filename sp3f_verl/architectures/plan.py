@@ -7,29 +7,31 @@
     rejected: {generate: weak, min_language_share: 0}
     models:
       mt: {model: gpt-4o, temperature: 0, max_tokens: 2048}
+      strong: command_r                  # or a file that holds these keys
       ...
 
 In place of the three roles, `mix: {A: 2, C: 1}` names other configs and their shares of the pairs.
 """
 
-import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from numbers import Real
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sp3f_verl import RECIPES, languages
-from sp3f_verl.architectures.model import DECODING, Model
+from sp3f_verl.architectures.model import Model
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.llm.cli_options import add_backend_arguments
+from sp3f_verl.settings import Settings, Text, Whole, mend
 
 SHIPPED = RECIPES / "architecture"
 ROLES = ("prompt", "chosen", "rejected")
-KEYS = {"name", "mix", "languages", "english", "seed", "min_language_share", "models", *ROLES}
+SET = ("seed", "english", "min_language_share", "languages")  # what --set may change beside models and architectures
 LANGUAGE_SHARE = 0.7  # of a text's letters that are in its language, below which the row is left out
 
 
@@ -54,83 +56,191 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """All that shapes the output: no addresses, prices or numbers of workers."""
-        roles = {name: {role: vars(how) for role, how in roles.items()} for name, roles in self.roles.items()}
         return {
-            **{"architectures": roles, "weights": self.weights, "languages": self.languages, "seed": self.seed},
-            **{"english": "copy" if self.copy_english else "architecture"},
+            "architectures": {
+                name: {role: asdict(how) for role, how in roles.items()} for name, roles in self.roles.items()
+            },
+            "weights": self.weights,
+            "languages": self.languages,
+            "seed": self.seed,
+            "english": "copy" if self.copy_english else "architecture",
             "models": {name: model.settings() for name, model in self.models.items()},
         }
+
+
+def _share(value: Any) -> float:
+    if _weight(value) > 1:
+        raise ValueError("is no share; give one from 0 to 1")
+    return float(value)
+
+
+def _weight(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        raise ValueError("does not count; give a number of 0 or more")
+    return float(value)
+
+
+def _shares(value: Any) -> Any:
+    return dict.fromkeys(value, 1) if isinstance(value, list) else value
+
+
+def _way(value: Any) -> Any:
+    return {"copy": True} if value == "copy" else value
+
+
+Share = Annotated[float, BeforeValidator(_share)]
+Weight = Annotated[float, BeforeValidator(_weight)]
+
+
+class AnswerRole(Settings):
+    """How the file says that an answer is made: one of copy, translate and generate."""
+
+    ways: ClassVar[tuple[str, ...]] = ("copied", "translate", "generate")
+
+    copied: Any = Field(None, alias="copy")
+    translate: Text | None = None
+    generate: Text | None = None
+    of: Literal["chosen", "rejected"] | None = None
+    min_language_share: Share | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        named = [way for way in AnswerRole.ways if getattr(self, way) is not None]
+        if len(named) != 1 or named[0] not in self.ways:
+            raise ValueError  # the field's mend says the rest
+        return self
+
+    @field_validator("of", mode="after")
+    @classmethod
+    def _of_a_text(cls, of: str | None, info: ValidationInfo) -> str | None:
+        if of is not None and info.data.get("generate") is not None:
+            raise ValueError("is for what is copied or translated; remove it")
+        return of
+
+    def role(self, name: str, share: float | None) -> Role:
+        """share: of the whole config, where the role says none."""
+        how = next(way for way in self.ways if getattr(self, way) is not None)
+        shares = (self.min_language_share, share, LANGUAGE_SHARE)
+        least = next(value for value in shares if value is not None)
+        return Role("copy" if how == "copied" else how, self.translate or self.generate or "", self.of or name, least)
+
+
+class PromptRole(AnswerRole):
+    """How the file says that a prompt is made: copied, or translated."""
+
+    ways: ClassVar[tuple[str, ...]] = ("copied", "translate")
+
+    of: Literal["prompt"] | None = None
+
+
+MEND_ANSWER = mend("say one of copy, translate and generate")
+
+
+class Architecture(Settings):
+    """A config file: its three roles, or a mix of other configs."""
+
+    name: Text | None = None
+    mix: dict[str, Weight] | None = None
+    languages: Annotated[dict[str, Share] | None, BeforeValidator(_shares)] = None
+    english: Literal["copy", "architecture"] = "copy"
+    seed: Whole = 1
+    min_language_share: Share | None = None
+    prompt: Annotated[PromptRole | None, BeforeValidator(_way), mend("say one of copy, translate")] = None
+    chosen: Annotated[AnswerRole | None, BeforeValidator(_way), MEND_ANSWER] = None
+    rejected: Annotated[AnswerRole | None, BeforeValidator(_way), MEND_ANSWER] = None
+    models: dict[str, Any] = Field(default_factory=dict)
 
 
 def read_plan(config: str, overrides: Sequence[str] = ()) -> Plan:
     """The plan of a shipped config (A, B, C) or of a YAML file, with `key.key=value` overrides over it.
 
-    BadInput, one sentence, for an unknown key, model, language or config, and for a value of another kind.
+    Raises BadInput, one sentence, for an unknown key, model, language or config, and for a value of another kind.
     """
     tree = _read(config)
-    members = {str(tree.get("name", Path(config).stem)): tree}
-    weights = dict.fromkeys(members, 1.0)
-    if "mix" in tree:
-        _no_keys(config, tree, ROLES, "which `mix` replaces")
-        weights = _numbers(f"{config}: mix", tree["mix"])
-        beside = _file_of(config).parent
-        members = {name: _read(name, beside) for name in weights}
-        for name, member in members.items():
-            if "mix" in member:
-                raise BadInput(f"{config}: {name} is a mix itself; name what it is made of.")
-    models: dict[str, Any] = {}
-    for name, member in members.items():
-        for key, value in (member.get("models") or {}).items():
-            if models.setdefault(key, value) != value:
-                raise BadInput(f"{config}: the model {key!r} of {name} is another one elsewhere; give it another name.")
-    models |= tree.get("models") or {}
+    weights, members = _members(config, tree)
+    models = _models(config, tree, members)
     first = next(iter(members.values()))
-    whole = {**{key: first[key] for key in ("languages",) if key in first}, **tree, "models": models}
-    architectures = {name: {role: member.get(role) for role in ROLES} for name, member in members.items()}
-    whole = {key: value for key, value in whole.items() if key not in ROLES}
-    for each in overrides:
-        _override(whole | {"architectures": architectures}, whole, each)
-    roles = {
-        name: {role: _role(f"{name}: {role}", role, how) for role, how in parts.items()}
-        for name, parts in architectures.items()
-    }
-    for name, member in members.items():
-        share = whole.get("min_language_share", member.get("min_language_share"))
-        if share is not None:
-            roles[name] = _with_share(roles[name], architectures[name], _share("min_language_share", share))
-    return _checked(config, whole, roles, weights)
+    roles = {name: {role: member.get(role) for role in ROLES} for name, member in members.items()}
+    shared = {key: first[key] for key in ("languages",) if key in first} | tree | {"models": models}
+    shared = {key: value for key, value in shared.items() if key not in (*ROLES, "mix", "name")}
+    whole = _overridden({**shared, "architectures": roles}, overrides)
+    roles = whole.pop("architectures")
+    settings = _checked(config, whole)
+    plan = Plan(
+        roles={name: _roles(config, name, roles[name], whole, member) for name, member in members.items()},
+        weights=weights,
+        languages=settings.languages or {},
+        models={},
+        seed=settings.seed,
+        copy_english=settings.english == "copy",
+    )
+    _check_languages(config, plan)
+    return replace(plan, models=_used_models(config, plan, whole["models"]))
 
 
-def _checked(config: str, whole: dict, roles: dict[str, dict[str, Role]], weights: dict[str, float]) -> Plan:
+def _members(config: str, tree: dict[str, Any]) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """The architectures' weights and files, by name: those of a mix, or the config alone."""
+    name = str(tree.get("name", Path(config).stem))
+    if "mix" not in tree:
+        return {name: 1.0}, {name: tree}
+    if doubled := next((role for role in ROLES if role in tree), None):
+        raise BadInput(f"{config}: has {doubled!r}, which `mix` replaces; remove one of them.")
+    weights = {str(name): float(weight) for name, weight in tree["mix"].items()}
     if not any(weights.values()):
         raise BadInput(f"{config}: mix gives all weight to nothing; give a number above 0.")
-    shares = whole.get("languages")
-    shares = dict.fromkeys(shares, 1) if isinstance(shares, list) else shares
-    shares = _numbers(f"{config}: languages", shares)
-    for code, share in shares.items():
+    members = {name: _read(name, _file_of(config).parent) for name in weights}
+    for name, member in members.items():
+        if "mix" in member:
+            raise BadInput(f"{config}: {name} is a mix itself; name what it is made of.")
+    return weights, members
+
+
+def _models(config: str, tree: dict[str, Any], members: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The models of all members, and over them those of the config."""
+    models: dict[str, Any] = {}
+    for name, member in members.items():
+        for key, value in member["models"].items():
+            if models.setdefault(key, value) != value:
+                raise BadInput(f"{config}: the model {key!r} of {name} is another one elsewhere; give it another name.")
+    return models | tree["models"]
+
+
+def _roles(config: str, name: str, roles: Any, whole: dict[str, Any], member: dict[str, Any]) -> dict[str, Role]:
+    share = whole.get("min_language_share", member.get("min_language_share"))
+    settings = _checked(f"{config}: {name}", {**roles, "min_language_share": share})
+    settings_of = {role: getattr(settings, role) for role in ROLES}
+    if missing := next((role for role, how in settings_of.items() if how is None), None):
+        raise BadInput(f"{config}: {name}.{missing} is missing; say copy, translate: MODEL, or generate: MODEL.")
+    return {role: how.role(role, settings.min_language_share) for role, how in settings_of.items()}
+
+
+def _check_languages(config: str, plan: Plan) -> None:
+    if not plan.languages:
+        raise BadInput(f"{config}: languages is missing; give codes and shares, such as {{de: 1, sw: 0.5}}.")
+    for code in plan.languages:
         try:
             languages.get(code)
         except languages.UnknownLanguage as error:
             raise BadInput(f"{config}: {error}") from None
-        _share(f"{config}: languages.{code}", share)
-    english, seed = whole.get("english", "copy"), whole.get("seed", 1)
-    if english not in ("copy", "architecture"):
-        raise BadInput(f"{config}: english is {english!r}; it is copy or architecture.")
-    if not isinstance(seed, int):
-        raise BadInput(f"{config}: seed is {seed!r}; give a whole number.")
-    used = {role.model for parts in roles.values() for role in parts.values() if role.model}
-    for name in sorted(used):
-        if name not in whole["models"]:
-            raise BadInput(f"{config}: models has no {name!r}{nearest(name, whole['models'])}; add it.")
-    found = {name: _model(f"{config}: models.{name}", name, whole["models"][name]) for name in sorted(used)}
-    targets = {code for code, share in shares.items() if share}
-    writers = {role.model for parts in roles.values() for role in parts.values() if role.how == "generate"}
-    for name, model in found.items():
-        own = model.languages()
-        free = set() if english == "architecture" and name in writers else {"en"}  # English is copied
-        if own is not None and (lacks := targets - free - own):
-            raise BadInput(f"{config}: models.{name}.model has no entry for {sorted(lacks)[0]!r}; add one.")
-    return Plan(roles, weights, shares, found, seed, english == "copy")
+
+
+def _used_models(config: str, plan: Plan, models: Mapping[str, Any]) -> dict[str, Model]:
+    roles = [role for parts in plan.roles.values() for role in parts.values()]
+    targets = {code for code, share in plan.languages.items() if share}
+    used: dict[str, Model] = {}
+    for name in sorted({role.model for role in roles if role.model}):
+        if name not in models:
+            raise BadInput(f"{config}: models has no {name!r}{nearest(name, models)}; add it.")
+        place = f"{config}: models.{name}"
+        used[name] = Model.read(_model_of(place, models[name], _file_of(config)), place)
+        used[name].check(lambda field, place=place: f"{place}.{field}")
+        writes = any(role.model == name and role.how == "generate" for role in roles)
+        english = set() if writes and not plan.copy_english else {"en"}  # else English is copied
+        if lacks := used[name].lacks(targets - english):
+            raise BadInput(
+                f"{place}.model_by_language has no entry for {lacks[0]!r}; add one, or a model for the rest."
+            )
+    return used
 
 
 def _file_of(config: str, beside: Path | None = None) -> Path:
@@ -143,92 +253,63 @@ def _file_of(config: str, beside: Path | None = None) -> Path:
 
 
 def _read(config: str, beside: Path | None = None) -> dict[str, Any]:
+    """The file's mapping, its keys checked, and the files of its models read."""
     path = _file_of(config, beside)
+    tree = _mapping_of(path)
+    tree = {key: value for key, value in tree.items() if value is not None or key in ROLES}
+    _checked(str(path), tree)
+    models = tree.get("models", {})
+    return tree | {"models": {name: _model_of(f"{path}: models.{name}", entry, path) for name, entry in models.items()}}
+
+
+def _model_of(place: str, entry: Any, config: Path) -> Any:
+    """A model's mapping, read where the entry names a file: one's own, beside the config, or a shipped one."""
+    if not isinstance(entry, str):
+        return entry
+    for file in (config.parent / entry, config.parent / f"{entry}.yaml", SHIPPED / "models" / f"{entry}.yaml"):
+        if file.is_file():
+            return _mapping_of(file)
+    shipped = sorted(file.stem for file in (SHIPPED / "models").glob("*.yaml"))
+    raise BadInput(
+        f"{place}={entry} is neither a file nor one of {', '.join(shipped)}; write {place}={{model: {entry}}}."
+    )
+
+
+def _checked(place: str, tree: dict[str, Any]) -> Architecture:
+    try:
+        return Architecture.read(tree, "")
+    except BadInput as error:
+        raise BadInput(f"{place}: {error}") from None
+
+
+def _mapping_of(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(f"{path} is no YAML ({' '.join(str(error).split())}); mend it.") from None
     if not isinstance(tree, dict):
         raise BadInput(f"{path} is no mapping of keys; see recipes/architecture/A.yaml.")
-    for key in tree:
-        if key not in KEYS:
-            raise BadInput(f"{path}: unknown key {key!r}{nearest(key, KEYS)}; remove or rename it.")
-    if not isinstance(tree.get("models") or {}, dict):
-        raise BadInput(f"{path}: models is {tree['models']!r}; give names, each with its keys.")
+    return {str(key): value for key, value in tree.items()}
+
+
+def _overridden(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The tree with models.mt.base_url=..., languages.de=0.5, architectures.A.chosen=copy or seed=3 over it."""
+    for text in overrides:
+        path, equals, _ = text.partition("=")
+        *way, last = path.split(".")
+        if not equals or (not way and last not in SET):
+            raise BadInput(f"--set {text} is not KEY=VALUE of a config; say models.NAME.base_url=URL, say, or seed=2.")
+        place = tree
+        for key in way:
+            if not isinstance(place.get(key), dict):
+                known = [name for name, value in place.items() if isinstance(value, dict)]
+                raise BadInput(f"--set {text}: there is no {key!r}{nearest(key, known)}; it has {', '.join(known)}.")
+            place = place[key]
+        try:
+            config = OmegaConf.create(tree)
+            value = OmegaConf.select(OmegaConf.from_dotlist([text]), path)
+            OmegaConf.update(config, path, value, merge=False)
+        except (OmegaConfBaseException, yaml.YAMLError):
+            raise BadInput(f"--set {text}: the value is no YAML; put it in quotes.") from None
+        tree = OmegaConf.to_container(config)
     return tree
-
-
-def _no_keys(config: str, tree: Mapping, keys: Sequence[str], why: str) -> None:
-    for key in keys:
-        if key in tree:
-            raise BadInput(f"{config}: has {key!r}, {why}; remove one of them.")
-
-
-def _override(view: dict[str, Any], whole: dict[str, Any], text: str) -> None:
-    """Sets a value in the tree: models.mt.base_url=..., languages.de=0.5, architectures.A.chosen=copy, seed=3."""
-    path, equals, value = text.partition("=")
-    *way, last = path.split(".")
-    place = view if way else whole
-    for key in way:
-        if not isinstance(place.get(key), dict):
-            known = [name for name, each in place.items() if isinstance(each, dict)]
-            raise BadInput(f"--set {text}: there is no {key!r}{nearest(key, known)}; it has {', '.join(known)}.")
-        place = place[key]
-    if not equals or (not way and last not in ("seed", "english", "min_language_share", "languages")):
-        raise BadInput(f"--set {text} is not KEY=VALUE of a config; say models.NAME.base_url=URL, say, or seed=2.")
-    try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise BadInput(f"--set {text}: the value is no YAML; put it in quotes.") from None
-
-
-def _role(where: str, role: str, how: Any) -> Role:
-    how = {"copy": role} if how == "copy" else how
-    if not isinstance(how, dict):
-        raise BadInput(f"{where} is {how!r}; say copy, translate: MODEL, or generate: MODEL.")
-    known = ("copy", "translate", "generate", "of", "min_language_share")
-    for key in how:
-        if key not in known:
-            raise BadInput(f"{where}: unknown key {key!r}{nearest(key, known)}; remove or rename it.")
-    kinds = [kind for kind in known[:3] if kind in how]
-    if len(kinds) != 1 or (role == "prompt" and kinds == ["generate"]):
-        raise BadInput(f"{where} says {how}; say one of copy, translate{'' if role == 'prompt' else ' and generate'}.")
-    of = how.get("of", role)
-    if of not in ROLES or (of != role and "prompt" in (of, role)) or (kinds == ["generate"] and "of" in how):
-        raise BadInput(f"{where}.of is {of!r}; a copied or translated answer is of chosen or rejected.")
-    share = _share(f"{where}.min_language_share", how.get("min_language_share", LANGUAGE_SHARE))
-    return Role(kinds[0], "" if kinds == ["copy"] else str(how[kinds[0]]), of, share)
-
-
-def _with_share(roles: dict[str, Role], told: dict[str, Any], share: float) -> dict[str, Role]:
-    """The config's own min_language_share for the roles that do not say one."""
-    own = {role for role, how in told.items() if isinstance(how, dict) and "min_language_share" in how}
-    return {role: how if role in own else replace(how, min_language_share=share) for role, how in roles.items()}
-
-
-def _model(where: str, name: str, told: Any) -> Model:
-    if not isinstance(told, dict):
-        raise BadInput(f"{where} is {told!r}; give it the keys model, max_tokens and so on.")
-    parser = argparse.ArgumentParser(add_help=False)
-    add_backend_arguments(parser)
-    options = {action.dest: action for action in parser._actions if action.dest != "store"}
-    known = {*options, *DECODING}
-    for key in told:
-        if key not in known:
-            raise BadInput(f"{where}: unknown key {key!r}{nearest(key, known)}; remove or rename it.")
-    return Model.of(where, name, told, options)
-
-
-def _numbers(where: str, told: Any) -> dict[str, float]:
-    if not isinstance(told, dict) or not told:
-        raise BadInput(f"{where} is {told!r}; give names and numbers, such as {{a: 1, b: 0.5}}.")
-    for name, value in told.items():
-        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
-            raise BadInput(f"{where}.{name} is {value!r}; give a number of 0 or more.")
-    return {str(name): float(value) for name, value in told.items()}
-
-
-def _share(where: str, value: Any) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise BadInput(f"{where} is {value!r}; give a share from 0 to 1.")
-    return float(value)

@@ -21,11 +21,11 @@ from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import Benchmark, names
-from sp3f_verl.evaluation.benchmark_run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
 from sp3f_verl.evaluation.problems import distinct, of_parquet
 from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
-from sp3f_verl.llm.cli_options import add_backend_arguments, backend_of, store_of, watched
+from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
+from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.rewards.checkers import BUILT_IN
 from sp3f_verl.rewards.terms import THRESHOLD
 
@@ -46,15 +46,16 @@ def evaluate(options: argparse.Namespace, show: Callable[[Path], str]) -> None:
     """BadInput, or UnknownLanguage, for what cannot be evaluated."""
     decoding = Decoding(**{name: getattr(options, name) for name in Decoding.model_fields})
     _check(decoding, options)
-    given = options.model
-    if options.backend != "openai" and options.model:
-        options.model = model_folder(options.model, adapters=False)
-        check_chat_template(options.model)
+    asked = model_options(options)
+    given = asked.model
+    if asked.engine != "openai":
+        asked = asked.model_copy(update={"model": model_folder(asked.model, adapters=False)})
+        check_chat_template(asked.model)
     cells, inputs, yamls, skipped = _cells(options)
-    with backend_of(options) as backend:
+    with open_model(asked, store_of(options)) as backend:
         settings = {**decoding.model_dump(), "threshold": options.threshold, "limit": options.limit}
-        settings |= {"model": backend.model, "backend": options.backend, "asked": _digest(cells)}
-        packages = [] if options.backend == "openai" else [options.backend]
+        settings |= {"model": backend.model, "backend": asked.engine, "asked": _digest(cells)}
+        packages = [] if asked.engine == "openai" else [asked.engine]
         told = {"models": [backend.model], "prompts": yamls, "packages": packages}
         with Output(options.output, "evaluate", settings, inputs, **told) as out:
             total = decoding.samples * sum(len(cell.problems) for cell in cells)
@@ -158,10 +159,6 @@ def _check(decoding: Decoding, options: argparse.Namespace) -> None:
             raise BadInput(f"--{name.replace('_', '-')}={value:g}: give a number {told}.")
     if decoding.samples > 1 and decoding.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
-    if options.adapter and options.backend == "openai":
-        raise BadInput(
-            "--adapter is for --backend vllm and transformers: an endpoint serves one under a --model of its own."
-        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,5 +184,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache", type=Path, default=CACHE, help="folder for what the Hub gives (default: %(default)s)"
     )
-    add_backend_arguments(parser, "vllm")
+    add_model_options(parser, "vllm")
     return parser

@@ -28,7 +28,7 @@ class Endpoint:
     request_timeout: seconds for one attempt, from its sending to the last byte. max_retries: attempts after the first.
     concurrency: requests in flight, those that wait before a retry included: a struggling server gets fewer.
     retry_after_ceiling: seconds to wait at most where a server asks for more by Retry-After. A minute covers limits per
-        minute; a limit per day is not waited for: the retries end and the failure is told.
+        minute; a limit per day is not waited for: the retries end, and the failure is reported.
     """
 
     base_urls: tuple[str, ...]
@@ -41,7 +41,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         urls = (self.base_urls,) if isinstance(self.base_urls, str) else self.base_urls
-        object.__setattr__(self, "base_urls", tuple(_checked_url(url) for url in urls))
+        object.__setattr__(self, "base_urls", tuple(checked_url(url) for url in urls))
         if not self.base_urls:
             raise BadInput("base_urls is empty: give at least one, such as http://127.0.0.1:8000/v1.")
         for name, least in (("request_timeout", 0.001), ("retry_after_ceiling", 0.0)):
@@ -94,12 +94,12 @@ def officials(endpoint: Endpoint, key: str) -> list[openai.AsyncOpenAI]:
     return [_Official(api_key=key, base_url=url, max_retries=0, http_client=http) for url in endpoint.base_urls]
 
 
-def _checked_url(url: str) -> str:
+def checked_url(url: str) -> str:
     """The URL without a trailing slash. One that may hold a password is not repeated in the error."""
     if not isinstance(url, str) or not any(mark in url for mark in "@?#"):
         with contextlib.suppress(ValueError, TypeError, AttributeError):  # what urlsplit and its port raise
             parts = urlsplit(url)
             if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
                 return url.rstrip("/")
-        raise BadInput(f"base_urls: {url!r} is no http(s) URL; write it like http://127.0.0.1:8000/v1.")
-    raise BadInput("base_urls: one has a user name, a query or a fragment; a key goes into api_key_env's variable.")
+        raise BadInput(f"base_url: {url!r} is no http(s) URL; write it like http://127.0.0.1:8000/v1.")
+    raise BadInput("base_url: one has a user name, a query or a fragment; a key goes into api_key_env's variable.")

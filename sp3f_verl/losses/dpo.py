@@ -6,17 +6,47 @@ is the log-ratio margin in nats, z = beta * delta the reward margin, beta the st
 the label smoothing: the assumed probability that a pair is labelled the wrong way round.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.losses.settings import LossSettings, Terms
 from sp3f_verl.losses.shapes import bounded, difference, hinge, known, logistic, same_shape
+from sp3f_verl.settings import Number
 
-DPO_TYPES = ("sigmoid", "hinge", "ipo", "robust")
+DPOType = Literal["sigmoid", "hinge", "ipo", "robust"]
+DPO_TYPES = get_args(DPOType)
 SMOOTHED = ("sigmoid", "robust")  # the types that label smoothing is defined for
 SQUARE_LIMIT = 1e18  # nats: its square is finite in fp32
+
+
+class DPOSettings(LossSettings):
+    """`loss: dpo`."""
+
+    loss_type: DPOType = "sigmoid"
+    beta: Number = 0.1
+    label_smoothing: Number = 0.0
+    """sigmoid and robust only."""
+
+    @property
+    def reward_scale(self) -> float:
+        return self.beta
+
+
+class SimPOSettings(LossSettings):
+    """`loss: simpo`."""
+
+    loss_type: Literal["sigmoid"] = "sigmoid"
+    beta: Number = 0.1
+    margin: Number = 1.0
+    label_smoothing: Number = 0.0
+
+    @property
+    def reward_scale(self) -> float:
+        return self.beta
 
 
 class DPOLoss(NamedTuple):
@@ -90,6 +120,22 @@ def simpo_loss(
     chosen, rejected = bounded(policy_chosen_logps), bounded(policy_rejected_logps)
     losses, saturated = _smoothed(bounded(beta * (chosen - rejected)) - margin, label_smoothing, robust=False)
     return DPOLoss(losses, beta * chosen.detach(), beta * rejected.detach(), saturated)
+
+
+def dpo_terms(values: Sequence[torch.Tensor], settings: DPOSettings) -> Terms:
+    """DPO's family for the table: `values` are log-ratios of chosen and rejected."""
+    none = torch.zeros_like(values[0])  # the reference is subtracted already, per token
+    return _terms(dpo_loss(*values, none, none, settings.beta, settings.loss_type, settings.label_smoothing))
+
+
+def simpo_terms(values: Sequence[torch.Tensor], settings: SimPOSettings) -> Terms:
+    """SimPO for the table: `values` are log-probs of chosen and rejected."""
+    return _terms(simpo_loss(*values, settings.beta, settings.margin, settings.label_smoothing))
+
+
+def _terms(loss: DPOLoss) -> Terms:
+    rewards = torch.stack([loss.chosen_rewards, loss.rejected_rewards], -1)
+    return Terms(loss.losses, rewards, {"saturated": loss.saturated})
 
 
 def with_nll_anchor(losses: torch.Tensor, chosen_mean_logps: torch.Tensor, weight: float) -> torch.Tensor:

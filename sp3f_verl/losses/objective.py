@@ -1,120 +1,91 @@
-"""What is optimised: one of our losses over groups of responses, and what is told of a step. Knows nothing of verl."""
+"""What is optimised: a loss of the table with its settings; and what is measured of a step. Knows nothing of verl.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from numbers import Real
+    objective = Objective(loss="tspin", beta=0.1)
+    measured = measure(objective, log_probs, loss_mask, offsets, reference=None)
+
+A worker's loss, a trainer's validation and the tests call the same `measure`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from sp3f_verl import losses
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.losses.dpo import with_nll_anchor
+from sp3f_verl.losses.sequence import sequence_logps
+from sp3f_verl.losses.settings import Terms
+from sp3f_verl.losses.table import LOSSES
 
-# loss -> (roles of a group's rows, whether log-ratios to a reference take the place of log-probs)
-LOSSES: dict[str, tuple[tuple[str, ...], bool]] = {
-    "dpo": (("chosen", "rejected"), True),
-    "simpo": (("chosen", "rejected"), False),
-    "spin": (("real", "generated"), True),
-    "tspin": (("real", "generated", "proto"), False),
-    "tspin_ref": (("real", "generated", "proto"), True),
-}
-TYPES = {
-    "dpo": losses.DPO_TYPES,
-    "simpo": ("sigmoid",),
-    "spin": losses.SPIN_TYPES,
-    "tspin": losses.TSPIN_TYPES,
-    "tspin_ref": losses.TSPIN_TYPES,
-}
+PLACE = "sp3f.preference.objective"
 
 
-@dataclass(frozen=True)
 class Objective:
-    """Settings under `sp3f.preference.objective`; symbols as in `sp3f_verl.losses`."""
+    """A loss of the table with its settings.
 
-    loss: str = "dpo"
-    loss_type: str = "sigmoid"
-    beta: float = 0.1
-    alpha: float = 1.0  # tspin, tspin_ref
-    margin: float = 1.0  # simpo
-    label_smoothing: float = 0.0  # dpo (sigmoid, robust), simpo
-    length_normalised: bool | None = None  # means over tokens in place of sums; None: as the loss's authors do
-    nll_anchor: float = 0.0  # weight of -log pi(first role) per token
-    exponent_limit: float = 30.0  # tspin, exponential: squares of gradients stay finite, so that clipping works
+    Keys of other losses have no part and are left alone: a recipe writes all of them, so that `loss` can be overridden
+    by itself. BadInput for a key that no loss has, and for a value that the loss does not take.
+    """
 
-    @classmethod
-    def from_mapping(cls, settings: Mapping[str, Any]) -> "Objective":
-        """BadInput for an unknown key or a value that the loss does not take."""
-        known = [field.name for field in fields(cls)]
+    def __init__(self, loss: str = "dpo", **settings: Any):
+        if not isinstance(loss, str) or loss not in LOSSES:
+            raise BadInput(f"{PLACE}.loss={loss}{nearest(str(loss), LOSSES)}; use {', '.join(LOSSES)}.")
+        known = sorted({name for row in LOSSES.values() for name in row.settings.model_fields})
         for name in settings:
             if name not in known:
-                raise BadInput(f"sp3f.preference.objective.{name} is unknown{nearest(name, known)}; remove it.")
-        objective = cls(**settings)
-        if objective.loss not in LOSSES:
-            hint = nearest(objective.loss, LOSSES)
-            raise BadInput(f"sp3f.preference.objective.loss={objective.loss}{hint}; use {', '.join(LOSSES)}.")
-        if objective.loss_type not in TYPES[objective.loss]:
-            hint, types = nearest(objective.loss_type, TYPES[objective.loss]), ", ".join(TYPES[objective.loss])
-            raise BadInput(f"sp3f.preference.objective.loss_type={objective.loss_type}{hint}; use {types}.")
-        for field in fields(cls):
-            value = getattr(objective, field.name)
-            if field.type is float and (not isinstance(value, Real) or isinstance(value, bool)):
-                raise BadInput(f"sp3f.preference.objective.{field.name}={value}; set it to a number.")
-        if not objective.nll_anchor >= 0:
-            raise BadInput(f"sp3f.preference.objective.nll_anchor={objective.nll_anchor}; set it to 0 or more.")
+                raise BadInput(f"{PLACE}.{name} is unknown{nearest(name, known)}; remove it.")
+        self.loss, self.row = loss, LOSSES[loss]
+        own = self.row.settings.model_fields
+        self.settings = self.row.settings.read({name: settings[name] for name in settings if name in own}, PLACE)
         try:
-            objective(*[torch.zeros(1, len(objective.roles))] * 2)
+            self([torch.zeros(1)] * len(self.roles), torch.zeros(1))  # the function's own ranges
         except BadInput as error:
-            raise BadInput(f"sp3f.preference.objective: {error}") from None
-        return objective
+            raise BadInput(f"{PLACE}: {error}") from None
+
+    def changed(self, **settings: Any) -> "Objective":
+        """The same loss with other values of some settings; those that it does not have are left alone."""
+        return Objective(self.loss, **{**self.settings.model_dump(), **settings})
+
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """`loss` and its settings, from which it can be built again."""
+        return {"loss": self.loss, **self.settings.model_dump()}
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The rows of a group. Without historical advantage (beta = 0) T-SPIN has no use for a proto."""
-        roles = LOSSES[self.loss][0]
-        return roles[:2] if self.loss in ("tspin", "tspin_ref") and self.beta == 0 else roles
+        """The rows of a group."""
+        return self.settings.used(self.row.roles)
 
     @property
     def needs_reference(self) -> bool:
-        return LOSSES[self.loss][1]
+        return self.row.needs_reference
 
     @property
     def means(self) -> bool:
-        if self.length_normalised is not None:
-            return self.length_normalised
-        return self.loss == "simpo" or self.loss_type == "ipo"
+        """Are the values of a response means over its tokens, not sums?"""
+        if self.settings.length_normalised is not None:
+            return self.settings.length_normalised
+        return self.settings.loss_type in self.row.means
 
     @property
     def tied(self) -> str | None:
         """`sums` or `means` where the loss is a function of the difference of two rows' sums or means, so that one
         number gives all its derivatives; None otherwise."""
-        if len(self.roles) != 2 or self.nll_anchor:
+        if not self.row.of_difference or len(self.roles) != 2 or self.settings.nll_anchor:
             return None
         return "means" if self.means else "sums"
 
-    def __call__(
-        self, values: torch.Tensor, mean_logps: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """(losses (groups,), rewards (groups, roles), what is saturated) of log-probs or log-ratios (groups, roles).
+    def __call__(self, values: Sequence[torch.Tensor], preferred_mean_logps: torch.Tensor) -> Terms:
+        """The loss of log-probs or log-ratios, (groups,) a role.
 
-        `mean_logps` (groups, roles) are the policy's own, per token: the anchor reads them.
+        `preferred_mean_logps` (groups,) are the policy's own of the first role, per token: the anchor reads them.
         """
-        each = values.unbind(-1)
-        none = torch.zeros_like(each[0])
-        if self.loss == "dpo":
-            out = losses.dpo_loss(*each, none, none, self.beta, self.loss_type, self.label_smoothing)
-        elif self.loss == "simpo":
-            out = losses.simpo_loss(*each, self.beta, self.margin, self.label_smoothing)
-        elif self.loss == "spin":
-            out = losses.spin_loss(*each, none, none, self.beta, self.loss_type)
-        else:
-            out = losses.tspin_loss(
-                *each, *[None] * (3 - len(each)), self.alpha, self.beta, self.loss_type, self.exponent_limit
-            )
-        total = out.losses
-        if self.nll_anchor:
-            total = losses.with_nll_anchor(total, mean_logps[:, 0], self.nll_anchor)
-        saturated = {name: getattr(out, name) for name in ("saturated", "saturated_history") if hasattr(out, name)}
-        return total, torch.stack(out[1 : 1 + len(each)], -1), saturated
+        terms = self.row.function(values, self.settings)
+        if self.settings.nll_anchor:
+            losses = with_nll_anchor(terms.losses, preferred_mean_logps, self.settings.nll_anchor)
+            return terms._replace(losses=losses)
+        return terms
 
 
 @dataclass(frozen=True)
@@ -141,38 +112,40 @@ def measure(
     mask = loss_mask.roll(-1)  # a row's last position would be about the next row's first token, which is a prompt's
 
     def per_row(tokens: torch.Tensor, normalise: bool) -> torch.Tensor:
-        return losses.sequence_logps(tokens, mask, offsets, normalise).view(-1, len(roles))
+        return sequence_logps(tokens, mask, offsets, normalise).view(-1, len(roles))
 
     ratios = log_probs if not objective.needs_reference else log_probs - reference
     means = per_row(log_probs, True)
-    total, rewards, saturated = objective(per_row(ratios, objective.means), means)
+    terms = objective(per_row(ratios, objective.means).unbind(-1), means[:, 0])
     with torch.no_grad():
-        told = _metrics(
-            objective, rewards, per_row(log_probs, False), means, per_row(torch.ones_like(log_probs), False)
-        )
-        told.update(loss=total.detach(), **{name: each.float() for name, each in saturated.items()})
+        sums, lengths = per_row(log_probs, False), per_row(torch.ones_like(log_probs), False)
+        metrics = _metrics(roles, terms.rewards, sums, means, lengths)
+        metrics["loss"] = terms.losses.detach()
+        metrics.update({name: saturated.float() for name, saturated in terms.saturated.items()})
         if objective.needs_reference:
             drift = per_row(ratios, False)
-            told.update({f"log_ratio/{role}": drift[:, i] for i, role in enumerate(roles)})
-    return Measured(total, told)
+            metrics.update({f"log_ratio/{role}": drift[:, i] for i, role in enumerate(roles)})
+    return Measured(terms.losses, metrics)
 
 
-def _metrics(objective, rewards, sums, means, lengths) -> dict[str, torch.Tensor]:
-    told = {}
-    for i, role in enumerate(objective.roles):
-        told[f"reward/{role}"], told[f"logp/{role}"] = rewards[:, i], sums[:, i]
-        told[f"logp_per_token/{role}"], told[f"tokens/{role}"] = means[:, i], lengths[:, i]
-    told["accuracy"] = (rewards[:, 0] > rewards[:, 1]).float()
-    told["margin"] = rewards[:, 0] - rewards[:, 1]
-    if len(objective.roles) == 3:
-        told["history_accuracy"] = (rewards[:, 1] > rewards[:, 2]).float()
-        told["history_margin"] = rewards[:, 1] - rewards[:, 2]
-    told["length_gap"] = lengths[:, 0] - lengths[:, 1]
+def _metrics(roles, rewards, sums, means, lengths) -> dict[str, torch.Tensor]:
+    metrics = {}
+    for i, role in enumerate(roles):
+        metrics[f"reward/{role}"] = rewards[:, i]
+        metrics[f"logp/{role}"] = sums[:, i]
+        metrics[f"logp_per_token/{role}"] = means[:, i]
+        metrics[f"tokens/{role}"] = lengths[:, i]
+    metrics["accuracy"] = (rewards[:, 0] > rewards[:, 1]).float()
+    metrics["margin"] = rewards[:, 0] - rewards[:, 1]
+    if len(roles) == 3:
+        metrics["history_accuracy"] = (rewards[:, 1] > rewards[:, 2]).float()
+        metrics["history_margin"] = rewards[:, 1] - rewards[:, 2]
+    metrics["length_gap"] = lengths[:, 0] - lengths[:, 1]
     for name, logps in (("raw", sums), ("per_token", means)):
         # 2x2 of the order of the rewards against that of the log-probs; `raw` is a tautology for T-SPIN's sums
         likelier = (logps[:, 0] > logps[:, 1]).float()
-        told[f"order_{name}/both"] = told["accuracy"] * likelier
-        told[f"order_{name}/reward_only"] = told["accuracy"] * (1 - likelier)
-        told[f"order_{name}/logp_only"] = (1 - told["accuracy"]) * likelier
-        told[f"order_{name}/neither"] = (1 - told["accuracy"]) * (1 - likelier)
-    return told
+        metrics[f"order_{name}/both"] = metrics["accuracy"] * likelier
+        metrics[f"order_{name}/reward_only"] = metrics["accuracy"] * (1 - likelier)
+        metrics[f"order_{name}/logp_only"] = (1 - metrics["accuracy"]) * likelier
+        metrics[f"order_{name}/neither"] = (1 - metrics["accuracy"]) * (1 - likelier)
+    return metrics

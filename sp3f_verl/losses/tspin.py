@@ -6,15 +6,37 @@ v = L(y') - L(y0) the historical advantage, alpha the scale of the reward r(z|x)
 history.
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.losses.settings import LossSettings, Terms
 from sp3f_verl.losses.shapes import EXPONENT_LIMIT, bounded, difference, exponential, known, logistic, same_shape
+from sp3f_verl.settings import Number
 
-TSPIN_TYPES = ("logistic", "exponential")
+TSPINType = Literal["logistic", "exponential"]
+TSPIN_TYPES = get_args(TSPINType)
+
+
+class TSPINSettings(LossSettings):
+    """`loss: tspin` and `loss: tspin_ref`."""
+
+    loss_type: TSPINType = "logistic"
+    alpha: Number = 1.0
+    beta: Number = 0.1
+    exponent_limit: Number = 30.0
+    """exponential only: below EXPONENT_LIMIT, so that squares of gradients stay finite and clipping works."""
+
+    @property
+    def reward_scale(self) -> float:
+        return self.alpha
+
+    def used(self, roles: tuple[str, ...]) -> tuple[str, ...]:
+        """Without historical advantage there is no use for a proto."""
+        return roles if self.beta else roles[:2]
 
 
 class TSPINLoss(NamedTuple):
@@ -98,6 +120,15 @@ def tspin_ref_loss(
         loss_type,
         exponent_limit,
     )
+
+
+def tspin_terms(values: Sequence[torch.Tensor], settings: TSPINSettings) -> Terms:
+    """T-SPIN for the table: `values` are log-probs of real, generated and, at beta > 0, proto; of T-SPIN_ref log-ratios
+    to the opponent."""
+    proto = values[2] if len(values) > 2 else None
+    loss = tspin_loss(*values[:2], proto, settings.alpha, settings.beta, settings.loss_type, settings.exponent_limit)
+    rewards = torch.stack([loss.real_rewards, loss.generated_rewards, loss.proto_rewards][: len(values)], -1)
+    return Terms(loss.losses, rewards, {"saturated": loss.saturated, "saturated_history": loss.saturated_history})
 
 
 def _check(alpha: float, beta: float, exponent_limit: float, proto: torch.Tensor | None) -> None:

@@ -1,12 +1,7 @@
 """Does a boxed answer equal the gold answer? Text, numbers and outlines first, math-verify last, in a worker."""
 
-from sp3f_verl import languages
 from sp3f_verl.rewards import symbolic
 from sp3f_verl.rewards.compare import compare
-
-
-def _comma(language: str | None) -> bool | None:
-    return None if language is None else languages.get(language).decimal_comma
 
 
 def answers_match(answer: str | None, gold: str, *, language: str | None = None) -> bool:
@@ -17,13 +12,11 @@ def answers_match(answer: str | None, gold: str, *, language: str | None = None)
     Blocks for at most `symbolic.DEADLINE_SECONDS` once the workers are up, plus the answers queued before this one.
     Raises `UnknownLanguage`; on no answer text.
     """
-    comma = _comma(language)
-    verdict = compare(answer, gold, comma)
-    return symbolic.equal(answer, gold, comma) if verdict is None else verdict
+    verdict = compare(answer, gold, language)
+    return symbolic.equal(answer, gold, language) if verdict is None else verdict
 
 
 async def answers_match_async(answer: str | None, gold: str, *, language: str | None = None) -> bool:
     """`answers_match` without blocking the event loop."""
-    comma = _comma(language)
-    verdict = compare(answer, gold, comma)
-    return await symbolic.equal_async(answer, gold, comma) if verdict is None else verdict
+    verdict = compare(answer, gold, language)
+    return await symbolic.equal_async(answer, gold, language) if verdict is None else verdict

@@ -6,6 +6,13 @@ import re
 
 from sp3f_verl.rewards.readable import relation
 
+RELATIVE = 1e-12  # exact values agree far better; a decimal is compared to 14 digits before
+_POINTS = (
+    "0.7390851",
+    "1.3247179",
+    "2.2360679",
+    "0.5671432",
+)  # of variables: no value that sums of small numbers share
 _PRODUCT, _TIMES = re.compile(r"(?<=\d) ?\("), r"\\cdot ("  # 2(3) would be read as the mixed number 2 + 3
 
 
@@ -32,4 +39,41 @@ def equal(gold: str, answer: str) -> bool:
         parse(f"${_PRODUCT.sub(_TIMES, side)}$", config, fallback_mode="no_fallback", parsing_timeout=None)
         for side in ordered
     ]
-    return all(sides) and bool(verify(*sides, float_rounding=14, timeout_seconds=None))
+    if not all(sides) or not verify(*sides, float_rounding=14, timeout_seconds=None):
+        return False
+    return all(_as_large(one, other) for one, other in zip(*(side[:1] for side in sides), strict=True))
+
+
+def _as_large(one, other) -> bool:
+    """Are two expressions that pass for equal equal in their own size? math-verify compares to places behind the point.
+
+    Their ratio is 1, whatever values their variables have; the bounds of a solved relation or an interval are
+    compared one by one. What is no expression is left to math-verify.
+    """
+    import sympy
+
+    if isinstance(one, sympy.Expr) and isinstance(other, sympy.Expr):
+        return _ratio_is_one(one, other)
+    parts = [getattr(side, "args", ()) for side in (one, other)]
+    if type(one) is not type(other) or len(parts[0]) != len(parts[1]):
+        return True
+    pairs = list(zip(*parts, strict=True))
+    if isinstance(one, sympy.core.relational.Relational) and not any(side.is_Symbol for pair in pairs for side in pair):
+        return True  # 2x = 4 and x = 2 have other sides
+    return all(_ratio_is_one(*pair) for pair in pairs if all(isinstance(side, sympy.Expr) for side in pair))
+
+
+def _ratio_is_one(one, other) -> bool:
+    import sympy
+
+    symbols = sorted(one.free_symbols | other.free_symbols, key=str)
+    values = {symbol: sympy.Rational(_POINTS[at % len(_POINTS)]) for at, symbol in enumerate(symbols)}
+    one, other = one.subs(values), other.subs(values)
+    if one.is_infinite or other.is_infinite or one == other:
+        return True
+    sizes = [abs(side.evalf(20)) for side in (one, other)]
+    if not all(size.is_number and size.is_finite for size in sizes):
+        return True
+    if not all(size.is_comparable and size > 0 for size in sizes):  # zero, or too near to it for 20 digits to tell
+        return all(size < 1e-18 for size in sizes if size.is_comparable)
+    return bool(abs((one / other).evalf(20) - 1) < RELATIVE)

@@ -12,26 +12,31 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from sp3f_verl import languages
+import regex
+
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.rewards import accuracy
 from sp3f_verl.rewards.compare import MAX_ANSWER_CHARS
+from sp3f_verl.rewards.conventions import all_words, alternation, conventions
 from sp3f_verl.rewards.normalise import clean, squeeze, unwrap
-from sp3f_verl.rewards.quantity import number, split_unit
+from sp3f_verl.rewards.quantity import split_unit, value
 
 MATH = "math"
 Checker = Callable[[str, str], bool | float]
 TOLERANCE = 1e-6  # of `numeric`, relative to the gold answer
 
-_CHOICE = re.compile(
-    r"(?:(?:option|choice|answer)[ :]\s*)?(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z])(\)?)(?!\w))(.*)", re.DOTALL | re.IGNORECASE
-)
 _SEPARATOR = re.compile(r"\s*(?:[.:,](?!\d)|-(?=\s|$))?\s*")
 _APART = re.compile(r"\s*(?:[.:,]|(?<=\s)-)\s")
 # Another option's letter; not the article of "it is a metal", nor the letter of a name such as Vitamin D.
 _HEDGE = re.compile(r"(?<![\w'])(?!(?<=\w )a \w\w)[A-J](?![\w'])", re.IGNORECASE)
+# A letter by itself in another script (Б, ب, 나); Chinese and Japanese have words of one letter, and signs for options.
+_OTHER_SCRIPT = regex.compile(
+    r"(?<![\p{L}\p{M}])(?:[\p{L}--[\p{Latin}\p{Han}\p{Hiragana}\p{Katakana}\p{Ll}]]|[甲乙丙丁ア-オ])(?![\p{L}\p{M}])",
+    regex.VERSION1,
+)
 _NAMED = re.compile(r"(?!Option|Choice|Answer)[A-Z][a-z]{3,} [A-J]")
 _NAME = re.compile(r"[A-Za-z_][\w\-]{0,63}")
 
@@ -45,14 +50,17 @@ def exact(answer: str, gold: str) -> bool:
     return _text(answer) == _text(gold) != ""
 
 
-def numeric(answer: str, gold: str, comma: bool | None = None) -> bool:
+def numeric(answer: str, gold: str, language: str | None = None) -> bool:
     """Both are one number, and they differ by at most `TOLERANCE` of the gold one: for measured or rounded answers.
 
-    Units that both have must be the same; `comma` as in `quantity.number`, for the answer.
+    Units that both have must be the same; `language` is the answer's, as for `answers_match`.
     """
-    (answer, unit), (gold, gold_unit) = (split_unit(clean(text[:MAX_ANSWER_CHARS])) for text in (answer, gold))
-    given, wanted = number(unwrap(answer), comma), number(unwrap(gold))
-    if given is None or wanted is None or (unit and gold_unit and unit != gold_unit):
+    own = conventions(language)
+    data = replace(own, comma=None, zero_groups=False, comma_either=False)
+    answer, units = split_unit(clean(answer[:MAX_ANSWER_CHARS]), own)
+    gold, gold_units = split_unit(clean(gold[:MAX_ANSWER_CHARS]), data)
+    given, wanted = value(unwrap(answer), own), value(unwrap(gold), data)
+    if given is None or wanted is None or (units and gold_units and not units & gold_units):
         return False
     return abs(given - wanted) <= abs(wanted) * TOLERANCE
 
@@ -61,23 +69,43 @@ def multiple_choice(answer: str, gold: str) -> bool:
     """The letter of `gold` (`C` or `C::text of the option`), the option's text, or both.
 
     "C", "(C)", "C) Calcium" and "Calcium" match "C::Calcium"; a letter alone is never the text of an option. Where
-    `gold` has no text, any may follow the letter and a sign (`C. Calcium`), but none with another option's letter.
+    `gold` has no text, any may follow the letter and a sign (`C. Calcium`), but none that names another option. The
+    letter may be of any script, or a number, and a language's word for "option" may stand before it.
     """
     letter, _, option = (_text(part) for part in gold.partition("::"))
     if len(answer) > MAX_ANSWER_CHARS:
         return False
     answer = _text(unwrap(clean(answer.replace("**", ""))))
-    match = _CHOICE.fullmatch(answer)
-    tail = match[5] if match else ""
+    match = _choice(_text(clean(letter))).fullmatch(answer)
+    named = _choice("[A-Z]", escaped=False).fullmatch(answer)  # a letter, the right one or not
+    tail = (match or named)["tail"] if match or named else ""
     rest = tail[_SEPARATOR.match(tail).end() :]
-    if option and (rest or not match) and _same(answer, option):
+    if option and (rest or not named) and _same(answer, option):
         return True
-    if match is None or (match[1] or match[2] or match[3]).upper() != letter.upper():
+    if match is None:
         return False
     if not rest or option:
         return not rest or _same(rest, option)
-    apart = match[1] or match[2] or match[4] or _APART.match(tail)
-    return bool(apart) and (bool(_NAMED.fullmatch(rest)) or not _HEDGE.search(rest))
+    apart = match["closed"] or match["closing"] or _APART.match(tail)
+    return bool(apart) and (bool(_NAMED.fullmatch(rest)) or not _hedged(rest))
+
+
+@functools.lru_cache(1000)
+def _choice(letter: str, escaped: bool = True) -> re.Pattern:
+    """The letter of an option, bracketed or not, after a language's word for "option", and what follows it."""
+    letter = re.escape(letter) if escaped else letter
+    word = rf"(?:(?:{alternation(all_words('option'))})[ :]*)?"
+    return re.compile(
+        rf"{word}(?:(?P<closed>\({letter}\)|\[{letter}\])|{letter}(?P<closing>\)?)(?!\w))(?P<tail>.*)",
+        re.DOTALL | re.IGNORECASE,
+    )
+
+
+def _hedged(rest: str) -> bool:
+    """Is another option named behind the right letter? After a word for "or" or "and", or by a letter by itself."""
+    words = alternation((*all_words("or"), *all_words("and")))
+    joined = rf"(?:^|(?<=\W)|(?<![A-Za-z]))(?:{words})\s*[(\[]?[A-J](?![A-Za-z])"
+    return bool(_HEDGE.search(rest) or _OTHER_SCRIPT.search(rest) or re.search(joined, rest))
 
 
 def _text(text: str) -> str:
@@ -159,10 +187,10 @@ async def check_async(
 
 
 def _of_language(checker: Checker, language: str | None) -> Checker:
-    """`numeric` with the decimal comma of the answer's language; any other checker as it is."""
+    """`numeric` by the conventions of the answer's language; any other checker as it is."""
     if checker is not numeric or language is None:
         return checker
-    return functools.partial(numeric, comma=languages.get(language).decimal_comma)
+    return functools.partial(numeric, language=language)
 
 
 def _verdict(name: str, checker: Checker, answer: str, gold: str) -> float:

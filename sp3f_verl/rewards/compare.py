@@ -6,10 +6,13 @@ Both are outlined (`structure`) and their single expressions compared: by eye, t
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from sp3f_verl.rewards.normalise import clean, squeeze, unwrap
-from sp3f_verl.rewards.quantity import number, split_unit
+from sp3f_verl.rewards.beside import as_list, label_of, member_of, unassigned, without_label
+from sp3f_verl.rewards.conventions import Conventions, conventions
+from sp3f_verl.rewards.normalise import clean, degrees_in_arguments, spelt_out, squeeze, unwrap
+from sp3f_verl.rewards.quantity import split_unit, value
 from sp3f_verl.rewards.readable import readable, relation
 from sp3f_verl.rewards.structure import Outline, outline
 
@@ -19,22 +22,33 @@ Symbolic = Callable[[str, str], bool]  # (gold, answer), both readable -> equal?
 Verdict = bool | None
 
 _WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]{3,})*")
-_ASSIGNED = re.compile(r"([A-Za-z](?: ?_ ?\{? ?\w ?\}?)?) ?= ?(?!=)(.*)", re.DOTALL)
 
 
-def compare(answer: str | None, gold: str, comma: bool | None = None, symbolic: Symbolic | None = None) -> Verdict:
-    """The verdict on an answer (the content of a box, or None) by the convention `comma` of its language.
+@dataclass(frozen=True)
+class _Reading:
+    """How each side is read, and who decides what only algebra can."""
 
-    The gold answer is read in the convention that data sets use whatever the language: 1,234.5, and 3,5 as a decimal.
+    answer: Conventions
+    gold: Conventions
+    symbolic: Symbolic | None
+
+
+def compare(answer: str | None, gold: str, language: str | None = None, symbolic: Symbolic | None = None) -> Verdict:
+    """The verdict on an answer (the content of a box, or None) by the conventions of its language (a code, or None).
+
+    The numbers of the gold answer are read as data sets write them whatever the language: 1,234.5, and 3,5 as a
+    decimal; its words as those of the language.
     """
     if answer is None or max(len(answer), len(gold)) > MAX_ANSWER_CHARS:
         return False
-    answer, gold = clean(answer), clean(gold)
+    own = conventions(language)
+    reading = _Reading(own, replace(own, comma=None, zero_groups=False, comma_either=False), symbolic)
+    answer, gold = (without_label(clean(text), own) for text in (answer, gold))
     if not unwrap(answer) or not unwrap(gold):
         return False
     if _by_eye(answer) == _by_eye(gold):
         return True
-    return _whole(answer, gold, comma, symbolic)
+    return _whole(answer, gold, reading)
 
 
 def _by_eye(text: str) -> str:
@@ -44,29 +58,32 @@ def _by_eye(text: str) -> str:
     return " ".join(word.casefold() if word[1:] == word[1:].lower() else word for word in words) or text
 
 
-def _whole(answer: str, gold: str, comma: bool | None, symbolic: Symbolic | None) -> Verdict:
-    as_one = _leaf(answer, gold, comma, symbolic)
+def _whole(answer: str, gold: str, reading: _Reading) -> Verdict:
+    as_one = _leaf(answer, gold, reading)
     if as_one:
         return True
+    answer, gold = member_of(answer, gold)
+    answer, gold = as_list(answer, reading.answer, gold), as_list(gold, reading.gold, answer)
     answers, golds = (
-        text if _settled(text, convention) else outline(text, convention)
-        for text, convention in ((answer, comma), (gold, None))
+        text if _settled(text, own) else outline(text, own.comma)
+        for text, own in ((answer, reading.answer), (gold, reading.gold))
     )
     if isinstance(answers, str) and isinstance(golds, str):
         return as_one
     if isinstance(answers, str) or isinstance(golds, str):  # an interval may be written as an inequality
         return as_one if relation(answer) != relation(gold) else False
-    return _outlines(answers, golds, comma, symbolic)
+    return _outlines(answers, golds, reading)
 
 
-def _settled(text: str, comma: bool | None) -> bool:
+def _settled(text: str, own: Conventions) -> bool:
     """One number whose commas can be nothing else: 1,234 without a known language, any number in one with commas."""
-    return number(unwrap(split_unit(text)[0]), bool(comma)) is not None
+    known = own if own.comma is not None else replace(own, comma=False)
+    return value(unwrap(split_unit(text, own)[0]), known) is not None
 
 
-def _outlines(answer: Outline | str, gold: Outline | str, comma: bool | None, symbolic: Symbolic | None) -> Verdict:
+def _outlines(answer: Outline | str, gold: Outline | str, reading: _Reading) -> Verdict:
     if isinstance(answer, str) and isinstance(gold, str):
-        return _leaf(answer, gold, comma, symbolic)
+        return _leaf(answer, gold, reading)
     if isinstance(answer, str) or isinstance(gold, str):
         return False
     if answer.kind != gold.kind or len(answer.items) != len(gold.items):
@@ -74,27 +91,25 @@ def _outlines(answer: Outline | str, gold: Outline | str, comma: bool | None, sy
     if answer.ordered or _in_order(answer, gold):
         verdicts = []
         for one, other in zip(answer.items, gold.items, strict=True):
-            verdicts.append(_outlines(one, other, comma, symbolic))
+            verdicts.append(_outlines(one, other, reading))
             if verdicts[-1] is False:
                 return False
         return None if None in verdicts else True
-    return _matched(answer.items, gold.items, comma, symbolic)
+    return _matched(answer.items, gold.items, reading)
 
 
 def _in_order(answer: Outline, gold: Outline) -> bool:
     """Does one side name its items differently and the other none? x=1, y=2 may be answered 1, 2, but not 2, 1."""
-    sides = (
-        [_ASSIGNED.fullmatch(each.strip()) for each in side.items if isinstance(each, str)] for side in (answer, gold)
-    )
-    one, other = ({squeeze(match[1]) for match in side if match} for side in sides)
+    sides = ([label_of(item) for item in side.items if isinstance(item, str)] for side in (answer, gold))
+    one, other = ({label for label in side if label} for side in sides)
     return bool(one) != bool(other) and len(one | other) > 1
 
 
-def _matched(answers, golds, comma: bool | None, symbolic: Symbolic | None) -> Verdict:
+def _matched(answers, golds, reading: _Reading) -> Verdict:
     """Is there a partner for every item? Equality is transitive, so the first partner found will do."""
     left, open_questions = list(golds), 0
     for item in answers:
-        verdicts = [_outlines(item, other, comma, symbolic) for other in left]
+        verdicts = [_outlines(item, other, reading) for other in left]
         if True in verdicts:
             del left[verdicts.index(True)]
         elif None in verdicts:
@@ -104,40 +119,30 @@ def _matched(answers, golds, comma: bool | None, symbolic: Symbolic | None) -> V
     return None if open_questions else True
 
 
-def _leaf(answer: str, gold: str, comma: bool | None, symbolic: Symbolic | None) -> Verdict:
+def _leaf(answer: str, gold: str, reading: _Reading) -> Verdict:
     """Two single expressions: x = 5 is 5, 50 % is 50 and 0.5, 5 cm is 5, but 5 cm is not 5 kg."""
-    answer, gold = _unassigned(answer, gold)
-    (answer, answer_unit), (gold, gold_unit) = split_unit(answer), split_unit(gold)
+    answer, gold = unassigned(answer, gold)
+    answer, gold = degrees_in_arguments(answer), degrees_in_arguments(gold)
+    (answer, answer_units), (gold, gold_units) = split_unit(answer, reading.answer), split_unit(gold, reading.gold)
     answer, gold = unwrap(answer), unwrap(gold)
-    if answer_unit and gold_unit and answer_unit != gold_unit:
+    if answer_units and gold_units and not answer_units & gold_units:
         return False
-    given, wanted = number(answer, comma), number(gold)
-    if squeeze(answer) == squeeze(gold) and (given is not None or "%" not in (answer_unit, gold_unit)):
+    given, wanted = value(answer, reading.answer), value(gold, reading.gold)
+    percent, wants_percent = "%" in answer_units, "%" in gold_units
+    if squeeze(answer) == squeeze(gold) and (given is not None or not (percent or wants_percent)):
         return True
     if given is not None and wanted is not None:
-        if given == wanted:
-            return True
         hundred = Fraction(100)
-        return (answer_unit == "%" and not gold_unit and given == wanted * hundred) or (
-            gold_unit == "%" and not answer_unit and wanted == given * hundred
+        return (
+            given == wanted
+            or (percent and not gold_units and given == wanted * hundred)
+            or (wants_percent and not answer_units and wanted == given * hundred)
         )
-    if "%" in (answer_unit, gold_unit) and answer_unit != gold_unit:
+    if (percent or wants_percent) and answer_units != gold_units:
         return False
-    if comma and "." not in answer:
+    if reading.answer.comma and "." not in answer:
         answer = re.sub(r"(?<=\d),(?=\d)", ".", answer)
+    answer, gold = spelt_out(answer), spelt_out(gold)
     if not readable(answer, gold):
         return False
-    return symbolic(gold, answer) if symbolic else None
-
-
-def _unassigned(answer: str, gold: str) -> tuple[str, str]:
-    """Without a leading `x =` on the one side that has it, or on both where they name the same."""
-    one, other = _ASSIGNED.fullmatch(answer.strip()), _ASSIGNED.fullmatch(gold.strip())
-    if one and other:
-        same = squeeze(one[1]) == squeeze(other[1])
-        return (one[2], other[2]) if same else (answer, gold)
-    if one and not relation(one[2]) and not relation(gold):
-        return one[2], gold
-    if other and not relation(other[2]) and not relation(answer):
-        return answer, other[2]
-    return answer, gold
+    return reading.symbolic(gold, answer) if reading.symbolic else None

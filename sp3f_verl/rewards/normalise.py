@@ -9,6 +9,18 @@ from sp3f_verl.rewards.text import ascii_digits
 _SYMBOLS = str.maketrans(
     {
         "−": "-",
+        "∶": ":",
+        "∅": r"\emptyset ",
+        "⩽": r"\le ",
+        "≦": r"\le ",
+        "⩾": r"\ge ",
+        "≧": r"\ge ",
+        "ℝ": r"\mathbb{R}",
+        "ℕ": r"\mathbb{N}",
+        "ℤ": r"\mathbb{Z}",
+        "ℚ": r"\mathbb{Q}",
+        "ℂ": r"\mathbb{C}",
+        "º": r"^\circ ",
         "–": "-",
         "\u2010": "-",
         "\u2011": "-",
@@ -49,7 +61,10 @@ _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _GREEK = re.compile(r"(?<![^\W\d_])[α-πρσ-ψω](?![^\W\d_])")
 _RAISED = {"<super>": "^", "<sub>": "_"}
 _FRACTION_SIGN = re.compile("[¼-¾⅐-⅞]")
-TEXT_COMMANDS = "text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|mbox|boxed"
+TEXT_COMMANDS = (
+    "text|textbf|textit|textrm|textsf|texttt|textup|textnormal|mathrm|mathbf|mathit|mathsf|mathtt|mbox|hbox|boxed|"
+    "boldsymbol|bm|pmb|emph|underline"
+)
 _TEXT = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*\{{([^{{}}]*)\}}")
 _WRAPPED = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*\{{(.*)\}}", re.DOTALL)
 _NO_SPACE = re.compile(
@@ -59,8 +74,17 @@ _SPACE = re.compile(r"\\[,;:> ]|~|\\q?quad(?![A-Za-z])|\s+")
 _NEW_ROW, _ROW_MARK = re.compile(r"\\\\|\\cr(?![A-Za-z])"), "\ue000"  # kept from being read as an escaped space
 _RADICAL = re.compile(r"√ ?([^\W_]+(?:_(?:\w|\{\w+\}))?)")
 _FUNCTION = re.compile(r"(?<![\\A-Za-z])(?:log|ln|sin|cos|tan)(?= ?[\d_^(\\])")
-_WORDS_FOR_SIGNS = re.compile(r"\\(?:leq|geq|neq|lt|gt|degree)(?![A-Za-z])")
-_SIGN = {"leq": r"\le", "geq": r"\ge", "neq": r"\ne", "lt": "<", "gt": ">", "degree": r"^\circ"}
+_SIGN = dict.fromkeys(("leq", "leqslant", "leqq"), r"\le") | dict.fromkeys(("geq", "geqslant", "geqq"), r"\ge")
+_SIGN |= {"neq": r"\ne", "lt": "<", "gt": ">", "degree": r"^\circ", "varnothing": r"\emptyset", "colon": ":"}
+# Names of functions elsewhere: Spanish and Portuguese, French, Russian.
+_SIGN |= {"sen": r"\sin", "arcsen": r"\arcsin", "tg": r"\tan", "arctg": r"\arctan", "ctg": r"\cot", "cotg": r"\cot"}
+_SIGN |= {"cosec": r"\csc", "sh": r"\sinh", "ch": r"\cosh", "th": r"\tanh", "lg": r"\log_{10}"}
+_SIGN |= dict.fromkeys(("mcd", "mdc", "pgcd", "ggT", "НОД"), r"\gcd") | dict.fromkeys(("mcm", "mmc", "ppcm"), r"\lcm")
+_WORDS_FOR_SIGNS = re.compile(rf"\\(?:{'|'.join(sorted(_SIGN, key=len, reverse=True))})(?![A-Za-z])")
+_NAMED_FUNCTION = re.compile(r"\\operatorname ?\*? ?\{ ?([A-Za-z]+) ?\}")
+_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|([^{}]*)\\over(?![A-Za-z])([^{}]*)")
+_ARABIC_GROUP = re.compile(r"(?<=\d)،(?=\d{3}(?!\d))")
+_BOLD = re.compile(r"\s*(\*\*|__)(?!\s)(.+?)(?<!\s)\1\s*", re.DOTALL)
 _ONE_RAISED = re.compile(r"(?<=[_^])\{(\w)\}")
 _ROOT_ARGUMENT = re.compile(r"\\sqrt ?(\d)")
 _FRAC_ARGUMENTS = re.compile(r"\\frac ?(?:(\d)|\{([^{}]*)\}) ?(?:(\d)|\{([^{}]*)\})")
@@ -75,7 +99,10 @@ def clean(text: str) -> str:
     sizing commands or closing full stop; the punctuation of Arabic, Indic and East Asian scripts as ASCII.
     """
     # Before NFKC, which makes x² an x2, 12₅ a 125 and 1½ an 11/2.
-    text = _raised(_INVISIBLE.sub("", text))
+    text = _INVISIBLE.sub("", text)
+    if bold := _BOLD.fullmatch(text):
+        text = bold[2]
+    text = _raised(_ARABIC_GROUP.sub(",", text.replace("º", r"^\circ ")))
     text = _RADICAL.sub(r"\\sqrt{\1}", _FRACTION_SIGN.sub(_fraction, _NEW_ROW.sub(_ROW_MARK, text)))
     text = text.translate(_SYMBOLS)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)  # once more: NFKC makes them of their wide forms
@@ -83,9 +110,11 @@ def clean(text: str) -> str:
     text = _GREEK.sub(_letter, text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text.replace("{,}", ","))
     text = re.sub(r"\\([lr])brace(?![A-Za-z])", lambda match: r"\{" if match[1] == "l" else r"\}", text)
+    text = _NAMED_FUNCTION.sub(r"\\\1", text)
     text = _FUNCTION.sub(r"\\\g<0>", text)
     text = _WORDS_FOR_SIGNS.sub(lambda match: _SIGN[match[0][1:]], text)
     text = _SPACE.sub(" ", _NO_SPACE.sub("", text)).replace(_ROW_MARK, r"\\").strip()
+    text = _OVER.sub(_as_frac, text) if r"\over" in text and r"\overline" not in text else text
     peeled = None
     while peeled != text:
         peeled, text = text, _peel(text)
@@ -110,6 +139,11 @@ def _fraction(match: re.Match) -> str:
     """½ as `\\frac{1}{2}`, so that 1½ is a mixed number."""
     above, _, below = unicodedata.normalize("NFKC", match[0]).partition("⁄")
     return rf"\frac{{{above}}}{{{below}}}"
+
+
+def _as_frac(match: re.Match) -> str:
+    above, below = match.groups()[:2] if match[1] is not None else match.groups()[2:]
+    return rf"\frac{{{above.strip()}}}{{{below.strip()}}}"
 
 
 def _peel(text: str) -> str:
@@ -142,5 +176,20 @@ def squeeze(text: str) -> str:
     """`text` for comparing by eye: without the spaces that do not keep two numbers or two words apart, and with braces
     around the arguments of commands but not around an exponent or an index of one character."""
     text = re.sub(r"(?<![^\W_]) | (?![^\W_])|(?<=\d) (?=[^\W\d_])", "", text.strip())
-    text = _ONE_RAISED.sub(r"\1", text)
+    return spelt_out(_ONE_RAISED.sub(r"\1", text))
+
+
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?|\\frac ?\{[^{}]*\} ?\{[^{}]*\}) ?\^ ?(?:\\circ|\{ ?\\circ ?\})(?![A-Za-z])")
+
+
+def degrees_in_arguments(text: str) -> str:
+    """Degrees in the argument of a function as radians: the sign belongs to the argument, not to the whole."""
+    if not _TRIGONOMETRIC.search(text):
+        return text
+    return _DEGREES.sub(lambda match: rf"{{(\frac{{{match[1]}\pi}}{{180}})}}", text)
+
+
+def spelt_out(text: str) -> str:
+    """`text` with braces around the arguments of `\\sqrt2` and `\\frac12`, as math-verify needs them."""
     return _FRAC_ARGUMENTS.sub(r"\\frac{\1\2}{\3\4}", _ROOT_ARGUMENT.sub(r"\\sqrt{\1}", text))

@@ -1,29 +1,35 @@
 """The exact number an answer may be, by the conventions of its language, and the unit that stands beside it."""
 
-import functools
 import re
-import unicodedata
 from fractions import Fraction
-from pathlib import Path
 
+from sp3f_verl.rewards.conventions import Conventions, alternation, fold
 from sp3f_verl.rewards.normalise import TEXT_COMMANDS, unwrap
 
-UNITS = Path(__file__).with_name("units.yaml")
+CURRENCIES = frozenset(
+    """dollar cent euro pound yen yuan rupee taka baht won rouble naira dong lira shekel rupiah real shilling peso rial
+    toman dirham dinar franc krona zloty forint hryvnia""".split()
+)
 MAX_DIGITS = 400  # of a number, and of the power of ten behind it
 _TAIL = 60  # characters at the end of an answer in which its unit is looked for
 
 _INTEGER_OR_POINT = re.compile(r"\d+(?:\.\d*)?|\.\d+")
-_GROUPED_COMMA = re.compile(r"\d{1,3}(?:(?:,\d{2,3})*,\d{3})(?:\.\d+)?")  # 1,234.5 and the Indian 1,23,456
+_GROUPED_COMMA = re.compile(r"[1-9]\d{0,2}(?:(?:,\d{2,3})*,\d{3})(?:\.\d+)?")  # 1,234.5 and the Indian 1,23,456
 _GROUPED_POINT = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?")
-_GROUPED_SPACE = re.compile(r"\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?")
+_GROUPED_SPACE = re.compile(r"[1-9]\d{0,2}(?:[ ']\d{3})+(?:[.,]\d+)?")
 _DECIMAL_COMMA = re.compile(r"\d+,\d+")
 # Shapes that mean one number in any language: 1.234,5 and 1.234.567 on one side, 1,234.5 and 1,234,567 on the other.
 _SURELY_COMMA = re.compile(r"[1-9]\d{0,2}(?:(?:\.\d{3})+,\d+|(?:\.\d{3}){2,})")
-_SURELY_POINT = re.compile(r"\d{1,3}(?:(?:,\d{2,3})*,\d{3}\.\d+|(?:,\d{2,3})+,\d{3})")
+_SURELY_POINT = re.compile(r"[1-9]\d{0,2}(?:(?:,\d{2,3})*,\d{3}\.\d+|(?:,\d{2,3})+,\d{3})")
 
 _POWER_OF_TEN = re.compile(r"(?:(.+?)\s*(?:\\times|\\cdot|\*)\s*)?10\s*\^\s*(?:\{\s*([+-]?\d{1,4})\s*\}|(\d))")
 _SCIENTIFIC = re.compile(r"(.+?)[eE]([+-]?\d{1,4})")
 _FRAC = re.compile(r"(\d+ ?)?\\frac ?(?:\{([^{}]+)\} ?\{([^{}]+)\}|(\d) ?(\d))")
+_ZERO_GROUPS = re.compile(r"[1-9]\d{0,2}(?:,000)+")
+_NO_GROUP = re.compile(r"0,\d+|\d+,(?:\d{1,2}|\d{4,})")  # a comma that can only be decimal
+_PERIOD = re.compile(
+    r"(\d*)[.,](\d*)(?:\\overline ?\{? ?(\d+) ?\}?|\((\d+)\)|\\dot ?\{? ?(\d) ?\}?(?:(\d*) ?\\dot ?\{? ?(\d) ?\}?)?)"
+)
 _MIXED = re.compile(r"(\d+) (\d+)/(\d+)")
 
 
@@ -40,6 +46,58 @@ def number(text: str, comma: bool | None = None) -> Fraction | None:
     return -value if sign and value is not None else value
 
 
+def value(text: str, conventions: Conventions) -> Fraction | None:
+    """`number` by a language's conventions, its words that multiply included: 3,5 Millionen, 1万2千, elfu 5, 70,000."""
+    text = text.strip()
+    if (plain := number(text, conventions.comma)) is not None and not (
+        conventions.zero_groups and _ZERO_GROUPS.fullmatch(text)
+    ):
+        return plain
+    if len(text) > MAX_DIGITS:
+        return None
+    sign, text = ("-", text[1:].strip()) if text[:1] == "-" else ("", text.removeprefix("+").strip())
+    if conventions.zero_groups and _ZERO_GROUPS.fullmatch(text):
+        found = Fraction(text.replace(",", ""))
+    elif conventions.comma_either and _NO_GROUP.fullmatch(text):
+        found = Fraction(text.replace(",", "."))
+    else:
+        found = _with_words(text, conventions)
+    return -found if sign and found is not None else found
+
+
+def _with_words(text: str, conventions: Conventions) -> Fraction | None:
+    """A number and a word that multiplies it, or several: each part must be below what the word before it says."""
+    if not conventions.numbers or not re.search(r"\d", text):
+        return None
+    pieces, start = [], 0
+    word = re.compile(rf"\s*(?:({alternation(conventions.numbers)})\.?(?![A-Za-zÀ-ž])|(\d[\d.,]*))\s*", re.IGNORECASE)
+    text = unwrap(text)
+    while start < len(text):
+        match = word.match(text, start)
+        if match is None or len(pieces) > 2 * len(conventions.numbers):
+            return None
+        if match[1]:
+            pieces.append(conventions.numbers.get(fold(match[1])))
+        elif (part := number(match[2], conventions.comma)) is not None:
+            pieces.append(part)
+        if not pieces or pieces[-1] is None:
+            return None
+        start = match.end()
+    if conventions.noun_first and len(pieces) == 2 and isinstance(pieces[0], int):
+        pieces.reverse()
+    return _sum_of(pieces)
+
+
+def _sum_of(pieces: list[int | Fraction]) -> Fraction | None:
+    """The value of numbers (Fraction) and factors (int) in a row; None for what is no number of any language."""
+    places = [at for at, piece in enumerate(pieces) if isinstance(piece, int)]
+    if not places:
+        return pieces[0] if len(pieces) == 1 else None
+    at = max(places, key=lambda place: (pieces[place], place))
+    times, rest = _sum_of(pieces[:at]), _sum_of(pieces[at + 1 :]) if pieces[at + 1 :] else Fraction(0)
+    return times * pieces[at] + rest if times is not None and rest is not None and rest < pieces[at] else None
+
+
 def _unsigned(text: str, comma: bool | None) -> Fraction | None:
     if (value := _plain(text, comma)) is not None:
         return value
@@ -47,6 +105,8 @@ def _unsigned(text: str, comma: bool | None) -> Fraction | None:
         factor = _plain(match[1], comma) if match[1] else Fraction(1)
         power = int(match[2] or match[3])
         return factor * Fraction(10) ** power if factor is not None and abs(power) <= MAX_DIGITS else None
+    if (match := _PERIOD.fullmatch(text)) and not (comma is False and "," in text):
+        return _repeating(match)
     if match := _FRAC.fullmatch(text):
         return _sum(match[1], number(match[2] or match[4], comma), number(match[3] or match[5], comma))
     if match := _MIXED.fullmatch(text):
@@ -55,6 +115,14 @@ def _unsigned(text: str, comma: bool | None) -> Fraction | None:
     if slash and "/" not in below:
         return _sum(None, _plain(above.strip(), comma), _plain(below.strip().removeprefix("+"), comma))
     return None
+
+
+def _repeating(match: re.Match) -> Fraction:
+    """0.1(6), 0.1\\overline{6}, 0.1\\dot{6}, 0.\\dot{1}4285\\dot{7}."""
+    whole, fixed = match[1] or "0", match[2]
+    period = match[3] or match[4] or f"{match[5]}{match[6] or ''}{match[7] or ''}"
+    decimals = Fraction(int(fixed + period) - int(fixed or 0), 10 ** len(fixed) * (10 ** len(period) - 1))
+    return int(whole) + decimals
 
 
 def _sum(whole: str | None, above: Fraction | None, below: Fraction | None) -> Fraction | None:
@@ -78,66 +146,59 @@ def _plain(text: str, comma: bool | None) -> Fraction | None:
     return Fraction(text) if _INTEGER_OR_POINT.fullmatch(text) else None
 
 
-@functools.cache
-def _units() -> dict[str, str]:
-    """Every spelling of `units.yaml`, folded -> the unit it is a spelling of."""
-    import yaml
-
-    table = yaml.safe_load(UNITS.read_text(encoding="utf-8"))
-    return {_fold(spelling): unit for unit, spellings in table.items() for spelling in [unit, *spellings]}
-
-
-def _fold(spelling: str) -> str:
-    """Case counts in a symbol (m, M) and not in a word."""
-    spelling = unicodedata.normalize("NFKC", spelling)
-    return spelling if len(spelling) <= 2 else spelling.casefold()
-
-
 _WORD = r"[^\s\d\\{}()\[\],;=<>+*^_|&.]"
 _SPELLING = rf"{_WORD}+\.?(?: {_WORD}+){{0,2}}"
 _SUFFIX = re.compile(
     rf" ?(?:\\(?:{TEXT_COMMANDS}|operatorname) ?\{{ ?(?P<wrapped>{_SPELLING}) ?\}}|(?P<bare>\\?[%$]|{_SPELLING}))"
-    r"(?: ?\^ ?\{? ?(?P<power>[23]) ?\}?)?$"
+    r"(?:(?: ?\^ ?\{? ?|(?<=[A-Za-z}]))(?P<power>[23]) ?\}?)?$"
 )
 _DEGREE = re.compile(
     r" ?\^ ?(?:\\circ|\{ ?\\circ ?\}) ?(?:(?P<bare>[CF]?)|\\(?:text|mathrm) ?\{ ?(?P<wrapped>[CF]) ?\})$"
 )
-_PREFIX = re.compile(
-    r"(?P<sign>[+-]?) ?(?P<unit>\\?[$%]|[€£¥₹฿₩₽₦₫₺₪]|US\\?\$|R\\?\$|R[ps]\.?|USD|EUR|GBP|INR) ?(?P<rest>[\d.].*)",
-    re.DOTALL,
-)
+_BEFORE = rf"\\?[$%]|[€£¥₹฿₩₽₦₫₺₪৳₴]|{_SPELLING}|[A-Z]{{1,3}}\\?\$"
+_PREFIX = re.compile(rf"(?P<sign>[+-]?) ?(?P<unit>{_BEFORE}) ?(?P<rest>(?:\\frac|[\d.\-+]).*)", re.DOTALL)
+_LENGTHS = {"mm", "cm", "m", "km", "foot", "inch", "yard", "mile"}
 _METRIC = {"cm", "mm", "km", "kg", "mg", "ml"}  # nobody multiplies these letters
 _POWERS = {"2": "square", "3": "cubic"}
 
 
-def split_unit(text: str) -> tuple[str, str]:
-    """(expression, unit) of a cleaned answer; the unit is "" where there is none that `units.yaml` knows.
+def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]]:
+    """(expression, units that its word may mean) of a cleaned answer; no unit where the language knows none there.
 
     A unit of one letter counts only inside a text command, and one of two letters there or after a number and a space,
-    or, where it is metric, right after a number: 5m is five times m, and 3ft may be three times f times t.
+    or, where it is metric, right after a number: 5m is five times m, and 3ft may be three times f times t. Before the
+    number stand signs and names of currencies, and in noun-first languages any unit.
     """
-    if (match := _PREFIX.fullmatch(text)) and (unit := _unit(match["unit"])):
-        return match["sign"] + match["rest"], unit
+    match = _PREFIX.fullmatch(text)
+    units = _units(match["unit"], conventions) if match else frozenset()
+    if units and (conventions.noun_first or units & (CURRENCIES | {"%"})):
+        return match["sign"] + match["rest"], units
     start = max(0, len(text) - _TAIL)
     tail = text[start:]
     if (match := _DEGREE.search(tail)) and not text[: start + match.start()][-1:].isalpha():
-        return text[: start + match.start()].strip(), "degree" + (match["bare"] or match["wrapped"] or "")
+        scale = match["bare"] or match["wrapped"] or ""
+        return text[: start + match.start()].strip(), frozenset([f"degree{scale}"])
     for cut in range(1 if start == 0 else 0, len(tail)):
         match = _SUFFIX.match(tail, cut)
-        if match is None or not (unit := _unit(match["wrapped"] or match["bare"])):
+        if match is None or not (units := _units(match["wrapped"] or match["bare"], conventions)):
             continue
         before = tail[cut - 1] if cut else ""
         bare, apart = match["bare"] or "", tail[cut] == " "
-        if re.fullmatch("[A-Za-z]", bare) or (bare and before.isalpha() and not apart):
+        power = match["power"]
+        square = bool(power) and "^" not in match[0]  # 18 m2, where the 2 can be nothing else
+        if (re.fullmatch("[A-Za-z]", bare) and not (square and apart)) or (bare and before.isalpha() and not apart):
+            continue
+        if square and not units & _LENGTHS:
             continue
         written_together = bare in _METRIC and before.isdigit()
         if re.fullmatch("[A-Za-z]{2}", bare) and not (apart and re.match(r"[\d.})]", before)) and not written_together:
             continue
-        power = match["power"]
-        raised = f"{unit}^{power}" if power and "/" in unit else f"{_POWERS[power]} {unit}" if power else unit
-        return text[: start + cut].strip(), raised
-    return text, ""
+        if power:
+            units = frozenset(f"{unit}^{power}" if "/" in unit else f"{_POWERS[power]} {unit}" for unit in units)
+        return text[: start + cut].strip(), units
+    return text, frozenset()
 
 
-def _unit(spelling: str) -> str | None:
-    return _units().get(_fold(unwrap(spelling).replace("\\", "").strip().rstrip(".")))
+def _units(spelling: str, conventions: Conventions) -> frozenset[str]:
+    spelling = fold(unwrap(spelling).replace("\\", "").strip())
+    return conventions.units.get(spelling) or conventions.units.get(spelling.rstrip("."), frozenset())

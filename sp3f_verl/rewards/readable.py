@@ -16,13 +16,16 @@ _COMMANDS = frozenset(
 )
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne|in)(?![A-Za-z])")
-_FOREIGN = re.compile(r"[^A-Za-z0-9+\-*/^_(){}\[\]|,.=<>! ]")
+_FOREIGN = re.compile(r"[^A-Za-z0-9+\-*/^_(){}\[\]|,.=<>! \ue001]")
 # Prose ("five" is f*i*v*e), digits side by side (a product), an index on what is no letter, a transpose, a repeated
 # sign, names such as A1, 2B and 0A (products too), a power of ten.
 _MISREAD = re.compile(
     r"[A-Za-z]{3}|\d \d|[\d|)\]}!(,.] ?_|\^ ?\{? ?[A-Z*+]|\.\.|\d\.\d*\.|[-+*/^_] ?[*/^_]|! ?[!0-9]"
     r"|[A-Za-z] ?\d|\d ?[A-Z]|(?<![\d.])0 ?[A-Za-z]|\d[eE][+-]?\d"
 )
+_GAP = "\ue001"  # in the place of a command: it keeps two numbers apart as a blank would not
+_DATE = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d{2})")
+_CONSTANT = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z])e(?![A-Za-z])")
 _MATHS = re.compile(r"[\\\d+\-*/^_=<>|!]")
 _WORD = re.compile(r"[A-Za-z][^A-Za-z]*[A-Za-z]")
 
@@ -30,6 +33,15 @@ _WORD = re.compile(r"[A-Za-z][^A-Za-z]*[A-Za-z]")
 def relation(text: str) -> bool:
     """Does `text` state an equation, an inequality or a membership?"""
     return bool(_RELATION.search(text))
+
+
+def solved(text: str) -> bool:
+    """Is `text` a relation that says what a variable is: one bare letter against constants, as in x>5 or 2<x\\le 3?"""
+    sides = [side.strip() for side in _RELATION.split(text)]
+    bare = [side for side in sides if re.fullmatch("[A-Za-z]", side)]
+    rest = [side for side in sides if not re.fullmatch("[A-Za-z]", side)]
+    constants = all(not re.search("[A-Za-z]", _CONSTANT.sub(" ", side)) for side in rest)
+    return len(bare) == 1 and 2 <= len(sides) <= 3 and constants and (len(sides) == 2 or sides[1] == bare[0])
 
 
 def readable(answer: str, gold: str) -> bool:
@@ -40,7 +52,9 @@ def readable(answer: str, gold: str) -> bool:
     if any(letter.swapcase() in letters for letter in letters):  # it folds case, but R is not r
         return False
     # It would take (1,2) for {1,2}, and x+1=5 for 5. An interval may be written as an inequality, though.
-    return (relation(answer) != relation(gold)) == ("," in answer or "," in gold)
+    if relation(answer) == relation(gold):
+        return not ("," in answer or "," in gold)
+    return ("," in answer or "," in gold) and solved(answer if relation(answer) else gold)
 
 
 def _readable(side: str) -> bool:
@@ -50,8 +64,10 @@ def _readable(side: str) -> bool:
         return False
     if any(name not in _COMMANDS and name not in "{}" for name in _COMMAND.findall(side)):
         return False
-    plain = _COMMAND.sub(" ", re.sub(r"\\mathbb ?\{[RQZNC]\}", " ", side))
+    plain = _COMMAND.sub(_GAP, re.sub(r"\\mathbb ?\{[RQZNC]\}", " ", side))
     plain = re.sub(r"_ ?\d", "_", plain)
     if re.search(r"\\to(?![A-Za-z])", side) and r"\lim" not in side:
+        return False
+    if _DATE.fullmatch(side.strip()) or re.search(r"(?<![\d.])0\d", side):  # a date or code is no difference
         return False
     return not _FOREIGN.search(plain) and not _MISREAD.search(plain)

@@ -29,7 +29,7 @@ class Outline:
 def outline(text: str, comma: bool | None, bare: bool = True, depth: int = 0) -> Outline | str:
     """The outline of a cleaned answer, or the text itself where it is a single expression.
 
-    `comma` as in `quantity.number`: with True a comma between digits is decimal and does not separate, except in
+    `comma` as in `Conventions`: with True a comma between digits is decimal and does not separate, except in
     brackets that hold no other separator. `bare`: is a list without brackets looked for?
     """
     text = text.strip()

@@ -1,109 +1,145 @@
-"""Comparisons that need computer algebra, in a small pool of worker processes that are killed at a deadline.
+"""Comparisons that need computer algebra, in a few worker processes that are killed at a deadline.
 
 Sympy can be made to compute for hours (`9^{9^{9^9}}`) and cannot be interrupted from inside a thread, so every
-comparison runs in a process of its own; one that overruns costs one deadline of one worker and counts as unequal.
+comparison runs in a process of its own (`answer_worker`); one that overruns costs one deadline of one worker and counts
+as unequal. The deadline is of the worker's own computing, so that a busy machine makes no right answer wrong.
 """
 
 import asyncio
-import atexit
+import contextlib
 import functools
-import importlib
+import json
 import os
+import queue
+import select
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
+from concurrent.futures import Future
 
-from sp3f_verl.rewards import algebra
-from sp3f_verl.rewards.compare import compare
-
-DEADLINE_SECONDS = 3.0
-KILL_SECONDS = 0.3  # before the deadline a comparison is killed: pebble looks every 0.1 s, and its successor must start
+DEADLINE_SECONDS = 3.0  # of computing, for one comparison
+CEILING_SECONDS = 60.0  # on the clock: beyond it a worker that answers nothing is killed, however little it computed
 START_SECONDS = 120.0
 WORKERS = 2  # while one is lost in an answer, the other goes on
-MEMORY_BYTES = 4 * 2**30  # address space of a worker: a tower of powers fills memory faster than the deadline ends it
+KINDS = {"timeout": "timeouts", "crash": "crashes"}
 counts: Counter[str] = Counter()  # of this process: calls, timeouts, crashes (worker died), errors (worker raised)
 
-WARM = "sp3f_verl.rewards.algebra_warm"
 _LOCK = threading.Lock()
 
 
-def _start_worker() -> None:
-    """Runs once in each worker, outside any deadline."""
-    importlib.import_module(WARM)  # at once where the fork server has it
-    try:
-        import resource
-    except ImportError:  # not a Unix: the deadline alone bounds the worker
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+class _Worker:
+    """One `answer_worker`, started when the first comparison comes."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sp3f_verl.rewards.answer_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for the caller; and the worker's forks end with it
+        )
+        if self._answer(START_SECONDS) != "ready":
+            self.stop()
+            raise RuntimeError(
+                f"the answer checker's worker process did not start within {START_SECONDS:.0f} s; run "
+                f"`{sys.executable} -m sp3f_verl.rewards.answer_worker` to see why"
+            )
+
+    def compare(self, answer: str, gold: str, language: str | None) -> bool:
+        self.start()
+        job = {"answer": answer, "gold": gold, "language": language, "seconds": DEADLINE_SECONDS}
+        try:
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.flush()
+            verdict = self._answer(CEILING_SECONDS)
+        except OSError:
+            verdict = "crash"
+        if verdict is None:
+            self.stop()
+            verdict = "timeout"
+        if isinstance(verdict, bool):
+            return verdict
+        counts[KINDS.get(verdict, "errors")] += 1
+        return False  # unequal is the safe answer
+
+    def _answer(self, seconds: float) -> bool | str | None:
+        """The next line that the worker writes; None where none comes in time, "crash" where the worker is gone."""
+        line, source, until = b"", self._process.stdout.fileno(), time.monotonic() + seconds
+        while not line.endswith(b"\n"):
+            if not select.select([source], [], [], max(0.0, until - time.monotonic()))[0]:
+                return None
+            part = os.read(source, 4096)
+            if not part:
+                self.stop()
+                return "crash"
+            line += part
+        return json.loads(line)
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the session that `start` opened: the worker and its fork
+            process.stdin.close()
+            process.stdout.close()
+            process.wait()
 
 
-def _compare(answer: str, gold: str, comma: bool | None) -> bool:
-    """In the worker."""
-    return bool(compare(answer, gold, comma, algebra.equal))
+class _Pool:
+    """`WORKERS` threads, each with its worker, and one queue."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        for _ in range(WORKERS):
+            threading.Thread(target=self._run, daemon=True, name="answer-checker").start()
+
+    def submit(self, *job: str | None) -> "Future[bool]":
+        future: Future[bool] = Future()
+        self._jobs.put((future, job))
+        return future
+
+    def _run(self) -> None:
+        worker = _Worker()
+        while True:
+            future, job = self._jobs.get()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(worker.compare(*job))
+                except Exception as error:
+                    future.set_exception(error)
 
 
 @functools.cache
-def _pool(pid: int):
-    """The pool of process `pid` (a forked child cannot use its parent's), a worker of it up and imported."""
-    import multiprocessing
-
-    from pebble import ProcessPool
-
-    # Not "fork": this process has threads and perhaps a GPU. The fork server has neither, and has math-verify loaded.
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload([WARM])
-    pool = ProcessPool(max_workers=WORKERS, initializer=_start_worker, context=context)
-    atexit.register(_close, pool, pid)
-    try:
-        pool.schedule(os.getpid).result(timeout=START_SECONDS)
-    except Exception as error:
-        pool.stop()
-        raise RuntimeError(
-            f"the answer checker's worker process did not start within {START_SECONDS:.0f} s; a script that scores "
-            "answers needs its entry point under `if __name__ == '__main__':`"
-        ) from error
-    return pool
+def _pool(pid: int) -> _Pool:
+    """The pool of process `pid`: a forked child cannot use its parent's."""
+    return _Pool()
 
 
-def _close(pool, pid: int) -> None:
-    if os.getpid() == pid:
-        pool.stop()
-        pool.join()
-
-
-def _started_pool():
-    with _LOCK:
-        return _pool(os.getpid())
-
-
-def _submit(pool, answer: str, gold: str, comma: bool | None):
+def _submit(answer: str, gold: str, language: str | None) -> "Future[bool]":
     counts["calls"] += 1
-    return pool.schedule(_compare, args=(answer, gold, comma), timeout=DEADLINE_SECONDS - KILL_SECONDS)
+    with _LOCK:
+        pool = _pool(os.getpid())
+    return pool.submit(answer, gold, language)
 
 
-def _failed(error: Exception) -> bool:
-    """Counts why a comparison gave no verdict; unequal is the safe answer."""
-    from pebble import ProcessExpired
+def equal(answer: str, gold: str, language: str | None = None) -> bool:
+    """`compare` with computer algebra; False where either side does not parse or the deadline passes.
 
-    kind = {TimeoutError: "timeouts", ProcessExpired: "crashes"}.get(type(error), "errors")
-    counts[kind] += 1
-    return False
-
-
-def equal(answer: str, gold: str, comma: bool | None = None) -> bool:
-    """`compare` with computer algebra; False where either side does not parse or the deadline passes."""
-    future = _submit(_started_pool(), answer, gold, comma)
-    try:
-        return future.result()
-    except Exception as error:
-        return _failed(error)
+    Raises RuntimeError where no worker can be started: a broken installation is no wrong answer.
+    """
+    return _submit(answer, gold, language).result()
 
 
-async def equal_async(answer: str, gold: str, comma: bool | None = None) -> bool:
-    """`equal` without blocking the event loop; cancelling it kills the comparison."""
-    future = _submit(await asyncio.to_thread(_started_pool), answer, gold, comma)
-    try:
-        return await asyncio.wrap_future(future)
-    except Exception as error:
-        return _failed(error)
+async def equal_async(answer: str, gold: str, language: str | None = None) -> bool:
+    """`equal` without blocking the event loop; cancelled before its turn, nothing is compared."""
+    return await asyncio.wrap_future(_submit(answer, gold, language))

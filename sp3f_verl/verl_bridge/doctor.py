@@ -2,61 +2,55 @@
 
 import os
 import shutil
-import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import yaml
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sp3f_verl import RECIPES
+from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.versions import SUPPORTED, VLLM, VLLM_SUPPORTED, installed, supported
 
 # (area, item, what was found, mend; "" where nothing is wrong)
 Row = tuple[str, str, str, str]
 JUDGE_VARIABLES = {"LLM_API_URL": "endpoint", "LLM_API_KEY": "key"}  # names; a value is never read out
+OTHER_VERSION = "use a supported version of verl and vLLM"
+ENOUGH_GIB = 8  # of memory, for the quickstart
 
 
 def versions() -> Iterator[Row]:
     for distribution, wanted in SUPPORTED.items():
-        found = installed(distribution)
-        good = found is not None and supported(found, wanted)
-        yield (
-            "version",
-            distribution,
-            f"{found} (supported {wanted})",
-            "" if good else f"pip install '{distribution}{wanted}'",
-        )
-    found = next((f"{name} {installed(name)}" for name in VLLM if installed(name)), None)
-    good = found is not None and supported(found.split()[1], VLLM_SUPPORTED)
-    yield (
-        "version",
-        "vllm",
-        f"{found} (supported {VLLM_SUPPORTED})",
-        "" if good else "run make setup, or pip install vllm",
-    )
+        version = installed(distribution)
+        good = version is not None and supported(version, wanted)
+        mend = "" if good else f"pip install '{distribution}{wanted}'"
+        yield "version", distribution, f"{version} (supported {wanted})", mend
+    name, version = next(((name, version) for name in VLLM if (version := installed(name))), ("vllm", None))
+    good = version is not None and supported(version, VLLM_SUPPORTED)
+    mend = "" if good else "run make setup, or pip install vllm"
+    yield "version", "vllm", f"{name} {version} (supported {VLLM_SUPPORTED})", mend
 
 
 def hooks() -> Iterator[Row]:
     import verl  # noqa: F401  (loads the plugin, if it loads)
 
-    from sp3f_verl.verl_bridge import hooks as bridge
+    from sp3f_verl.verl_bridge.hooks import resolve_all
 
     loaded = "sp3f_verl.plugin" in sys.modules
     policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto")
     mend = "reinstall sp3f-verl in this environment (pip install -e .) and unset VERL_USE_EXTERNAL_PLUGINS"
     yield "plugin", "verl.plugins", f"loaded: {loaded}, policy: {policy}", "" if loaded else mend
-    for name, problem in bridge.resolve_all().items():
-        yield "hook", name, problem or "resolved", "use a supported version of verl and vLLM" if problem else ""
-    for what, examine in EFFECTS.items():
+    for name, failure in resolve_all().items():
+        yield "hook", name, failure or "resolved", OTHER_VERSION if failure else ""
+    for item, examine in EFFECTS.items():
         try:
-            yield "hook", what, examine(), ""
-        except Exception as error:  # told in the table, like every other finding
-            yield "hook", what, f"{type(error).__name__}: {error}", "use a supported version of verl and vLLM"
+            yield "hook", item, examine(), ""
+        except Exception as error:  # shown in the table, like every other finding
+            yield "hook", item, f"{type(error).__name__}: {error}", OTHER_VERSION
 
 
 def _reward_manager() -> str:
@@ -77,46 +71,55 @@ def _training_metrics() -> str:
     return f"wrapped: {PPOTrainer._compute_metrics.__wrapped__.__qualname__}"
 
 
-def _live_weights() -> str:
-    import vllm.model_executor.layers.utils as utils
-
-    return f"found: {utils.dispatch_cpu_unquantized_gemm.__name__}"
-
-
 # What the hooks are for, looked at in its effect.
 EFFECTS = {
     "reward manager sp3f": _reward_manager,
     "group agent loop": _group_worker,
     "training metrics": _training_metrics,
-    "vLLM CPU weights": _live_weights,
 }
 
 
+def names() -> Iterator[Row]:
+    """Every name of the contract: a row for each that is gone or has changed, and one for the rest of a package."""
+    from sp3f_verl.verl_bridge.contract import NAMES
+    from sp3f_verl.verl_bridge.contract_check import problem
+
+    there: Counter[str] = Counter()
+    for name in NAMES:
+        if failure := problem(name):
+            yield "name", str(name), failure, f"{OTHER_VERSION}: {name.where} needs it ({name.why})"
+        else:
+            there[name.module.partition(".")[0]] += 1
+    for package, count in there.items():
+        yield "name", package, f"{count} names are there", ""
+
+
 def recipes() -> Iterator[Row]:
-    """Each recipe composed by verl's own entry point, in a process of its own, as a user would."""
-    for file in sorted((RECIPES / "recipe").glob("*.yaml")):
-        settings = yaml.safe_load(file.read_text(encoding="utf-8")).get("sp3f", {})
-        recipe, trainer = file.stem, settings.get("trainer", "main_ppo")
-        command = [sys.executable, "-m", f"verl.trainer.{trainer}", f"+recipe={recipe}", "--cfg", "job"]
+    """Every recipe, composed as the entry point of verl that it is for composes it."""
+    from hydra_plugins.sp3f_verl_recipes import trainer_of
+    from sp3f_verl.verl_bridge.recipes import compose_recipe, shipped
+
+    for recipe in shipped():
         try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=180)
-        except subprocess.TimeoutExpired:
-            yield "recipe", recipe, "did not compose within 180 s", "run `" + " ".join(command[1:]) + "`"
-            continue
-        good = result.returncode == 0 and "\nsp3f:" in result.stdout
-        last = (result.stderr.strip() or "no output").splitlines()[-1]
-        yield "recipe", recipe, "composed" if good else last, "" if good else "reinstall sp3f-verl: pip install -e ."
+            config = compose_recipe(recipe)
+            OmegaConf.to_container(config, resolve=True)  # as verl does first
+            outcome = f"composes for {trainer_of(recipe)}, device {config.sp3f.device}"
+            yield "recipe", recipe, outcome, ""
+        except Exception as error:  # Hydra, OmegaConf and YAML have no common base
+            reason = " ".join(str(error).split())
+            yield "recipe", recipe, f"{type(error).__name__}: {reason}", "reinstall sp3f-verl: pip install -e ."
 
 
 def machine() -> Iterator[Row]:
     from verl.plugin.platform import get_platform
 
-    from sp3f_verl.errors import BadInput
     from sp3f_verl.verl_bridge.preflight import SHARED_MEMORY, shared_memory
 
-    yield "machine", "device", f"{get_platform().device_name} ({os.cpu_count()} cores)", ""
-    free, tight = psutil.virtual_memory().available / 2**30, get_platform().device_name == "cpu"
-    mend = "free some: the quickstart needs 8 GiB" if tight and free < 8 else ""
+    device = get_platform().device_name
+    yield "machine", "device", f"{device} ({os.cpu_count()} cores)", ""
+    free = psutil.virtual_memory().available / 2**30
+    tight = device == "cpu" and free < ENOUGH_GIB
+    mend = f"free some: the quickstart needs {ENOUGH_GIB} GiB" if tight else ""
     yield "machine", "memory", f"{free:.1f} GiB available", mend
     try:
         shared_memory(None)
@@ -134,16 +137,17 @@ def judge() -> Iterator[Row]:
 
 def doctor() -> int:
     """Print the table; answers 1 where something is wrong, else 0."""
-    table = Table("", "area", "item", "found", "mend")
-    wrong = 0
-    for area in (versions, hooks, recipes, machine, judge):
+    table = Table("", "area", "item", "finding", "mend")
+    problems = 0
+    for area in (versions, hooks, names, recipes, machine, judge):
         try:
             rows = list(area())
         except Exception as error:  # an area that cannot be examined is itself a finding
             rows = [(area.__name__, "examination", f"{type(error).__name__}: {error}", "see the error")]
-        for where, item, found, mend in rows:
-            wrong += bool(mend)
-            table.add_row("[red]✗[/red]" if mend else "[green]✓[/green]", *map(escape, (where, item, found, mend)))
+        for row in rows:
+            mend = row[-1]
+            problems += bool(mend)
+            table.add_row("[red]✗[/red]" if mend else "[green]✓[/green]", *map(escape, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    print(f"{wrong} problem(s)" if wrong else "everything is in order")
-    return 1 if wrong else 0
+    print(f"{problems} problem(s)" if problems else "everything is in order")
+    return 1 if problems else 0

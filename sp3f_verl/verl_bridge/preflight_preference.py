@@ -1,20 +1,23 @@
 """The part of the preflight that reads the settings, rows and stored references of preference training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.losses.objective import Objective
-from sp3f_verl.training.preference.reference_store import check_model, fingerprint
+from sp3f_verl.training.preference.reference_store import check_model
+from sp3f_verl.verl_bridge.preflight_files import enough, files, named
 
 # what some models (Cohere, Granite, Gemma 2) do to their logits after the head
 AFTER_THE_HEAD = ("logit_scale", "logits_scaling", "final_logit_softcapping")
 
 
 def objective_of(config: DictConfig) -> Objective:
-    return Objective.from_mapping(OmegaConf.to_container(config.sp3f.preference.objective, resolve=True))
+    return Objective(**OmegaConf.to_container(config.sp3f.preference.objective, resolve=True))
 
 
 def preference(config: DictConfig) -> None:
@@ -75,19 +78,18 @@ def fused_head(config: DictConfig) -> None:
 
 
 def rows(config: DictConfig) -> None:
-    roles, size = objective_of(config).roles, config.data.train_batch_size
-    for key in ("train_files", "val_files"):
-        files = config.data[key]
-        if not files and key == "train_files":
-            raise BadInput("data.train_files is empty; give a parquet file.")
-        try:
-            found = read_answers(files if isinstance(files, str) else list(files), roles)[0] if files else []
-        except BadInput as error:
-            raise BadInput(f"data.{key}: {error}") from None
-        if key == "train_files" and len(found) < size:
-            raise BadInput(f"data.train_batch_size={size}, but there are {len(found)} usable rows; set it lower.")
+    rows_of_roles(config, objective_of(config).roles)
+
+
+def rows_of_roles(config: DictConfig, roles: Sequence[str]) -> None:
+    """BadInput where the files do not hold rows with these roles, or too few of them to train on."""
+    for key, paths in files(config):
+        with named(key):
+            answers = read_answers(paths, roles)[0] if paths else []
+        if key == "data.train_files":
+            enough(config, key, len(answers))
 
 
 def stored_reference(config: DictConfig) -> None:
     node = config.actor_rollout_ref.model
-    check_model(Path(config.sp3f.preference.reference_dir), fingerprint(node.path, node.get("lora_adapter_path")))
+    check_model(Path(config.sp3f.preference.reference_dir), model_digest(node.path, node.get("lora_adapter_path")))

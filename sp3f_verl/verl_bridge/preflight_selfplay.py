@@ -4,22 +4,20 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
-from sp3f_verl.losses.objective import LOSSES
+from sp3f_verl.losses.table import LOSSES
 from sp3f_verl.training.selfplay.rows import ROLES
 from sp3f_verl.training.selfplay.settings import SelfPlay
-from sp3f_verl.verl_bridge.preflight_preference import objective_of
+from sp3f_verl.verl_bridge.preflight_preference import objective_of, rows_of_roles
 
 
 def selfplay(config: DictConfig) -> None:
     """Settings of every iteration, before any of them begins."""
-    settings = SelfPlay.from_mapping(OmegaConf.to_container(config.sp3f.selfplay, resolve=True))
+    settings = SelfPlay.read(OmegaConf.to_container(config.sp3f.selfplay, resolve=True))
     base, preference = objective_of(config), config.sp3f.preference
-    if "real" not in LOSSES[base.loss][0]:
-        raise BadInput(
-            f"sp3f.preference.objective.loss={base.loss} is not a self-play loss; use spin, tspin, tspin_ref."
-        )
+    if "generated" not in base.roles:
+        known = ", ".join(name for name, row in LOSSES.items() if "generated" in row.roles)
+        raise BadInput(f"sp3f.preference.objective.loss={base.loss} is not a self-play loss; use {known}.")
     for iteration in range(settings.iterations):
         try:
             settings.objective(base, iteration)
@@ -59,17 +57,7 @@ def positions(config: DictConfig) -> None:
 
 
 def annotated_rows(config: DictConfig) -> None:
-    size = config.data.train_batch_size
-    for key in ("train_files", "val_files"):
-        files = config.data[key]
-        if not files and key == "train_files":
-            raise BadInput("data.train_files is empty; give a parquet file.")
-        try:
-            found = read_answers(files if isinstance(files, str) else list(files), ROLES)[0] if files else []
-        except BadInput as error:
-            raise BadInput(f"data.{key}: {error}") from None
-        if key == "train_files" and len(found) < size:
-            raise BadInput(f"data.train_batch_size={size}, but there are {len(found)} usable rows; set it lower.")
+    rows_of_roles(config, ROLES)
 
 
 def recorded_run(config: DictConfig) -> None:

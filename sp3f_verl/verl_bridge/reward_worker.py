@@ -1,4 +1,5 @@
-"""verl's reward worker, where the run serves a judge."""
+"""verl's reward worker, where the run serves a judge. A module of its own: what reward_manager.py imports would close a
+circle when verl imports its reward loop first."""
 
 import functools
 

@@ -216,7 +216,7 @@ def test_turns_system_and_a_model_per_language(tmp_path):
     write_rows(rows, ENGLISH, tmp_path / "english.parquet")
     with ModelServer(stub(), models=["mt-de", "mt-es"]) as server:
         file = config(tmp_path / "c.yaml", server.url, "B", languages=["de", "es"])
-        per_language = 'models.mt.model={"de": mt-de, "es": mt-es}'
+        per_language = 'models.mt.model_by_language={"de": mt-de, "es": mt-es}'
         system = "models.strong.system=Answer in {language}."
         assert run(file, tmp_path / "english.parquet", tmp_path / "out", "--set", per_language, system) == 0
         bodies = [entry["body"] for entry in server.chats()]
@@ -260,22 +260,33 @@ def test_a_killed_run_asks_nothing_twice(base, tmp_path):
 @pytest.mark.parametrize(
     ("more", "overrides", "told"),
     [
-        ({"prompts": "copy"}, [], "unknown key 'prompts' (did you mean 'prompt'?)"),
+        ({"prompts": "copy"}, [], "prompts does not exist (did you mean 'prompt'?)"),
         ({"chosen": {"generate": "stong"}}, [], "no 'stong' (did you mean 'strong'?)"),
-        ({"chosen": {"generated": "strong"}}, [], "unknown key 'generated' (did you mean 'generate'?)"),
+        ({"chosen": {"generated": "strong"}}, [], "chosen.generated does not exist (did you mean 'generate'?)"),
         ({"chosen": {"generate": "strong", "translate": "mt"}}, [], "say one of copy, translate and generate"),
         ({"prompt": {"generate": "strong"}}, [], "say one of copy, translate."),
-        ({"chosen": None}, [], "chosen is None; say copy"),
-        ({"languages": {"de": 2}}, [], "languages.de is 2.0; give a share"),
+        ({"chosen": None}, [], "chosen is missing; say copy"),
+        ({"languages": {"de": 2}}, [], "languages.de=2 is no share; give one"),
         ({"languages": {"xx": 1}}, [], "unknown language 'xx'"),
-        ({"models": ["mt"]}, [], "models is ['mt']; give names"),
-        ({"english": "keep"}, [], "it is copy or architecture"),
-        ({}, ["models.strong.temperatur=1"], "unknown key 'temperatur' (did you mean 'temperature'?)"),
-        ({}, ["models.strong.max_tokens=many"], "models.strong.max_tokens is 'many'; give it as int"),
-        ({}, ["models.strong.concurrency=many"], "models.strong: argument --concurrency: invalid int value"),
+        ({"models": ["mt"]}, [], "models=['mt'] is not a mapping"),
+        ({"english": "keep"}, [], "english=keep; it is one of copy, architecture"),
+        ({}, ["models.strong.temperatur=1"], "models.strong.temperatur does not exist (did you mean 'temperature'?)"),
+        ({}, ["models.strong.max_tokens=many"], "models.strong.max_tokens='many'; give a whole number, 1 or more"),
+        ({}, ["models.strong.concurrency=many"], "models.strong.concurrency='many'; give a whole number, 1 or more"),
         ({}, ["models.stong.seed=1"], "there is no 'stong' (did you mean 'strong'?)"),
         ({}, ["models.mt.template=nowhere"], "neither a file nor shipped"),
-        ({}, ['models.mt.model={"de": x}'], "models.mt.model has no entry for 'es'"),
+        ({}, ["models.mt.model=null", 'models.mt.model_by_language={"de": x}'], "has no entry for 'es'"),
+        ({}, ['models.mt.model={"de": x}'], "mt.model is one name; write "),
+        ({}, ["models.mt.batch=true"], "models.mt.batch is now backend: batch; write that"),
+        ({}, ["models.mt.backend=vllm", "models.mt.model=null"], "models.mt.model is missing"),
+        ({}, ["models.mt=gpt-4o"], "models.mt=gpt-4o is neither a file nor one of command_r, x_alma; write"),
+        ({"models": {"mt": "gpt-4o"}}, [], "mt=gpt-4o is neither a file nor one of command_r, x_alma; write"),
+        ({"chosen": {"generate": "strong", "of": "rejected"}}, [], "chosen.of='rejected' is for what is copied"),
+        ({"chosen": {"copy": True, "of": "prompt"}}, [], "chosen.of=prompt; it is one of chosen, rejected"),
+        ({"min_language_share": 2}, [], "c.yaml: min_language_share=2 is no share"),
+        ({"mix": {"A": -1}}, [], "mix.A=-1 does not count"),
+        ({}, ["seed=a: b: c"], "the value is no YAML"),
+        ({}, ["seed=1.5"], "seed=1.5 is not a whole number"),
     ],
 )
 def test_bad_configs_are_one_sentence(base, tmp_path, capsys, more, overrides, told):
@@ -318,7 +329,7 @@ def test_shipped_configs_are_the_papers(name):
         }[name],
     }
     translator = plan.models["translator"]
-    assert translator.languages() == set(plan.languages) - {"en"}
+    assert set(translator.model_by_language) == set(plan.languages) - {"en"}
     assert (translator.temperature, translator.max_tokens, translator.seed) == (0.6, 4096, 42)
     for model in (plan.models[each] for each in ("strong", "weak") if each in plan.models):
         assert (model.temperature, model.max_tokens) == (0.7, 2048)

@@ -14,8 +14,8 @@ from helpers.shared import SHARED_DATA as REAL
 from sp3f_verl.data.files import read_parquet, write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.outputs import read_outputs
-from sp3f_verl.evaluation.benchmark_run import seed_of
 from sp3f_verl.evaluation.command import main
+from sp3f_verl.evaluation.run import seed_of
 from sp3f_verl.report.benchmarks import output_rows
 
 ES = r"El resultado correcto de la suma es doce. \boxed{%s}"
@@ -209,7 +209,7 @@ class TestEndpoint:
         prompts = {(row["id"], row["prompt_lang"]): row for row in read_parquet(tmp_path / "out" / "prompts.parquet")}
         assert {row["task"] for row in prompts.values()} == {"openai/gsm8k"}
         found = read_outputs(str(tmp_path / "out"), samples=2)
-        assert {key[:2] for key in found.said} == prompts.keys() and len(found.said) == 4
+        assert {key[:2] for key in found.answers} == prompts.keys() and len(found.answers) == 4
         assert set(output_rows(tmp_path / "out", "openai/gsm8k", "es")) == {"es"}
 
     def test_two_data_sources_that_would_share_a_folder(self, tmp_path):

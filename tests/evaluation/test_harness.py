@@ -148,7 +148,7 @@ def test_models_as_lm_eval_wants_them(tmp_path):
     lora = adapter(tmp_path / "global_step_3" / "actor" / "lora_adapter", "org/base")
     step = str(tmp_path / "global_step_3")
     assert lm_eval_model("org/m", None, None, None, {}) == ("hf", {"pretrained": "org/m"})
-    assert lm_eval_model(step, "hf", None, "org/t", {"dtype": "float32"}) == (
+    assert lm_eval_model(step, "transformers", None, "org/t", {"dtype": "float32"}) == (
         "hf",
         {"pretrained": "org/base", "peft": lora, "tokenizer": "org/t", "dtype": "float32"},
     )
@@ -159,9 +159,9 @@ def test_models_as_lm_eval_wants_them(tmp_path):
         "local-completions",
         {"model": "m", "base_url": "http://localhost:8000/v1/completions"},
     )
-    _, told = lm_eval_model("m", "local-chat-completions", url, None, {})
+    _, told = lm_eval_model("m", "openai", url, None, {})
     assert told["base_url"] == "http://localhost:8000/v1/chat/completions"
-    for backend, base_url, why in (("local-completions", None, "give its --base-url"), ("vllm", url, "leave out")):
+    for backend, base_url, why in (("completions", None, "give its --base-url"), ("vllm", url, "leave out")):
         with pytest.raises(BadInput, match=why):
             lm_eval_model("m", backend, base_url, None, {})
 

@@ -15,7 +15,7 @@ from data_prep import wmt
 from helpers.wmt import compare, lines, segment
 from sp3f_verl.data.files import read_parquet, write_text
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.results import TranslationSummary, TranslatorScore
+from sp3f_verl.evaluation.results import TranslationSummary, TranslatorScore, read
 from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
 from sp3f_verl.report.document.blocks import Picture
@@ -103,7 +103,7 @@ def samples(*texts):
 
 def test_comet_scores_in_order_and_nothing_for_no_translation(comet):
     assert comet_scores("name", samples("abc", " ", "abcde"), comet) == pytest.approx([3.0, 0.0, 5.0])
-    with pytest.raises(BadInput, match="--comet=short gave no scores"):
+    with pytest.raises(BadInput, match="--comet-model=short gave no scores"):
         comet_scores("short", samples("abc", "abcd"), comet)
     with pytest.raises(
         BadInput, match=r"unbabel-comet is not installed in .*pip install 'unbabel-comet'.*--comet-python"
@@ -126,7 +126,7 @@ def test_compare_writes_tests_comet_and_picture(comet, tmp_path, capsys):
     }
     assert compare(tmp_path, tmp_path / "out", candidates, "--baseline", "tru") == 1
     assert "--baseline=tru is none of --candidates (did you mean 'true'?)" in capsys.readouterr().err
-    words = ["--baseline", "true", "--comet", "name", "--comet-python", comet]
+    words = ["--baseline", "true", "--comet-model", "name", "--comet-python", comet]
     assert compare(tmp_path, tmp_path / "out", candidates, *words) == 0
     tests = {(row["lp"], row["metric"]): row for row in read_parquet(tmp_path / "out" / "tests.parquet")}
     scores = {row["translator"]: row for row in read_parquet(tmp_path / "out" / "scores.parquet")}
@@ -134,6 +134,12 @@ def test_compare_writes_tests_comet_and_picture(comet, tmp_path, capsys):
     assert gap == pytest.approx(scores["long"]["chrf"] - scores["true"]["chrf"]) and gap < 0
     assert tests["all", "comet_sentence"]["difference"] == pytest.approx(len(" und noch mehr"))
     assert scores["true"]["comet"] == pytest.approx(sum(len(row["reference"]) for row in segments) / 8)
+    summary = read(tmp_path / "out")
+    assert [row.model_dump() for row in summary.scores] == [scores[row.translator] for row in summary.scores]
+    assert {(row.lp, row.metric): row.model_dump() for row in summary.tests} == tests and len(tests) == len(
+        summary.tests
+    )
+    assert summary.best == {"en-de_DE": "true"} and "tok:13a" in summary.signatures["en-de_DE"]["bleu"]
     report = (tmp_path / "out" / "report.md").read_text()
     assert "## Against true" in report and "| all | long | COMET | +14.00 | +14.00 to +14.00 |" in report
     assert "tok:13a" in report and "(heatmap.png)" in report and (tmp_path / "out" / "heatmap.png").is_file()

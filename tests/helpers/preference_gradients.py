@@ -16,11 +16,11 @@ from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelCo
 from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 
 from sp3f_verl.losses.objective import Objective, measure
-from sp3f_verl.training.preference import attention
-from sp3f_verl.training.preference.tokens import Group, batch_of
+from sp3f_verl.training.preference import attention, response_head
+from sp3f_verl.training.preference.tokens import Group, batch_of, filled_up, total_weight
 from sp3f_verl.verl_bridge.preference import head
-from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up, total_weight
-from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
+from sp3f_verl.verl_bridge.preference.group_trainer import balanced
+from sp3f_verl.verl_bridge.preference.worker import group_loss
 
 GROUPS = 8
 OBJECTIVES = {
@@ -109,7 +109,7 @@ def main(folder: str, output: str) -> None:
         elif kind in ("shared", "checkpointing"):
             assert attention.install(engine)
             head.install(engine, share=True)
-            head.ONCE_TOKENS = 1  # these responses are short
+            response_head.ONCE_TOKENS = 1  # these responses are short
         ranks, rank = engine.get_data_parallel_size(), engine.get_data_parallel_rank()
         for name, objective in OBJECTIVES.items():
             size = len(objective.roles)

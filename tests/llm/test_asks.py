@@ -19,14 +19,17 @@ from helpers.shared import HELPERS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Endpoint, FailureKind, Price, Status, Store, TooManyFailures, Totals, Usage
 from sp3f_verl.llm.cli_options import (
-    add_backend_arguments,
-    add_scorer_arguments,
-    backend_of,
-    scorer_of,
+    add_model_options,
+    add_scorer_options,
+    model_options,
+    open_model,
+    open_scorer,
+    scorer_options,
     store_of,
     watched,
 )
 from sp3f_verl.llm.openai_backend import OpenAIBackend
+from sp3f_verl.llm.options import ModelOptions
 from sp3f_verl.llm.totals import FEWEST, RECENT, most_usd
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -72,9 +75,9 @@ class TestAnswers:
         assert (cut.status, cut.text, cut.finish_reason) == (Status.TRUNCATED, "fi", "length")
         for each in (filtered, unwilling):
             assert (each.status, each.text, each.failure) == (Status.REFUSED, None, FailureKind.REFUSED)
-        assert unwilling.said == "I will not."
+        assert unwilling.message == "I will not."
         assert (broken.status, broken.text, broken.failure) == (Status.ERROR, None, FailureKind.SERVER_ERROR)
-        assert "out of memory" in broken.said
+        assert "out of memory" in broken.message
         assert totals.as_dict()["answers"] == {"error": 1, "ok": 1, "refused": 2, "truncated": 1}
         assert totals.as_dict()["failures"] == {"refused": 2, "server_error": 1}
         assert json.loads(json.dumps(totals.as_dict())) == totals.as_dict()
@@ -342,14 +345,15 @@ class TestArguments:
     def options(*line):
         parser = argparse.ArgumentParser()
         parser.add_argument("--output")
-        add_backend_arguments(parser)
+        add_model_options(parser)
         return parser.parse_args(list(line))
 
     def test_a_command_line_asks(self, tmp_path, capsys):
         with ModelServer(lambda body: SPANISH) as server:
             line = [f"--base-url={server.url}", f"--output={tmp_path / 'out'}", "--price-in=1", "--price-out=2"]
             for fresh in (3, 0):
-                with backend_of(self.options(*line)) as backend:
+                options = self.options(*line)
+                with open_model(model_options(options), store_of(options)) as backend:
                     answers = list(watched(backend.answers(an_ask(number) for number in range(3)), backend, 3))
                 assert len(answers) == 3 and backend.totals.fresh == fresh
         captured = capsys.readouterr()
@@ -362,39 +366,72 @@ class TestArguments:
         assert store_of(self.options()) == Path("answers.sqlite")
 
     def test_a_batch_costs_half(self, tmp_path):
-        line = ["--batch", "--base-url=http://127.0.0.1:1/v1", f"--store={tmp_path / 's'}", "--model=m"]
-        with backend_of(self.options(*line, "--price-in=1", "--price-out=8")) as backend:
+        line = ["--backend=batch", "--base-url=http://127.0.0.1:1/v1", "--model=m", "--price-in=1", "--price-out=8"]
+        with open_model(model_options(self.options(*line)), tmp_path / "s") as backend:
             assert backend.totals.price == Price(input=0.5, output=4.0)
 
     @pytest.mark.parametrize(
         ("line", "said"),
         [
-            (["--max-failure-share=2"], "--max-failure-share=2 is no share"),
-            (["--backend=vllm", "--batch", "--model=m"], "--batch is a service"),
+            (["--max-failure-share=2"], "--max-failure-share=2.0; give a share"),
+            (["--adapter=a", "--model=m"], "--adapter is for --backend vllm and transformers"),
             (["--backend=vllm"], "--model is missing"),
             (["--backend=vllm", "--model=/no/such"], "no/such' is no folder"),
-            (["--batch", "--base-url=http://127.0.0.1:1/v1"], "--model is missing"),
-            (["--price-in=1"], "--price.output is missing"),
-            (["--price-in=-1", "--price-out=1"], "--price.input=-1.0 is no price"),
-            (["--concurrency=0", "--base-url=http://127.0.0.1:1/v1"], "concurrency=0"),
-            (["--base-url=nowhere"], "no http"),
-            (["--requests-per-minute=0", "--base-url=http://127.0.0.1:1/v1"], "requests_per_minute=0"),
+            (["--backend=batch", "--base-url=http://127.0.0.1:1/v1"], "--model is missing"),
+            (["--price-in=1"], "--price-out is missing"),
+            (["--price-in=-1", "--price-out=1"], "--price-in=-1.0 is no price"),
+            (["--concurrency=0", "--base-url=http://127.0.0.1:1/v1"], "--concurrency=0; give a whole number"),
+            (["--base-url=nowhere"], "--base-url: 'nowhere' is no http"),
+            (
+                ["--requests-per-minute=0", "--base-url=http://127.0.0.1:1/v1"],
+                "--requests-per-minute=0.0; give a positive number",
+            ),
             ([], "OPENAI_API_KEY holds no key"),
         ],
     )
     def test_bad_input(self, line, said, tmp_path, monkeypatch):
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
         with pytest.raises(BadInput) as caught:
-            backend_of(self.options(*line, f"--store={tmp_path / 's'}"))
+            open_model(model_options(self.options(*line)), tmp_path / "s")
         assert said in str(caught.value) and "\n" not in str(caught.value)
         assert not [thread for thread in threading.enumerate() if thread.name == "sp3f-asks"]
 
     def test_a_scorers_command_line(self, tiny_model, tmp_path):
         parser = argparse.ArgumentParser()
-        add_scorer_arguments(parser)
+        add_scorer_options(parser)
         for backend in ("vllm", "transformers"):
-            line = [f"--backend={backend}", f"--model={tiny_model}", f"--store={tmp_path / 's'}"]
-            with scorer_of(parser.parse_args(line)) as scorer:
+            line = [f"--backend={backend}", f"--model={tiny_model}"]
+            with open_scorer(scorer_options(parser.parse_args(line)), tmp_path / "s") as scorer:
                 assert scorer.model.startswith("model@") and backend in type(scorer).__name__.lower()
         with pytest.raises(BadInput, match="no folder"):
-            scorer_of(parser.parse_args(["--model=/no/such", f"--store={tmp_path / 's'}"]))
+            open_scorer(scorer_options(parser.parse_args(["--model=/no/such"])), tmp_path / "s")
+        with pytest.raises(BadInput, match="--model is missing"):
+            scorer_options(parser.parse_args([]))
+
+    def test_a_moved_flag_says_where_it_went(self, capsys):
+        with pytest.raises(SystemExit):
+            self.options("--batch")
+        assert "--batch is now --backend batch; write that" in capsys.readouterr().err
+
+    def test_a_key_of_yaml_is_a_flag(self):
+        """One set of fields: what YAML takes, the command line takes, and the other way round."""
+        keys = {"backend": "vllm", "model": "m", "workers": 2, "dtype": "float16", "base_url": ["http://a/v1/"]}
+        line = ["--backend=vllm", "--model=m", "--workers=2", "--dtype=float16", "--base-url", "http://a/v1"]
+        assert model_options(self.options(*line)) == ModelOptions.read(keys, "models.mt")
+        assert set(ModelOptions.model_fields) | {"store", "batch", "output"} == set(vars(self.options()))
+
+    @pytest.mark.parametrize(
+        ("keys", "told"),
+        [
+            ({"batch": True}, "models.mt.batch is now backend: batch; write that."),
+            ({"base_ulr": "http://a/v1"}, "models.mt.base_ulr does not exist (did you mean 'base_url'?)"),
+            ({"backend": "vlm"}, "models.mt.backend=vlm (did you mean 'vllm'?)"),
+            ({"workers": "two"}, "models.mt.workers='two'; give a whole number, 1 or more."),
+            ({"base_url": 8000}, "models.mt.base_url=8000 is no URL"),
+            ("gpt-4o", "models.mt='gpt-4o' is not a mapping"),
+        ],
+    )
+    def test_bad_keys_are_one_sentence(self, keys, told):
+        with pytest.raises(BadInput) as caught:
+            ModelOptions.read(keys, "models.mt")
+        assert told in str(caught.value)

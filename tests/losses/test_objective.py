@@ -5,9 +5,10 @@ import torch
 
 from sp3f_verl import losses
 from sp3f_verl.errors import BadInput
-from sp3f_verl.losses.objective import LOSSES, Objective, measure
-from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up
-from sp3f_verl.verl_bridge.preference.worker_loss import group_loss, together
+from sp3f_verl.losses.objective import Objective, measure
+from sp3f_verl.losses.table import LOSSES
+from sp3f_verl.training.preference.batch_loss import batch_loss, together
+from sp3f_verl.training.preference.tokens import filled_up
 
 
 def packed(rows: list[tuple[int, list[float]]]):
@@ -69,8 +70,8 @@ def test_means_and_the_anchor():
         ({"loss": "dop"}, "did you mean 'dpo'"),
         ({"bta": 0.1}, "bta is unknown (did you mean 'beta'"),
         ({"loss_type": "hing"}, "did you mean 'hinge'"),
-        ({"loss": "simpo", "loss_type": "ipo"}, "use sigmoid"),
-        ({"beta": "strong"}, "beta=strong"),
+        ({"loss": "simpo", "loss_type": "ipo"}, "it is one of sigmoid."),
+        ({"beta": "strong"}, "beta='strong'"),
         ({"beta": -1}, "beta=-1"),
         ({"nll_anchor": float("nan")}, "nll_anchor=nan"),
         ({"loss_type": "ipo", "label_smoothing": 0.1}, "not defined for ipo"),
@@ -79,15 +80,15 @@ def test_means_and_the_anchor():
 )
 def test_settings_at_fault_are_one_sentence(settings, said):
     with pytest.raises(BadInput) as error:
-        Objective.from_mapping(settings)
+        Objective(**settings)
     assert said in str(error.value) and str(error.value).startswith("sp3f.preference.objective")
 
 
 def test_every_loss_builds_from_its_defaults():
-    for loss, (roles, reference) in LOSSES.items():
-        loss_type = "sigmoid" if loss in ("dpo", "simpo") else "logistic"
-        objective = Objective.from_mapping({"loss": loss, "loss_type": loss_type})
-        assert (objective.roles, objective.needs_reference) == (roles, reference)
+    for loss, row in LOSSES.items():
+        objective = Objective(loss)
+        assert (objective.roles, objective.needs_reference) == (row.roles, row.needs_reference)
+        assert Objective(**objective.mapping).mapping == objective.mapping, "what is recorded builds it again"
 
 
 def test_torn_groups_are_refused():
@@ -118,16 +119,14 @@ def test_micro_batches_add_up_to_the_mean_of_the_batch():
             "dp_size": 2,
             "total_weight": 2.0,
         }
-        return group_loss({"log_probs": rows(log_probs)}, data, objective=objective)
+        return batch_loss(objective, rows(log_probs).values(), data)
 
     (first, told), (second, _) = micro(0, 2), micro(2, 3)
     assert (first.item() + second.item()) / 2 == pytest.approx(whole[:2].mean().item())
     assert second.item() == 0, "a group that only fills up has no part"
-    assert told["loss"].aggregate() / 2 == pytest.approx(whole[:2].mean().item())
+    assert told["loss"] / 2 == pytest.approx(whole[:2].mean().item())
 
 
-def test_batches_are_filled_up_and_balanced():
+def test_batches_are_filled_up():
     assert filled_up([5, 6, 7], 4) == ([5, 6, 7, 5], [1.0, 1.0, 1.0, 0.0])
     assert filled_up([5, 6], 2) == ([5, 6], [1.0, 1.0])
-    order = balanced([100, 1, 100, 1], 2)
-    assert sorted(order) == [0, 1, 2, 3] and sum([100, 1, 100, 1][i] for i in order[:2]) == 101

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.report_runs import manifest, measured, preference, selfplay, write
-from sp3f_verl.losses.objective import LOSSES, Objective, measure
+from sp3f_verl.losses.objective import Objective, measure
+from sp3f_verl.losses.table import LOSSES
 from sp3f_verl.report.document.blocks import Block, Table
 from sp3f_verl.report.document.markdown import blocks, markdown
 from sp3f_verl.report.document.write import write as write_document
@@ -317,7 +318,7 @@ def test_roles_of_a_loss_that_is_new_are_those_it_recorded(tmp_path):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_all_that_is_measured_is_in_the_report(tmp_path, loss):
     """A metric that the objective gains, or renames, has to come up here."""
-    objective = Objective.from_mapping({"loss": loss, "loss_type": "logistic" if "spin" in loss else "sigmoid"})
+    objective = Objective(loss)
     size = len(objective.roles)
     draw = torch.Generator().manual_seed(1)
     logps = -torch.rand(2 * 4 * size, generator=draw)

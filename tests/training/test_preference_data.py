@@ -6,15 +6,14 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.preference_rows import Answers, Unusable, answers_of, read_answers
 from sp3f_verl.errors import BadInput
-from sp3f_verl.training.preference.reference_store import ReferenceStore, check_model, fingerprint
-from sp3f_verl.training.preference.tokens import Group, batch_of, digest, encode, encode_all
+from sp3f_verl.training.preference.reference_store import ReferenceStore, check_model
+from sp3f_verl.training.preference.tokens import Group, GroupEncoder, batch_of, digest, encode_all
 
 
 def turn(role: str, text: str) -> list[dict]:
@@ -128,7 +127,7 @@ def tokenizer(tiny_model):
 
 
 def test_a_response_begins_where_generation_would_and_ends_with_the_end_token(tokenizer):
-    group = encode(tokenizer, USER, ("4", "5 or so"))
+    group = GroupEncoder(tokenizer)(USER, ("4", "5 or so"))
     assert tokenizer.decode(group.prompt) == "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"
     assert [tokenizer.decode(each) for each in group.responses] == ["4<|im_end|>", "5 or so<|im_end|>"]
 
@@ -155,7 +154,7 @@ TEMPLATES = {
 def test_other_templates(tokenizer, template, expected):
     other = copy.deepcopy(tokenizer)
     other.chat_template = TEMPLATES[template]
-    group = encode(other, USER, ("4",))
+    group = GroupEncoder(other)(USER, ("4",))
     prefix = other.apply_chat_template(USER, add_generation_prompt=True, tokenize=False)
     assert other.decode(group.prompt) == prefix and other.decode(group.responses[0]) == expected
 
@@ -163,7 +162,7 @@ def test_other_templates(tokenizer, template, expected):
 def test_long_responses_are_cut_and_long_prompts_left_out(tokenizer):
     long = Answers(tuple(USER), ("4 " * 50, "5"))
     same_start = Answers(tuple(USER), ("4 " * 50 + "x", "4 " * 50 + "y"))
-    prompt = len(encode(tokenizer, USER, ("4",)).prompt)
+    prompt = len(GroupEncoder(tokenizer)(USER, ("4",)).prompt)
     groups, counts = encode_all(tokenizer, [PAIR, long, same_start], prompt + 6)
     assert len(groups[1].responses[0]) == 6 and len(groups) == 2
     assert counts == {"response_cut": 1, "sides_identical": 1}
@@ -205,6 +204,10 @@ def test_the_store_computes_once_and_knows_whose_it_is(tmp_path):
             ReferenceStore(tmp_path, "train", identity | change)
     with pytest.raises(BadInput, match="another model"):
         check_model(tmp_path, "other")
+    manifest = tmp_path / "train.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "model": "0" * 64}))
+    with pytest.raises(BadInput, match=r"under a name that an earlier version gave the model; remove it"):
+        check_model(tmp_path, "m")
 
 
 def test_a_store_cut_short_is_computed_again_and_nan_never_stored(tmp_path):
@@ -216,19 +219,3 @@ def test_a_store_cut_short_is_computed_again_and_nan_never_stored(tmp_path):
     with pytest.raises(BadInput, match="not finite"):
         ReferenceStore(tmp_path / "b", "train", identity).load_or_compute(GROUPS, lambda: [rows[0] + np.nan, *rows[1:]])
     assert not (tmp_path / "b" / "train.json").exists()
-
-
-def test_a_fingerprint_tells_weights_apart_but_not_places(tmp_path, tiny_model):
-    import shutil
-
-    from safetensors.torch import load_file, save_file
-
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_model, copy)
-    assert fingerprint(str(copy)) == fingerprint(str(tiny_model))
-    weights = load_file(copy / "model.safetensors")
-    name = sorted(weights)[0]
-    weights[name] = weights[name] + torch.ones_like(weights[name])
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    assert fingerprint(str(copy)) != fingerprint(str(tiny_model))
-    assert fingerprint("org/a") != fingerprint("org/b") != fingerprint("org/b", str(copy))

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from sp3f_verl.llm.store import Store
+from sp3f_verl.training.selfplay.responses import Request, Responses
 from sp3f_verl.training.selfplay.settings import Generation
 from sp3f_verl.verl_bridge.selfplay import generation
-from sp3f_verl.verl_bridge.selfplay.generation import GenerationFailed, Request, Responses, RolloutServers
+from sp3f_verl.verl_bridge.selfplay.generation import GenerationFailed, RolloutServers
 
 END = 9
 

@@ -57,7 +57,10 @@ def test_a_good_run_passes_with_and_without_validation(run, recipe):
     [
         (["data.train_files=missing.parquet"], "data.train_files: missing.parquet does not exist"),
         (["data.train_files=null"], "data.train_files is empty"),
-        (["data.train_batch_size=32"], "there are 16 usable rows"),
+        (
+            ["data.train_batch_size=32"],
+            "data.train_files has 16 usable rows, less than a batch of data.train_batch_size=32",
+        ),
         (["trainer.v1.trainer_mode=dpo"], "trainer_mode=dpo, but the recipe generates; set it to selfplay"),
         (
             ["sp3f.preference.objective.loss=dpo", "sp3f.preference.objective.loss_type=sigmoid"],
@@ -130,19 +133,19 @@ def test_the_papers_values():
         assert cfg.data.train_batch_size == 64
         generation = cfg.sp3f.selfplay.generation
         assert (generation.temperature, generation.top_p) == (1.0, 1.0)
-    settings = SelfPlay.from_mapping(OmegaConf.to_container(tspin.sp3f.selfplay, resolve=True))
+    settings = SelfPlay.read(OmegaConf.to_container(tspin.sp3f.selfplay, resolve=True))
     objective = tspin.sp3f.preference.objective
     assert (objective.loss, objective.loss_type, objective.alpha) == ("tspin", "logistic", 1.0)
     assert tspin.sp3f.preference.max_length == 2048 and objective.beta == 0.1
     assert objective.length_normalised is False and settings.iterations == 5 and settings.previous_iterations == 0
     assert [settings.scheduled("beta", t, 9) for t in range(5)] == [0.0, 0.1, 0.1, 0.1, 0.1]
-    settings = SelfPlay.from_mapping(OmegaConf.to_container(spin.sp3f.selfplay, resolve=True))
+    settings = SelfPlay.read(OmegaConf.to_container(spin.sp3f.selfplay, resolve=True))
     assert (settings.iterations, settings.epochs, settings.previous_iterations) == (4, 3, 1)
     assert [settings.scheduled("beta", t, 9) for t in range(4)] == [0.1, 0.1, 0.1, 5.0]
     changed = compose_recipe("tspin", "sp3f.preference.objective.beta=0.5", "actor_rollout_ref.actor.optim.lr=1e-5")
-    settings = SelfPlay.from_mapping(OmegaConf.to_container(changed.sp3f.selfplay, resolve=True))
+    settings = SelfPlay.read(OmegaConf.to_container(changed.sp3f.selfplay, resolve=True))
     assert [settings.scheduled("beta", t, 9) for t in range(3)] == [0.0, 0.5, 0.5], "the objective's own key works"
     assert settings.scheduled("lr", 0, 1e-5) == 1e-5, "and so does verl's"
-    settings = SelfPlay.from_mapping(OmegaConf.to_container(spin.sp3f.selfplay, resolve=True))
+    settings = SelfPlay.read(OmegaConf.to_container(spin.sp3f.selfplay, resolve=True))
     assert [settings.scheduled("lr", t, 9) for t in range(4)] == [5e-7, 5e-7, 1e-7, 1e-7]
     assert spin.sp3f.selfplay.generation.max_tokens == 256

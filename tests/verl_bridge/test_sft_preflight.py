@@ -75,11 +75,17 @@ def test_other_columns(tmp_path):
 
 
 SETTINGS = {
-    "a batch that nothing fills": (["data.train_batch_size=32"], "data.train_files has 16 rows, less than a batch of"),
-    "fewer samples than a batch": (["data.train_max_samples=8"], "data.train_files has 8 rows, less than a batch"),
+    "a batch that nothing fills": (
+        ["data.train_batch_size=32"],
+        "data.train_files has 16 usable rows, less than a batch of",
+    ),
+    "fewer samples than a batch": (
+        ["data.train_max_samples=8"],
+        "data.train_files has 8 usable rows, less than a batch",
+    ),
     "too few rows for a loss": (
         ["data.val_files=${data.train_files}", "data.val_max_samples=4"],
-        "data.val_files has 4",
+        "data.val_files has 4 usable rows",
     ),
     "a test of nothing": (["trainer.test_freq=5"], "trainer.test_freq=5 without data.val_files; give them, or set it"),
     "no rows": (["data.train_files=null"], "data.train_files is empty"),

@@ -78,6 +78,13 @@ def _settings(text: str) -> dict[str, Any]:
     return {name: yaml.safe_load(value) for name, _, value in pairs}
 
 
+def _backend(text: str) -> str:
+    """The name of a backend; lm-eval's own is answered with ours."""
+    if now := next((name for name, theirs in BACKENDS.items() if text == theirs != name), None):
+        raise argparse.ArgumentTypeError(f"{text} is now {now}; write that")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="sp3f evaluate --harness", description=__doc__, formatter_class=form)
@@ -90,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--python", default=sys.executable, help="the Python that the harness is installed in (default: this one)")
     add("--base-url", help="of an endpoint that serves the model, such as http://localhost:8000/v1")
     add("--seed", type=int, default=1234, help="lm-eval: of few-shot examples and sampling (default: 1234)")
-    add("--backend", choices=BACKENDS, help="lm-eval: default hf, and local-completions with --base-url")
+    add("--backend", type=_backend, choices=BACKENDS, help="lm-eval: default transformers; with --base-url completions")
     add("--tokenizer", help="lm-eval: of the model, where it has none or an endpoint serves it")
     add("--model-args", type=_settings, default={}, metavar="A=1,B=2", help="lm-eval: more, such as dtype=float32")
     add("--include", type=Path, action="append", default=[], help="lm-eval: folder with tasks of yours; again for more")

@@ -8,7 +8,12 @@ from typing import Any
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.checkpoints import ADAPTER, adapter_base, model_folder
 
-BACKENDS = ("hf", "vllm", "local-completions", "local-chat-completions")  # model types of lm-eval
+BACKENDS = {  # of --backend -> lm-eval's model type
+    "transformers": "hf",
+    "vllm": "vllm",
+    "completions": "local-completions",
+    "openai": "local-chat-completions",
+}
 
 
 def lm_eval_model(
@@ -16,29 +21,30 @@ def lm_eval_model(
 ) -> tuple[str, dict[str, Any]]:
     """(lm-eval's model type, its model_args). `more` comes last. BadInput where the parts do not go together.
 
-    An adapter goes to `hf` as peft and to `vllm` as a LoRA module over its base model.
+    An adapter goes to `transformers` as peft and to `vllm` as a LoRA module over its base model.
     """
-    backend = backend or ("local-completions" if base_url else "hf")
-    if backend.startswith("local-"):
+    backend = backend or ("completions" if base_url else "transformers")
+    if backend in ("completions", "openai"):
         if not base_url:
             raise BadInput(
                 f"--backend={backend} asks an endpoint; give its --base-url, such as http://localhost:8000/v1."
             )
-        end = "/chat/completions" if "chat" in backend else "/completions"
+        end = "/chat/completions" if backend == "openai" else "/completions"
         url = base_url if base_url.endswith("/completions") else base_url.rstrip("/") + end
-        return backend, {"model": model, "base_url": url, **({"tokenizer": tokenizer} if tokenizer else {}), **more}
+        named = {"tokenizer": tokenizer} if tokenizer else {}
+        return BACKENDS[backend], {"model": model, "base_url": url, **named, **more}
     if base_url:
-        raise BadInput(f"--backend={backend} loads the model here; leave out --base-url, or name a local- backend.")
+        raise BadInput(f"--backend={backend} loads the model here; leave out --base-url, or name --backend openai.")
     folder = model_folder(model)
     told: dict[str, Any] = {"pretrained": folder}
     if base := adapter_base(folder):
         told["pretrained"] = model_folder(base)
-        if backend == "hf":
+        if backend == "transformers":
             told["peft"] = folder
         else:
             rank = json.loads((Path(folder) / ADAPTER).read_text(encoding="utf-8")).get("r", 16)
             told |= {"lora_local_path": folder, "max_lora_rank": rank}
-    return backend, {**told, **({"tokenizer": tokenizer} if tokenizer else {}), **more}
+    return BACKENDS[backend], {**told, **({"tokenizer": tokenizer} if tokenizer else {}), **more}
 
 
 def euroeval_model(model: str, base_url: str | None) -> str:

@@ -26,7 +26,9 @@ def comet_scores(model: str, samples: Sequence[dict[str, str]], python: str, gpu
         ran = subprocess.run([absolute(python), RUNNER.resolve(), job], cwd=folder)
         scores = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else []
     if ran.returncode or len(scores) != len(asked):
-        raise BadInput(f"--comet={model} gave no scores (exit status {ran.returncode}), and said why above; mend that.")
+        raise BadInput(
+            f"--comet-model={model} gave no scores (exit status {ran.returncode}), and said why above; mend that."
+        )
     found = [0.0] * len(samples)
     for place, score in zip(asked, scores, strict=True):
         found[place] = 100 * float(score)

@@ -20,12 +20,12 @@ def sequences(position_ids: torch.Tensor) -> list[tuple[slice, slice]]:
     last that began at 0.
     """
     starts = [0, *((position_ids.diff() != 1).nonzero()[:, 0] + 1).tolist()]
-    found, first = [], 0
+    parts, first = [], 0
     for start, end in zip(starts, [*starts[1:], len(position_ids)], strict=True):
         shared = int(position_ids[start])
         first = first if shared else start
-        found.append((slice(first, first + shared), slice(start, end)))
-    return found
+        parts.append((slice(first, first + shared), slice(start, end)))
+    return parts
 
 
 def packed_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, position_ids=None, **_):
@@ -33,9 +33,9 @@ def packed_attention(module, query, key, value, attention_mask, dropout=0.0, sca
     if len(query) != 1 or attention_mask is not None or position_ids is None:
         raise RuntimeError(f"sp3f_verl: the attention {NAME} takes packed rows and their position_ids only.")
     packed, outputs = (query, key, value), []
-    for prompt, own in sequences(position_ids.view(-1)):
+    for prompt, rest in sequences(position_ids.view(-1)):
         # the prompt's queries too, where it is another's: the causal kernel wants a square
-        parts = [torch.cat([each[:, :, prompt], each[:, :, own]], 2) for each in packed]
+        parts = [torch.cat([tensor[:, :, prompt], tensor[:, :, rest]], 2) for tensor in packed]
         output = scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=True)
         outputs.append(output[:, :, prompt.stop - prompt.start :])
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None

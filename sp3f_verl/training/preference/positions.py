@@ -25,7 +25,7 @@ def positions(
     computed once. Such a row goes on counting where the prompt ended, which is how `attention.sequences` knows it.
     """
     bounds = offsets.tolist()
-    rows = [slice(*each) for each in pairwise(bounds)]
+    rows = [slice(*pair) for pair in pairwise(bounds)]
     lengths = tuple(torch.stack([mask[row].sum() for row in rows]).tolist())
     prompts = [slice(row.start, row.stop - length) for row, length in zip(rows, lengths, strict=True)]
     groups = group.tolist()
@@ -35,9 +35,9 @@ def positions(
         before, prompt = prompts[row - 1 : row + 1]
         if groups[row - 1] == groups[row] and torch.equal(ids[before], ids[prompt]):
             home[prompt] = home[before]
-    own = home == everything
+    computed = home == everything
     place = mask.roll(-1).nonzero()[:, 0]  # a row's last position is about the next row's first token, a prompt's
-    return Positions(own.nonzero()[:, 0], (own.cumsum(0) - 1)[home[place]], place, lengths)
+    return Positions(computed.nonzero()[:, 0], (computed.cumsum(0) - 1)[home[place]], place, lengths)
 
 
 class Tie(NamedTuple):
@@ -52,5 +52,5 @@ def ties(lengths: Sequence[int], tied: str | None) -> list[Tie]:
     difference of their sums or means over tokens (`Objective.tied`); None where each row is on its own."""
     if tied is None:
         return [Tie(row, 1.0) for row in range(len(lengths))]
-    each = [1 / max(length, 1) if tied == "means" else 1.0 for length in lengths]
-    return [Tie(row // 2, scale if row % 2 == 0 else -scale) for row, scale in enumerate(each)]
+    scales = [1 / max(length, 1) if tied == "means" else 1.0 for length in lengths]
+    return [Tie(row // 2, scale if row % 2 == 0 else -scale) for row, scale in enumerate(scales)]

@@ -1,14 +1,15 @@
-"""Groups of token sequences that answer one prompt, as the loss needs them; and batches for verl's engine."""
+"""Groups of token sequences that answer one prompt; batches of them for verl's engine, and back from its log-probs."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from sp3f_verl.data.preference_rows import Answers, Message
+from sp3f_verl.training.conversations import ResponseEncoder
 
 
 @dataclass(frozen=True)
@@ -20,36 +21,22 @@ class Group:
 
     @property
     def tokens(self) -> int:
-        return sum(len(self.prompt) + len(each) for each in self.responses)
+        return sum(len(self.prompt) + len(response) for response in self.responses)
 
 
-def encode(tokenizer, prompt: Sequence[Message], responses: Sequence[str]) -> Group:
-    """Prompt and responses through the tokenizer's own chat template, cut where generation would begin and end.
+class GroupEncoder:
+    """Prompts and responses to them as groups: `ResponseEncoder` of a tokenizer with arrays in place of lists."""
 
-    A response ends with its last end-of-sequence token: what a template writes after it is never generated. A template
-    that writes nothing after the response gets that token appended.
-    """
-    messages, end = list(prompt), tokenizer.eos_token_id
-    prefix = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    prompt_ids = _ids(tokenizer, prefix)
-    encoded = []
-    for response in responses:
-        full = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": response}], tokenize=False)
-        if not full.startswith(prefix):  # a template that writes past turns otherwise than the one to be generated
-            full = prefix + response
-        ids = _ids(tokenizer, full)
-        same = len(ids) > len(prompt_ids) and (ids[: len(prompt_ids)] == prompt_ids).all()
-        tail = ids[len(prompt_ids) :] if same else _ids(tokenizer, full[len(prefix) :])
-        if (tail == end).any():
-            tail = tail[: np.flatnonzero(tail == end)[-1] + 1]
-        elif full.endswith(response) or full.endswith(response.strip()):
-            tail = np.append(tail, np.int32(end))
-        encoded.append(tail)
-    return Group(prompt_ids, tuple(encoded))
+    def __init__(self, tokenizer):
+        self._encode = ResponseEncoder(tokenizer)
+
+    def __call__(self, prompt: Sequence[Message], responses: Sequence[str]) -> Group:
+        prompt_ids, response_ids = self._encode(prompt, responses)
+        return Group(_array(prompt_ids), tuple(map(_array, response_ids)))
 
 
-def _ids(tokenizer, text: str) -> np.ndarray:
-    return np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int32)
+def _array(ids: list[int]) -> np.ndarray:
+    return np.asarray(ids, dtype=np.int32)
 
 
 def encode_all(tokenizer, rows: Iterable[Answers], max_length: int) -> tuple[list[Group], Counter[str]]:
@@ -58,18 +45,18 @@ def encode_all(tokenizer, rows: Iterable[Answers], max_length: int) -> tuple[lis
     A response is cut at its end; a prompt that leaves no room for a response, or sides that are the same once cut, are
     left out.
     """
-    groups, counts = [], Counter()
+    encode, groups, counts = GroupEncoder(tokenizer), [], Counter()
     for row in rows:
-        group = encode(tokenizer, row.prompt, row.responses)
+        group = encode(row.prompt, row.responses)
         room = max_length - len(group.prompt)
         if room < 1:
             counts["prompt_too_long"] += 1
             continue
-        cut = Group(group.prompt, tuple(each[:room] for each in group.responses))
-        if all(np.array_equal(each, cut.responses[0]) for each in cut.responses):
+        cut = Group(group.prompt, tuple(response[:room] for response in group.responses))
+        if all(np.array_equal(response, cut.responses[0]) for response in cut.responses):
             counts["sides_identical"] += 1
             continue
-        counts["response_cut"] += sum(len(each) > room for each in group.responses)
+        counts["response_cut"] += sum(len(response) > room for response in group.responses)
         groups.append(cut)
     return groups, +counts
 
@@ -93,7 +80,7 @@ def batch_of(
     (rows,): group, role, weight (0 for a group that only fills up the batch).
     """
     fields: dict[str, list[torch.Tensor]] = {name: [] for name in ("input_ids", "position_ids", "loss_mask")}
-    rows = []
+    places = []
     for index, weight in zip(indices, weights, strict=True):
         group = groups[index]
         for role, response in enumerate(group.responses):
@@ -107,7 +94,29 @@ def batch_of(
                 reference = torch.zeros(len(ids))
                 reference[len(group.prompt) - 1 : -1] = torch.from_numpy(np.array(references[index][role]))
                 fields.setdefault("reference", []).append(reference)
-            rows.append((index, role, weight))
-    batch = {name: torch.nested.as_nested_tensor(each, layout=torch.jagged) for name, each in fields.items()}
-    index, role, weight = zip(*rows, strict=True)
+            places.append((index, role, weight))
+    batch = {name: torch.nested.as_nested_tensor(rows, layout=torch.jagged) for name, rows in fields.items()}
+    index, role, weight = zip(*places, strict=True)
     return {**batch, "group": torch.tensor(index), "role": torch.tensor(role), "weight": torch.tensor(weight)}
+
+
+def filled_up(indices: Sequence[int], multiple: int) -> tuple[list[int], list[float]]:
+    """(indices, weights) with the first group repeated at weight 0 until `multiple` divides their number."""
+    missing = -len(indices) % multiple
+    return [*indices, *[indices[0]] * missing], [1.0] * len(indices) + [0.0] * missing
+
+
+def total_weight(weight: torch.Tensor, size: int) -> float:
+    """The weight of all groups of a batch, from one weight a row; `size` rows make a group."""
+    return weight[::size].sum().item()
+
+
+def response_logps(rows: Mapping[str, torch.Tensor], log_probs: torch.Tensor) -> dict[tuple[int, int], np.ndarray]:
+    """(group, role) -> log-probs of its response tokens, from packed log-probs (tokens,) of a batch's whole rows."""
+    by_response, mask = {}, rows["loss_mask"]
+    offsets = mask.offsets().tolist()
+    shifted = mask.values().roll(-1).bool()  # log-probs stand one position before their token
+    for row, (group, role) in enumerate(zip(rows["group"].tolist(), rows["role"].tolist(), strict=True)):
+        part = slice(offsets[row], offsets[row + 1])
+        by_response[group, role] = log_probs[part][shifted[part]].numpy()
+    return by_response

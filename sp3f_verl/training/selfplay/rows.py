@@ -1,4 +1,4 @@
-"""The annotated rows of a self-play run, and what is written and measured of its responses."""
+"""The annotated rows of a self-play run, and what is written and measured of the responses to them."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,35 +20,35 @@ def annotated(config: DictConfig, tokenizer, say: Callable[[str], None]) -> dict
 
     BadInput where no row is left, and where the chat template ends a response otherwise than generation would.
     """
-    found, data = {}, config.data
+    splits, data = {}, config.data
     for name, files in (("train", data.train_files), ("validation", data.val_files)):
         if files:
             rows, dropped = read_answers(files if isinstance(files, str) else list(files), ROLES)
-            found[name], counts = _encoded(tokenizer, rows, config.sp3f.preference.max_length)
-            told = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
-            say(f"{name}: {len(found[name])} annotated prompts; left out or cut: {told}")
+            splits[name], counts = _encoded(tokenizer, rows, config.sp3f.preference.max_length)
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
+            say(f"{name}: {len(splits[name])} annotated prompts; left out or cut: {reasons}")
             least = data.train_batch_size if name == "train" else 1
-            if len(found[name]) < least:
+            if len(splits[name]) < least:
                 raise BadInput(
-                    f"{name}: {len(found[name])} rows are left ({told}) and {least} are needed; set "
+                    f"{name}: {len(splits[name])} rows are left ({reasons}) and {least} are needed; set "
                     "sp3f.preference.max_length higher or data.train_batch_size lower."
                 )
-    _check_end(tokenizer, found["train"], end_tokens(tokenizer, config.actor_rollout_ref.model))
-    return found
+    _check_end(tokenizer, splits["train"], end_tokens(tokenizer, config.actor_rollout_ref.model))
+    return splits
 
 
 def _encoded(tokenizer, rows, max_length: int) -> tuple[list[Annotated], Counter[str]]:
-    found, counts = [], Counter()
+    encode, annotated, counts = tokens.GroupEncoder(tokenizer), [], Counter()
     for row in rows:
-        group = tokens.encode(tokenizer, row.prompt, row.responses)
+        group = encode(row.prompt, row.responses)
         room = max_length - len(group.prompt)
         if room < 1:
             counts["prompt_too_long"] += 1
             continue
         cut = len(group.responses[0]) > room
         counts["response_cut"] += cut
-        found.append(Annotated(row, group.prompt, group.responses[0][:room], cut))
-    return found, +counts
+        annotated.append(Annotated(row, group.prompt, group.responses[0][:room], cut))
+    return annotated, +counts
 
 
 def end_tokens(tokenizer, model: DictConfig) -> frozenset[int]:
@@ -57,10 +57,10 @@ def end_tokens(tokenizer, model: DictConfig) -> frozenset[int]:
 
     ends = {tokenizer.eos_token_id}
     try:
-        told = GenerationConfig.from_pretrained(str(Path(model.path).expanduser())).eos_token_id
+        configured = GenerationConfig.from_pretrained(str(Path(model.path).expanduser())).eos_token_id
     except OSError:  # a model folder without one
-        told = None
-    ends |= set(told) if isinstance(told, list) else {told}
+        configured = None
+    ends |= set(configured) if isinstance(configured, list) else {configured}
     return frozenset(ends - {None})
 
 
@@ -94,34 +94,47 @@ def table(
     triplets: Triplets,
 ) -> list[dict]:
     """A row for every response asked for, those that are left out too: `status` tells. Loads as stored triplets."""
-    found, status = [], iter(triplets.status)
+    written, status = [], iter(triplets.status)
     for iteration, responses in sorted(generated.items()):
-        for index, (row, own, first) in enumerate(zip(rows, responses, proto, strict=True)):
-            found.append(
+        for index, (annotated, response, first) in enumerate(zip(rows, responses, proto, strict=True)):
+            written.append(
                 {
-                    "id": row.row.id or str(index),
+                    "id": annotated.row.id or str(index),
                     "iteration": iteration,
-                    "prompt": list(row.row.prompt),
-                    "real": row.row.responses[0],
-                    "generated": text_of(tokenizer, own),
+                    "prompt": list(annotated.row.prompt),
+                    "real": annotated.row.responses[0],
+                    "generated": text_of(tokenizer, response),
                     "proto": text_of(tokenizer, first),
-                    "generated_complete": own.complete,
+                    "generated_complete": response.complete,
                     "proto_complete": first.complete,
-                    "generated_ids": own.ids.tolist(),
+                    "generated_ids": response.ids.tolist(),
                     "proto_ids": first.ids.tolist(),
                     "status": next(status),
                 }
             )
-    return found
+    return written
+
+
+def generation_metrics(rows: Sequence[Annotated], generated: Sequence[Response], usable: int) -> dict[str, float]:
+    """Of the responses of one policy to all rows, `usable` of which are trained on."""
+    identical = [np.array_equal(row.real, response.ids) for row, response in zip(rows, generated, strict=True)]
+    return {
+        "generation/rows": len(generated),
+        "generation/usable": usable,
+        "generation/tokens": float(np.mean([len(response.ids) for response in generated])),
+        "generation/truncated": float(np.mean([not response.complete for response in generated])),
+        "generation/identical": float(np.mean(identical)),
+    }
 
 
 def exact_match(tokenizer, rows: Sequence[Annotated], greedy: Sequence[Response]) -> dict[str, float]:
     """Shares of greedy responses that are the annotated text, and that were cut; their mean tokens."""
     same = [
-        text_of(tokenizer, own).strip() == row.row.responses[0].strip() for row, own in zip(rows, greedy, strict=True)
+        text_of(tokenizer, response).strip() == row.row.responses[0].strip()
+        for row, response in zip(rows, greedy, strict=True)
     ]
     return {
         "generation/exact_match": float(np.mean(same)),
-        "generation/greedy_truncated": float(np.mean([not each.complete for each in greedy])),
-        "generation/greedy_tokens": float(np.mean([len(each.ids) for each in greedy])),
+        "generation/greedy_truncated": float(np.mean([not response.complete for response in greedy])),
+        "generation/greedy_tokens": float(np.mean([len(response.ids) for response in greedy])),
     }

@@ -28,7 +28,7 @@ class Annotated:
 @dataclass(frozen=True)
 class Response:
     ids: np.ndarray  # int32, the end-of-sequence token included where it came
-    logp: float  # summed, as the rollout server told it; NaN where it was not asked
+    logp: float  # summed, as the rollout server gave it; NaN where it was not asked
     complete: bool  # False: cut at the limit of tokens
 
 
@@ -56,25 +56,25 @@ def assemble(
     Left out and counted: `truncated` responses unless `keep_truncated`, and groups whose responses are all the same
     (`identical`). With a proto, y' = y is kept: its historical advantage still says something (T-SPIN, section 3).
     """
-    found = Triplets([], [], [], sorted(generated), [], Counter())
+    triplets = Triplets([], [], [], sorted(generated), [], Counter())
     for iteration, responses in sorted(generated.items()):
-        for index, (row, own, first) in enumerate(zip(annotated, responses, proto, strict=True)):
-            by_role = {"real": row.real, "generated": own.ids, "proto": first.ids}
+        for index, (row, response, first) in enumerate(zip(annotated, responses, proto, strict=True)):
+            by_role = {"real": row.real, "generated": response.ids, "proto": first.ids}
             ids = tuple(by_role[role] for role in roles)
-            used = [own, first] if "proto" in roles else [own]
-            if not keep_truncated and not all(each.complete for each in used):
-                reason = "truncated"
-            elif all(np.array_equal(each, ids[0]) for each in ids):
-                reason = "identical"
+            used = [response, first] if "proto" in roles else [response]
+            if not keep_truncated and not all(answer.complete for answer in used):
+                status = "truncated"
+            elif all(np.array_equal(side, ids[0]) for side in ids):
+                status = "identical"
             else:
-                reason = "ok"
-                found.groups.append(Group(row.prompt, ids))
-                found.rows.append(index)
-                found.iterations.append(iteration)
-            found.status.append(reason)
-            if reason != "ok":
-                found.dropped[reason] += 1
-    return found
+                status = "ok"
+                triplets.groups.append(Group(row.prompt, ids))
+                triplets.rows.append(index)
+                triplets.iterations.append(iteration)
+            triplets.status.append(status)
+            if status != "ok":
+                triplets.dropped[status] += 1
+    return triplets
 
 
 def sampling_seed(seed: int, iteration: int, split: str, row: int) -> int:

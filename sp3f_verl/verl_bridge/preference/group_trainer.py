@@ -18,15 +18,15 @@ from verl.trainer.ppo.v1 import PPOTrainer
 from verl.utils import tensordict_utils as tu
 from verl.utils.debug import marked_timer
 from verl.utils.metric import reduce_metrics
+from verl.utils.seqlen_balancing import get_seqlen_balanced_partitions
 from verl.utils.tracking import Tracking
 
 from sp3f_verl.log import log
 from sp3f_verl.losses.objective import Objective, measure
+from sp3f_verl.training.objective_record import ObjectiveRecord
 from sp3f_verl.training.preference.resume import mend_tracker
-from sp3f_verl.training.preference.tokens import Group, batch_of
-from sp3f_verl.verl_bridge.preference.batches import balanced, filled_up, reference_of, total_weight
-from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker
-from sp3f_verl.verl_bridge.preference.worker_loss import group_loss
+from sp3f_verl.training.preference.tokens import Group, batch_of, filled_up, response_logps, total_weight
+from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker, group_loss
 
 
 class NoRollouts:
@@ -35,6 +35,14 @@ class NoRollouts:
     @classmethod
     def create(cls, **_kwargs):
         return cls()
+
+
+def balanced(tokens: Sequence[int], ranks: int) -> list[int]:
+    """An order of the groups in which consecutive `1/ranks` of them have about the same number of tokens."""
+    if ranks == 1:
+        return list(range(len(tokens)))
+    parts = get_seqlen_balanced_partitions(list(tokens), ranks, equal_size=True)
+    return [index for part in parts for index in part]
 
 
 class Split:
@@ -55,7 +63,7 @@ class GroupTrainer(PPOTrainer):
         super().__init__(config)
         self.trainer_mode = "sync"  # to the base class: checkpoints without TransferQueue, nothing in flight on resume
         settings = config.sp3f.preference
-        self.objective = Objective.from_mapping(OmegaConf.to_container(settings.objective))
+        self.objective = Objective(**OmegaConf.to_container(settings.objective, resolve=True))
         self.workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
         self.ranks = self.workers // config.actor_rollout_ref.actor.ulysses_sequence_parallel_size
 
@@ -115,8 +123,8 @@ class GroupTrainer(PPOTrainer):
     def _log_probs(self, split: Split):
         """Yields (rows, their log-probs as (tokens,)) for all groups of a split, in slices of a training batch."""
         actor, rollout = self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
-        each = 1 if actor.use_dynamic_bsz else rollout.log_prob_micro_batch_size_per_gpu
-        multiple = self.ranks * each
+        micro_batch = 1 if actor.use_dynamic_bsz else rollout.log_prob_micro_batch_size_per_gpu
+        multiple = self.ranks * micro_batch
         step = -(-self.config.data.train_batch_size // multiple) * multiple
         for start in range(0, len(split.groups), step):
             indices = range(start, min(start + step, len(split.groups)))
@@ -124,11 +132,11 @@ class GroupTrainer(PPOTrainer):
             yield rows, self.actor_rollout_wg.compute_log_prob(rows)["log_probs"].values().float()
 
     def _reference(self, split: Split) -> list[np.ndarray]:
-        start, found = time.monotonic(), {}
+        start, logps = time.monotonic(), {}
         for rows, log_probs in self._log_probs(split):
-            found.update(reference_of(rows, log_probs))
+            logps.update(response_logps(rows, log_probs))
         log.info(f"{split.name}: reference log-probs in {time.monotonic() - start:.1f} s")
-        return [found[index, role] for index in range(len(split.groups)) for role in range(len(self.objective.roles))]
+        return [logps[index, role] for index in range(len(split.groups)) for role in range(len(self.objective.roles))]
 
     def _measured(self, split: Split) -> dict[str, float]:
         """Means over the groups of a split, without training."""
@@ -156,9 +164,9 @@ class GroupTrainer(PPOTrainer):
         )
         tokens = rows["input_ids"].offsets()[-1].item()
         with marked_timer("update", timing_raw):
-            told = reduce_metrics(dict(self.actor_rollout_wg.update_actor(rows)["metrics"]))
+            reduced = reduce_metrics(dict(self.actor_rollout_wg.update_actor(rows)["metrics"]))
         metrics.update(
-            {name if name.startswith("perf/") else f"train/{name}": float(value) for name, value in told.items()}
+            {name if name.startswith("perf/") else f"train/{name}": float(value) for name, value in reduced.items()}
         )
         metrics["perf/tokens"] = tokens
         metrics["perf/tokens_per_second"] = tokens / timing_raw["update"]
@@ -201,8 +209,10 @@ class GroupTrainer(PPOTrainer):
         super()._load_checkpoint()
 
     def _start_log(self) -> None:
-        """verl's loggers, and `metrics/<attempt>.jsonl` beside the checkpoints, from which `sp3f report` reads."""
+        """verl's loggers; and what `sp3f report` reads, beside the checkpoints: `metrics/<attempt>.jsonl` and what is
+        optimised."""
         trainer = self.config.trainer
+        ObjectiveRecord.of(self.objective).write(Path(trainer.default_local_dir))
         self.logger = Tracking(
             project_name=trainer.project_name,
             experiment_name=trainer.experiment_name,
@@ -211,10 +221,10 @@ class GroupTrainer(PPOTrainer):
         )
         folder = Path(trainer.default_local_dir) / "metrics"
         folder.mkdir(parents=True, exist_ok=True)
-        self._own_log = folder / f"{len(list(folder.iterdir())):03d}.jsonl"
+        self._metrics_file = folder / f"{len(list(folder.iterdir())):03d}.jsonl"
 
     def _log(self, metrics: dict[str, float]) -> None:
         self.logger.log(data=metrics, step=self.global_steps)
         entry = {"step": self.global_steps, "data": {name: float(value) for name, value in metrics.items()}}
-        with self._own_log.open("a") as file:
+        with self._metrics_file.open("a") as file:
             file.write(json.dumps(entry) + "\n")

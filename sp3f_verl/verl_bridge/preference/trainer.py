@@ -13,8 +13,9 @@ from verl.trainer.ppo.v1 import register_trainer
 
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.log import log
-from sp3f_verl.training.preference.reference_store import ReferenceStore, fingerprint
+from sp3f_verl.training.preference.reference_store import ReferenceStore
 from sp3f_verl.training.preference.tokens import digest, encode_all
 from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
 
@@ -58,12 +59,11 @@ class DPOTrainer(GroupTrainer):
             raise BadInput("the tokenizer has no end-of-sequence token; set eos_token in its tokenizer_config.json.")
         rows, dropped = read_answers(files if isinstance(files, str) else list(files), self.objective.roles)
         groups, counts = encode_all(self.tokenizer, rows, self.config.sp3f.preference.max_length)
-        told = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
-        log.info(
-            f"{name}: {len(groups)} prompts, {sum(each.tokens for each in groups)} tokens; left out or cut: {told}"
-        )
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
+        tokens = sum(group.tokens for group in groups)
+        log.info(f"{name}: {len(groups)} prompts, {tokens} tokens; left out or cut: {reasons}")
         if not groups:
-            raise BadInput(f"{name}: no row is left ({told}); set sp3f.preference.max_length higher.")
+            raise BadInput(f"{name}: no row is left ({reasons}); set sp3f.preference.max_length higher.")
         return Split(name, groups)
 
     def _reference_stores(self) -> list[tuple[Split, ReferenceStore]]:
@@ -72,7 +72,7 @@ class DPOTrainer(GroupTrainer):
         node = self.config.actor_rollout_ref
         folder = Path(self.config.sp3f.preference.reference_dir)
         dtype = self._reference_dtype()
-        model = fingerprint(node.model.path, node.model.get("lora_adapter_path"))
+        model = model_digest(node.model.path, node.model.get("lora_adapter_path"))
         splits = [split for split in (self.train, self.validation) if split is not None]
         return [
             (split, ReferenceStore(folder, split.name, {"model": model, "rows": digest(split.groups), "dtype": dtype}))

@@ -1,18 +1,27 @@
-"""verl's actor worker, with our head, and an optimiser that begins anew with each iteration of self-play."""
+"""verl's actor worker, with our loss and head, and an optimiser that begins anew with each iteration of self-play."""
 
 from dataclasses import replace
 
 from transformers import get_scheduler
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.utils.memory_utils import aggressive_empty_cache
+from verl.utils.metric import AggregationType, Metric
 from verl.workers.config.optimizer import build_optimizer
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
+from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.preference import attention
+from sp3f_verl.training.preference.batch_loss import batch_loss
 from sp3f_verl.verl_bridge.preference import head
 
 # our names -> transformers'
 LR_SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+def group_loss(model_output, data, dp_group=None, *, objective: Objective):
+    """verl's loss contract (`TrainingWorker.set_loss_fn`): (scalar loss, metrics) of one micro-batch."""
+    loss, values = batch_loss(objective, model_output["log_probs"].values(), data)
+    return loss, {name: Metric(value=value, aggregation=AggregationType.SUM) for name, value in values.items()}
 
 
 class PreferenceWorker(ActorRolloutRefWorker):

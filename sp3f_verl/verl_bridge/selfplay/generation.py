@@ -1,14 +1,8 @@
-"""Responses from verl's own rollout servers, which share the weights that are trained. No agent loop takes part.
-
-A response is kept in the content-addressed store of `sp3f_verl.llm` the moment it is finished, by the policy and the
-exact request, so that a run which was killed anywhere asks nothing twice.
-"""
+"""Responses from verl's own rollout servers, which share the weights that are trained. No agent loop takes part."""
 
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -16,8 +10,7 @@ from verl.checkpoint_engine import CheckpointEngineManager
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.llm_server import LLMServerManager
 
-from sp3f_verl.llm.store import Store, request_key
-from sp3f_verl.progress import ProgressBar
+from sp3f_verl.training.selfplay.responses import Request
 from sp3f_verl.training.selfplay.settings import Generation
 from sp3f_verl.training.selfplay.triplets import Response
 
@@ -27,15 +20,6 @@ WAIT_SECONDS = 2.0  # before the second try, twice that before the third
 
 class GenerationFailed(RuntimeError):
     """A rollout server did not answer. What was finished before is kept."""
-
-
-@dataclass(frozen=True)
-class Request:
-    prompt: np.ndarray
-    sampling: dict[str, Any]  # vLLM's names; max_tokens among them
-
-    def key(self, policy: str) -> str:
-        return request_key("selfplay", policy, self.prompt.tolist(), self.sampling)
 
 
 class RolloutServers:
@@ -70,7 +54,7 @@ class RolloutServers:
     async def _generate(self, requests, at_once, seconds, done) -> int:
         slots, asked_again = asyncio.Semaphore(at_once), 0
 
-        async def one(request: Request) -> None:
+        async def answer(request: Request) -> None:
             nonlocal asked_again
             async with slots:
                 for attempt in range(TRIES):
@@ -87,7 +71,7 @@ class RolloutServers:
                         reason = "the server aborted it"
             raise GenerationFailed(f"sp3f_verl: a response failed {TRIES} times, last with {reason}.")
 
-        tasks = [asyncio.create_task(one(request)) for request in requests]
+        tasks = [asyncio.create_task(answer(request)) for request in requests]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -104,34 +88,3 @@ class RolloutServers:
             return None
         logp = float(np.sum(output.log_probs)) if output.log_probs is not None else float("nan")
         return Response(ids, logp, len(ids) < request.sampling["max_tokens"])
-
-
-class Responses:
-    """The store of a run's responses, filled by its rollout servers."""
-
-    def __init__(self, store: Store, end_tokens: frozenset[int]):
-        self._store, self._ends = store, end_tokens
-
-    def kept(self, policy: str, request: Request) -> Response | None:
-        value = self._store.get(request.key(policy))
-        if value is None:
-            return None
-        logp = float("nan") if value["logp"] is None else value["logp"]
-        return Response(np.asarray(value["ids"], dtype=np.int32), logp, value["complete"])
-
-    def missing(self, policy: str, requests: Sequence[Request]) -> list[Request]:
-        return [request for request in requests if self.kept(policy, request) is None]
-
-    def fill(
-        self, policy: str, requests: Sequence[Request], servers: RolloutServers, settings: Generation, name: str
-    ) -> int:
-        """Asks for `requests`, all of them missing; answers how many had to be asked again."""
-
-        def done(request: Request, response: Response) -> None:
-            complete = response.complete or int(response.ids[-1]) in self._ends  # the last token may be the end
-            logp = None if np.isnan(response.logp) else response.logp
-            self._store.put(request.key(policy), {"ids": response.ids.tolist(), "logp": logp, "complete": complete})
-            bar.advance()
-
-        with ProgressBar(f"responses of {name}", len(requests)) as bar:
-            return servers.generate(requests, settings, done)

@@ -3,10 +3,9 @@
 verl 0.9.1 (utils/dataset/multiturn_sft_dataset.py) renders every message alone and joins the tokens. It trains on the
 newline that ChatML templates write after a turn's end, loses what a template writes for a conversation as a whole, and
 cannot even start with templates that want user and assistant to alternate (Gemma, Mistral). Without padding it cuts at
-the end whatever `truncation` says. Here the conversation is rendered as a whole: see turns.py.
+the end whatever `truncation` says. Here the conversation is rendered as a whole: see training/conversations.py.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 
 import torch
@@ -14,14 +13,13 @@ from jinja2 import TemplateError
 from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.training.sft.turns import (
-    Render,
+from sp3f_verl.training.conversations import (
     Unmaskable,
     encode,
     end_of_turn,
     find_turns,
     messages_of,
-    renderer,
+    run_renderer,
 )
 
 
@@ -37,7 +35,7 @@ class AssistantTurnsDataset(MultiTurnSFTDataset):
         self.end = end_of_turn(tokenizer)
         self.settings = config
         pictures = getattr(processor, "image_processor", None)
-        self.rotary_rows = 4 if "Qwen2VLImageProcessor" in type(pictures).__name__ else 0  # as verl tells them
+        self.rotary_rows = 4 if "Qwen2VLImageProcessor" in type(pictures).__name__ else 0  # as verl has them
 
     def _read_files_and_process(self):
         with suppress(TemplateError):  # its last step renders two user turns in a row, for what is not needed here
@@ -63,19 +61,8 @@ class AssistantTurnsDataset(MultiTurnSFTDataset):
         }
 
     def _encode(self, item: int) -> tuple[list[int], list[int]]:
-        tools, thinking = (each[item] if each is not None else None for each in (self.tools, self.enable_thinking))
-        render = template(self.tokenizer, self.processor, self.settings, tools, thinking)
+        tools = self.tools[item] if self.tools is not None else None
+        thinking = self.enable_thinking[item] if self.enable_thinking is not None else None
+        render = run_renderer(self.tokenizer, self.processor, self.settings, tools, thinking)
         whole, turns = find_turns(render, messages_of(self.messages[item]), self.end)
         return encode(self.tokenizer, whole, turns)
-
-
-def template(tokenizer, processor, settings: Mapping, tools: list | None, thinking: bool | None) -> Render:
-    """The chat template of a run with the config `data`, as a row wants it."""
-    kwargs = dict(settings.get("apply_chat_template_kwargs") or {})
-    if thinking is None:
-        thinking = settings.get("enable_thinking_default")
-    if thinking is not None:
-        kwargs["enable_thinking"] = bool(thinking)
-    if own := getattr(processor, "chat_template", None):  # verl puts a custom one there
-        kwargs["chat_template"] = own
-    return renderer(tokenizer, tools, **kwargs)

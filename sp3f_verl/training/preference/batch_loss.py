@@ -1,13 +1,20 @@
-"""The loss that runs in verl's workers (`TrainingWorker.set_loss_fn`), on per-token log-probs of verl's own kernels."""
+"""The loss of one micro-batch, whatever the micro-batches and workers a batch is cut into. Knows nothing of verl."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from verl.utils.metric import AggregationType, Metric
 
 from sp3f_verl.losses.objective import Objective, measure
 
 
-def group_loss(model_output, data, dp_group=None, *, objective: Objective):
-    """verl's loss contract: (scalar loss, metrics) of one micro-batch.
+def batch_loss(
+    objective: Objective, log_probs: torch.Tensor, data: Mapping[str, Any]
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """(scalar loss, metrics) of a micro-batch; those of all micro-batches and workers add up to the batch's.
+
+    log_probs (tokens,): packed, of whole rows. data: `batch_of`'s rows, and `total_weight` (of the whole batch) and
+    `dp_size` (data-parallel ranks).
 
     The weighted mean over the groups of the whole batch: every micro-batch divides by the batch's weight, micro-batches
     are summed, and FSDP's average over data-parallel ranks is undone by `dp_size`. Neither the split into micro-batches
@@ -17,12 +24,9 @@ def group_loss(model_output, data, dp_group=None, *, objective: Objective):
     together(data["group"], data["role"], size)
     mask = data["loss_mask"]
     reference = data["reference"].values() if objective.needs_reference else None
-    measured = measure(objective, model_output["log_probs"].values(), mask.values(), mask.offsets(), reference)
+    measured = measure(objective, log_probs, mask.values(), mask.offsets(), reference)
     scale = data["weight"][::size].to(measured.losses.dtype) * (data["dp_size"] / data["total_weight"])
-    metrics = {
-        name: Metric(value=(each * scale).sum().item(), aggregation=AggregationType.SUM)
-        for name, each in measured.metrics.items()
-    }
+    metrics = {name: (values * scale).sum().item() for name, values in measured.metrics.items()}
     return (measured.losses * scale).sum(), metrics
 
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sp3f_verl.training.preference import response_head as head
 from sp3f_verl.training.preference.positions import Positions, Tie, ties
-from sp3f_verl.verl_bridge.preference import head
 
 LENGTHS = st.lists(st.integers(0, 600), min_size=1, max_size=2).flatmap(
     lambda few: st.sampled_from([few, [*few, 0, 3], [*few, 1, 257]])
@@ -104,13 +104,13 @@ def test_a_frozen_head_gets_no_gradient_and_bf16_gives_fp32(monkeypatch):
 def test_nothing_is_built_without_gradients_nor_where_it_costs_more_than_it_saves(monkeypatch):
     weight = torch.randn(50, 8, requires_grad=True)
     size = weight.numel() * weight.element_size()
-    assert head._once(weight, head.ONCE_TOKENS * 2, {0, 1})
-    assert not head._once(weight, head.ONCE_TOKENS * 2 - 1, {0, 1})
-    assert head._once(weight.detach(), 1, {0, 1})
+    assert head.pays_once(weight, head.ONCE_TOKENS * 2, {0, 1})
+    assert not head.pays_once(weight, head.ONCE_TOKENS * 2 - 1, {0, 1})
+    assert head.pays_once(weight.detach(), 1, {0, 1})
     monkeypatch.setattr(head, "ONCE_BYTES", 2 * size - 1)
-    assert head._once(weight, 1000, {0}) and not head._once(weight, 1000, {0, 1})
+    assert head.pays_once(weight, 1000, {0}) and not head.pays_once(weight, 1000, {0, 1})
     with torch.no_grad():
-        assert not head._once(weight, 1000, {0})
+        assert not head.pays_once(weight, 1000, {0})
 
 
 def test_rows_without_response_tokens_have_part_in_nothing():

@@ -1,12 +1,17 @@
-"""Which part of a conversation is the assistant's, in characters and in tokens. Knows nothing of verl.
+"""Conversations through a model's chat template, for SFT, preference and self-play alike. Knows nothing of verl.
 
 A turn of the assistant is what generation would have to produce: it begins where the template's prompt for the turns
 before it ends, and ends with the token that the template ends it with. Role headers and what a template writes after
 that token (a newline, mostly) are not part of it.
+
+SFT trains on every turn of the assistant and refuses a conversation of which it cannot be told where one begins and
+ends (`find_turns`, `encode`). Preference and self-play train on responses to a prompt, most of which a model has
+generated after exactly that prompt: where the template writes answered turns otherwise, the response is put behind the
+prompt as it was generated (`ResponseEncoder`).
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,17 +49,29 @@ def renderer(tokenizer, tools: list | None = None, **settings: Any) -> Render:
     return render
 
 
+def run_renderer(tokenizer, processor, data: Mapping, tools: list | None, thinking: bool | None) -> Render:
+    """The chat template as a run with the config `data` uses it for a row with these tools and this thinking."""
+    kwargs = dict(data.get("apply_chat_template_kwargs") or {})
+    if thinking is None:
+        thinking = data.get("enable_thinking_default")
+    if thinking is not None:
+        kwargs["enable_thinking"] = bool(thinking)
+    if template := getattr(processor, "chat_template", None):  # verl puts a custom one there
+        kwargs["chat_template"] = template
+    return renderer(tokenizer, tools, **kwargs)
+
+
 def messages_of(value: Sequence[Message]) -> list[Message]:
     """Parquet gives every message all keys that any message has; templates take a key for given where it is null."""
-    return [{key: each for key, each in message.items() if each is not None} for message in value]
+    return [{key: entry for key, entry in message.items() if entry is not None} for message in value]
 
 
 def end_of_turn(tokenizer) -> re.Pattern:
     """White space and then added tokens in a row, at least one of them special (some templates end a turn with two)."""
     added = {token.content: token.special for token in tokenizer.added_tokens_decoder.values() if token.content.strip()}
     added |= dict.fromkeys(tokenizer.all_special_tokens, True)
-    each, special = (_any(tokens) for tokens in (added, [token for token in added if added[token]]))
-    return re.compile(rf"\s*(?P<tokens>{each}*?{special}{each}*)")
+    token, special = (_any(tokens) for tokens in (added, [token for token in added if added[token]]))
+    return re.compile(rf"\s*(?P<tokens>{token}*?{special}{token}*)")
 
 
 def _any(tokens: Iterable[str]) -> str:
@@ -66,11 +83,17 @@ def find_turns(render: Render, messages: Sequence[Message], end: re.Pattern) -> 
 
     What ends the last turn must end all: in the middle of a conversation the next turn's header may follow at once.
     """
-    whole = render(messages, False)
     numbers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+    return _find(render, messages, end, {number: render(messages[:number], True) for number in numbers})
+
+
+def _find(
+    render: Render, messages: Sequence[Message], end: re.Pattern, prompts: Mapping[int, str]
+) -> tuple[str, list[Turn]]:
+    """`find_turns` for the turns in `prompts`, number -> the text after which it is generated."""
+    whole = render(messages, False)
     starts = []
-    for number in numbers:
-        prompt = render(messages[:number], True)
+    for number, prompt in prompts.items():
         if not whole.startswith(prompt):
             same = next((at for at, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(whole))
             near = max(0, same - 20)
@@ -81,7 +104,7 @@ def find_turns(render: Render, messages: Sequence[Message], end: re.Pattern) -> 
             )
         starts.append(len(prompt))
     turns: list[Turn] = []
-    for number, start, limit in reversed(list(zip(numbers, starts, [*starts[1:], len(whole)], strict=True))):
+    for number, start, limit in reversed(list(zip(prompts, starts, [*starts[1:], len(whole)], strict=True))):
         stop = _stop(whole, messages[number]["content"].strip(), start, limit, end, number)
         end = re.compile(rf"\s*(?P<tokens>{re.escape(stop['tokens'])})")
         turns.insert(0, Turn(number, start, stop.end()))
@@ -106,50 +129,62 @@ def _stop(whole: str, content: str, start: int, limit: int, end: re.Pattern, num
     )
 
 
+def short(text: str, half: int = 40) -> str:
+    """Quoted, its middle left out where it is long."""
+    return repr(text if len(text) <= 2 * half else f"{text[:half]} ... {text[-half:]}")
+
+
 def tokenize(tokenizer, text: str) -> list[int]:
+    """The ids of a rendered text, in which special tokens are written out already."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def encode(tokenizer, whole: str, turns: Sequence[Turn]) -> tuple[list[int], list[int]]:
-    """(ids, mask) up to the end of the last turn; mask is 1 on the tokens of the turns.
+def _go_on(tokenizer, ids: list[int], text: str, at: int, stop: int) -> list[int]:
+    """The ids of text[at:stop], of which `ids` are text[:at].
 
-    Cut where generation begins: a content that starts with a newline must not merge with the prompt's last one.
+    As in the whole text, unless it would merge with what is before: generation begins with `ids` as they are, and a
+    content that starts with a newline must not merge with the prompt's last one.
     """
+    so_far = tokenize(tokenizer, text[:stop])
+    return so_far[len(ids) :] if so_far[: len(ids)] == ids else tokenize(tokenizer, text[at:stop])
+
+
+def encode(tokenizer, whole: str, turns: Sequence[Turn]) -> tuple[list[int], list[int]]:
+    """(ids, mask) up to the end of the last turn; mask is 1 on the tokens of the turns."""
     ids, mask, at = [], [], 0
     for turn in turns:
         for stop, label in ((turn.start, 0), (turn.end, 1)):
-            so_far = tokenize(tokenizer, whole[:stop])
-            same = so_far[: len(ids)] == ids
-            new = so_far[len(ids) :] if same else tokenize(tokenizer, whole[at:stop])
+            new = _go_on(tokenizer, ids, whole, at, stop)
             ids, mask, at = ids + new, mask + [label] * len(new), stop
     return ids, mask
 
 
-def fault(tokenizer, whole: str, turns: Sequence[Turn], ids: Sequence[int], mask: Sequence[int]) -> str | None:
-    """What is wrong with a dataset's ids and mask of a conversation: None, or a clause.
+class ResponseEncoder:
+    """A prompt and responses to it as token ids, cut where generation begins and ends."""
 
-    Texts are compared as the tokenizer writes them back, as it may normalise.
-    """
-    edges = [i for i in range(len(ids) + 1) if (i < len(ids) and mask[i]) != (i > 0 and mask[i - 1])]
-    runs = list(zip(edges[::2], edges[1::2], strict=True))
-    if len(runs) != len(turns):
-        return f"{len(runs)} stretches of tokens are trained on, but the assistant has {len(turns)} turns"
+    def __init__(self, tokenizer):
+        self._tokenizer = tokenizer
+        self._render = renderer(tokenizer)
+        self._end = end_of_turn(tokenizer)
 
-    def text(tokens: Sequence[int]) -> str:
-        return tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    def __call__(self, prompt: Sequence[Message], responses: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """(ids of the prompt, ids of each response). Unmaskable where the template refuses the prompt.
 
-    for turn, (start, end) in zip(turns, runs, strict=True):
-        before, through = (text(tokenize(tokenizer, whole[:stop])) for stop in (turn.start, turn.end))
-        found_before, found = text(ids[:start]), text(ids[:end])
-        if found[len(found_before) :] != through[len(before) :]:
-            trained, right = short(found[len(found_before) :]), short(through[len(before) :])
-            return f"in turn {turn.number} {trained} is trained on, but the assistant writes {right}"
-        same = list(ids[:start]) == tokenize(tokenizer, whole[: turn.start])
-        if found_before != before or (turn is turns[0] and not same):  # later ones may be cut otherwise: see encode
-            return f"the tokens before turn {turn.number} are not those after which it is generated"
-    return None
+        A response is what the template writes for it, up to its last end-of-sequence token, else up to the end of the
+        turn. Where the template has no such end, writes the prompt otherwise once it is answered, or the response
+        otherwise than it was generated, it is the response as it stands and an end-of-sequence token.
+        """
+        text = self._render(prompt, True)
+        prompt_ids = tokenize(self._tokenizer, text)
+        return prompt_ids, [self._response(prompt, text, prompt_ids, response) for response in responses]
 
-
-def short(text: str, half: int = 40) -> str:
-    """Quoted, its middle left out where it is long."""
-    return repr(text if len(text) <= 2 * half else f"{text[:half]} ... {text[-half:]}")
+    def _response(self, prompt: Sequence[Message], text: str, prompt_ids: list[int], response: str) -> list[int]:
+        messages, end = [*prompt, {"role": "assistant", "content": response}], self._tokenizer.eos_token_id
+        try:
+            whole, (turn,) = _find(self._render, messages, self._end, {len(prompt): text})
+        except Unmaskable:
+            whole = text + response
+            ids = _go_on(self._tokenizer, prompt_ids, whole, len(text), len(whole))
+            return ids if end is None else [*ids, end]
+        ids = _go_on(self._tokenizer, prompt_ids, whole, turn.start, turn.end)
+        return ids[: len(ids) - ids[::-1].index(end)] if end in ids else ids

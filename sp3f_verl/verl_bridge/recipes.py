@@ -1,0 +1,31 @@
+"""The shipped recipes, composed in this process as verl's entry points compose them."""
+
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+from hydra_plugins.sp3f_verl_recipes import trainer_of
+from sp3f_verl import RECIPES
+from sp3f_verl.errors import BadInput, nearest
+
+# verl.trainer.<entry point> -> the config that it composes, in verl/trainer/config
+CONFIG_NAMES = {"main_ppo": "ppo_trainer", "sft_trainer": "sft_trainer_engine"}
+
+
+def shipped() -> list[str]:
+    """The names behind `+recipe=`."""
+    return sorted(file.stem for file in (RECIPES / "recipe").glob("*.yaml"))
+
+
+def compose_recipe(recipe: str, overrides: Sequence[str] = (), hydra_node: bool = False) -> DictConfig:
+    """The config of `python -m verl.trainer.<its entry point> +recipe=<recipe> <overrides>`.
+
+    hydra_node: keep Hydra's own settings under `hydra`. Raises BadInput for an unknown recipe, and Hydra's exceptions
+    for overrides that do not compose.
+    """
+    trainer = trainer_of(recipe)
+    if trainer is None:
+        raise BadInput(f"there is no recipe {recipe!r}{nearest(recipe, shipped())}; the recipes are {shipped()}.")
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose(CONFIG_NAMES[trainer], [f"+recipe={recipe}", *overrides], return_hydra_config=hydra_node)
