@@ -29,7 +29,7 @@ ELSEWHERE = {"comet", "euroeval", "lm_eval"}
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> tuple[Path, Path, Path]:
-    """(sdist, the wheel that pip builds of it, the wheel built of the tree), from a copy: a build leaves files behind."""
+    """(sdist, the wheel that pip builds of it, the wheel of the tree), from a copy: a build leaves files behind."""
     folder = tmp_path_factory.mktemp("package")
     tree, out = folder / "tree", folder / "out"
     out.mkdir()
