@@ -208,10 +208,10 @@ def _models(config: str, tree: dict[str, Any], members: Mapping[str, dict[str, A
 def _roles(config: str, name: str, roles: Any, whole: dict[str, Any], member: dict[str, Any]) -> dict[str, Role]:
     share = whole.get("min_language_share", member.get("min_language_share"))
     settings = _checked(f"{config}: {name}", {**roles, "min_language_share": share})
-    made = {role: getattr(settings, role) for role in ROLES}
-    if missing := next((role for role, how in made.items() if how is None), None):
+    settings_of = {role: getattr(settings, role) for role in ROLES}
+    if missing := next((role for role, how in settings_of.items() if how is None), None):
         raise BadInput(f"{config}: {name}.{missing} is missing; say copy, translate: MODEL, or generate: MODEL.")
-    return {role: how.role(role, settings.min_language_share) for role, how in made.items()}
+    return {role: how.role(role, settings.min_language_share) for role, how in settings_of.items()}
 
 
 def _check_languages(config: str, plan: Plan) -> None:
@@ -259,7 +259,7 @@ def _read(config: str, beside: Path | None = None) -> dict[str, Any]:
     tree = {key: value for key, value in tree.items() if value is not None or key in ROLES}
     _checked(str(path), tree)
     models = tree.get("models", {})
-    return tree | {"models": {name: _model_of(f"{path}: models.{name}", each, path) for name, each in models.items()}}
+    return tree | {"models": {name: _model_of(f"{path}: models.{name}", entry, path) for name, entry in models.items()}}
 
 
 def _model_of(place: str, entry: Any, config: Path) -> Any:

@@ -126,8 +126,8 @@ def _add(parser: argparse.ArgumentParser, model: type[LoadedModel], backend: str
             help=option.help.replace("%", "%%"),
         )
         if name == "model":
-            told = "file of what was answered already (default: beside --output)"
-            groups[option.group].add_argument("--store", type=Path, metavar="FILE", help=told)
+            text = "file of what was answered already (default: beside --output)"
+            groups[option.group].add_argument("--store", type=Path, metavar="FILE", help=text)
 
 
 def _parse(annotation: Any) -> type:

@@ -75,9 +75,9 @@ class TestAnswers:
         assert (cut.status, cut.text, cut.finish_reason) == (Status.TRUNCATED, "fi", "length")
         for each in (filtered, unwilling):
             assert (each.status, each.text, each.failure) == (Status.REFUSED, None, FailureKind.REFUSED)
-        assert unwilling.said == "I will not."
+        assert unwilling.message == "I will not."
         assert (broken.status, broken.text, broken.failure) == (Status.ERROR, None, FailureKind.SERVER_ERROR)
-        assert "out of memory" in broken.said
+        assert "out of memory" in broken.message
         assert totals.as_dict()["answers"] == {"error": 1, "ok": 1, "refused": 2, "truncated": 1}
         assert totals.as_dict()["failures"] == {"refused": 2, "server_error": 1}
         assert json.loads(json.dumps(totals.as_dict())) == totals.as_dict()

@@ -1,8 +1,55 @@
-"""The pictures of a preference or self-play run. How to read each: docs/diagnostics.md."""
+"""The pictures of a preference or self-play run, and how each is read. docs/diagnostics.md."""
 
-from sp3f_verl.report.document.model import SHARE, Line, Lines, Picture
-from sp3f_verl.report.preference_reading import READ
+from collections.abc import Mapping
+
+from sp3f_verl.report.document.blocks import SHARE, Line, Lines, Picture
 from sp3f_verl.report.run_metrics import Point, RunMetrics
+
+# file -> (title, what it shows, what would be bad)
+READ = {
+    "learning.png": (
+        "Loss, accuracy, margin",
+        "Accuracy is the share of pairs whose preferred side has the higher reward, margin the mean difference of the "
+        "rewards. Where all rewards are equal (a reference, before training) none is higher and accuracy is about 0.",
+        "a held-out loss that rises while the training loss falls; an accuracy of 1 within a few steps: the pairs are "
+        "too easy to teach much.",
+    ),
+    "reward_by_role.png": (
+        "Rewards",
+        "dpo, spin: beta times the log-ratio to reference or opponent. tspin: alpha times the log-likelihood. "
+        "tspin_ref: alpha times the log-ratio. simpo: beta times the log-likelihood per token.",
+        "both lines falling, the preferred one more slowly.",
+    ),
+    "log_likelihood.png": (
+        "Log-likelihoods",
+        "Absolute, under the policy in training: summed over a response, and per token. A sum is lower for a longer "
+        "response alone; compare sides per token.",
+        "the preferred side falling while the margin grows.",
+    ),
+    "advantage.png": (
+        "Advantages",
+        "Current: reward of y minus y'. Historical: y' minus y0 (T-SPIN with beta above 0). Beside them L(y) - L(y') "
+        "per token, by iteration where there are several (Fig. 7 of the T-SPIN paper, there in sums).",
+        "a gap below 0 under a growing margin, as the paper finds for SPIN; a historical advantage below 0.",
+    ),
+    "saturation_length.png": (
+        "Saturation and lengths",
+        "Saturated: pairs whose gradient weight is within 1 % of its limits. Tokens: of responses as trained on.",
+        "saturation near 1: nothing more is learned, or alpha is too large for sums of log-probs; a length gap that is "
+        "large against the lengths, or grows over iterations.",
+    ),
+    "drift.png": (
+        "Drift and KL",
+        "How far the policy went: log-ratio to reference or opponent by side, L of the preferred side against its "
+        "value before training, and KL where the run measures it.",
+        "the preferred side below 0; KL that grows while the held-out margin does not.",
+    ),
+    "generation.png": (
+        "Generated responses by iteration",
+        "Exact match: held-out prompts whose greedy response is the annotated one. Truncated, identical: shares of y'.",
+        "truncation that grows; exact match that falls; identical near 1: nothing is left to learn from.",
+    ),
+}
 
 
 def _line(points: list[Point]) -> list[tuple[int, float]]:
@@ -10,7 +57,7 @@ def _line(points: list[Point]) -> list[tuple[int, float]]:
 
 
 def over_steps(
-    run: RunMetrics, metrics: dict[str, str], title: str, train: bool = True, share: bool = False
+    run: RunMetrics, metrics: Mapping[str, str], title: str, train: bool = True, share: bool = False
 ) -> Lines | None:
     """Panel: each metric (-> label) over steps. Faint: training batches. Thick: held-out, broken between iterations,
     where the held-out responses change. None where nothing was logged."""
@@ -29,7 +76,7 @@ def over_steps(
     return Lines(title, [line for line in lines if line.points], limits=SHARE if share else None, marks=marks)
 
 
-def by_iteration(lines: dict[str, dict[int, float]], title: str, share: bool = False) -> Lines | None:
+def by_iteration(lines: Mapping[str, Mapping[int, float]], title: str, share: bool = False) -> Lines | None:
     """Panel: label -> {iteration: value}. None where all are empty."""
     kept = [(label, list(values.items())) for label, values in lines.items() if values]
     if not kept:
@@ -65,7 +112,7 @@ def pictures(run: RunMetrics) -> dict[str, Picture]:
         label: {t: point.value for t, point in run.of_policy(f"generation/{name}").items()}
         for name, label in {"exact_match": "exact match", "truncated": "truncated", "identical": "identical"}.items()
     }
-    found = {
+    panels = {
         "learning.png": [
             over_steps(run, {"loss": ""}, "loss"),
             over_steps(run, {"accuracy": ""}, "accuracy", share=True),
@@ -92,5 +139,5 @@ def pictures(run: RunMetrics) -> dict[str, Picture]:
         ],
         "generation.png": [by_iteration(policies, "responses of policy t, shares", share=True)],
     }
-    kept = {name: [panel for panel in panels if panel] for name, panels in found.items()}
-    return {name: Picture(name, READ[name][0], panels) for name, panels in kept.items() if panels}
+    kept = {name: [panel for panel in row if panel] for name, row in panels.items()}
+    return {name: Picture(name, READ[name][0], row) for name, row in kept.items() if row}

@@ -4,14 +4,15 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from sp3f_verl.report.document.inline import plain
-from sp3f_verl.report.document.model import Block, Section, Table, Text
-from sp3f_verl.report.preference_tables import held_out_metrics
+from sp3f_verl.report.document.blocks import Block, Section, Table, paragraph
+from sp3f_verl.report.document.escape import Markdown, code
+from sp3f_verl.report.preference.tables import held_out_metrics
 from sp3f_verl.report.run_metrics import Point, RunMetrics, where
 from sp3f_verl.stats.format import mean_and_spread, number
 
 SEED = re.compile(r"(?:(?<=[-_.])|^)(?:seed|s)[-_=]?\d+(?=[-_.]|$)", re.IGNORECASE)  # seed1, s1, tspin-seed_2
 ORDERS = [f"order_{order}/{cell}" for order in ("raw", "per_token") for cell in ("reward_only", "logp_only")]
+SYMBOLS = ("y", "y'", "y0")  # of the roles, in their order
 Groups = dict[str, list[RunMetrics]]
 
 
@@ -20,31 +21,32 @@ def compare(runs: Sequence[RunMetrics]) -> list[Block]:
     step are the same; every other run is a column of its own."""
     groups = _groups(runs)
     blocks: list[Block] = [
-        Text(f"""Final held-out metrics, {len(runs)} runs; ± is the sample standard deviation over seeds.
+        paragraph(f"""Final held-out metrics, {len(runs)} runs; ± is the sample standard deviation over seeds.
 y: chosen or real, y': rejected or generated, y0: proto. Losses, rewards and margins of different objectives are not on
 one scale; the log-likelihoods (L, nats) and their gaps are. `order_raw` is a tautology for T-SPIN."""),
         _final(groups),
     ]
     if any(run.starts for run in runs):
-        blocks.append(
-            Text("""By iteration: greedy exact match of policy t on held-out prompts,
-and the held-out gap L(y) - L(y') per token at the end of iteration t.""")
-        )
-        blocks.append(_by_iteration(groups))
+        blocks += [
+            paragraph("""By iteration: greedy exact match of policy t on held-out prompts,
+and the held-out gap L(y) - L(y') per token at the end of iteration t."""),
+            _by_iteration(groups),
+        ]
     return [*blocks, Section("Where the numbers come from", _sources(groups))]
 
 
 def _groups(runs: Sequence[RunMetrics]) -> Groups:
     common = os.path.commonpath([run.folder.resolve().parent for run in runs])
-    found: dict[tuple, list[RunMetrics]] = {}
+    same: dict[tuple, list[RunMetrics]] = {}
     for run in runs:
         parts = run.folder.resolve().relative_to(common).parts
         stem = "/".join(kept for part in parts if (kept := SEED.sub("", part).strip("-_.")))
-        key = (stem, run.loss, str(run.objectives), _last_step(run))
-        found.setdefault(key, []).append(run)
+        key = (stem, run.loss, run.roles, str(run.objectives), _last_step(run))
+        same.setdefault(key, []).append(run)
     labels: Groups = {}
-    for (stem, loss, *_), members in found.items():
-        label = stem if loss in stem else f"{stem} ({loss})" if stem else loss
+    for (stem, loss, *_), members in same.items():
+        label = f"{stem} ({loss})" if stem and loss and loss not in stem else stem or loss
+        label = label or members[0].folder.resolve().parent.name  # seeds of one experiment stand in its folder
         labels[label if label not in labels else str(members[0].folder)] = members
     return labels
 
@@ -56,22 +58,21 @@ def _last_step(run: RunMetrics) -> int | None:
 
 
 def _heads(groups: Groups) -> list[str]:
-    return [plain(f"{label}, {len(runs)} seeds" if len(runs) > 1 else label) for label, runs in groups.items()]
+    return [f"{label}, {len(runs)} seeds" if len(runs) > 1 else label for label, runs in groups.items()]
 
 
 def _cell(runs: Sequence[RunMetrics], value: Callable[[RunMetrics], float | None]) -> str:
-    values = [found for run in runs if (found := value(run)) is not None]
+    values = [known for run in runs if (known := value(run)) is not None]
     text = mean_and_spread(values) if len(values) > 1 else number(values[0] if values else None)
-    return text + f" ({len(values)} of {len(runs)})" * (0 < len(values) < len(runs))
+    return text + (f" ({len(values)} of {len(runs)})" if 0 < len(values) < len(runs) else "")
 
 
 def _final(groups: Groups) -> Table:
     runs = [run for members in groups.values() for run in members]
-    symbols = ("y", "y'", "y0")
-    most = max((held_out_metrics(run) for run in runs), key=len)
+    names = max((held_out_metrics(run) for run in runs), key=len)
     roles = max((run.roles for run in runs), key=len)
     rows = []
-    for name in (*most, *ORDERS):
+    for name in (*names, *ORDERS):
         metric, _, role = name.partition("/")
         place = roles.index(role) if role in roles else None
 
@@ -83,15 +84,15 @@ def _final(groups: Groups) -> Table:
 
         cells = [_cell(members, value) for members in groups.values()]
         if any(cell != "–" for cell in cells):
-            rows.append([f"`{name if place is None else f'{metric}/{symbols[place]}'}`", *cells])
+            rows.append([code(name if place is None else f"{metric}/{SYMBOLS[place]}"), *cells])
     return Table(["last held-out", *_heads(groups)], rows)
 
 
 def _by_iteration(groups: Groups) -> Table:
-    def exact(t: int) -> Callable:
+    def exact(t: int) -> Callable[[RunMetrics], float | None]:
         return lambda run: (point := run.of_policy("generation/exact_match").get(t)) and point.value
 
-    def gap(t: int) -> Callable:
+    def gap(t: int) -> Callable[[RunMetrics], float | None]:
         return lambda run: points[-1].value if (points := _gaps(run, t)) else None
 
     kinds = {"exact match": exact, "gap": gap}
@@ -116,6 +117,6 @@ def _sources(groups: Groups) -> list[Section]:
             points = [run.last_held_out(name) for name in held_out_metrics(run)]
             points += run.of_policy("generation/exact_match").values()
             points += [point for t in run.starts for point in _gaps(run, t)[-1:]]
-            told = Text(f"{plain(run.folder)}: {where(points) or 'nothing held out'}")
-            sections.append(Section(plain(label), [told], run.folder))
+            files = where(points) or Markdown("nothing held out")
+            sections.append(Section(label, [paragraph("{}: {}", run.folder, files)], run.folder))
     return sections

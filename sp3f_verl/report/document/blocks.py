@@ -1,35 +1,48 @@
-"""What a report is made of. Texts, cells and captions are in the light markup of `inline`; labels are plain."""
+"""What a report is: the typed model that every builder returns and that `markdown.py` turns into text.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+A text is `Markdown` (ours, escape.py) or a plain str, which is escaped on its way into the template. Labels of plots
+are plain str.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+
+from sp3f_verl.report.document.escape import Markdown
 
 SHARE = (-0.03, 1.03)  # the y axis of a share in [0, 1]
 
 
 @dataclass(frozen=True)
 class Text:
-    markup: str
+    """A paragraph."""
+
+    kind: ClassVar[str] = "text"
+    text: str
 
 
 @dataclass(frozen=True)
 class Items:
     """A list with a bullet each."""
 
-    markup: Sequence[str]
+    kind: ClassVar[str] = "items"
+    items: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Table:
+    """Cells of a row stand under the header's. `source`: where all of it comes from, said once below it."""
+
+    kind: ClassVar[str] = "table"
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    name: str = ""  # what a screen reader calls it; the title of its section where empty
-    source: str = ""  # where all of it comes from, told below it
+    source: str = ""
 
     def __str__(self) -> str:
-        from sp3f_verl.report.document.to_markdown import block
+        from sp3f_verl.report.document.markdown import blocks
 
-        return block(self)
+        return blocks([self])
 
 
 @dataclass(frozen=True)
@@ -78,18 +91,33 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """A panel of coloured cells with their values: rows by columns, None where there is none."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[float | None]]
+
+
+Panel = Lines | Rows | Grid
+
+
+@dataclass(frozen=True)
 class Picture:
     """Panels side by side. `file`: of its PNG, beside the Markdown."""
 
+    kind: ClassVar[str] = "picture"
     file: str
     title: str
-    panels: Sequence[Lines | Rows]
+    panels: Sequence[Panel]
 
 
 @dataclass(frozen=True)
 class Section:
     """`base`: the folder that paths in code spans are relative to; the one of what it stands in where None."""
 
+    kind: ClassVar[str] = "section"
     title: str
     blocks: "Sequence[Block]"
     base: Path | None = None
@@ -102,15 +130,24 @@ Block = Text | Items | Table | Picture | Section
 class Document:
     title: str
     blocks: Sequence[Block]
-    base: Path | None = field(default=None)
+    base: Path | None = None
 
 
-def paragraphs(markup: str) -> list[Text | Items]:
-    """Texts and lists from paragraphs with an empty line between them; a list's lines begin with `- `."""
-    blocks: list[Text | Items] = []
-    for paragraph in filter(None, (each.strip("\n") for each in markup.split("\n\n"))):
-        if paragraph.startswith("- "):
-            blocks.append(Items(tuple(("\n" + paragraph).split("\n- ")[1:])))
-        else:
-            blocks.append(Text(paragraph))
-    return blocks
+def paragraph(template: str, *values: object, **named: object) -> Text:
+    """A paragraph of our own Markdown; what is put in for `{}` is escaped unless it is Markdown, too."""
+    return Text(Markdown(template).format(*values, **named))
+
+
+def picture(file: str, title: str, panels: Sequence[Panel | None]) -> list[Picture]:
+    """One picture of the panels that are there; none where none is."""
+    kept = [panel for panel in panels if panel is not None]
+    return [Picture(file, title, kept)] if kept else []
+
+
+def every(kind: type, blocks: Sequence[Block]) -> Iterator:
+    """The blocks of a kind, in their order, those in sections among them."""
+    for block in blocks:
+        if isinstance(block, kind):
+            yield block
+        if isinstance(block, Section):
+            yield from every(kind, block.blocks)

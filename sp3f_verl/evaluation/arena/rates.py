@@ -1,7 +1,7 @@
 """The numbers of a set of pairs: of a candidate in a language, in a category, or over all languages. Rates in percent.
 
 A rate over several languages is the unweighted mean of the languages. The unit is the prompt: its samples and, over
-several languages, its translations count as one (grouped.py).
+several languages, its translations count as one (stats/clustered.py).
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 
 from sp3f_verl.evaluation.arena.judging import PairVerdicts, Question
 from sp3f_verl.evaluation.arena.pairs import Pair
+from sp3f_verl.evaluation.results import ArenaCell, Estimate, Gap, PositionBias
 from sp3f_verl.judge.metrics import MALFORMED
 from sp3f_verl.stats.bootstrap import Interval, bca
 from sp3f_verl.stats.clustered import UNVARIED, grouped, grouped_difference, resampled_counts, standard_error
@@ -36,7 +37,7 @@ class Outcome:
     half: float | None
 
 
-def cell(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int) -> dict:
+def rates(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int) -> ArenaCell:
     """The numbers of these pairs. missing: prompts that one of the two did not answer; they are in no rate."""
     judged = [outcome for outcome in outcomes if outcome.preference is not None]
     questions = [question for outcome in outcomes for question in outcome.verdicts.questions]
@@ -67,7 +68,7 @@ def cell(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int)
         numbers[f"{prefix}characters"] = number(_mean([side.characters for _, side in sides]))
         numbers[f"{prefix}wrong_language"] = _share(known)
         numbers[f"{prefix}truncated"] = sum(side.status == "truncated" for _, side in sides)
-    return numbers
+    return ArenaCell(**numbers)
 
 
 def tabled(outcomes: Sequence[Outcome], value: Callable[[Outcome], float | None]) -> np.ndarray:
@@ -88,7 +89,7 @@ def _tabled(values: Sequence[tuple[str, str, float | None]]) -> tuple[list[str],
     return ids, codes, table
 
 
-def difference(a: Sequence[Outcome], b: Sequence[Outcome], seed: int) -> dict:
+def difference(a: Sequence[Outcome], b: Sequence[Outcome], seed: int) -> Gap:
     """Win rate of a - that of b over the prompts and languages that both have, in points, and its p-value."""
     values = [
         {(outcome.pair.id, outcome.pair.language, outcome.pair.sample): outcome.preference for outcome in side}
@@ -97,13 +98,13 @@ def difference(a: Sequence[Outcome], b: Sequence[Outcome], seed: int) -> dict:
     both = [key for key in values[0] if values[0][key] is not None and values[1].get(key) is not None]
     one, other = (_tabled([(ident, code, side[ident, code, k]) for ident, code, k in both])[2] for side in values)
     gap = grouped_difference(one, other, RESAMPLES, seed=seed)
-    return {
-        "mean": number(100 * gap.mean),
-        "low": number(100 * gap.low),
-        "high": number(100 * gap.high),
-        "p": number(gap.p),
-        "prompts": gap.n,
-    }
+    return Gap(
+        mean=number(100 * gap.mean),
+        low=number(100 * gap.low),
+        high=number(100 * gap.high),
+        p=number(gap.p),
+        prompts=gap.n,
+    )
 
 
 def length_controlled(outcomes: Sequence[Outcome], seed: int) -> Interval:
@@ -137,7 +138,7 @@ def _rate(preferences: np.ndarray, gaps: np.ndarray, counts: np.ndarray) -> np.n
     return rates
 
 
-def position(outcomes: Sequence[Outcome], seed: int = 0) -> dict:
+def position(outcomes: Sequence[Outcome], seed: int = 0) -> PositionBias:
     """How the judge treats the order: `first`, how often what is shown first wins among its verdicts that are no tie
     (50 is no bias, 100 a judge that always says so); `consistent`, pairs with the same outcome in both orders."""
     firsts, same, ties, verdicts = [], [], 0, 0
@@ -156,22 +157,22 @@ def position(outcomes: Sequence[Outcome], seed: int = 0) -> dict:
                 signs = [np.sign(question.candidate() - 0.5) for question in both]
                 same.append(float(signs[0] == signs[1]))
     table = _tabled(firsts)[2]
-    return {
-        "first": percent(grouped(table, RESAMPLES, seed=seed)) if firsts else None,
-        "consistent": number(100 * _mean(same)),
-        "tied": number(100 * ties / verdicts) if verdicts else None,
-        "verdicts": verdicts,
-    }
+    return PositionBias(
+        first=percent(grouped(table, RESAMPLES, seed=seed)) if firsts else None,
+        consistent=number(100 * _mean(same)),
+        tied=number(100 * ties / verdicts) if verdicts else None,
+        verdicts=verdicts,
+    )
 
 
 def _share(values: Sequence[tuple[str, str, float]]) -> float | None:
-    """Percent, as `cell` averages; None of nothing."""
+    """Percent, as `rates` averages; None of nothing."""
     table = _tabled(values)[2]
     return number(100 * float(np.nanmean(table, axis=0).mean())) if table.size else None
 
 
-def percent(interval: Interval) -> dict:
-    return {name: number(100 * getattr(interval, name)) for name in ("mean", "low", "high")}
+def percent(interval: Interval) -> Estimate:
+    return Estimate(mean=number(100 * interval.mean), low=number(100 * interval.low), high=number(100 * interval.high))
 
 
 def number(value: float) -> float | None:
