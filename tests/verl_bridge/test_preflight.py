@@ -191,7 +191,7 @@ def test_a_check_that_cannot_be_made_stops_the_run(rl, monkeypatch, capsys):
     def disk_gone(config):
         raise PermissionError("no access")
 
-    monkeypatch.setattr(preflight, "CHECKS", (disk_gone,))
+    monkeypatch.setattr(preflight, "checks_of", lambda config: (disk_gone,))
     assert "the check 'disk_gone' failed with PermissionError: no access." in refused(composed(*rl), capsys)
 
 
