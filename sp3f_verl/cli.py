@@ -90,7 +90,14 @@ def _evaluate(options: list[str]) -> int:
     mode = next((each for each in options if each in EVALUATE_MODES), None)
     module = EVALUATE_MODES[mode] if mode else "sp3f_verl.evaluation.command"
     rest = [each for each in options if each != mode]
-    return importlib.import_module(module).main(rest)
+    command = importlib.import_module(module).main
+    return command(rest) if mode else command(rest, _tables)
+
+
+def _tables(folder: Path) -> str:
+    from sp3f_verl.report.command import tables
+
+    return tables(folder)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sp3f_verl import languages
@@ -26,23 +26,23 @@ from sp3f_verl.evaluation.problems import distinct, of_parquet
 from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
 from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
-from sp3f_verl.report.screen import table_of
 from sp3f_verl.rewards.checkers import BUILT_IN
 from sp3f_verl.rewards.terms import THRESHOLD
 
 CACHE = Path("~/.cache/sp3f_verl/benchmarks")
 
 
-def main(options: list[str]) -> int:
+def main(options: list[str], show: Callable[[Path], str] = str) -> int:
+    """`show`: what is printed of the folder that was written, such as its tables."""
     arguments = _parser().parse_args(options)
     try:
-        evaluate(arguments)
+        evaluate(arguments, show)
     except AlreadyDone as told:
         print(told)
     return 0
 
 
-def evaluate(options: argparse.Namespace) -> None:
+def evaluate(options: argparse.Namespace, show: Callable[[Path], str]) -> None:
     """BadInput, or UnknownLanguage, for what cannot be evaluated."""
     decoding = Decoding(**{name: getattr(options, name) for name in Decoding.model_fields})
     _check(decoding, options)
@@ -74,7 +74,7 @@ def evaluate(options: argparse.Namespace) -> None:
             )
             out.write_text(FILE, summary.text())
             out.note("asked", backend.totals.as_dict())
-    print(table_of(summary.model_dump()))
+    print(show(options.output))
     if failed := sum(benchmark.mean.failed for benchmark in summary.benchmarks.values()):
         print(
             f"{failed} samples failed and are in no mean; another --output with --store {store_of(options)} asks again"

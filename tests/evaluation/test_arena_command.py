@@ -312,7 +312,7 @@ def test_the_first_samples_are_those_with_the_lowest_numbers(tmp_path):
     row = {"id": "q", "language": "de"}
     for name, ids in (("numbers", [11, 2, 0, 10, 1]), ("texts", ["de-11", "de-2", "de-0", "de-10", "de-1"])):
         file = write(tmp_path / f"{name}.jsonl", [row | {"cand_id": each, "text": f"{each}"} for each in ids])
-        texts = [said.text.removeprefix("de-") for said in read_outputs(str(file), 4).said.values()]
+        texts = [answer.text.removeprefix("de-") for answer in read_outputs(str(file), 4).answers.values()]
         assert texts == ["0", "1", "2", "10"]
 
 

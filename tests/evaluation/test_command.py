@@ -209,7 +209,7 @@ class TestEndpoint:
         prompts = {(row["id"], row["prompt_lang"]): row for row in read_parquet(tmp_path / "out" / "prompts.parquet")}
         assert {row["task"] for row in prompts.values()} == {"openai/gsm8k"}
         found = read_outputs(str(tmp_path / "out"), samples=2)
-        assert {key[:2] for key in found.said} == prompts.keys() and len(found.said) == 4
+        assert {key[:2] for key in found.answers} == prompts.keys() and len(found.answers) == 4
         assert set(output_rows(tmp_path / "out", "openai/gsm8k", "es")) == {"es"}
 
     def test_two_data_sources_that_would_share_a_folder(self, tmp_path):
