@@ -15,13 +15,13 @@ class Failed(ValueError):
     """A task has no value. The message says why."""
 
 
-def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
+def row(package: str, task: Task, outcome: Mapping[str, Any]) -> HarnessTask:
     """One task's row. Raises Failed where the harness failed, or ran it otherwise than the suite says."""
-    if "error" in found:
-        raise Failed(found["error"])
-    if not found:
+    if "error" in outcome:
+        raise Failed(outcome["error"])
+    if not outcome:
         raise Failed("the harness left it out, and said why above")
-    values = found["values"]
+    values = outcome["values"]
     if package == "lm-eval":
         key, error_key, over = f"{task.metric},{task.filter}", f"{task.metric}_stderr,{task.filter}", 1.0
         metrics = sorted(name for name in values if "," in name and "_stderr," not in name)
@@ -30,8 +30,8 @@ def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
         metrics = sorted(name for name in values if name.startswith("test_") and not name.endswith("_se"))
     if key not in values:
         raise Failed(f"{task.task} has no metric {key}; it has {', '.join(metrics)}")
-    if task.shots is not None and found["shots"] != [task.shots]:
-        raise Failed(f"{task.task} ran with {found['shots']} shots, not {task.shots}; its own YAML fixes them")
+    if task.shots is not None and outcome["shots"] != [task.shots]:
+        raise Failed(f"{task.task} ran with {outcome['shots']} shots, not {task.shots}; its own YAML fixes them")
     value = _number(values[key], task.scale)
     if value is None or abs(value) > 100 + 1e-9:
         raise Failed(f"{task.metric} of {task.task} is {values[key]}, times scale {task.scale:g} no number up to 100")
@@ -45,9 +45,9 @@ def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
             stderr=stderr,
             **of,
             shots=task.shots,
-            n=found["n"],
-            of=found["of"],
-            version=found["version"],
+            n=outcome["n"],
+            of=outcome["of"],
+            version=outcome["version"],
         )
     return HarnessTask(
         metric=task.metric,
@@ -55,17 +55,17 @@ def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
         stderr=stderr,
         **of,
         shots=None,
-        iterations=found["n"],
+        iterations=outcome["n"],
         n=None,
         failed=int(values.get("num_failed_instances", 0)),
-        version=found["version"],
+        version=outcome["version"],
     )
 
 
-def _number(told: Any, factor: float) -> float | None:
-    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told):
+def _number(value: Any, factor: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return told * factor
+    return value * factor
 
 
 def mean(values: Mapping[str, float]) -> float:
