@@ -18,8 +18,8 @@ def value(entry: Estimate | float | None) -> float | None:
 
 
 def finite(entry: Estimate | float | None) -> float | None:
-    found = value(entry)
-    return found if found is not None and math.isfinite(found) else None
+    known = value(entry)
+    return known if known is not None and math.isfinite(known) else None
 
 
 def edges(entry: Estimate | float | None) -> tuple[float, float] | None:
