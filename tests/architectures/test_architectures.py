@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -16,12 +17,14 @@ from hypothesis import strategies as st
 from data_prep import architectures
 from data_prep.preferences import ENGLISH
 from helpers.model_server import ModelServer, Reply
+from sp3f_verl.architectures.model import SourceText
 from sp3f_verl.architectures.plan import SHIPPED, read_plan
 from sp3f_verl.architectures.share import COPY, jobs, quotas, spread
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.data.tables import write_rows
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm import Ask
 
 # A sentence a recogniser is sure of; the stub's answers name what was asked behind it, in code, which is not judged.
 SENTENCES = {
@@ -351,6 +354,13 @@ def test_the_shipped_mix_of_two(tmp_path):
     (tmp_path / "mix.yaml").write_text("{name: half, mix: {B: 1, D: 1}}")
     with pytest.raises(BadInput, match="'weak' of D is another one"):
         read_plan(str(tmp_path / "mix.yaml"))
+
+
+def test_numbers_stay_as_they_are_written(base, tmp_path):
+    """The store's keys hold them: `temperature: 0` that became 0.0 would have every answer bought again."""
+    mt = read_plan(str(config(tmp_path / "c.yaml", "http://a/v1", "A"))).models["mt"]
+    ask = mt.translation(SourceText("1", "one", "en", "de"))
+    assert ask.key("m") == Ask("2", ask.messages, 99, temperature=0).key("m") != replace(ask, temperature=0.0).key("m")
 
 
 @given(

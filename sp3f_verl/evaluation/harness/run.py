@@ -11,6 +11,7 @@ from typing import Any
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.data.output import Output
+from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.python import absolute
 from sp3f_verl.evaluation.harness.rows import Failed, means, row
@@ -87,25 +88,22 @@ def _rows(suite: Suite, outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     return rows
 
 
-def _key(task: Task, asked: Run) -> dict[str, Any]:
-    """What makes a result another one; how its value is read (metric, filter, scale) does not."""
-    return json.loads(
-        json.dumps({"task": task.task, "shots": task.shots, "job": asked.job, "versions": asked.versions})
-    )
+def _work(task: Task, asked: Run, kept: Path) -> Work:
+    """A task's result, which the harness writes, and what makes it another one; how its value is read (metric, filter,
+    scale) does not."""
+    identity = {"task": task.task, "shots": task.shots, "job": asked.job, "versions": asked.versions}
+    return Work(kept / f"{task.name}.key.json", identity, result=kept / f"{task.name}.json")
 
 
 def _outcome(task: Task, asked: Run, kept: Path) -> dict[str, Any]:
     """The harness's words on a task; empty where it was not asked yet, or under other conditions."""
-    outcome, key = kept / f"{task.name}.json", kept / f"{task.name}.key.json"
-    if not (outcome.is_file() and key.is_file()) or json.loads(key.read_text(encoding="utf-8")) != _key(task, asked):
-        return {}
-    return json.loads(outcome.read_text(encoding="utf-8"))
+    work = _work(task, asked, kept)
+    return json.loads(work.result.read_text(encoding="utf-8")) if work.done else {}
 
 
 def _start(asked: Run, missing: Iterable[Task], kept: Path) -> None:
     for task in missing:
-        (kept / f"{task.name}.json").unlink(missing_ok=True)
-        write_json(_key(task, asked), kept / f"{task.name}.key.json")
+        _work(task, asked, kept).begin()
     tasks = [{"name": task.name, "task": task.task, "shots": task.shots} for task in missing]
     conditions = json.dumps({"job": asked.job, "versions": asked.versions}, sort_keys=True)
     work = kept / hashlib.sha256(conditions.encode()).hexdigest()[:16]  # EuroEval's own record knows no settings
