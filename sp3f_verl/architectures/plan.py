@@ -162,7 +162,9 @@ def _read(config: str, beside: Path | None = None) -> dict[str, Any]:
     tree = {key: value for key, value in tree.items() if value is not None or key in ROLES}
     _checked(str(path), tree)
     models = tree.get("models", {})
-    return tree | {"models": {name: _model_of(f"{path}: models.{name}", entry, path) for name, entry in models.items()}}
+    return tree | {
+        "models": {str(name): _model_of(f"{path}: models.{name}", entry, path) for name, entry in models.items()}
+    }
 
 
 def _model_of(place: str, entry: Any, config: Path) -> Any:
@@ -199,20 +201,21 @@ def _overridden(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
     """The tree with models.mt.base_url=..., languages.de=0.5, architectures.A.chosen=copy or seed=3 over it."""
     for text in overrides:
         path, equals, _ = text.partition("=")
+        override = f"--set {' '.join(text.split())}"
         *way, last = path.split(".")
         if not equals or (not way and last not in SET):
-            raise BadInput(f"--set {text} is not KEY=VALUE of a config; say models.NAME.base_url=URL, say, or seed=2.")
+            raise BadInput(f"{override} is not KEY=VALUE of a config; say models.NAME.base_url=URL, say, or seed=2.")
         place = tree
         for key in way:
             if not isinstance(place.get(key), dict):
-                known = [name for name, value in place.items() if isinstance(value, dict)]
-                raise BadInput(f"--set {text}: there is no {key!r}{nearest(key, known)}; it has {', '.join(known)}.")
+                known = [str(name) for name, value in place.items() if isinstance(value, dict)]
+                raise BadInput(f"{override}: there is no {key!r}{nearest(key, known)}; it has {', '.join(known)}.")
             place = place[key]
         try:
             config = OmegaConf.create(tree)
             value = OmegaConf.select(OmegaConf.from_dotlist([text]), path)
             OmegaConf.update(config, path, value, merge=False)
         except (OmegaConfBaseException, yaml.YAMLError):
-            raise BadInput(f"--set {text}: the value is no YAML; put it in quotes.") from None
+            raise BadInput(f"{override}: the value is no YAML; put it in quotes.") from None
         tree = OmegaConf.to_container(config)
     return tree

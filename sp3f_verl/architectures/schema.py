@@ -35,7 +35,8 @@ def _weight(value: Any) -> float:
 
 
 def _shares(value: Any) -> Any:
-    return dict.fromkeys(value, 1) if isinstance(value, list) else value
+    is_list = isinstance(value, list) and all(isinstance(code, str) for code in value)
+    return dict.fromkeys(value, 1) if is_list else value
 
 
 def _way(value: Any) -> Any:
