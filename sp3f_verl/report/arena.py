@@ -7,6 +7,7 @@ from sp3f_verl.evaluation.results import (
     FILE,
     ArenaCandidate,
     ArenaCell,
+    ArenaJudge,
     ArenaSummary,
     Estimate,
     PairedGap,
@@ -24,7 +25,7 @@ from sp3f_verl.report.document.blocks import (
     paragraph,
     picture,
 )
-from sp3f_verl.report.document.escape import code, joined
+from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.values import cell, count, edges, finite, percent, places_sentence
 from sp3f_verl.stats.format import number
 
@@ -73,11 +74,11 @@ def groups_of(candidate: ArenaCandidate) -> dict[str, dict[str, ArenaCell]]:
 
 def arena_document(folder: Path, summary: ArenaSummary) -> Document:
     candidates, baseline = summary.candidates, summary.baseline or "?"
-    judges = [judge.model or "?" for judge in summary.judges] or ["?"]
+    judges = list(map(_judge, summary.judges)) or [code("?")]
     names = joined(map(code, candidates))
     unknown = summary.language_not_recognised
     lead = [
-        paragraph("{} against {}, judged by {}.", names, code(baseline), joined(map(code, judges))),
+        paragraph("{} against {}, judged by {}.", names, code(baseline), joined(judges)),
         paragraph(LEAD),
         *places_sentence(
             [place for place in not_finite(summary) if place.split(".")[0].split("[")[0] in MEASURED], FILE
@@ -91,6 +92,13 @@ def arena_document(folder: Path, summary: ArenaSummary) -> Document:
     ]
     title = f"Arena: {', '.join(candidates)} against {baseline}"
     return Document(title, [*lead, *sections, *map(_paired, summary.paired), *_cost(summary)], folder)
+
+
+def _judge(judge: ArenaJudge) -> Markdown:
+    """Its model and, where it has one, its prompt."""
+    model = code(judge.model or "?")
+    version = f"{judge.prompt} {judge.prompt_version or ''}".strip()
+    return Markdown("{} (prompt {})").format(model, code(version)) if judge.prompt else model
 
 
 def _groups(candidate: ArenaCandidate, place: int) -> list[Block]:

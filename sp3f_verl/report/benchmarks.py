@@ -75,6 +75,7 @@ def table_of(name: str, benchmark: BenchmarkResult, folder: Path | None = None) 
         "parseable": lambda measures: cell(measures.parseable),
         "tokens": lambda measures: cell(measures.tokens),
         "truncated": lambda measures: cell(measures.truncated),
+        "undefined": lambda measures: cell(measures.undefined),
         "failed": lambda measures: count(measures.failed),
         "refused": lambda measures: count(measures.refused),
         "unscored": lambda measures: count(measures.unscored),

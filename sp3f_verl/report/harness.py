@@ -52,9 +52,20 @@ def harness_document(folder: Path, summary: HarnessSummary) -> Document:
             *picture("harness.png", "Scores by task", [panel]),
             table_of(tasks, folder),
             Text(unweighted or "No mean: a task has no value."),
+            *_by_language(summary),
         ],
         folder,
     )
+
+
+def _by_language(summary: HarnessSummary) -> list[Table]:
+    """The means of each language's tasks, where tasks have one."""
+    means = summary.mean.languages if summary.mean else {}
+    rows = [
+        [language, count(mean.tasks), "–" if mean.value is None else f"{mean.value:.2f}"]
+        for language, mean in means.items()
+    ]
+    return [Table(["language", "tasks", "mean"], rows, code(FILE))] if rows else []
 
 
 def _values_missing(summary: HarnessSummary) -> list[Text]:
