@@ -29,14 +29,14 @@ from sp3f_verl.data.sets.wmt import (
 )
 from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.evaluation.results import FILE, TranslationSummary
 from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.scores import averages, best, scored
 from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
 from sp3f_verl.llm import Status
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of
 from sp3f_verl.llm.options import flag
-from sp3f_verl.report.translation import TITLES, markdown
-from sp3f_verl.report.translation_plots import heatmap
+from sp3f_verl.report.command import report, tables
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -108,13 +108,14 @@ def _compare(options: argparse.Namespace) -> None:
             ("tests", tests, TEST),
         ):
             out.write(name, rows, schema)
-        heatmap(scores, {kind: TITLES[kind] for kind in kinds}, out.path("heatmap.png"))
-        out.add("heatmap.png")
-        report = markdown(scores, means, winners, tests, signatures)
-        out.write_text("report.md", report)
+        summary = TranslationSummary(
+            kind="translation", scores=scores, averages=means, tests=tests, best=winners, signatures=signatures
+        )
+        out.write_text(FILE, summary.text())
         out.note("best", winners)
         out.note("signatures", signatures)
-    print(report)
+    print(tables(options.output))
+    print(report([options.output]))
 
 
 def _order(row: dict) -> tuple:

@@ -322,6 +322,28 @@ class TranslationSummary(Summary):
     signatures: dict[str, dict[str, str]] = {}
 
 
+# ---- the quickstart ------------------------------------------------------------------------------------------------
+
+
+class DataFile(Result):
+    file: str | None = None
+    sha256: str | None = None
+    rows: int | None = None
+
+
+class HeldOut(Result):
+    """A checkpoint on a held-out split of the quickstart, evaluation/*.json.
+
+    greedy, sampled: language (and `all`, the mean of the languages) -> measure -> mean; None where it is not known.
+    """
+
+    model: str | None = None
+    data: DataFile = DataFile()
+    decoding: dict[str, int] = {}
+    greedy: dict[str, dict[str, float | None]]
+    sampled: dict[str, dict[str, float | None]]
+
+
 # ---- the door ------------------------------------------------------------------------------------------------------
 
 KINDS: dict[str, type[Summary]] = {

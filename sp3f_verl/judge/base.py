@@ -5,12 +5,11 @@
 
         async def judge(self, responses, row):
             n = len(responses)
-            longer = [len(responses[i]) > len(responses[j]) for i, j in all_pairs(n)]
-            verdicts = [Verdict.A if wins else Verdict.B for wins in longer]
-            return Judged.of(n, [(i, j, verdict) for (i, j), verdict in zip(all_pairs(n), verdicts)])
+            lengths = [len(response) for response in responses]
+            return Judged.of(n, [(i, j, Verdict.A if lengths[i] > lengths[j] else Verdict.B) for i, j in all_pairs(n)])
 
-A kind of your own is such a class and a YAML, `judge/longer.yaml` in a folder that the command line names
-(`judge=longer hydra.searchpath=[file:///the/folder]`):
+A kind of your own is such a class, where Python and Ray's processes find it (PYTHONPATH), and a YAML,
+`judge/longer.yaml` in a folder that the command line names (`judge=longer hydra.searchpath=[file:///the/folder]`):
 
     # @package sp3f
     judge:

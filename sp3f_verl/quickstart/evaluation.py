@@ -4,17 +4,30 @@ It measures more than `sp3f evaluate` does: accuracy whatever the format, which 
 """
 
 import json
+import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sp3f_verl.data.files import digest, read_parquet, write_json, write_text
-from sp3f_verl.data.rows import canonical, field
-from sp3f_verl.evaluation.benchmark_run import seed_of
-from sp3f_verl.evaluation.measure import mean_by_language, measure
+from sp3f_verl.data.rows import canonical
+from sp3f_verl.evaluation.results import DataFile, HeldOut
+from sp3f_verl.evaluation.run import seed_of
+from sp3f_verl.evaluation.scores import Sample, Scored, measures
+from sp3f_verl.evaluation.summary import Column, mean, merged
 from sp3f_verl.llm import Ask, Totals
 from sp3f_verl.llm.transformers_backend import TransformersBackend
 from sp3f_verl.progress import track
+from sp3f_verl.rewards.accuracy import answers_match
+from sp3f_verl.rewards.boxed import extract_boxed
+from sp3f_verl.rewards.checkers import checker_of
+from sp3f_verl.rewards.terms import THRESHOLD, rule_terms
+
+MEASURES = ("accuracy", "lenient_accuracy", "fidelity", "parseable")
+# The last number after an equals sign outside the box: the answer that was worked out, whether it was boxed or not.
+_WORKED = re.compile(r"=\s*(-?\d+(?:[.,]\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -26,32 +39,61 @@ class Decoding:
     seed: int
 
 
-def evaluate(model: Path, data: Path, output: Path, decoding: Decoding) -> dict:
-    """Evaluate `model` on the rows of parquet file `data`; write `output` (summary) and `output`.responses.jsonl.
-
-    The summary holds `greedy` and `sampled`: language (and `all`, the mean of the languages) -> measure -> mean.
-    """
-    rows = read_parquet(data)
-    languages = tuple(sorted({canonical(row)["language"] for row in rows}))
-    greedy, sampled, lines = [], [], []
-    answers = _answers(model, [(canonical(row)["id"], field(row, "prompt")) for row in rows], decoding)
+def evaluate(model: Path, data: Path, output: Path, decoding: Decoding) -> HeldOut:
+    """Evaluate `model` on the rows of parquet file `data`; write `output` (JSON) and `output`.responses.jsonl."""
+    rows = [canonical(row) for row in read_parquet(data)]
+    languages = tuple(sorted({row["language"] for row in rows}))
+    greedy, sampled, lines = {}, {}, []
+    answers = _answers(model, [(row["id"], row["prompt"]) for row in rows], decoding)
     for row, texts in track(zip(rows, answers, strict=True), f"evaluate {data.stem}", total=len(rows)):
-        language = canonical(row)["language"]
-        measured = [measure(text, row, languages) for text in texts]
-        greedy.append((language, measured[0]))
-        sampled += [(language, each) for each in measured[1:]]
-        lines.append({"id": canonical(row)["id"], "language": language, "responses": texts, "measured": measured})
-    summary = {
-        "model": str(model),
-        "data": {"file": data.name, "sha256": digest(data), "rows": len(rows)},
-        "decoding": asdict(decoding),
-        "greedy": mean_by_language(greedy),
-        "sampled": mean_by_language(sampled),
-    }
+        ident, language = row["id"], row["language"]
+        measured = [measure([text], row, languages) for text in texts]
+        greedy.setdefault(language, {})[ident] = Scored(measured[0])
+        sampled.setdefault(language, {})[ident] = Scored(measure(texts[1:], row, languages))
+        lines.append({"id": ident, "language": language, "responses": texts, "measured": measured})
+    result = HeldOut(
+        model=str(model),
+        data=DataFile(file=data.name, sha256=digest(data), rows=len(rows)),
+        decoding=asdict(decoding),
+        greedy=_by_language(greedy),
+        sampled=_by_language(sampled),
+    )
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_text(text, output.with_suffix(".responses.jsonl"))
-    write_json(summary, output)
-    return summary
+    write_json(result.model_dump(), output)
+    return result
+
+
+def measure(texts: Sequence[str], row: dict[str, Any], languages: Sequence[str]) -> dict[str, float]:
+    """MEASURES of the responses to a canonical row, means over them; no fidelity where no text has letters enough."""
+    gold, language = row["reward_model"]["ground_truth"], row["language"]
+    checker = checker_of(row["extra_info"])
+    samples = [
+        Sample.of_terms(rule_terms(text, gold, language, THRESHOLD, languages, checker=checker)) for text in texts
+    ]
+    values = measures(samples, len(texts), THRESHOLD)
+    lenient = [
+        max(sample.accuracy, float(lenient_match(text, gold, language)))
+        for sample, text in zip(samples, texts, strict=True)
+    ]
+    if lenient:
+        values["lenient_accuracy"] = sum(lenient) / len(lenient)
+    return {name: values[name] for name in MEASURES if name in values}
+
+
+def lenient_match(response: str, gold: str, language: str | None = None) -> bool:
+    """The box is right, or the last number after `=` is: what the model can work out, whatever the format."""
+    if answers_match(extract_boxed(response), gold, language=language):
+        return True
+    worked = _WORKED.findall(response)
+    return bool(worked) and answers_match(worked[-1], gold, language=language)
+
+
+def _by_language(columns: Mapping[str, Column]) -> dict[str, dict[str, float | None]]:
+    """language -> measure -> mean, and `all`, the unweighted mean of the languages."""
+    means = {language: {name: mean(column, name) for name in MEASURES} for language, column in columns.items()}
+    every = merged(list(columns.values())) if columns else {}
+    return means | {"all": {name: mean(every, name) for name in MEASURES}}
 
 
 def _answers(model: Path, prompts: list[tuple[str, list]], decoding: Decoding) -> list[list[str]]:
@@ -72,6 +114,6 @@ def _answers(model: Path, prompts: list[tuple[str, list]], decoding: Decoding) -
         ]
         for answer in backend.answers(asks):
             if answer.text is None:
-                raise RuntimeError(f"no answer to {prompts[int(answer.id)][0]}: {answer.said}")
+                raise RuntimeError(f"no answer to {prompts[int(answer.id)][0]}: {answer.message}")
             found[answer.id][answer.number] = answer.text
     return [[text for _, text in sorted(found[str(at)].items())] for at in range(len(prompts))]

@@ -7,8 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.losses.objective import Objective
-from sp3f_verl.training.preference.reference_store import check_model, fingerprint
+from sp3f_verl.training.preference.reference_store import check_model
 from sp3f_verl.verl_bridge.preflight_files import enough, files, named
 
 # what some models (Cohere, Granite, Gemma 2) do to their logits after the head
@@ -91,4 +92,4 @@ def rows_of_roles(config: DictConfig, roles: Sequence[str]) -> None:
 
 def stored_reference(config: DictConfig) -> None:
     node = config.actor_rollout_ref.model
-    check_model(Path(config.sp3f.preference.reference_dir), fingerprint(node.path, node.get("lora_adapter_path")))
+    check_model(Path(config.sp3f.preference.reference_dir), model_digest(node.path, node.get("lora_adapter_path")))

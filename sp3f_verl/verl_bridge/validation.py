@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sp3f_verl.evaluation.scores import Scored, ks, measures
-from sp3f_verl.evaluation.summary import mean, merged
-from sp3f_verl.rewards.terms import UNDEFINED
+from sp3f_verl.evaluation.scores import Sample, Scored, ks, measures
+from sp3f_verl.evaluation.summary import Column, mean, merged
 
 LANGUAGE, TOKENS = "language_asked", "tokens"  # `language` is a term
+TERMS = ("accuracy", "parseable", "language_share")
 SHOWN = ("accuracy", "parseable", "fidelity", "undefined", TOKENS)
 
 
@@ -45,27 +45,22 @@ def language_metrics(
     for at, (source, uid, language) in enumerate(zip(data_sources, uids, infos[LANGUAGE], strict=True)):
         if language is not None:  # a row that was scored by something else
             groups[source, language][uid].append(at)
-    columns: dict[str, dict[str, dict[str, Scored]]] = defaultdict(dict)
+    columns: dict[str, dict[str, Column]] = defaultdict(dict)
     samples = max((len(rows) for group in groups.values() for rows in group.values()), default=1)
     for (source, language), group in groups.items():
-        columns[source][language] = {
-            uid: Scored(_values(rows, infos, samples, threshold), 0, 0) for uid, rows in group.items()
-        }
+        columns[source][language] = {uid: _scored(rows, infos, samples, threshold) for uid, rows in group.items()}
     names = [*SHOWN, *(f"pass@{k}" for k in ks(samples) if k > 1)]
-    found = {}
+    metrics = {}
     for source, by_language in columns.items():
         for label, column in [*by_language.items(), ("mean", merged(list(by_language.values())))]:
             values = {name: mean(column, name) for name in names}
-            found |= {
+            metrics |= {
                 f"validation/{source}/{label}/{name}": value for name, value in values.items() if value is not None
             }
-    return found
+    return metrics
 
 
-def _values(
-    rows: Sequence[int], infos: Mapping[str, Sequence[Any]], samples: int, threshold: float
-) -> dict[str, float]:
-    accuracies, parseable = ([infos[name][at] for at in rows] for name in ("accuracy", "parseable"))
-    shares = [None if infos["language_share"][at] == UNDEFINED else infos["language_share"][at] for at in rows]
-    values = measures(accuracies, parseable, shares, samples, threshold)
-    return values | {TOKENS: sum(infos[TOKENS][at] for at in rows) / len(rows)}
+def _scored(rows: Sequence[int], infos: Mapping[str, Sequence[Any]], drawn: int, threshold: float) -> Scored:
+    samples = [Sample.of_terms({name: infos[name][at] for name in TERMS}) for at in rows]
+    tokens = sum(infos[TOKENS][at] for at in rows) / len(rows)
+    return Scored(measures(samples, drawn, threshold) | {TOKENS: tokens})

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from sp3f_verl.data.files import write_json, write_parquet
-from sp3f_verl.evaluation.measure import lenient_match, mean_by_language, measure
-from sp3f_verl.quickstart.evaluation import Decoding, evaluate
-from sp3f_verl.report.metrics import read_metrics
+from sp3f_verl.data.rows import canonical
+from sp3f_verl.evaluation.scores import Scored
+from sp3f_verl.quickstart.evaluation import Decoding, _by_language, evaluate, lenient_match, measure
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS, write_report
+from sp3f_verl.report.run_metrics import read_metrics
 from sp3f_verl.verl_bridge.trainer import term_metrics
 
 ROW = {
@@ -20,13 +21,22 @@ ROW = {
 
 def test_measures_of_a_right_an_unboxed_and_an_english_answer():
     """Right: 1 1 1 1. Unboxed: boxed accuracy 0, lenient 1. In English: right, but not in the language asked for."""
-    languages = ("en", "es")
-    right = measure(r"El resultado correcto es 7+5=12. \boxed{12}", ROW, languages)
-    assert right == {"accuracy": 1, "lenient_accuracy": 1, "fidelity": 1, "parseable": 1}
-    unboxed = measure("El resultado correcto es 7+5=12.", ROW, languages)
-    assert unboxed == {"accuracy": 0, "lenient_accuracy": 1, "fidelity": 1, "parseable": 0}
-    english = measure(r"The correct result is 7+5=12. \boxed{12}", ROW, languages)
-    assert english == {"accuracy": 1, "lenient_accuracy": 1, "fidelity": 0, "parseable": 1}
+    row, languages = canonical(ROW), ("en", "es")
+    right, unboxed = r"El resultado correcto es 7+5=12. \boxed{12}", "El resultado correcto es 7+5=12."
+    english = r"The correct result is 7+5=12. \boxed{12}"
+    assert measure([right], row, languages) == {"accuracy": 1, "lenient_accuracy": 1, "fidelity": 1, "parseable": 1}
+    assert measure([unboxed], row, languages) == {"accuracy": 0, "lenient_accuracy": 1, "fidelity": 1, "parseable": 0}
+    assert measure([english], row, languages) == {"accuracy": 1, "lenient_accuracy": 1, "fidelity": 0, "parseable": 1}
+    means = measure([right, unboxed, english, right], row, languages)
+    assert means == {"accuracy": 0.75, "lenient_accuracy": 1, "fidelity": 0.75, "parseable": 0.75}
+
+
+def test_a_response_without_words_is_no_failure_to_use_the_language():
+    """As in `sp3f evaluate`: one of three has letters enough, and it is in Spanish; of the others nothing is known."""
+    row = canonical(ROW)
+    texts = [r"\boxed{12}", r"El resultado correcto es doce. \boxed{12}", r"7+5=12 \boxed{12}"]
+    assert measure(texts, row, ("en", "es"))["fidelity"] == 1
+    assert "fidelity" not in measure(texts[:1], row, ("en", "es"))
 
 
 @pytest.mark.parametrize(
@@ -45,11 +55,11 @@ def test_lenient_match_takes_the_last_worked_number_or_the_box(response, right):
 
 
 def test_the_mean_over_languages_weighs_languages_and_not_rows():
-    """es: (1 + 0) / 2 = 0.5, zh: 1. All: 0.75, not 2/3."""
-    one, zero = ({name: value for name in COLUMNS} for value in (1.0, 0.0))
-    means = mean_by_language([("es", one), ("es", zero), ("zh", one)])
-    assert means["es"]["accuracy"] == 0.5
-    assert means["all"]["accuracy"] == 0.75
+    """es: (1 + 0) / 2 = 0.5, zh: 1. All: 0.75, not 2/3. fidelity is known of nothing."""
+    right, wrong = Scored({"accuracy": 1.0}), Scored({"accuracy": 0.0})
+    means = _by_language({"es": {"a": right, "b": wrong}, "zh": {"c": right}})
+    assert means["es"]["accuracy"] == 0.5 and means["all"]["accuracy"] == 0.75
+    assert means["es"]["fidelity"] is None and means["all"]["fidelity"] is None
 
 
 def test_the_quickstarts_evaluation_is_the_same_each_time_and_whatever_the_order(tiny_model, tmp_path):
@@ -63,10 +73,10 @@ def test_the_quickstarts_evaluation_is_the_same_each_time_and_whatever_the_order
     for name, order in (("first", rows), ("second", rows[::-1])):
         write_parquet(order, tmp_path / "rows.parquet")
         summary = evaluate(tiny_model, tmp_path / "rows.parquet", tmp_path / f"{name}.json", Decoding(2, 8, 1))
-        assert summary == json.loads((tmp_path / f"{name}.json").read_text())
+        assert summary.model_dump() == json.loads((tmp_path / f"{name}.json").read_text())
         lines = (tmp_path / f"{name}.responses.jsonl").read_text().splitlines()
         found.append({row["id"]: row["responses"] for row in map(json.loads, lines)})
-    assert set(summary["greedy"]) == set(summary["sampled"]) == {"es", "zh", "all"}
+    assert set(summary.greedy) == set(summary.sampled) == {"es", "zh", "all"}
     assert found[0] == found[1] and found[0].keys() == {row["id"] for row in rows}
     for texts in found[0].values():
         assert len(texts) == 3 and texts[1] != texts[2]

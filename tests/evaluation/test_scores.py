@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.evaluation.problems import Problem
-from sp3f_verl.evaluation.scores import Scored, ks, score
+from sp3f_verl.evaluation.scores import Scored, ballot, ks, majority, pass_at_k, score
 from sp3f_verl.evaluation.summary import describe, influences, merged
-from sp3f_verl.evaluation.votes import ballot, majority, pass_at_k
 from sp3f_verl.llm import Answer, FailureKind, Status, Usage
 
 RIGHT, OFF = r"El resultado correcto es doce patos. \boxed{12}", r"The correct result is twelve ducks. \boxed{12}"

@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.preference_rows import Answers, Unusable, answers_of, read_answers
 from sp3f_verl.errors import BadInput
-from sp3f_verl.training.preference.reference_store import ReferenceStore, check_model, fingerprint
+from sp3f_verl.training.preference.reference_store import ReferenceStore, check_model
 from sp3f_verl.training.preference.tokens import Group, GroupEncoder, batch_of, digest, encode_all
 
 
@@ -205,6 +204,10 @@ def test_the_store_computes_once_and_knows_whose_it_is(tmp_path):
             ReferenceStore(tmp_path, "train", identity | change)
     with pytest.raises(BadInput, match="another model"):
         check_model(tmp_path, "other")
+    manifest = tmp_path / "train.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "model": "0" * 64}))
+    with pytest.raises(BadInput, match=r"under a name that an earlier version gave the model; remove it"):
+        check_model(tmp_path, "m")
 
 
 def test_a_store_cut_short_is_computed_again_and_nan_never_stored(tmp_path):
@@ -216,19 +219,3 @@ def test_a_store_cut_short_is_computed_again_and_nan_never_stored(tmp_path):
     with pytest.raises(BadInput, match="not finite"):
         ReferenceStore(tmp_path / "b", "train", identity).load_or_compute(GROUPS, lambda: [rows[0] + np.nan, *rows[1:]])
     assert not (tmp_path / "b" / "train.json").exists()
-
-
-def test_a_fingerprint_tells_weights_apart_but_not_places(tmp_path, tiny_model):
-    import shutil
-
-    from safetensors.torch import load_file, save_file
-
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_model, copy)
-    assert fingerprint(str(copy)) == fingerprint(str(tiny_model))
-    weights = load_file(copy / "model.safetensors")
-    name = sorted(weights)[0]
-    weights[name] = weights[name] + torch.ones_like(weights[name])
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    assert fingerprint(str(copy)) != fingerprint(str(tiny_model))
-    assert fingerprint("org/a") != fingerprint("org/b") != fingerprint("org/b", str(copy))

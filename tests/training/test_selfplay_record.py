@@ -53,6 +53,9 @@ def test_the_folder_of_another_run_is_refused(record):
     with pytest.raises(BadInput, match=r"seed=42, not 43.*default_local_dir"):
         Record(record.folder, {**IDENTITY, "seed": 43})
     assert json.loads((record.folder / "run.json").read_text()) == IDENTITY
+    (record.folder / "run.json").write_text(json.dumps({**IDENTITY, "model": "0" * 64}))
+    with pytest.raises(BadInput, match=r"that an earlier version began.*end it with that version"):
+        Record(record.folder, IDENTITY)
 
 
 def checkpoint(folder, step: int, whole: bool = True) -> None:

@@ -1,24 +1,32 @@
 """The judge actor and the trainer around it: a real Ray, a real HTTP judge, and a trainer that only keeps its books."""
 
+import asyncio
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import ray
 from omegaconf import OmegaConf
+from verl.experimental.reward_loop.reward_manager.registry import get_reward_manager_cls
 
 from helpers.judging import ROW, longer_wins
 from helpers.model_server import ModelServer, Reply
+from helpers.recipes import compose_recipe
 from sp3f_verl.judge.base import GroupNotJudged
 from sp3f_verl.verl_bridge.judge_in_trainer import NAME, judge_actor, stop_in_mid_step, with_judge, with_step_metrics
 
 GROUP = ["a", "bb", "ccc"]
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init("local", num_cpus=2, include_dashboard=False, logging_level="error")
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:  # a judge of one's own must be found by Ray's processes, too
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
+        ray.init("local", num_cpus=2, include_dashboard=False, logging_level="error")
+        yield
+        ray.shutdown()
 
 
 class Trainer:
@@ -128,3 +136,21 @@ def test_judges_that_answer_no_more_end_the_run_in_mid_step_and_keep_what_was_tr
         with pytest.raises(RuntimeError, match=r"^sp3f_verl: the run ends in step 5: 100% of this step's 66 questions"):
             stop_in_mid_step(run)
     assert run.saved == [4] and run.slept == 1
+
+
+def test_a_kind_of_ones_own_is_asked_by_the_reward_manager(trainer):
+    """The actor makes it from its class; `judge=none` stands for the recipe that names it."""
+    run = trainer({"name": "longer", "kind": "helpers.own_judge:LongerWins"})
+    run.init()
+    own = ("sp3f.judge.name=longer", "+sp3f.judge.kind=helpers.own_judge:LongerWins", "sp3f.reward.weights.judge=1")
+
+    async def scene():
+        manager = get_reward_manager_cls("sp3f")(compose_recipe("sp3f", "judge=none", "device=cpu", *own), None, None)
+        return await manager.score_group(
+            ["a", "bb", "bb"], {**ROW, "data_source": "sums", "extra_info": {}}, judged=True
+        )
+
+    _, infos = asyncio.run(scene())
+    assert [info["judge"] for info in infos] == [0.0, 0.75, 0.75]
+    metrics, *reasons = ray.get(run.sp3f_judge.take_step.remote())
+    assert metrics["judge/groups"] == 1 and "judge/questions" not in metrics and reasons == [None, None]

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.recipes import compose_recipe
 from sp3f_verl.data.files import write_json, write_parquet
-from sp3f_verl.training.preference.reference_store import fingerprint
+from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.verl_bridge import preflight
 
 pytestmark = pytest.mark.usefixtures("unchanged_environment")
@@ -91,7 +91,7 @@ def test_data_at_fault(run, rows, said, tmp_path, capsys):
 
 def test_the_reference_of_another_model_is_refused(run, tmp_path, tiny_model, capsys):
     manifest = tmp_path / "run" / "reference" / "train.json"
-    write_json({"model": fingerprint(str(tiny_model)), "rows": "r", "dtype": "fp32"}, manifest)
+    write_json({"model": model_digest(str(tiny_model)), "rows": "r", "dtype": "fp32"}, manifest)
     check(*run)
     write_json({"model": "another", "rows": "r", "dtype": "fp32"}, manifest)
     with pytest.raises(SystemExit):

@@ -93,13 +93,13 @@ class Judgement:
 
 
 def judge(
-    settings: JudgeSettings, pairs: Sequence[Pair], store: Path, spending: Path, work: Path, done: Callable[[], None]
+    settings: JudgeSettings, pairs: Sequence[Pair], store: Path, spending: Path, done: Callable[[], None]
 ) -> Judgement:
     """Asks each judge of the settings; `done` is called after each pair. Raises BadInput where a judge cannot be asked,
     refuses its key, or fails too often, and for a budget that is used up: what was answered is kept."""
     judgement = Judgement([PairVerdicts() for _ in pairs])
     for number, member in enumerate(settings.members()):
-        service = JudgeService(for_arena(member, store, spending, work / f"transcript.{number}.jsonl"))
+        service = JudgeService(for_arena(member, store, spending))
         label = service.judges[0].label() + (f"#{number}" if number else "")
         results = asyncio.run(_ask(service, pairs, done, judgement, label))
         judgement.weights[label] = member.weight

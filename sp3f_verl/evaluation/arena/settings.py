@@ -81,7 +81,7 @@ def _arena_values(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def for_arena(member: JudgeSettings, store: Path, spending: Path, transcript: Path) -> JudgeSettings:
+def for_arena(member: JudgeSettings, store: Path, spending: Path) -> JudgeSettings:
     """One judge that is asked every pair in both orders; its answers are kept, its failures only counted."""
     return member.changed(
         panel=(),
@@ -91,7 +91,7 @@ def for_arena(member: JudgeSettings, store: Path, spending: Path, transcript: Pa
         group_seconds=LONG,
         store=member.store or str(store),
         spending_file=str(spending),
-        transcript=Transcript(path=str(transcript), share=1.0, max_mb=0.0),
+        transcript=Transcript(),  # every answer is in preferences.parquet
     )
 
 

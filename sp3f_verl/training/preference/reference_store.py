@@ -4,7 +4,6 @@ The reference is the policy as it starts, so no second model is ever held: under
 model. What is kept is one number a response token: the loss subtracts it per token (see `sequence_logps`).
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,33 +12,20 @@ import numpy as np
 
 from sp3f_verl.data.files import atomic_write, write_json
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.fingerprint import earlier_version
 from sp3f_verl.training.preference.tokens import Group
-
-EDGE = 2**20  # bytes read at either end of a weight file
-
-
-def fingerprint(model: str, adapter: str | None = None) -> str:
-    """Names a model: 64 hex digits over its files' names, sizes, and first and last bytes; or over a hub name."""
-    state = hashlib.sha256()
-    for place in filter(None, (model, adapter)):
-        folder = Path(place).expanduser()
-        if not folder.is_dir():
-            state.update(f"hub:{place}".encode())
-            continue
-        for file in sorted(folder.iterdir()):
-            if file.suffix in (".safetensors", ".bin", ".pt") or file.name in ("config.json", "adapter_config.json"):
-                size = file.stat().st_size
-                with file.open("rb") as opened:
-                    state.update(f"{file.name}:{size}:".encode() + opened.read(EDGE))
-                    opened.seek(max(size - EDGE, 0))
-                    state.update(opened.read())
-    return state.hexdigest()
 
 
 def check_model(folder: Path, model: str) -> None:
-    """BadInput where the folder keeps the log-probs of another model than the one with fingerprint `model`."""
+    """BadInput where the folder keeps the log-probs of another model than `model` (`llm.fingerprint.model_digest`)."""
     for file in sorted(folder.glob("*.json")):
-        if json.loads(file.read_text())["model"] != model:
+        kept = json.loads(file.read_text())["model"]
+        if earlier_version(kept):
+            raise BadInput(
+                f"{folder} keeps reference log-probs under a name that an earlier version gave the model; remove it: "
+                "they are computed again."
+            )
+        if kept != model:
             raise BadInput(f"{folder} keeps reference log-probs of another model; remove it or set another folder.")
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.log import log
 from sp3f_verl.losses.objective import Objective
-from sp3f_verl.training.preference.reference_store import fingerprint
 from sp3f_verl.training.selfplay.record import Record
 from sp3f_verl.training.selfplay.settings import SelfPlay
 from sp3f_verl.training.selfplay.triplets import Triplets
@@ -83,5 +83,5 @@ class Plan:
     def policy(self, t: int, recorded: bool, weights: Callable[[], Path]) -> str:
         """Names pi_t: as its record does, else by the weights in the folder that `weights` gives. Read once."""
         if t not in self.policies:
-            self.policies[t] = self.record.manifest(t)["policy"] if recorded else fingerprint(str(weights()))
+            self.policies[t] = self.record.manifest(t)["policy"] if recorded else model_digest(str(weights()))
         return self.policies[t]

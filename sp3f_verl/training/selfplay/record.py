@@ -13,6 +13,7 @@ from typing import Any
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.fingerprint import earlier_version
 from sp3f_verl.log import log
 
 
@@ -23,6 +24,11 @@ class Record:
         file = folder / "run.json"
         if file.is_file():
             kept = json.loads(file.read_text())
+            if "model" in identity and earlier_version(str(kept.get("model"))):
+                raise BadInput(
+                    f"{file} is of a run that an earlier version began, which named models otherwise; end it with that "
+                    "version, or give this run a trainer.default_local_dir of its own."
+                )
             for name, value in identity.items():
                 if kept.get(name) != value:
                     raise BadInput(

@@ -13,8 +13,9 @@ from verl.trainer.ppo.v1 import register_trainer
 
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.log import log
-from sp3f_verl.training.preference.reference_store import ReferenceStore, fingerprint
+from sp3f_verl.training.preference.reference_store import ReferenceStore
 from sp3f_verl.training.preference.tokens import digest, encode_all
 from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
 
@@ -71,7 +72,7 @@ class DPOTrainer(GroupTrainer):
         node = self.config.actor_rollout_ref
         folder = Path(self.config.sp3f.preference.reference_dir)
         dtype = self._reference_dtype()
-        model = fingerprint(node.model.path, node.model.get("lora_adapter_path"))
+        model = model_digest(node.model.path, node.model.get("lora_adapter_path"))
         splits = [split for split in (self.train, self.validation) if split is not None]
         return [
             (split, ReferenceStore(folder, split.name, {"model": model, "rows": digest(split.groups), "dtype": dtype}))

@@ -14,9 +14,10 @@ from verl.trainer.ppo.v1 import register_trainer
 
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.llm.store import Store
 from sp3f_verl.log import log
-from sp3f_verl.training.preference.reference_store import ReferenceStore, fingerprint, forget_others
+from sp3f_verl.training.preference.reference_store import ReferenceStore, forget_others
 from sp3f_verl.training.preference.resume import step_to_resume, workers_folder
 from sp3f_verl.training.preference.tokens import digest, response_logps
 from sp3f_verl.training.selfplay import rows
@@ -52,7 +53,7 @@ class SelfPlayTrainer(GroupTrainer):
         self.data = rows.annotated(self.config, self.tokenizer, log.info)
         self.train_dataloader = _Stateless()
         node = self.config.actor_rollout_ref.model
-        initial = fingerprint(node.path, node.get("lora_adapter_path"))
+        initial = model_digest(node.path, node.get("lora_adapter_path"))
         self.record = Record(Path(self.config.sp3f.selfplay.folder), self._identity(initial))
         self.plan = Plan(
             settings=self.settings,
