@@ -26,7 +26,7 @@ from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.endpoint import VARIABLE, Endpoint
 from sp3f_verl.llm.outcome import AskFailed, FailureKind
-from sp3f_verl.llm.rate_limit import Pace
+from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.rewards.text import strip_think
 
 CUT_OFF = Answer(None, FailureKind.DEADLINE.value)  # of a question that the group's deadline came before
@@ -114,10 +114,22 @@ class ModelJudge(Judge):
         return f"{self.settings.name}:{self.settings.model or 'as served'}"
 
     def identity(self) -> dict[str, Any]:
-        names = ("model", "weight", "privileged", "verdict", "temperature", "top_p", "max_tokens")
-        values = {name: getattr(self.settings, name) for name in (*names, "response_chars", "malformed_retries")}
-        values |= {"judge": self.settings.name, "extra_body": self.settings.extra_body}
-        return values | {"prompt_version": self.prompt.version, "prompt": Path(self.prompt.name).name}
+        settings = self.settings
+        return {
+            "model": settings.model,
+            "weight": settings.weight,
+            "privileged": settings.privileged,
+            "verdict": settings.verdict,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_tokens,
+            "response_chars": settings.response_chars,
+            "malformed_retries": settings.malformed_retries,
+            "judge": settings.name,
+            "extra_body": settings.extra_body,
+            "prompt_version": self.prompt.version,
+            "prompt": Path(self.prompt.name).name,
+        }
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -134,8 +146,8 @@ class ModelJudge(Judge):
             settings.retries,
             settings.concurrency,
         )
-        pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
-        self.client = JudgeClient(settings, self.prompt, Client(endpoint, pace, seed=settings.seed), run)
+        rate_limit = RateLimit(settings.requests_per_minute, settings.tokens_per_minute)
+        self.client = JudgeClient(settings, self.prompt, Client(endpoint, rate_limit, seed=settings.seed), run)
         try:
             await self.client.probe()
         except AskFailed as error:
