@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 from helpers import translator
 from helpers.croco_steps import build_reward_model
 from helpers.doc_blocks import Block, blocks, joined, words
@@ -44,6 +46,7 @@ REPLACED = {
     r"--nproc_per_node=8": "--nproc_per_node=1",
     r"--max-model-len 32768": "--max-model-len 1024 --backend transformers --dtype float32",
     r"--n 64": "--n 8",
+    r"--config B ": "--config {here}/B.yaml ",  # its roles, written by the stub: three models of 8 B and more otherwise
     r"--backend vllm": "--backend transformers",  # tests/llm/test_vllm_backend.py has the engine
     r"global_step_N/": "global_step_1/",
     r"RAY_ADDRESS=\S+ ": "",
@@ -68,7 +71,7 @@ NOT_RUN = {
     'pip install -e ".[gpu]"': "changes the environment, and wants a GPU",
     "ray start": "a Ray for the whole machine, and `ray stop`; tests/e2e/test_cluster.py has both on ports of its own",
     "python -m data_prep.preferences": "downloads four sources; tests/architectures/test_english_base_set.py",
-    "python -m data_prep.wmt prepare": "downloads WMT24++; tests/data/test_wmt.py, tests/evaluation/test_wmt_compare.py",
+    "python -m data_prep.wmt prepare": "downloads WMT24++; tests/data/test_wmt.py and tests/evaluation have it",
     "python -m data_prep.prompts": "downloads m-ArenaHard; tests/data/test_prompt_sets.py, and the arena's tests",
     "sp3f evaluate --model CHECKPOINT --benchmark mgsm --languages": "downloads MGSM; the next block has files",
     "sp3f evaluate --harness": "an environment of its own; tests/evaluation/test_harness.py",
@@ -80,9 +83,9 @@ NOT_RUN = {
 # The beginning of a block -> what runs before it, because it reads what no block above it writes
 TRANSLATE = "python -m data_prep.translate --input gsm8k_train.jsonl --base-url {url}"
 BEFORE = {
-    "python -m data_prep.convert": "mkdir -p data/croco; cp pairs.parquet data/croco/train.parquet",
+    "python -m data_prep.convert": "mkdir -p data/croco; cp data/english/train.parquet data/croco",
     "python -m data_prep.generate --prompts prompts.parquet": "rm -rf data/croco",
-    "python -m data_prep.sp3f --translated data/es": f"{TRANSLATE} --languages es --output data/es; "
+    "python -m data_prep.sp3f --translated data/es": f"rm -rf data/sp3f; {TRANSLATE} --languages es --output data/es; "
     f"{TRANSLATE} --languages sw --output data/sw; head -n 5 gsm8k_test.jsonl > other.jsonl",
 }
 SETTINGS = {"file:": "physics.yaml", "name: mine": "mine.yaml", "name: half": "half.yaml", "jv:": "jv.yaml"}
@@ -104,8 +107,11 @@ class Sentences(dict):
         return file.read_text().splitlines()[0] if file.is_file() else languages.get(code).instruction
 
 
-def stand_ins(folder: Path) -> None:
+def stand_ins(folder: Path, url: str) -> None:
     """Models and the files that the pages name."""
+    plan = yaml.safe_load((ROOT / "recipes" / "architecture" / "B.yaml").read_text())
+    plan["models"] = {name: {"model": "stub", "base_url": url, "max_tokens": 99} for name in plan["models"]}
+    (folder / "B.yaml").write_text(yaml.safe_dump(plan))
     make(folder)  # model/, data/
     build_reward_model(folder / "model", folder / "reward")
     from helpers.adapters import an_adapter
@@ -154,17 +160,26 @@ def data_page(folder: Path) -> None:
         for code in ("da", "en")
     ]
     write_parquet(rows, folder / "prompts.parquet")
-    rows = [
+    spin = []
+    for row in as_messages(pairs(32, 1)):
+        spin.append({"real": row["prompt"] + row["chosen"], "generated": row["prompt"] + row["rejected"]})
+    write_parquet(spin, folder / "train_prefs.parquet")
+    english = [
         {
-            "prompt": row["prompt"],
-            "messages": as_messages([row])[0]["prompt"] + as_messages([row])[0]["chosen"],
-            "chosen": as_messages([row])[0]["prompt"] + as_messages([row])[0]["chosen"],
-            "rejected": as_messages([row])[0]["prompt"] + as_messages([row])[0]["rejected"],
+            "id": f"{row['id']:016x}",
+            "pair_id": f"p{row['id']}",
+            "prompt": [{"role": "user", "content": row["prompt"]}],
+            "chosen": row["chosen"],
+            "rejected": row["rejected"],
+            **dict.fromkeys(("prompt_lang", "chosen_lang", "rejected_lang"), "en"),
+            "source": "arena",
+            "task": "qa",
+            "chosen_score": 2.0,
+            "rejected_score": 1.0,
+            "margin": 1.0,
         }
-        for row in pairs(32, 1)
+        for row in pairs(24, 5)
     ]
-    write_parquet(rows, folder / "train_prefs.parquet")
-    english = [{**row, "id": str(row["id"]), "language": "en"} for row in pairs(24, 5)]
     write_parquet(english, folder / "data" / "english" / "train.parquet")
 
 
@@ -222,10 +237,10 @@ def main() -> int:
     here.mkdir(parents=True, exist_ok=True)
     chosen = [block for block in blocks() if not options.only or {block.file, block.place} & set(options.only)]
     translator.SENTENCES = Sentences(translator.SENTENCES)
-    if not options.list:
-        stand_ins(here)
     failed, folders = 0, {}
     with ModelServer(reply) as server:
+        if not options.list:
+            stand_ins(here, server.url)
         for number, block in enumerate(chosen):
             why, start = why_not(block), time.monotonic()
             if options.list:
