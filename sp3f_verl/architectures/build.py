@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl.architectures.model import Model, SourceText
-from sp3f_verl.architectures.plan import ROLES, Plan, Role
+from sp3f_verl.architectures.plan import Plan
+from sp3f_verl.architectures.schema import ROLES, Role
 from sp3f_verl.architectures.share import COPY, Job
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import PREFERENCE, extended
