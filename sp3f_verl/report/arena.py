@@ -7,6 +7,7 @@ from sp3f_verl.evaluation.results import (
     FILE,
     ArenaCandidate,
     ArenaCell,
+    ArenaJudge,
     ArenaSummary,
     Estimate,
     PairedGap,
@@ -24,7 +25,7 @@ from sp3f_verl.report.document.blocks import (
     paragraph,
     picture,
 )
-from sp3f_verl.report.document.escape import code, joined
+from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.values import cell, count, edges, finite, percent, places_sentence
 from sp3f_verl.stats.format import number
 
@@ -45,7 +46,6 @@ COLUMNS = {
     "missing": "missing",
 }
 MEASURED = ("languages", "categories", "mean", "others", "paired")
-COUNTS = ("prompts", "unparseable", "failed", "one_order", "unjudged", "missing")
 BIAS = {
     "first": "what is shown first wins, of decided verdicts (50: no bias)",
     "consistent": "pairs with the same outcome in both orders",
@@ -73,11 +73,11 @@ def groups_of(candidate: ArenaCandidate) -> dict[str, dict[str, ArenaCell]]:
 
 def arena_document(folder: Path, summary: ArenaSummary) -> Document:
     candidates, baseline = summary.candidates, summary.baseline or "?"
-    judges = [judge.model or "?" for judge in summary.judges] or ["?"]
+    judges = list(map(_judge, summary.judges)) or [code("?")]
     names = joined(map(code, candidates))
     unknown = summary.language_not_recognised
     lead = [
-        paragraph("{} against {}, judged by {}.", names, code(baseline), joined(map(code, judges))),
+        paragraph("{} against {}, judged by {}.", names, code(baseline), joined(judges)),
         paragraph(LEAD),
         *places_sentence(
             [place for place in not_finite(summary) if place.split(".")[0].split("[")[0] in MEASURED], FILE
@@ -91,6 +91,13 @@ def arena_document(folder: Path, summary: ArenaSummary) -> Document:
     ]
     title = f"Arena: {', '.join(candidates)} against {baseline}"
     return Document(title, [*lead, *sections, *map(_paired, summary.paired), *_cost(summary)], folder)
+
+
+def _judge(judge: ArenaJudge) -> Markdown:
+    """Its model and, where it has one, its prompt."""
+    model = code(judge.model or "?")
+    version = f"{judge.prompt} {judge.prompt_version or ''}".strip()
+    return Markdown("{} (prompt {})").format(model, code(version)) if judge.prompt else model
 
 
 def _groups(candidate: ArenaCandidate, place: int) -> list[Block]:
@@ -124,7 +131,7 @@ def _panel(title: str, rows: Mapping[str, ArenaCell]) -> Panel | None:
 
 def _shown(row: ArenaCell | PositionBias, name: str) -> str:
     entry: Estimate | float | None = getattr(row, name)
-    return count(entry) if name in (*COUNTS, "verdicts") else percent(entry)
+    return str(entry) if isinstance(entry, int) else percent(entry)
 
 
 def _bias(candidate: ArenaCandidate) -> list[Table]:

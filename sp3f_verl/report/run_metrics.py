@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.report.document.escape import Markdown, code, joined
+from sp3f_verl.training.objective_record import ObjectiveRecord
 
-ROLES = (("chosen", "rejected"), ("real", "generated", "proto"))
+ROLES = (("chosen", "rejected"), ("real", "generated", "proto"))  # of runs without a record of theirs
 PHASES = ("train", "val", "start")  # start: the policy that begins an iteration, on the pairs held out for it
-OBJECTIVE = "objective.json"  # what a preference or self-play run records of its loss
 
 
 @dataclass(frozen=True)
@@ -118,44 +118,33 @@ class RunMetrics:
         return bool(last) and (not other or other[0].step < last[0].step)
 
     @cached_property
-    def recorded(self) -> dict[str, Any]:
-        """The objective as the run recorded it, under `loss`, `roles`, `needs_reference` and others: of objective.json,
-        else of a self-play iteration's manifest. Empty where neither is there: runs begun before it was recorded."""
-        for file in (self.folder / OBJECTIVE, self.folder / "metrics" / OBJECTIVE):
-            try:
-                content = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if isinstance(content, dict) and isinstance(content.get("loss"), str):
-                return content
-        settings = [one for one in self.objectives.values() if isinstance(one.get("loss"), str)]
-        return settings[0] if settings else {}
+    def objective(self) -> ObjectiveRecord | None:
+        """What the run recorded of its loss; None for runs begun before it was recorded."""
+        return ObjectiveRecord.read(self.folder)
 
     @property
     def loss(self) -> str | None:
-        """The name of the loss; None where it was not recorded."""
-        return self.recorded.get("loss")
+        """The name of the loss, of the record or of an iteration's manifest; None where neither is there."""
+        if self.objective is not None:
+            return self.objective.loss
+        return next((one["loss"] for one in self.objectives.values() if isinstance(one.get("loss"), str)), None)
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
         """The roles that were logged, the preferred one first; empty where this is no preference run."""
         logged = {name.split("/")[2] for name in self.names if name.startswith(_of_roles()) and name.count("/") == 2}
-        recorded = self.recorded_roles
-        for roles in ((recorded,) if len(recorded) > 1 else ()) + ROLES:
+        for roles in (self.objective.roles,) if self.objective else ROLES:
             if set(roles[:2]) <= logged:
                 return tuple(role for role in roles if role in logged)
         return ()
 
-    @property
-    def recorded_roles(self) -> tuple[str, ...]:
-        roles = self.recorded.get("roles")
-        return tuple(map(str, roles)) if isinstance(roles, list) else ()
-
     @cached_property
     def has_reference(self) -> bool:
-        """Whether log-ratios to a reference or opponent were measured."""
-        recorded = self.recorded.get("needs_reference")
-        return recorded if isinstance(recorded, bool) else any("/log_ratio/" in name for name in self.names)
+        """Whether rewards are of log-ratios to a reference or opponent, or where that is not recorded, whether such
+        were logged."""
+        if self.objective is not None:
+            return self.objective.needs_reference
+        return any("/log_ratio/" in name for name in self.names)
 
     @cached_property
     def manifests(self) -> dict[int, tuple[dict[str, Any], str]]:
@@ -261,7 +250,11 @@ class RunMetrics:
         """
         if self.has_reference:
             return None
-        for order, logp in (("raw", "logp"), ("per_token", "logp_per_token")):
+        orders = {"raw": "logp", "per_token": "logp_per_token"}
+        if self.objective is not None:
+            order = "per_token" if self.objective.means else "raw"
+            orders = {order: orders[order]}
+        for order, logp in orders.items():
             for phase in ("val", "train"):
                 pairs = [(self[f"{phase}/reward/{r}"], self[f"{phase}/{logp}/{r}"]) for r in self.roles[:2]]
                 if not all(rewards and logps and rewards[-1].step == logps[-1].step for rewards, logps in pairs):

@@ -89,8 +89,8 @@ def test_the_numbers_follow_from_the_verdicts_that_are_written(command, tmp_path
     (pair,) = summary["paired"]
     assert (pair["a"], pair["b"]) == ("good", "fair") and pair["mean"]["mean"] > 0
     assert summary["cost"]["usd"] == pytest.approx(96 * (100 * 0.15 + 20 * 0.60) / 1e6)
-    text = (tmp_path / "out" / "win_rates.md").read_text()
-    assert "good against base" in text and "good - fair" in text and summary["judge"]["prompt_version"] in text
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "good against base" in text and "good minus fair" in text and summary["judge"]["prompt_version"] in text
     pairs = read_parquet(tmp_path / "out" / "pairs.parquet")
     assert len(pairs) == 48 and not any(row["settled"] for row in pairs)
 
@@ -171,7 +171,7 @@ def test_killed_runs_end_in_the_same_numbers_and_ask_nothing_twice(command, tmp_
         total = len(server.chats())
         assert command(*files, *judge_of(server, concurrency=4), output="killed") == 0, "it is done"
         assert len(server.chats()) == total
-    for name in ("summary.json", "preferences.parquet", "pairs.parquet", "win_rates.md"):
+    for name in ("summary.json", "preferences.parquet", "pairs.parquet", "report.md"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 

@@ -33,8 +33,9 @@ def write(folder: Path, *attempts: Lines, loss: str | None = None) -> Path:
     records as its objective; a run begun before it did so has no objective.json."""
     if loss is not None:
         roles = ROLES.get(loss, ["real", "generated", "proto"])
-        reference = loss not in ("simpo", "tspin")
-        write_json({"loss": loss, "roles": roles, "needs_reference": reference}, folder / "objective.json")
+        record = {"loss": loss, "loss_type": "sigmoid", "roles": roles, "means": loss == "simpo", "reward_scale": 0.1}
+        record |= {"needs_reference": loss not in ("simpo", "tspin"), "settings": {"beta": 0.1}}
+        write_json(record, folder / "objective.json")
     for number, lines in enumerate(attempts):
         file = folder / "metrics" / f"{number:03d}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)

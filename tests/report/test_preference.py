@@ -1,5 +1,6 @@
 """`sp3f report` of preference and self-play runs: its numbers worked out by hand from the files written here."""
 
+import json
 import math
 import re
 
@@ -307,7 +308,9 @@ def test_the_objective_is_what_the_run_recorded_and_is_not_guessed(tmp_path):
 def test_roles_of_a_loss_that_is_new_are_those_it_recorded(tmp_path):
     folder = write(tmp_path, [(0, measured("val", {"best": (-1.0, 10), "worst": (-2.0, 6)}))])
     assert RunMetrics(folder).roles == ()
-    (folder / "objective.json").write_text('{"loss": "new", "roles": ["best", "worst"], "needs_reference": false}')
+    write(folder, loss="dpo")
+    record = json.loads((folder / "objective.json").read_text()) | {"loss": "new", "roles": ["best", "worst"]}
+    (folder / "objective.json").write_text(json.dumps(record))
     run = RunMetrics(folder)
     assert run.roles == ("best", "worst") and "y is `best`, y' `worst`." in report_text(run)
 

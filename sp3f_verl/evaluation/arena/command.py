@@ -19,7 +19,7 @@ from sp3f_verl.evaluation.arena.judging import Judgement, Question, judge
 from sp3f_verl.evaluation.arena.outputs import Outputs, read_outputs
 from sp3f_verl.evaluation.arena.pairs import Pairing, pair_up, read_prompts_of
 from sp3f_verl.evaluation.arena.settings import identity, judge_settings
-from sp3f_verl.evaluation.arena.summary import summarise, tables
+from sp3f_verl.evaluation.arena.summary import summarise
 from sp3f_verl.evaluation.results import FILE, ArenaCost, ArenaJudge
 from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.metrics import MALFORMED
@@ -28,7 +28,8 @@ from sp3f_verl.progress import ProgressBar
 from sp3f_verl.stats.win_rates import TIES
 
 
-def main(options: list[str]) -> int:
+def main(words: list[str]) -> Path:
+    """Answers the folder that it wrote to."""
     parser = argparse.ArgumentParser(
         prog="sp3f evaluate --arena", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -76,12 +77,12 @@ def main(options: list[str]) -> int:
         metavar="SETTING",
         help="judge=openai, judge=local or one of your own, and settings such as sp3f.judge.model=NAME (docs/judge.md)",
     )
-    arguments = parser.parse_intermixed_args(options)
+    options = parser.parse_intermixed_args(words)
     try:
-        _run(arguments)
+        _run(options)
     except AlreadyDone as sentence:
         print(sentence)
-    return 0
+    return options.output
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -128,10 +129,8 @@ def _run(options: argparse.Namespace) -> None:
         out.write("preferences", verdict_rows(pairing, judgement, options.ties), VERDICT)
         out.write("pairs", pair_rows(pairing, judgement, options.ties), PAIR)
         out.write_text(FILE, summary.text())
-        out.write_text("win_rates.md", tables(summary))
         calls = {"calls": judgement.calls, "from_store": judgement.stored, "usd": judgement.usd}
         out.note("asked", calls)
-    print(tables(summary))
     paid = "" if judgement.usd is None else f", {judgement.usd:.4f} USD"
     print(f"asked now: {judgement.calls} answers{paid}; {judgement.stored} from {store_of(options)}")
     if failed := sum(question.first is None and question.failure != MALFORMED for question in questions):

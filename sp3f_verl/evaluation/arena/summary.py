@@ -1,20 +1,12 @@
-"""summary.json of an arena, and its tables for people. Rates in percent, counts whole; null where nothing is known."""
+"""What an arena comes to: summary.json. Rates in percent, counts whole; null where nothing is known."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sp3f_verl.evaluation.arena.judging import Judgement
 from sp3f_verl.evaluation.arena.pairs import Pairing
 from sp3f_verl.evaluation.arena.rates import Outcome, difference, rates
-from sp3f_verl.evaluation.results import (
-    ArenaCandidate,
-    ArenaCell,
-    ArenaSummary,
-    Estimate,
-    PairedGap,
-    PositionBias,
-)
-from sp3f_verl.stats.format import table
+from sp3f_verl.evaluation.results import ArenaCandidate, ArenaSummary, PairedGap
 
 
 def summarise(pairing: Pairing, judgement: Judgement, ties: str, threshold: float, seed: int) -> ArenaSummary:
@@ -73,69 +65,3 @@ def _by(outcomes: Iterable[Outcome], key: Callable[[Outcome], str | None]) -> di
         if (name := key(outcome)) is not None:
             groups[name].append(outcome)
     return groups
-
-
-COLUMNS = ("prompts", "win rate", "at equal length", "wins / ties / losses", "wrong language", "no verdict", "missing")
-
-
-def tables(summary: ArenaSummary) -> str:
-    """Markdown: a table by language and one by category for each candidate, the paired tests, and the judge."""
-    return "\n\n".join(part.rstrip() for part in _tables(summary)) + "\n"
-
-
-def _tables(summary: ArenaSummary) -> Iterator[str]:
-    for name, candidate in summary.candidates.items():
-        yield f"## {name} against {summary.baseline}"
-        languages = [*candidate.languages.items(), ("mean of languages", candidate.mean)]
-        yield table(("language", *COLUMNS), [(code, *_columns(cell)) for code, cell in languages])
-        if candidate.categories:
-            categories = candidate.categories.items()
-            yield table(("category", *COLUMNS[:-1]), [(code, *_columns(cell)[:-1]) for code, cell in categories])
-        yield _position(candidate.mean.position_bias)
-    for paired in summary.paired:
-        yield f"## {paired.a} - {paired.b}, win rates against {summary.baseline} on the same prompts"
-        gaps = [*paired.languages.items(), ("mean of languages", paired.mean)]
-        yield table(
-            ("language", "prompts", "difference", "p"),
-            [(code, str(gap.prompts), _interval(gap), _number(gap.p, "{:.3g}")) for code, gap in gaps],
-        )
-    yield "Rates in percent with 95 % intervals by prompt. " + _judge(summary)
-
-
-def _columns(cell: ArenaCell) -> tuple[str, ...]:
-    return (
-        str(cell.prompts),
-        _interval(cell.win_rate),
-        _interval(cell.lc_win_rate),
-        " / ".join(_number(share) for share in (cell.wins, cell.ties, cell.losses)),
-        f"{_number(cell.wrong_language)} (baseline {_number(cell.baseline_wrong_language)})",
-        f"{cell.unparseable} unparseable, {cell.failed} failed, {cell.one_order} in one order",
-        str(cell.missing),
-    )
-
-
-def _position(position: PositionBias) -> str:
-    if position.first is None:
-        return "The judge decided nothing, so nothing is known of its preference for a place."
-    return (
-        f"What was shown first won {_interval(position.first)} % of the decided verdicts (50 is no bias); "
-        f"{_number(position.consistent)} % of the pairs came out the same in both orders."
-    )
-
-
-def _judge(summary: ArenaSummary) -> str:
-    judges = ", ".join(
-        f"{judge.model} (prompt {judge.prompt} {judge.prompt_version})" if judge.prompt else str(judge.model)
-        for judge in summary.judges
-    )
-    cost = summary.cost
-    usd = "cost unknown" if cost.usd is None else f"{cost.usd:.4f} USD"
-    return f"Judge: {judges}; {cost.questions} questions, {usd}."
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{_number(estimate.mean)} [{_number(estimate.low)}, {_number(estimate.high)}]"
-
-
-def _number(value: float | None, form: str = "{:.1f}") -> str:
-    return "-" if value is None else form.format(value)

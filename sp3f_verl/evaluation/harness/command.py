@@ -20,7 +20,8 @@ from sp3f_verl.evaluation.harness.run import Run, run
 from sp3f_verl.evaluation.harness.suite import Suite, read_suite, shipped
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str]) -> Path:
+    """Answers the folder that it wrote to."""
     options = _parser().parse_args(words)
     suite = read_suite(options.suite).only(options.tasks, options.languages)
     versions = check_python(options.python, suite)
@@ -29,8 +30,7 @@ def main(words: list[str]) -> int:
         run(Run(suite, options.model, job, options.python, versions), options.output)
     except AlreadyDone as done:
         print(done)
-    print((options.output / "report.md").read_text(encoding="utf-8"))
-    return 0
+    return options.output
 
 
 def _lm_eval(options: argparse.Namespace) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("suite", metavar="SUITE", help=f"{', '.join(shipped())}, or a YAML file of your own")
     add("--model", required=True, help="Hub name, folder, verl run or checkpoint, LoRA adapter, or an endpoint's name")
-    add("--output", type=Path, required=True, help="folder for summary.json, report.md and what the harness says")
+    add("--output", type=Path, required=True, help="folder for summary.json and what the harness says")
     add("--tasks", type=_list, metavar="A,B", help="these of the suite only")
     add("--languages", type=_list, metavar="A,B", help="the suite's tasks in these languages only")
     add("--python", default=sys.executable, help="the Python that the harness is installed in (default: this one)")

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sp3f_verl.evaluation.harness.suite import Task
-from sp3f_verl.evaluation.results import HarnessMean, HarnessSummary, HarnessTask
-from sp3f_verl.stats.format import table
+from sp3f_verl.evaluation.results import HarnessMean, HarnessTask
 
 _RADIUS = 1.96  # EuroEval's `_se` is the radius of a 95 % interval: 1.96 standard errors (its scores.py)
 
@@ -82,35 +81,3 @@ def means(rows: Mapping[str, HarnessTask]) -> HarnessMean:
         by_language[code] = HarnessMean(value=mean(of_language), tasks=len(of_language))
     languages = {"languages": by_language} if by_language else {}
     return HarnessMean(value=mean(values), tasks=len(values), **languages)
-
-
-def markdown(results: HarnessSummary) -> str:
-    summary = results.model_dump(exclude_unset=True)
-    rows = summary["tasks"]
-    head = ["task", "language", "metric", "shots", "value", "standard error", "n", "version"]
-    lines = [
-        [
-            *(name, each.get("language", "–"), each["metric"], _told(each["shots"]), f"{each['value']:.2f}"),
-            *("–" if each["stderr"] is None else f"{each['stderr']:.2f}", _count(each), _told(each["version"])),
-        ]
-        for name, each in rows.items()
-    ]
-    parts = [f"# {summary['suite']}: {summary['model']}", table(head, lines)]
-    told = summary["mean"]
-    parts.append(f"Mean over {told['tasks']} tasks, each of the same weight: {told['value']:.2f}.")
-    if "languages" in told:
-        by = [[code, str(each["tasks"]), f"{each['value']:.2f}"] for code, each in told["languages"].items()]
-        parts.append(table(["language", "tasks", "mean"], by))
-    if summary["limit"]:
-        parts.append(f"Only {summary['limit']:g} problems a task were asked: a trial, not a measurement.")
-    return "\n\n".join(parts) + "\n"
-
-
-def _count(each: Mapping[str, Any]) -> str:
-    if each["n"] is None:
-        return f"{each['iterations']} iterations"
-    return str(each["n"]) if each["n"] == each["of"] else f"{each['n']} of {each['of']}"
-
-
-def _told(value: Any) -> str:
-    return "–" if value is None else str(value)

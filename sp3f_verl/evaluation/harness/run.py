@@ -14,7 +14,7 @@ from sp3f_verl.data.output import Output
 from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.python import absolute
-from sp3f_verl.evaluation.harness.rows import Failed, markdown, means, row
+from sp3f_verl.evaluation.harness.rows import Failed, means, row
 from sp3f_verl.evaluation.harness.suite import Suite, Task
 from sp3f_verl.evaluation.results import FILE, HarnessSummary, HarnessTask
 
@@ -63,7 +63,6 @@ def run(asked: Run, output: Path) -> HarnessSummary:
             mean=means(tasks),
         )
         out.write_text(FILE, summary.text())
-        out.write_text("report.md", markdown(summary))
         for name, outcome in outcomes.items():
             out.write_text(f"tasks/{name}.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
             if (samples := kept / f"{name}.samples.jsonl").is_file():

@@ -25,12 +25,12 @@ STYLE = {
     "svg.fonttype": "none",  # texts stay texts
     "svg.hashsalt": "sp3f",  # the same report gives the same bytes
     "text.parse_math": False,  # a label is no formula, and a broken one would end the report
-    "font.size": 9,
+    "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": SOFT,
     "axes.titlecolor": INK,
-    "axes.titlesize": 10,
+    "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -42,7 +42,7 @@ STYLE = {
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 9,
     "legend.labelcolor": SOFT,
     "axes.unicode_minus": False,
 }
@@ -100,13 +100,13 @@ def _saved(figure, kind: str, **options) -> bytes:
 
 
 def _height(panel: Panel) -> float:
-    legend = 0.18 * _legend_rows(panel)
+    legend = 0.2 * _legend_rows(panel)
     match panel:
         case Lines():
             return HEIGHT + legend
         case Grid():
             return 1.2 + 0.32 * len(panel.rows)
-    return 0.9 + legend + len(panel.categories) * max(0.16 * len(panel.values), 0.22)
+    return 0.9 + legend + len(panel.categories) * max(0.18 * len(panel.values), 0.26)
 
 
 def _legend_rows(panel: Panel) -> int:
@@ -134,7 +134,7 @@ def _panel(axis, panel: Panel) -> dict[str, Mark]:
         names = [_short(label) for label in one]
         legend = axis.legend(one.values(), names, loc="lower left", bbox_to_anchor=(0, 1), ncols=_columns(one))
         legend.set(in_layout=True)
-    axis.set_title(panel.title, pad=8 + 13 * rows)
+    axis.set_title(panel.title, pad=8 + 14 * rows)
     return marks
 
 
@@ -161,7 +161,7 @@ def _lines(axis, panel: Lines) -> dict[str, Mark]:
         marks[f"line{place}"] = Mark("curve", line.name or line.label, values)
     for x, name in panel.marks:
         axis.axvline(x, color=SOFT, linewidth=0.9, linestyle=":")
-        axis.text(x, 0.99, f" {name}", transform=axis.get_xaxis_transform(), fontsize=7, color=SOFT, va="top")
+        axis.text(x, 0.01, f" {name}", transform=axis.get_xaxis_transform(), fontsize=8, color=SOFT, va="bottom")
     if panel.limits:
         axis.set_ylim(*panel.limits)
     elif axis.get_ylim()[0] < 0 < axis.get_ylim()[1]:

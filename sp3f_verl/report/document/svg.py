@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
-ENLARGED = 1.35  # pixels of the page a point of the drawing: its 9 pt are 12 px
+ENLARGED = 1.12  # pixels of the page a point of the drawing: its 10 pt are 11 px, and three panels fit into a page
 KEPT = {"svg", "g", "path", "defs", "use", "clipPath", "rect", "text", "tspan"}
 # Colours that the page's style sheet has a light and a dark one for (plots.py draws with them).
 CLASSES = {

@@ -12,7 +12,8 @@ from sp3f_verl.report.preference.tables import (
     orders_by_iteration,
     training_table,
 )
-from sp3f_verl.report.run_metrics import OBJECTIVE, RunMetrics, where
+from sp3f_verl.report.run_metrics import RunMetrics, where
+from sp3f_verl.training.objective_record import FILE
 
 NOT_RECORDED = """The objective is not recorded ({} is not there: the run began before it was written), so that its loss
 is not named here, and what depends on it is left out."""
@@ -41,7 +42,7 @@ def _head(run: RunMetrics) -> list[Block]:
     proto = Markdown(", y0 {}").format(code("proto")) if "proto" in run.roles else ""
     return [
         paragraph("{}{}; {}.", steps_text, iterations, run.attempts),
-        *([] if run.loss else [paragraph(NOT_RECORDED, code(OBJECTIVE))]),
+        *([] if run.loss else [paragraph(NOT_RECORDED, code(FILE))]),
         paragraph(
             """L is the log-likelihood of a response under the policy in training, in nats.
 y is {}, y' {}{}.
