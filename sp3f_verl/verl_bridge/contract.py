@@ -184,6 +184,7 @@ verl.workers.engine_workers
     ActorRolloutRefWorker.set_loss_fn(loss_fn) | preference.group_trainer | a loss of groups
     ActorRolloutRefWorker.compute_log_prob(data) | preference.group_trainer | references
     ActorRolloutRefWorker.update_actor(data) | preference.group_trainer | a step
+    ActorRolloutRefWorker .save_checkpoint .load_checkpoint | preference.group_trainer | what verl's checkpoints call
     TrainingWorker.engine | preference.worker | reached through the worker's actor
 verl.workers.engine.fsdp.transformer_impl
     CPUOffloadPolicy(*, pin_memory) | cpu.patches | pins memory, which needs an accelerator
