@@ -15,7 +15,7 @@ from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import CANDIDATE, SFT, extended, key
-from sp3f_verl.data.tables import read_batches, read_rows, write_rows
+from sp3f_verl.data.tables import order, read_batches, read_rows, write_rows
 from sp3f_verl.data.tables.order import Keys
 from sp3f_verl.errors import BadInput
 
