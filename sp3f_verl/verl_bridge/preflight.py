@@ -18,6 +18,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import load_checkers
 from sp3f_verl.verl_bridge import preflight_preference, preflight_selfplay, preflight_sft
 from sp3f_verl.verl_bridge.file_log import file_log
+from sp3f_verl.verl_bridge.preflight_files import files, named
 from sp3f_verl.verl_bridge.preflight_judge import judge, judge_answers, needed_fields
 from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
 from sp3f_verl.verl_bridge.versions import check_versions
@@ -125,20 +126,14 @@ def batches(config: DictConfig) -> None:
 
 
 def data(config: DictConfig) -> None:
-    for key in ("train_files", "val_files"):
-        files = config.data[key]
-        files = [files] if isinstance(files, str) else list(files or [])
-        if not files and key == "train_files":
-            raise BadInput("data.train_files is empty; give a parquet file.")
-        try:
-            for path in files:
-                checkers = load_checkers(config.sp3f.reward.get("checkers"))
-                # validation compares no responses, so that benchmarks without English solutions serve
-                found = check_rl(path, needed_fields(config) if key == "train_files" else (), checkers)
-                recognisable(found, config)
-            check_same_layout(files)
-        except BadInput as error:
-            raise BadInput(f"data.{key}: {error}") from None
+    for key, paths in files(config):
+        # validation compares no responses, so that benchmarks without English solutions serve
+        needed = needed_fields(config) if key == "data.train_files" else ()
+        with named(key):
+            checkers = load_checkers(config.sp3f.reward.get("checkers"))
+            for path in paths:
+                recognisable(check_rl(path, needed, checkers), config)
+            check_same_layout(paths)
 
 
 CHECKS: tuple[Callable[[DictConfig], None], ...] = (

@@ -27,8 +27,8 @@ def write(folder, conversations):
 @pytest.mark.parametrize("recipe", ["sft", "croco_sft"])
 def test_a_good_run_passes_and_says_what_is_trained_on(run, capsys, recipe):
     preflight.Preflight().on_job_start(compose_recipe(recipe, *run, f"data.val_files={run[1].partition('=')[2]}"))
-    out = capsys.readouterr().out
-    assert "sp3f_verl: data.train_files, row 0: trained on are " in out and "tokens, '7+5=12<|im_end|>'\n" in out
+    lines = capsys.readouterr().err
+    assert "sp3f_verl: data.train_files, row 0: trained on are " in lines and "tokens, '7+5=12<|im_end|>'\n" in lines
 
 
 ROWS = {
