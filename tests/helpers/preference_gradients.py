@@ -19,7 +19,7 @@ from sp3f_verl.losses.objective import Objective, measure
 from sp3f_verl.training.preference import attention, response_head
 from sp3f_verl.training.preference.tokens import Group, batch_of, filled_up, total_weight
 from sp3f_verl.verl_bridge.preference import head
-from sp3f_verl.verl_bridge.preference.group_trainer import balanced
+from sp3f_verl.verl_bridge.preference.balance import balanced
 from sp3f_verl.verl_bridge.preference.worker import group_loss
 
 GROUPS = 8
