@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from sp3f_verl.quickstart.habits import make
-from sp3f_verl.report.metrics import read_metrics
+from sp3f_verl.report.run_metrics import read_metrics
 
 ITERATIONS = 4
 # (name, recipe, overrides); one learning rate and number of epochs for all, since the optimiser is the same

@@ -36,8 +36,7 @@ from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence
 from sp3f_verl.llm import Status
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of
 from sp3f_verl.llm.options import flag
-from sp3f_verl.report.translation import TITLES, markdown
-from sp3f_verl.report.translation_plots import heatmap
+from sp3f_verl.report.command import report, tables
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -109,17 +108,14 @@ def _compare(options: argparse.Namespace) -> None:
             ("tests", tests, TEST),
         ):
             out.write(name, rows, schema)
-        heatmap(scores, {kind: TITLES[kind] for kind in kinds}, out.path("heatmap.png"))
-        out.add("heatmap.png")
         summary = TranslationSummary(
             kind="translation", scores=scores, averages=means, tests=tests, best=winners, signatures=signatures
         )
         out.write_text(FILE, summary.text())
-        report = markdown(scores, means, winners, tests, signatures)
-        out.write_text("report.md", report)
         out.note("best", winners)
         out.note("signatures", signatures)
-    print(report)
+    print(tables(options.output))
+    print(report([options.output]))
 
 
 def _order(row: dict) -> tuple:

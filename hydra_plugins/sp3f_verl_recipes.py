@@ -9,6 +9,7 @@ import sys
 
 import yaml
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
@@ -21,14 +22,14 @@ def trainer_of(recipe: str) -> str | None:
     if not file.is_file():
         return None
     tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    under = [each for each in tree.get("defaults", ()) if isinstance(each, str)]  # `_self_` is no file
-    inherited = next(filter(None, map(trainer_of, under)), "main_ppo")
+    parents = [entry for entry in tree.get("defaults", ()) if isinstance(entry, str)]  # `_self_` is no file
+    inherited = next(filter(None, map(trainer_of, parents)), "main_ppo")
     return tree.get("sp3f", {}).get("trainer", inherited)
 
 
 def wrong_trainer(arguments: list[str], main_module: str | None) -> str | None:
     """A sentence where the command line starts a recipe with the wrong entry point, before Hydra stumbles over it."""
-    recipe = next((each.partition("=")[2] for each in arguments if each.startswith("+recipe=")), None)
+    recipe = next((word.partition("=")[2] for word in arguments if word.startswith("+recipe=")), None)
     wanted = trainer_of(recipe) if recipe else None
     if wanted is None or main_module is None or not main_module.startswith("verl.trainer."):
         return None
@@ -46,6 +47,25 @@ def _device() -> str:
     return "cpu" if get_platform().device_name == "cpu" else "gpu"
 
 
+def reward_presets() -> dict[str, dict]:
+    """Name -> what stands under `sp3f.reward`, for every preset of recipes/rewards.yaml in both of its spellings."""
+    table = yaml.safe_load((RECIPES / "rewards.yaml").read_text(encoding="utf-8"))
+    zeros, presets = dict.fromkeys(table["always_there"], 0.0), {}
+    for name, preset in table["presets"].items():
+        settings = {"weights": zeros | preset["weights"], "language_threshold": table["language_threshold"]}
+        presets |= {name: settings, f"compute_score_reward_{preset['original']}": settings}
+    return presets
+
+
+def _store_reward_presets() -> None:
+    """`reward=<preset>` replaces verl's own choice of that group, which must come along: the group's name is verl's."""
+    store = ConfigStore.instance()
+    for name, settings in reward_presets().items():
+        store.store(group="reward/terms", name=name, node=settings)
+        defaults = ["reward", {"/reward/terms@_global_.sp3f.reward": name}]
+        store.store(group="reward", name=name, node={"defaults": defaults})
+
+
 class SP3FRecipes(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         spec = getattr(sys.modules["__main__"], "__spec__", None)
@@ -53,4 +73,5 @@ class SP3FRecipes(SearchPathPlugin):
             print(sentence, file=sys.stderr, flush=True)
             raise SystemExit(1)
         search_path.append(provider="sp3f_verl", path=f"file://{RECIPES}")
+        _store_reward_presets()
         OmegaConf.register_new_resolver("sp3f_device", _device, replace=True)

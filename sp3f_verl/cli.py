@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# flag -> module with `main(options) -> exit status`
+# flag -> module with `main(words) -> folder`, which writes a summary.json into the folder
 EVALUATE_MODES: dict[str, str] = {
     "--arena": "sp3f_verl.evaluation.arena.command",
     "--harness": "sp3f_verl.evaluation.harness.command",
@@ -87,26 +87,30 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluate(options: list[str]) -> int:
     """Each mode of `sp3f evaluate` has a parser of its own: they share no option but --output."""
-    mode = next((each for each in options if each in EVALUATE_MODES), None)
+    mode = next((word for word in options if word in EVALUATE_MODES), None)
     module = EVALUATE_MODES[mode] if mode else "sp3f_verl.evaluation.command"
-    rest = [each for each in options if each != mode]
-    return importlib.import_module(module).main(rest)
+    folder = importlib.import_module(module).main([word for word in options if word != mode])
+    from sp3f_verl.report.command import report, tables
+
+    print(tables(folder))
+    print(f"report: {report([folder])}")
+    return 0
 
 
 def main() -> int:
     if sys.argv[1:2] == ["evaluate"]:
-        return _told(lambda: _evaluate(sys.argv[2:]))
+        return _exit_status(lambda: _evaluate(sys.argv[2:]))
     parser = _parser()
     arguments, rest = parser.parse_known_args()
-    overrides = [each for each in rest if not each.startswith("-")]  # Hydra's, between options
+    overrides = [word for word in rest if not word.startswith("-")]  # Hydra's, between options
     if len(overrides) < len(rest) or (rest and not hasattr(arguments, "overrides")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if overrides:
         arguments.overrides += overrides
-    return _told(lambda: arguments.run(arguments))
+    return _exit_status(lambda: arguments.run(arguments))
 
 
-def _told(run: Callable[[], int]) -> int:
+def _exit_status(run: Callable[[], int]) -> int:
     try:
         return run()
     except (ValueError, OSError) as error:

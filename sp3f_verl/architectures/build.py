@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl.architectures.model import Model, SourceText
-from sp3f_verl.architectures.plan import ROLES, Plan, Role
+from sp3f_verl.architectures.plan import Plan
+from sp3f_verl.architectures.schema import ROLES, Role
 from sp3f_verl.architectures.share import COPY, Job
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import PREFERENCE, extended
@@ -46,28 +47,28 @@ class Builder:
         self._ask("translate", self._translations)
         self._ask("generate", self._generations)
         for job in self.jobs:
-            made = self._failed.get(job) or self._pair(job)
-            if isinstance(made, str):
-                self.dropped[made] += 1
+            pair = self._failed.get(job) or self._pair(job)
+            if isinstance(pair, str):  # why there is none
+                self.dropped[pair] += 1
             else:
-                yield made
+                yield pair
 
     def role(self, job: Job, role: str) -> Role:
         if job.architecture == COPY:
             return Role("copy", of=role)
-        told = self.plan.roles[job.architecture][role]
-        same = told.how == "translate" and self.rows[job.id]["prompt_lang"] == job.language
-        return Role("copy", of=told.of, min_language_share=0) if same else told
+        planned = self.plan.roles[job.architecture][role]
+        same = planned.how == "translate" and self.rows[job.id]["prompt_lang"] == job.language
+        return Role("copy", of=planned.of, min_language_share=0) if same else planned
 
     def _ask(self, how: str, asks_of: Callable) -> None:
         wanted: dict[tuple[str, str | None], list[tuple[Job, str]]] = defaultdict(list)
         for job in self.jobs:
             for role in ROLES:
-                made = self.role(job, role)
-                if made.how == how and job not in self._failed:
-                    model = self.plan.models[made.model]
-                    wanted[made.model, model.model_for(job.language)].append((job, role))
-        for (name, served), parts in sorted(wanted.items(), key=lambda each: (each[0][0], each[0][1] or "")):
+                planned = self.role(job, role)
+                if planned.how == how and job not in self._failed:
+                    model = self.plan.models[planned.model]
+                    wanted[planned.model, model.model_for(job.language)].append((job, role))
+        for (name, served), parts in sorted(wanted.items(), key=lambda item: (item[0][0], item[0][1] or "")):
             model, places = self.plan.models[name], {}
             with self._open(name, served) as backend:
                 for answer in asks_of(model, backend, parts, places):
@@ -108,10 +109,10 @@ class Builder:
 
     def _fail(self, job: Job, role: str, reason: str) -> None:
         """A pair counts once, for its first role that failed, whatever came first."""
-        told = f"{role}_{reason}"
+        failure = f"{role}_{reason}"
         known = self._failed.get(job)
-        rank = lambda each: (ROLES.index(each.partition("_")[0]), each)  # noqa: E731
-        self._failed[job] = told if known is None else min(known, told, key=rank)
+        rank = lambda name: (ROLES.index(name.partition("_")[0]), name)  # noqa: E731
+        self._failed[job] = failure if known is None else min(known, failure, key=rank)
 
     def _prompt(self, job: Job) -> list[dict[str, str]]:
         turns = self.rows[job.id]["prompt"]
@@ -124,25 +125,25 @@ class Builder:
     def _pair(self, job: Job) -> dict[str, Any] | str:
         row, roles = self.rows[job.id], {role: self.role(job, role) for role in ROLES}
         prompt = self._prompt(job)
-        made = {"id": job.id, "pair_id": row_id(job.id, job.language), "prompt": prompt}
+        pair = {"id": job.id, "pair_id": row_id(job.id, job.language), "prompt": prompt}
         for role, how in roles.items():
             copied = how.how == "copy"
             source = row["prompt_lang"] if role == "prompt" else row[f"{how.of}_lang"] or row["prompt_lang"]
             language = source if copied else job.language
             if role != "prompt":
-                made[role] = row[how.of] if copied else self._texts[job, role, 0]
-            made[f"{role}_lang"] = language
-            text = made[role] if role != "prompt" else "\n".join(turn["content"] for turn in prompt)
+                pair[role] = row[how.of] if copied else self._texts[job, role, 0]
+            pair[f"{role}_lang"] = language
+            text = pair[role] if role != "prompt" else "\n".join(turn["content"] for turn in prompt)
             if not copied and self._strange(text, language, how.min_language_share):
                 return f"{role}_{Status.OFF_LANGUAGE}"
             model = self.plan.models[how.model].model_for(job.language) or how.model if how.model else ""
-            made[f"{role}_by"] = " ".join(filter(None, [how.how, model, "" if how.of in ("", role) else how.of]))
-        if made["chosen"] == made["rejected"]:
+            pair[f"{role}_by"] = " ".join(filter(None, [how.how, model, "" if how.of in ("", role) else how.of]))
+        if pair["chosen"] == pair["rejected"]:
             return "sides_identical"
         if all(roles[side] == Role("copy", of=side) for side in ("chosen", "rejected")) or job.architecture == COPY:
-            made |= {name: row.get(name) for name in ("chosen_score", "rejected_score", "margin", "pool_size")}
-            made |= {name: row.get(name) for name in ("len_chosen", "len_rejected")}
-        return made | {"recipe": job.architecture, "source": row.get("source"), "task": row.get("task")}
+            pair |= {name: row.get(name) for name in ("chosen_score", "rejected_score", "margin", "pool_size")}
+            pair |= {name: row.get(name) for name in ("len_chosen", "len_rejected")}
+        return pair | {"recipe": job.architecture, "source": row.get("source"), "task": row.get("task")}
 
     def _strange(self, text: str, language: str, least: float) -> bool:
         if not least or language in self.unchecked:

@@ -26,8 +26,8 @@ class Drawn:
 
 def distinct(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:
     """Usable pairs in the order of their ids; of those with equal texts, the first."""
-    seen_ids, seen_texts, found = set(), set(), []
-    for pair in sorted(pairs, key=lambda each: (each.id, each.texts)):
+    seen_ids, seen_texts, usable = set(), set(), []
+    for pair in sorted(pairs, key=lambda pair: (pair.id, pair.texts)):
         texts = hashlib.sha256(json.dumps([list(pair.prompt), pair.chosen, pair.rejected]).encode()).digest()
         reason = _unusable(pair)
         if reason is None and (pair.id in seen_ids or texts in seen_texts):
@@ -37,8 +37,8 @@ def distinct(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:
             continue
         seen_ids.add(pair.id)
         seen_texts.add(texts)
-        found.append(pair)
-    return found
+        usable.append(pair)
+    return usable
 
 
 def draw(pairs: Iterable[Pair], count: int, seed: int, most: int, length: Length) -> Drawn:
@@ -53,13 +53,13 @@ def draw(pairs: Iterable[Pair], count: int, seed: int, most: int, length: Length
             if len(drawn.pairs) == count:
                 break
             start += 1
-            own = lengths[3 * index : 3 * index + 3]
-            if max(own) > most:
+            lengths_of_pair = lengths[3 * index : 3 * index + 3]
+            if max(lengths_of_pair) > most:
                 drawn.dropped["too_long"] += 1
             else:
-                drawn.pairs.append((pair, own))
+                drawn.pairs.append((pair, lengths_of_pair))
     drawn.left = len(ranked) - start
-    drawn.pairs.sort(key=lambda each: each[0].id)
+    drawn.pairs.sort(key=lambda item: item[0].id)
     return drawn
 
 
@@ -67,13 +67,13 @@ def named(pairs: Iterable[Pair], ids: Collection[str], source: str, length: Leng
     """Precisely the pairs with these ids. BadInput where the source lacks one."""
     drawn, wanted = Drawn(), set(ids)
     every = distinct(pairs, drawn.dropped)
-    found = [pair for pair in every if pair.id in wanted]
-    if len(found) < len(wanted):
-        lost = sorted(wanted - {pair.id for pair in found})
+    chosen = [pair for pair in every if pair.id in wanted]
+    if len(chosen) < len(wanted):
+        lost = sorted(wanted - {pair.id for pair in chosen})
         raise BadInput(f"{source} has no usable pair of id {lost[0]!r} ({len(lost)} such); give the file of that draw.")
-    lengths = length([text for pair in found for text in pair.texts])
-    drawn.pairs = [(pair, lengths[3 * index : 3 * index + 3]) for index, pair in enumerate(found)]
-    drawn.left = len(every) - len(found)
+    lengths = length([text for pair in chosen for text in pair.texts])
+    drawn.pairs = [(pair, lengths[3 * index : 3 * index + 3]) for index, pair in enumerate(chosen)]
+    drawn.left = len(every) - len(chosen)
     return drawn
 
 
@@ -96,9 +96,9 @@ def tokens_of(name: str) -> Length:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # transformers raises many kinds, and what it says takes paragraphs
-        told = " ".join(str(error).split())[:120]
+        reason = " ".join(str(error).split())[:120]
         raise BadInput(
-            f"--tokenizer={name} cannot be loaded ({told}); name a folder that holds one, or --tokenizer characters."
+            f"--tokenizer={name} cannot be loaded ({reason}); name a folder that holds one, or --tokenizer characters."
         ) from None
 
     def length(texts: list[str]) -> list[int]:

@@ -1,19 +1,32 @@
 """A model of an architecture's config: what it is, how it is asked, and the backend that asks it."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from pydantic import PlainValidator
+
 from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Backend
 from sp3f_verl.llm.cli_options import open_model, watched
 from sp3f_verl.llm.options import COUNT, ModelOptions, Named
-from sp3f_verl.settings import Number, Text, Whole
+from sp3f_verl.settings import Text, Whole
 
 PROMPTS = Path(__file__).parent / "prompts"
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("is not a number; give one")
+    return value
+
+
+# 0 stays 0 and becomes no 0.0: the store's keys have it as it was written when its answers were bought.
+AsWritten = Annotated[int | float, PlainValidator(_number)]
 
 
 @dataclass(frozen=True)
@@ -37,8 +50,8 @@ class Model(ModelOptions):
 
     backend: Literal["openai", "batch", "vllm", "transformers", "seq2seq"] = "openai"
     model_by_language: Mapping[str, Text] = {}
-    temperature: Number | None = None
-    top_p: Number | None = None
+    temperature: AsWritten | None = None
+    top_p: AsWritten | None = None
     max_tokens: Annotated[Whole, *COUNT] = 2048
     seed: Whole | None = None
     stop: tuple[Text, ...] = ()

@@ -13,36 +13,22 @@
 In place of the three roles, `mix: {A: 2, C: 1}` names other configs and their shares of the pairs.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sp3f_verl import RECIPES, languages
 from sp3f_verl.architectures.model import Model
+from sp3f_verl.architectures.schema import ROLES, Architecture, Role
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.settings import Settings, Text, Whole, mend
 
 SHIPPED = RECIPES / "architecture"
-ROLES = ("prompt", "chosen", "rejected")
 SET = ("seed", "english", "min_language_share", "languages")  # what --set may change beside models and architectures
-LANGUAGE_SHARE = 0.7  # of a text's letters that are in its language, below which the row is left out
-
-
-@dataclass(frozen=True)
-class Role:
-    """How a text is made: copied, translated from the English text of `of`, or generated from the new prompt."""
-
-    how: str  # copy, translate, generate
-    model: str = ""
-    of: str = ""
-    min_language_share: float = LANGUAGE_SHARE
 
 
 @dataclass(frozen=True)
@@ -66,89 +52,6 @@ class Plan:
             "english": "copy" if self.copy_english else "architecture",
             "models": {name: model.settings() for name, model in self.models.items()},
         }
-
-
-def _share(value: Any) -> float:
-    if _weight(value) > 1:
-        raise ValueError("is no share; give one from 0 to 1")
-    return float(value)
-
-
-def _weight(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
-        raise ValueError("does not count; give a number of 0 or more")
-    return float(value)
-
-
-def _shares(value: Any) -> Any:
-    return dict.fromkeys(value, 1) if isinstance(value, list) else value
-
-
-def _way(value: Any) -> Any:
-    return {"copy": True} if value == "copy" else value
-
-
-Share = Annotated[float, BeforeValidator(_share)]
-Weight = Annotated[float, BeforeValidator(_weight)]
-
-
-class AnswerRole(Settings):
-    """How the file says that an answer is made: one of copy, translate and generate."""
-
-    ways: ClassVar[tuple[str, ...]] = ("copied", "translate", "generate")
-
-    copied: Any = Field(None, alias="copy")
-    translate: Text | None = None
-    generate: Text | None = None
-    of: Literal["chosen", "rejected"] | None = None
-    min_language_share: Share | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        named = [way for way in AnswerRole.ways if getattr(self, way) is not None]
-        if len(named) != 1 or named[0] not in self.ways:
-            raise ValueError  # the field's mend says the rest
-        return self
-
-    @field_validator("of", mode="after")
-    @classmethod
-    def _of_a_text(cls, of: str | None, info: ValidationInfo) -> str | None:
-        if of is not None and info.data.get("generate") is not None:
-            raise ValueError("is for what is copied or translated; remove it")
-        return of
-
-    def role(self, name: str, share: float | None) -> Role:
-        """share: of the whole config, where the role says none."""
-        how = next(way for way in self.ways if getattr(self, way) is not None)
-        shares = (self.min_language_share, share, LANGUAGE_SHARE)
-        least = next(value for value in shares if value is not None)
-        return Role("copy" if how == "copied" else how, self.translate or self.generate or "", self.of or name, least)
-
-
-class PromptRole(AnswerRole):
-    """How the file says that a prompt is made: copied, or translated."""
-
-    ways: ClassVar[tuple[str, ...]] = ("copied", "translate")
-
-    of: Literal["prompt"] | None = None
-
-
-MEND_ANSWER = mend("say one of copy, translate and generate")
-
-
-class Architecture(Settings):
-    """A config file: its three roles, or a mix of other configs."""
-
-    name: Text | None = None
-    mix: dict[str, Weight] | None = None
-    languages: Annotated[dict[str, Share] | None, BeforeValidator(_shares)] = None
-    english: Literal["copy", "architecture"] = "copy"
-    seed: Whole = 1
-    min_language_share: Share | None = None
-    prompt: Annotated[PromptRole | None, BeforeValidator(_way), mend("say one of copy, translate")] = None
-    chosen: Annotated[AnswerRole | None, BeforeValidator(_way), MEND_ANSWER] = None
-    rejected: Annotated[AnswerRole | None, BeforeValidator(_way), MEND_ANSWER] = None
-    models: dict[str, Any] = Field(default_factory=dict)
 
 
 def read_plan(config: str, overrides: Sequence[str] = ()) -> Plan:
@@ -208,10 +111,10 @@ def _models(config: str, tree: dict[str, Any], members: Mapping[str, dict[str, A
 def _roles(config: str, name: str, roles: Any, whole: dict[str, Any], member: dict[str, Any]) -> dict[str, Role]:
     share = whole.get("min_language_share", member.get("min_language_share"))
     settings = _checked(f"{config}: {name}", {**roles, "min_language_share": share})
-    made = {role: getattr(settings, role) for role in ROLES}
-    if missing := next((role for role, how in made.items() if how is None), None):
+    settings_of = {role: getattr(settings, role) for role in ROLES}
+    if missing := next((role for role, how in settings_of.items() if how is None), None):
         raise BadInput(f"{config}: {name}.{missing} is missing; say copy, translate: MODEL, or generate: MODEL.")
-    return {role: how.role(role, settings.min_language_share) for role, how in made.items()}
+    return {role: how.role(role, settings.min_language_share) for role, how in settings_of.items()}
 
 
 def _check_languages(config: str, plan: Plan) -> None:
@@ -259,7 +162,9 @@ def _read(config: str, beside: Path | None = None) -> dict[str, Any]:
     tree = {key: value for key, value in tree.items() if value is not None or key in ROLES}
     _checked(str(path), tree)
     models = tree.get("models", {})
-    return tree | {"models": {name: _model_of(f"{path}: models.{name}", each, path) for name, each in models.items()}}
+    return tree | {
+        "models": {str(name): _model_of(f"{path}: models.{name}", entry, path) for name, entry in models.items()}
+    }
 
 
 def _model_of(place: str, entry: Any, config: Path) -> Any:
@@ -296,20 +201,21 @@ def _overridden(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
     """The tree with models.mt.base_url=..., languages.de=0.5, architectures.A.chosen=copy or seed=3 over it."""
     for text in overrides:
         path, equals, _ = text.partition("=")
+        override = f"--set {' '.join(text.split())}"
         *way, last = path.split(".")
         if not equals or (not way and last not in SET):
-            raise BadInput(f"--set {text} is not KEY=VALUE of a config; say models.NAME.base_url=URL, say, or seed=2.")
+            raise BadInput(f"{override} is not KEY=VALUE of a config; say models.NAME.base_url=URL, say, or seed=2.")
         place = tree
         for key in way:
             if not isinstance(place.get(key), dict):
-                known = [name for name, value in place.items() if isinstance(value, dict)]
-                raise BadInput(f"--set {text}: there is no {key!r}{nearest(key, known)}; it has {', '.join(known)}.")
+                known = [str(name) for name, value in place.items() if isinstance(value, dict)]
+                raise BadInput(f"{override}: there is no {key!r}{nearest(key, known)}; it has {', '.join(known)}.")
             place = place[key]
         try:
             config = OmegaConf.create(tree)
             value = OmegaConf.select(OmegaConf.from_dotlist([text]), path)
             OmegaConf.update(config, path, value, merge=False)
         except (OmegaConfBaseException, yaml.YAMLError):
-            raise BadInput(f"--set {text}: the value is no YAML; put it in quotes.") from None
+            raise BadInput(f"{override}: the value is no YAML; put it in quotes.") from None
         tree = OmegaConf.to_container(config)
     return tree

@@ -33,8 +33,8 @@ def jobs(
         ranked = sorted(source_of, key=lambda ident: draw_rank(seed, f"{language}:{ident}"))
         count = int(Fraction(str(share)) * len(ranked) + Fraction(1, 2))
         chosen += [(ident, language) for ident in ranked[:count]]
-    made = [(ident, language) for ident, language in chosen if not (copy and source_of[ident] == language)]
-    mixed = dict(zip(made, spread(weights, len(made)), strict=True))
+    written = [(ident, language) for ident, language in chosen if not (copy and source_of[ident] == language)]
+    mixed = dict(zip(written, spread(weights, len(written)), strict=True))
     return sorted(
         (Job(ident, language, mixed.get((ident, language), COPY)) for ident, language in chosen),
         key=lambda job: (job.id, job.language),
@@ -46,11 +46,11 @@ def quotas(weights: Mapping[str, float], count: int) -> dict[str, int]:
     exact = {name: Fraction(str(weight)) for name, weight in sorted(weights.items())}
     total = sum(exact.values())
     parts = {name: weight * count / total for name, weight in exact.items()}
-    found = {name: int(part) for name, part in parts.items()}
-    rest = sorted(parts, key=lambda name: (found[name] - parts[name], name))
-    for name in rest[: count - sum(found.values())]:
-        found[name] += 1
-    return found
+    whole = {name: int(part) for name, part in parts.items()}
+    rest = sorted(parts, key=lambda name: (whole[name] - parts[name], name))
+    for name in rest[: count - sum(whole.values())]:
+        whole[name] += 1
+    return whole
 
 
 def spread(weights: Mapping[str, float], count: int) -> Iterable[str]:
@@ -58,6 +58,6 @@ def spread(weights: Mapping[str, float], count: int) -> Iterable[str]:
     goal, given = quotas(weights, count), dict.fromkeys(sorted(weights), 0)
     for number in range(1, count + 1):
         late = {name: goal[name] * number - given[name] * count for name in given if given[name] < goal[name]}
-        name = max(late, key=lambda each: (late[each], each))
+        name = max(late, key=lambda candidate: (late[candidate], candidate))
         given[name] += 1
         yield name

@@ -90,9 +90,9 @@ def helpsteer(rows: Iterable[Mapping[str, Any]], name: str, drop: Drop) -> Itera
     groups: dict[str, dict[str, float | None]] = defaultdict(dict)
     for row in rows:
         grades = [row[name] for name in ("helpfulness", "correctness", "coherence")]
-        told = all(isinstance(each, Real) and math.isfinite(each) for each in grades)
+        graded = all(isinstance(grade, Real) and math.isfinite(grade) for grade in grades)
         answers = groups[text_of(row["prompt"])]
-        answer, score = text_of(row["response"]), float(sum(grades)) if told else None
+        answer, score = text_of(row["response"]), float(sum(grades)) if graded else None
         if answers.get(answer, score) != score:
             score = None  # graded twice, and not alike
         answers[answer] = score
@@ -108,7 +108,7 @@ def helpsteer(rows: Iterable[Mapping[str, Any]], name: str, drop: Drop) -> Itera
         elif turns is None:
             drop("broken_turns")
         else:
-            (chosen, high), (rejected, low) = sorted(answers.items(), key=lambda each: -each[1])
+            (chosen, high), (rejected, low) = sorted(answers.items(), key=lambda item: -item[1])
             yield Pair(row_id(name, prompt), turns, chosen, rejected, high, low)
 
 

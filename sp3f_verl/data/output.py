@@ -31,7 +31,7 @@ from sp3f_verl.data.tables.writer import Writer, open_writer
 from sp3f_verl.errors import BadInput
 from sp3f_verl.languages import UnknownLanguage
 
-CARD = "README.md"
+CARD, REPORT = "README.md", "report.md"
 _WORK = ".partial"  # folder of the files until the step is through
 
 
@@ -131,7 +131,9 @@ class Output:
         if manifest is not None:
             if difference := _difference(manifest.identity(), self._work.identity):
                 raise BadInput(f"{self.folder} holds the output of another run ({difference}); name another --output.")
-            changed = [name for name, kept in manifest.outputs.items() if _digest(self.folder / name) != kept]
+            # a report is no data, and `sp3f report` writes it again
+            data = {name: kept for name, kept in manifest.outputs.items() if name != REPORT}
+            changed = [name for name, kept in data.items() if _digest(self.folder / name) != kept]
             if changed:
                 raise BadInput(f"{self.folder}/{changed[0]} is not what its manifest tells; name another --output.")
             raise AlreadyDone(f"{self.folder} is already done: {', '.join(manifest.outputs)}")

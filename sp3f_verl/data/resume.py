@@ -53,8 +53,8 @@ class Work:
         return self.begun and (self.result is None or self.result.is_file())
 
     def begin(self) -> None:
-        """Writes the record; before that, a result of another identity is removed."""
-        if self.result is not None and not self.begun:
+        """Writes the record; before that, an earlier result is removed."""
+        if self.result is not None:
             self.result.unlink(missing_ok=True)
         write_json(dict(self.identity), self.record)
 

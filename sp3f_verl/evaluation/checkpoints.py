@@ -33,7 +33,7 @@ def model_folder(path: str | Path, adapters: bool = True) -> str:
         return str(adapter)
     if adapter is not None:
         raise BadInput(f"{adapter} is a LoRA adapter: give --model {adapter_base(adapter)} --adapter {adapter}.")
-    if shards := next((each.parent for each in sorted(folder.glob("**/model_world_size_*_rank_*.pt"))), None):
+    if shards := next((path.parent for path in sorted(folder.glob("**/model_world_size_*_rank_*.pt"))), None):
         raise BadInput(
             f"{folder} holds FSDP shards only: merge them by `{_MERGE.format(shards=shards)}` and give --model MODEL, "
             "or train with hf_model in checkpoint.save_contents."
@@ -61,12 +61,12 @@ def check_chat_template(model: str) -> None:
     if not folder.is_dir() or any(folder.glob("chat_template*")) or any(folder.glob("additional_chat_templates/*")):
         return
     try:
-        told = _mapping(folder / "tokenizer_config.json")
+        config = _mapping(folder / "tokenizer_config.json")
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{folder} has no tokenizer_config.json that can be read ({type(error).__name__}); add it."
         ) from None
-    if not told.get("chat_template"):
+    if not config.get("chat_template"):
         raise BadInput(
             f"{folder} has no chat template, by which a prompt becomes tokens: put the one that it was trained with "
             "into chat_template.jinja there."
@@ -75,10 +75,10 @@ def check_chat_template(model: str) -> None:
 
 def _mapping(path: Path) -> dict[str, Any]:
     """A JSON file's object. OSError or ValueError where it holds none."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError(f"a {type(found).__name__} in place of an object")
-    return found
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__} in place of an object")
+    return content
 
 
 def _has_weights(folder: Path) -> bool:

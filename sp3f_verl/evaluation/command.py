@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,20 +25,21 @@ from sp3f_verl.evaluation.problems import distinct, of_parquet
 from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
 from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
-from sp3f_verl.report.screen import table_of
+from sp3f_verl.log import log
 from sp3f_verl.rewards.checkers import BUILT_IN
 from sp3f_verl.rewards.terms import THRESHOLD
 
 CACHE = Path("~/.cache/sp3f_verl/benchmarks")
 
 
-def main(options: list[str]) -> int:
-    arguments = _parser().parse_args(options)
+def main(words: list[str]) -> Path:
+    """Answers the folder that it wrote to."""
+    options = _parser().parse_args(words)
     try:
-        evaluate(arguments)
-    except AlreadyDone as told:
-        print(told)
-    return 0
+        evaluate(options)
+    except AlreadyDone as sentence:
+        print(sentence)
+    return options.output
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -56,8 +56,8 @@ def evaluate(options: argparse.Namespace) -> None:
         settings = {**decoding.model_dump(), "threshold": options.threshold, "limit": options.limit}
         settings |= {"model": backend.model, "backend": asked.engine, "asked": _digest(cells)}
         packages = [] if asked.engine == "openai" else [asked.engine]
-        told = {"models": [backend.model], "prompts": yamls, "packages": packages}
-        with Output(options.output, "evaluate", settings, inputs, **told) as out:
+        recorded = {"models": [backend.model], "prompts": yamls, "packages": packages}
+        with Output(options.output, "evaluate", settings, inputs, **recorded) as out:
             total = decoding.samples * sum(len(cell.problems) for cell in cells)
             out.write("prompts", prompts(cells), PROMPTS)
             answers = watched(backend.answers(asks(cells, decoding)), backend, total)
@@ -74,7 +74,6 @@ def evaluate(options: argparse.Namespace) -> None:
             )
             out.write_text(FILE, summary.text())
             out.note("asked", backend.totals.as_dict())
-    print(table_of(summary.model_dump()))
     if failed := sum(benchmark.mean.failed for benchmark in summary.benchmarks.values()):
         print(
             f"{failed} samples failed and are in no mean; another --output with --store {store_of(options)} asks again"
@@ -88,42 +87,45 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
         raise BadInput("nothing to evaluate on: give --benchmark NAME, or --data FILE with RL rows.")
     wanted = None if options.languages == ["all"] else [languages.get(code).code for code in options.languages]
     benchmarks = [Benchmark.load(name) for name in options.benchmark]
-    _give_files(options.file, {each.name: each for each in benchmarks})
+    _give_files(options.file, {benchmark.name: benchmark for benchmark in benchmarks})
     cells, inputs, skipped = [], [], {}
-    for each in benchmarks:
-        own = [code for code in each.languages if wanted is None or code in wanted]
-        if lacking := sorted(set(wanted or ()) - set(own)):
-            skipped[each.name] = lacking
-        sources = each.sources(own, options.cache.expanduser())
+    for benchmark in benchmarks:
+        codes = [code for code in benchmark.languages if wanted is None or code in wanted]
+        if lacking := sorted(set(wanted or ()) - set(codes)):
+            skipped[benchmark.name] = lacking
+        sources = benchmark.sources(codes, options.cache.expanduser())
         inputs += sources.values()
-        for code in own:
+        for code in codes:
             problems = []
-            for variant in each.variants[code]:
-                problems += each.problems(code, variant, sources[code, variant])[: options.limit]
-            others = tuple(other for other in each.every if other != code)
-            cells.append(Cell(each.name, code, problems, others, each.checkers))
+            for variant in benchmark.variants[code]:
+                problems += benchmark.problems(code, variant, sources[code, variant])[: options.limit]
+            others = tuple(other for other in benchmark.every if other != code)
+            cells.append(Cell(benchmark.name, code, problems, others, benchmark.checkers))
     for path in options.data:
         inputs.append(path)
         cells += _rows(path, wanted, options.limit)
     if not cells:
-        told = "; ".join(f"{each.name} has {', '.join(each.languages)}" for each in benchmarks)
-        raise BadInput(f"--languages {' '.join(options.languages)}: none is there ({told or 'in the rows of --data'}).")
+        there = "; ".join(f"{benchmark.name} has {', '.join(benchmark.languages)}" for benchmark in benchmarks)
+        raise BadInput(
+            f"--languages {' '.join(options.languages)}: none is there ({there or 'in the rows of --data'})."
+        )
     twice = [cell.file for cell in cells if sum(cell.file == other.file for other in cells) > 1]
     if twice:
         raise BadInput(
             f"{twice[0].rsplit('/', 1)[0]} would be evaluated twice; name each benchmark once, and no two alike."
         )
     for name, codes in skipped.items():
-        print(f"{name} is not there in {', '.join(codes)}: left out", file=sys.stderr)
-    return cells, inputs, [each.path for each in benchmarks], skipped
+        log.warning("%s is not there in %s: left out", name, ", ".join(codes))
+    return cells, inputs, [benchmark.path for benchmark in benchmarks], skipped
 
 
 def _digest(cells: list[Cell]) -> str:
     """Of all prompts and gold answers: the language table and the benchmarks' YAML have a part in them."""
-    told = [
-        [cell.file, [(each.id, each.messages, each.gold, each.checker) for each in cell.problems]] for cell in cells
+    content = [
+        [cell.file, [(problem.id, problem.messages, problem.gold, problem.checker) for problem in cell.problems]]
+        for cell in cells
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def _give_files(given: list[str], benchmarks: dict[str, Benchmark]) -> None:
@@ -134,16 +136,16 @@ def _give_files(given: list[str], benchmarks: dict[str, Benchmark]) -> None:
         if not (equals and path and place) or name not in benchmarks:
             raise BadInput(f"--file {text}: write NAME:LANGUAGE=FILE, with a NAME that --benchmark has, too.")
         files[name][place] = Path(path)
-    for name, own in files.items():
-        benchmarks[name].read_from(own)
+    for name, by_place in files.items():
+        benchmarks[name].read_from(by_place)
 
 
 def _rows(path: Path, wanted: list[str] | None, limit: int | None) -> Iterator[Cell]:
-    found = defaultdict(list)
+    groups = defaultdict(list)
     for name, problem in of_parquet(path, tuple(BUILT_IN)):
-        found[name, problem.language].append(problem)
-    every = {code for _, code in found}
-    for (name, code), problems in sorted(found.items()):
+        groups[name, problem.language].append(problem)
+    every = {code for _, code in groups}
+    for (name, code), problems in sorted(groups.items()):
         if wanted is None or code in wanted:
             yield Cell(name, code, distinct(problems)[:limit], tuple(sorted(every - {code})), BUILT_IN)
 
@@ -155,8 +157,8 @@ def _check(decoding: Decoding, options: argparse.Namespace) -> None:
     for name, (least, most) in {**bounds, "threshold": (0, 1), "limit": (1, math.inf)}.items():
         value = getattr(options, name)
         if value is not None and not (least <= value <= most and math.isfinite(value)):
-            told = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
-            raise BadInput(f"--{name.replace('_', '-')}={value:g}: give a number {told}.")
+            bound = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
+            raise BadInput(f"--{name.replace('_', '-')}={value:g}: give a number {bound}.")
     if decoding.samples > 1 and decoding.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
 
@@ -165,21 +167,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sp3f evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    told = f"{', '.join(names())}, or the YAML file of your own"
-    parser.add_argument("--benchmark", nargs="+", default=[], metavar="NAME", help=told)
+    parser.add_argument(
+        "--benchmark", nargs="+", default=[], metavar="NAME", help=f"{', '.join(names())}, or the YAML file of your own"
+    )
     parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help="RL rows (docs/data.md)")
-    told = "codes, or all (the default): those of the benchmark"
-    parser.add_argument("--languages", nargs="+", default=["all"], metavar="CODE", help=told)
-    told = "problems in place of the Hub's: mgsm:es=mgsm_es.tsv, or all=FILE; only languages so given are evaluated"
-    parser.add_argument("--file", nargs="+", default=[], metavar="NAME:LANGUAGE=FILE", help=told)
+    parser.add_argument(
+        "--languages",
+        nargs="+",
+        default=["all"],
+        metavar="CODE",
+        help="codes, or all (the default): those of the benchmark",
+    )
+    parser.add_argument(
+        "--file",
+        nargs="+",
+        default=[],
+        metavar="NAME:LANGUAGE=FILE",
+        help="problems in place of the Hub's: mgsm:es=mgsm_es.tsv, or all=FILE; only languages so given are evaluated",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for summary.json and the answers")
     parser.add_argument("--samples", type=int, default=PAPER.samples, help="answers a problem (default: %(default)s)")
     parser.add_argument("--temperature", type=float, default=PAPER.temperature, help="default: %(default)s")
     parser.add_argument("--top-p", type=float, default=PAPER.top_p, help="default: %(default)s")
     parser.add_argument("--max-tokens", type=int, default=PAPER.max_tokens, help="of an answer (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=PAPER.seed, help="default: %(default)s")
-    told = "share of the letters that must be in the language asked for (default: %(default)s)"
-    parser.add_argument("--threshold", type=float, default=THRESHOLD, help=told)
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=THRESHOLD,
+        help="share of the letters that must be in the language asked for (default: %(default)s)",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N problems of each language, to try out")
     parser.add_argument(
         "--cache", type=Path, default=CACHE, help="folder for what the Hub gives (default: %(default)s)"

@@ -62,13 +62,13 @@ def collect(answers: Iterable[Answer], cells: Sequence[Cell], samples: int, thre
     with contextlib.ExitStack() as stack:
         files: dict[int, IO[str]] = {}
         for answer in answers:
-            own = waiting.setdefault(answer.id, {})
-            own[answer.number] = answer
-            if len(own) < samples:
+            of_problem = waiting.setdefault(answer.id, {})
+            of_problem[answer.number] = answer
+            if len(of_problem) < samples:
                 continue
             at, number = map(int, answer.id.split(":"))
             cell, problem = cells[at], cells[at].problems[number]
-            drawn = [each for _, each in sorted(waiting.pop(answer.id).items())]
+            drawn = [answer for _, answer in sorted(waiting.pop(answer.id).items())]
             try:
                 line, scored = score(problem, drawn, cell.others, threshold, cell.checkers)
             except CheckerFailed as error:
@@ -88,8 +88,12 @@ def prompts(cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
     for cell in cells:
         for problem in cell.problems:
             yield {
-                **{"id": problem.key(cell.benchmark), "source": cell.benchmark, "prompt_lang": cell.language},
-                **{"prompt": problem.messages, "task": cell.benchmark, "ground_truth": problem.gold},
+                "id": problem.key(cell.benchmark),
+                "source": cell.benchmark,
+                "prompt_lang": cell.language,
+                "prompt": problem.messages,
+                "task": cell.benchmark,
+                "ground_truth": problem.gold,
             }
 
 

@@ -54,8 +54,8 @@ def interval(columns: Sequence[Column], name: str) -> Estimate | None:
     got = bootstrap([[values[problem]] for problem in sorted(values)])
     low, high = got.low, got.high
     if len(columns) > 1 and math.isnan(low):
-        own = [_values(column, name) for column in columns]
-        low, high = bounds_of_groups([[each[problem] for problem in sorted(each)] for each in own if each])
+        by_column = [_values(column, name) for column in columns]
+        low, high = bounds_of_groups([[known[problem] for problem in sorted(known)] for known in by_column if known])
     if math.isnan(low):
         return Estimate(mean=got.mean, low=None, high=None)
     return Estimate(mean=got.mean, low=max(0.0, low), high=min(1.0, high))
@@ -73,10 +73,10 @@ def merged(columns: Sequence[Column]) -> Column:
     values: dict[str, dict[str, float]] = {problem: {} for column in columns for problem in column}
     for name in names:
         having = [_values(column, name) for column in columns]
-        lacking = [column for column, own in zip(columns, having, strict=True) if _scored(column) and not own]
+        lacking = [column for column, known in zip(columns, having, strict=True) if _scored(column) and not known]
         if name.startswith(PASS) and lacking:
             continue
-        for problem, value in influences([each for each in having if each]).items():
+        for problem, value in influences([known for known in having if known]).items():
             values[problem][name] = value
     counts = {
         problem: [sum(getattr(column[problem], name) for column in columns if problem in column) for name in COUNTS]
@@ -93,14 +93,14 @@ def influences(columns: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """
     problems = sorted({problem for column in columns for problem in column})
     means = [math.fsum(column.values()) / len(column) for column in columns]
-    found = {}
+    pulls = {}
     for problem in problems:
         parts = [
-            own + (column[problem] - own) * len(problems) / len(column) if problem in column else own
-            for column, own in zip(columns, means, strict=True)
+            whole + (column[problem] - whole) * len(problems) / len(column) if problem in column else whole
+            for column, whole in zip(columns, means, strict=True)
         ]
-        found[problem] = round(math.fsum(parts) / len(parts), 12)  # all right is 1 and not nearly
-    return found
+        pulls[problem] = round(math.fsum(parts) / len(parts), 12)  # all right is 1 and not nearly
+    return pulls
 
 
 def _values(column: Column, name: str) -> dict[str, float]:

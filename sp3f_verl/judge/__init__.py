@@ -42,14 +42,14 @@ def judge_class(settings: JudgeSettings, place: str = "sp3f.judge") -> type[Judg
         return JUDGES[settings.name]
     module, _, name = settings.kind.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
+        judge = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise BadInput(
             f"{place}.kind={settings.kind} cannot be imported ({error}); give package.module:Class of a judge."
         ) from None
-    if not (isinstance(found, type) and issubclass(found, Judge)):
+    if not (isinstance(judge, type) and issubclass(judge, Judge)):
         raise BadInput(f"{place}.kind={settings.kind} is no subclass of sp3f_verl.judge.base.Judge; make it one.")
-    return found
+    return judge
 
 
 def make_judge(settings: JudgeSettings) -> Judge:
@@ -75,6 +75,8 @@ def read_settings(values: Any, place: str = "sp3f.judge") -> JudgeSettings:
 def _read_one(values: dict[str, Any], place: str) -> JudgeSettings:
     named = JudgeSettings.read({key: values[key] for key in ("name", "kind") if key in values}, place)
     if named.name == NONE:
+        if named.kind is not None:
+            raise BadInput(f"{place}.kind={named.kind} has no {place}.name; give the judge one.")
         return JudgeSettings.read(values, place)
     kind = judge_class(named, place)
     settings = kind.Settings.read(values, place)

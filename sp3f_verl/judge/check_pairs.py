@@ -63,10 +63,12 @@ def pairs_from_responses(
     """One pair a row: a right and a wrong response, drawn from its responses; rows that lack either are left out."""
     for row, responses in rows:
         gold = row["reward_model"]["ground_truth"]
-        right = [answers_match(extract_boxed(each), gold) for each in responses]
-        better = [each for each, is_right in zip(responses, right, strict=True) if is_right]
+        right = [answers_match(extract_boxed(response), gold) for response in responses]
+        better = [response for response, is_right in zip(responses, right, strict=True) if is_right]
         worse = [
-            each for each, is_right in zip(responses, right, strict=True) if not is_right and strip_think(each).strip()
+            response
+            for response, is_right in zip(responses, right, strict=True)
+            if not is_right and strip_think(response).strip()
         ]
         if better and worse:
             yield LabelledPair(row, rng.choice(better), rng.choice(worse), "accuracy")

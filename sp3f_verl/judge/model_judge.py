@@ -26,7 +26,7 @@ from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.endpoint import VARIABLE, Endpoint
 from sp3f_verl.llm.outcome import AskFailed, FailureKind
-from sp3f_verl.llm.rate_limit import Pace
+from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.rewards.text import strip_think
 
 CUT_OFF = Answer(None, FailureKind.DEADLINE.value)  # of a question that the group's deadline came before
@@ -134,8 +134,8 @@ class ModelJudge(Judge):
             settings.retries,
             settings.concurrency,
         )
-        pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
-        self.client = JudgeClient(settings, self.prompt, Client(endpoint, pace, seed=settings.seed), run)
+        rate_limit = RateLimit(settings.requests_per_minute, settings.tokens_per_minute)
+        self.client = JudgeClient(settings, self.prompt, Client(endpoint, rate_limit, seed=settings.seed), run)
         try:
             await self.client.probe()
         except AskFailed as error:

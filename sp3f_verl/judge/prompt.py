@@ -116,7 +116,7 @@ def render(
     """Chat messages: the prompt's system part, where it has one, and its user part with the values in their places.
 
     Values are inserted as they are, in a single pass: one that contains a placeholder stays text. Neutralise them
-    first, and draw `fence` afterwards (see `shield`). The responses are called A and B, or 1 to n in a listwise prompt.
+    first, and draw `fence` afterwards (sanitize.py). The responses are called A and B, or 1 to n in a listwise prompt.
     A prompt without {{solution}} never shows it.
     Raises ValueError: a number of responses that does not fit the kind, the fence inside a value, or a variable of the
     prompt whose value is None.
@@ -137,10 +137,10 @@ def render(
     values["responses"] = "\n\n".join(blocks)
 
     def value(match: re.Match[str]) -> str:
-        found = values[match[1]]
-        if found is None:
+        shown = values[match[1]]
+        if shown is None:
             raise ValueError(f"Prompt {prompt.name} shows {match[0]}, but the row has none.")
-        return found
+        return shown
 
     parts = {"system": prompt.system, "user": prompt.user}
     return [{"role": role, "content": _VARIABLE.sub(value, text)} for role, text in parts.items() if text]
@@ -172,13 +172,13 @@ def _choose(part: str, privileged: bool, where: str) -> str:
 
 
 def _check(part: str, needed: set[str], optional: set[str], where: str) -> None:
-    found = _VARIABLE.findall(part)
+    variables = _VARIABLE.findall(part)
     known = sorted(needed | optional)
-    for name in found:
+    for name in variables:
         if name not in known:
             raise BadInput(
                 f"{where} has {{{{{name}}}}}{nearest(name, known)}, which is no variable there (known: "
                 f"{', '.join(known) or 'none'}), nor a section tag on a line of its own; remove or rename it."
             )
-    if missing := sorted(needed.difference(found)):
+    if missing := sorted(needed.difference(variables)):
         raise BadInput(f"{where} lacks {{{{{missing[0]}}}}}; add it where the judge should read it.")

@@ -6,7 +6,7 @@ from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
 from sp3f_verl.llm.price import Price
-from sp3f_verl.llm.rate_limit import Pace
+from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.llm.store import Store, request_key
 from sp3f_verl.llm.totals import TooManyFailures, Totals
 
@@ -20,8 +20,8 @@ __all__ = [
     "Completion",
     "Endpoint",
     "FailureKind",
-    "Pace",
     "Price",
+    "RateLimit",
     "Status",
     "Store",
     "TooManyFailures",

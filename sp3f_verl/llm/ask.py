@@ -72,7 +72,7 @@ class Answer:
     """What came of an Ask. text is None where there is none (error, refused): a failure's message is never a text.
 
     finish_reason: the server's word: "stop", "length", ... model: the one that says it answered.
-    failure: None where there is a text; said: one line of what the server said about the failure.
+    failure: None where there is a text; message: one line of what the server said about the failure.
     reused: from the store, or the answer to an equal question of the same run: it cost nothing.
     """
 
@@ -84,7 +84,7 @@ class Answer:
     usage: Usage
     model: str
     failure: FailureKind | None = None
-    said: str = ""
+    message: str = ""
     reused: bool = False
 
     def stored(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Answer:
             "usage": [usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens],
             "model": self.model,
             "failure": self.failure,
-            "said": self.said,
+            "said": self.message,
         }
 
     @classmethod
@@ -123,8 +123,8 @@ def answered(ask: Ask, text: str, finish_reason: str | None, usage: Usage, model
     return Answer(ask.id, ask.number, status, text, finish_reason, usage, model)
 
 
-def failed(ask: Ask, kind: FailureKind, said: str, model: str, usage: Usage | None = None) -> Answer:
+def failed(ask: Ask, kind: FailureKind, message: str, model: str, usage: Usage | None = None) -> Answer:
     """The answer where there is no text: refused where the model or a filter would not, else an error."""
     status = Status.REFUSED if kind is FailureKind.REFUSED else Status.ERROR
     finish_reason = "content_filter" if status is Status.REFUSED else None
-    return Answer(ask.id, ask.number, status, None, finish_reason, usage or Usage(), model, kind, said)
+    return Answer(ask.id, ask.number, status, None, finish_reason, usage or Usage(), model, kind, message)

@@ -2,11 +2,10 @@
 
 Requests are written to a file, uploaded, submitted, waited for and collected. What is under way stands in a folder, a
 JSON file a batch: a killed run goes on waiting for what it submitted, and submits none of it again. Where the kill came
-between the submission and the note of it, the server's list of batches tells: each carries our name for it.
+between the submission and the note of it, the server's list of batches says: each carries our name for it.
 """
 
 import json
-import sys
 import time
 import uuid
 from collections.abc import Coroutine, Generator, Iterator
@@ -16,20 +15,21 @@ from typing import Any
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.errors import BadInput
-from sp3f_verl.llm.ask import Answer
+from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends import Backend, Batch, Keyed
-from sp3f_verl.llm.batch_lines import read_line, request_line, without_answer
-from sp3f_verl.llm.client import Client
+from sp3f_verl.llm.client import Client, chat_body
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.loop import LoopThread
-from sp3f_verl.llm.outcome import AskFailed
+from sp3f_verl.llm.outcome import AskFailed, Completion, FailureKind, one_line, read_completion, read_failure
 from sp3f_verl.llm.retry import RETRIED
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
+from sp3f_verl.log import log
 
 REQUESTS, BYTES = 10_000, 50_000_000  # of a batch at most; OpenAI takes 50,000 and 200 MB
 ENDED = ("completed", "expired", "cancelled", "failed")
 PAGE = 100  # batches of the server's list that are read at once
+_NOBODY = Ask("", [], 0)  # answers are named when it is known who asked
 
 
 class BatchBackend(Backend):
@@ -116,11 +116,11 @@ class BatchBackend(Backend):
         if note["batch"] is not None:
             return
         name = note["name"]
-        note["batch"] = self._tell(self._find(name), "list its batches")
+        note["batch"] = self._require(self._find(name), "list its batches")
         if note["batch"] is None:
             file = self._folder / f"{name}.jsonl"
-            note["batch"] = self._tell(self._send(name, file), "take a batch")
-            print(f"{note['batch']}: submitted, {len(note['keys'])} requests", file=sys.stderr)
+            note["batch"] = self._require(self._send(name, file), "take a batch")
+            log.info("%s: submitted, %d requests", note["batch"], len(note["keys"]))
         write_json(note, self._folder / f"{name}.json")
         (self._folder / f"{name}.jsonl").unlink(missing_ok=True)
 
@@ -156,18 +156,18 @@ class BatchBackend(Backend):
         answers: dict[str, Answer] = {}
         for field in ("output_file_id", "error_file_id"):
             if batch.get(field):
-                lines = self._tell(self._client.get(f"/files/{batch[field]}/content"), f"give {batch[field]}")
+                lines = self._require(self._client.get(f"/files/{batch[field]}/content"), f"give {batch[field]}")
                 answers |= {key: answer for key, answer in (read_line(line, self.model) for line in lines.split("\n"))}
         if batch["status"] == "failed" and not answers:
             self._forget(note["name"])
             errors = (batch.get("errors") or {}).get("data") or [{}]
             raise BadInput(f"{note['batch']} was not taken: {errors[0].get('message')}; mend that and start again.")
         counts = batch.get("request_counts") or {}
-        print(f"{note['batch']}: {batch['status']}, {counts.get('failed', 0)} failed", file=sys.stderr)
+        log.info("%s: %s, %s failed", note["batch"], batch["status"], counts.get("failed", 0))
         missing = without_answer(f"the batch is {batch['status']}", self.model)
         return [(key, answers.get(key, missing)) for key in note["keys"]]
 
-    def _tell(self, coroutine: Coroutine[Any, Any, Any], what: str) -> Any:
+    def _require(self, coroutine: Coroutine[Any, Any, Any], what: str) -> Any:
         try:
             return self._thread.run(coroutine)
         except (AskFailed, ValueError, KeyError, TypeError) as error:
@@ -188,3 +188,39 @@ def _read_note(file: Path) -> dict[str, Any]:
         raise BadInput(
             f"{file} is no note of a batch ({error}): move it away, and its requests are submitted again."
         ) from None
+
+
+def request_line(key: str, ask: Ask, model: str) -> bytes:
+    """The ask as a line of a batch's input, with its key as the custom id."""
+    body = chat_body(model, ask.messages, ask.max_tokens, ask.sampling, ask.extra)
+    line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return json.dumps(line).encode() + b"\n"
+
+
+def read_line(line: str, model: str) -> tuple[str, Answer]:
+    """(key, answer) of a line of a batch's output or errors; key "" for what is no such line."""
+    try:
+        data = json.loads(line)
+        key, response, error = str(data["custom_id"]), data.get("response"), data.get("error")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", without_answer("a line that is none", model)
+    if not isinstance(response, dict):
+        return key, without_answer(_message(error), model, (error or {}).get("code"))
+    body, status = json.dumps(response.get("body")), response.get("status_code")
+    if status != 200:
+        fault = read_failure(status if isinstance(status, int) else 500, body)
+        return key, failed(_NOBODY, fault.kind, fault.message, model)
+    got = read_completion(body, 0.0, 0, model)
+    if isinstance(got, Completion):
+        return key, answered(_NOBODY, got.text, got.finish_reason, got.usage, got.model)
+    return key, failed(_NOBODY, got.kind, got.message, model)
+
+
+def without_answer(message: str, model: str, code: Any = "batch_expired") -> Answer:
+    """The answer to what a batch did not come to."""
+    kind = FailureKind.DEADLINE if code in ("batch_expired", "batch_cancelled") else FailureKind.SERVER_ERROR
+    return failed(_NOBODY, kind, message, model)
+
+
+def _message(error: Any) -> str:
+    return one_line(str(error.get("message") or error.get("code"))) if isinstance(error, dict) else "no answer"

@@ -33,16 +33,16 @@ def remembered(
         drawn = iter(items)
         while chunk := list(islice(drawn, CHUNK)):
             keyed = [(key(item), item) for item in chunk]
-            stored = {} if store is None else store.get_many([each for each, _ in keyed])
+            stored = {} if store is None else store.get_many([name for name, _ in keyed])
             unknown = []
-            for each, item in keyed:
-                if (value := stored.get(each)) is not None:
+            for name, item in keyed:
+                if (value := stored.get(name)) is not None:
                     known.append(recalled(item, value))
-                elif each in waiting:
-                    waiting[each].append(item)
+                elif name in waiting:
+                    waiting[name].append(item)
                 else:
-                    waiting[each] = []
-                    unknown.append((each, item))
+                    waiting[name] = []
+                    unknown.append((name, item))
             yield unknown
 
     values = work(fresh())
@@ -50,8 +50,8 @@ def remembered(
         for batch in values:
             while known:
                 yield known.popleft()
-            for each, value in batch:
-                others = waiting.pop(each)
+            for name, value in batch:
+                others = waiting.pop(name)
                 yield value
                 yield from (shared(other, value) for other in others)
         yield from known

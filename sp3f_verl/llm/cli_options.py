@@ -21,7 +21,7 @@ from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.openai_backend import OpenAIBackend
 from sp3f_verl.llm.options import ENDPOINTS, LoadedModel, ModelOptions, Named, Option, flag
 from sp3f_verl.llm.outcome import AskFailed
-from sp3f_verl.llm.rate_limit import Pace
+from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.llm.ray_pool import Pool
 from sp3f_verl.llm.score import Scorer, TransformersScorer, VLLMScorer
 from sp3f_verl.llm.store import Store
@@ -126,8 +126,8 @@ def _add(parser: argparse.ArgumentParser, model: type[LoadedModel], backend: str
             help=option.help.replace("%", "%%"),
         )
         if name == "model":
-            told = "file of what was answered already (default: beside --output)"
-            groups[option.group].add_argument("--store", type=Path, metavar="FILE", help=told)
+            text = "file of what was answered already (default: beside --output)"
+            groups[option.group].add_argument("--store", type=Path, metavar="FILE", help=text)
 
 
 def _parse(annotation: Any) -> type:
@@ -151,6 +151,6 @@ def _open_endpoint(options: ModelOptions, store: Path, totals: Totals, named: Na
     if options.backend == "batch":
         return BatchBackend(endpoint, Store(store), totals, folder=store.with_name(store.name + ".batches"))
     try:
-        return OpenAIBackend(endpoint, Store(store), totals, Pace(requests_per_minute=options.requests_per_minute))
+        return OpenAIBackend(endpoint, Store(store), totals, RateLimit(requests_per_minute=options.requests_per_minute))
     except AskFailed as error:
         raise BadInput(f"{named('model')} is missing, and {endpoint.base_urls[0]} does not name one: {error}") from None

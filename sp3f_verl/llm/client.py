@@ -24,7 +24,7 @@ from sp3f_verl.llm.outcome import (
     read_failure,
     read_first_model,
 )
-from sp3f_verl.llm.rate_limit import Pace
+from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.llm.retry import RETRIED, backoff_seconds, retry_after_seconds
 
 PASSED_OVER = 5.0  # seconds for which a URL that failed to connect is left to the others, where there are others
@@ -35,12 +35,12 @@ T = TypeVar("T")
 class Client:
     """Asks an endpoint, from one event loop: the first that uses it. Any other gets a RuntimeError.
 
-    pace: limits per minute, to be shared by the clients of one account. seed: of the waits' random part.
+    rate_limit: limits per minute, to be shared by the clients of one account. seed: of the waits' random part.
     BadInput where the endpoint's environment variable holds no key.
     """
 
-    def __init__(self, endpoint: Endpoint, pace: Pace | None = None, seed: int | None = None):
-        self._endpoint, self._pace, self._rng = endpoint, pace or Pace(), random.Random(seed)
+    def __init__(self, endpoint: Endpoint, rate_limit: RateLimit | None = None, seed: int | None = None):
+        self._endpoint, self._rate_limit, self._rng = endpoint, rate_limit or RateLimit(), random.Random(seed)
         self._key = read_key(endpoint.api_key_env)
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,7 +71,7 @@ class Client:
             "max_completion_tokens": 512} for a server that wants the newer name.
         deadline: the event loop's time at which to give up, wherever the request then is.
         affinity: requests of one number go to one URL, whose prefix cache then serves them; a retry goes to the next.
-        on_retry: called with the failure before each retry. estimated_tokens: prompt and answer, for the pace.
+        on_retry: called with the failure before each retry. estimated_tokens: prompt and answer, for the rate limit.
         """
         loop = self._bind()
         started, retried = loop.time(), []
@@ -196,7 +196,7 @@ class Client:
             retried.append(got.kind)
 
     async def _complete(self, body: dict[str, Any], affinity: int, tokens: int, retries: int) -> Completion | Fault:
-        await self._pace.turn(tokens)
+        await self._rate_limit.turn(tokens)
         loop = asyncio.get_running_loop()
         started = loop.time()
         url = self._reachable(affinity + retries)
@@ -208,11 +208,11 @@ class Client:
             completion = read(got)
             got = completion if isinstance(completion, Completion) else read(self._without_key(got))
         if isinstance(got, Completion):
-            self._pace.settle(tokens, got.usage.prompt_tokens + got.usage.completion_tokens)
+            self._rate_limit.settle(tokens, got.usage.prompt_tokens + got.usage.completion_tokens)
         elif got.kind is FailureKind.CONNECTION:
             self._passed_over[url] = loop.time() + PASSED_OVER
         elif got.kind is FailureKind.RATE_LIMITED and got.retry_after is not None:
-            self._pace.hold(min(got.retry_after, self._endpoint.retry_after_ceiling))
+            self._rate_limit.hold(min(got.retry_after, self._endpoint.retry_after_ceiling))
         return got
 
     async def _first_model(self) -> tuple[str | Fault, int]:

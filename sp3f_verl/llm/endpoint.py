@@ -28,7 +28,7 @@ class Endpoint:
     request_timeout: seconds for one attempt, from its sending to the last byte. max_retries: attempts after the first.
     concurrency: requests in flight, those that wait before a retry included: a struggling server gets fewer.
     retry_after_ceiling: seconds to wait at most where a server asks for more by Retry-After. A minute covers limits per
-        minute; a limit per day is not waited for: the retries end and the failure is told.
+        minute; a limit per day is not waited for: the retries end, and the failure is reported.
     """
 
     base_urls: tuple[str, ...]

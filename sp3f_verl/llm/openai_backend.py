@@ -12,7 +12,7 @@ from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.loop import LoopThread
 from sp3f_verl.llm.outcome import AskFailed
-from sp3f_verl.llm.rate_limit import Pace
+from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
 
@@ -27,10 +27,14 @@ class OpenAIBackend(Backend):
     """
 
     def __init__(
-        self, endpoint: Endpoint, store: Store | None = None, totals: Totals | None = None, pace: Pace | None = None
+        self,
+        endpoint: Endpoint,
+        store: Store | None = None,
+        totals: Totals | None = None,
+        rate_limit: RateLimit | None = None,
     ):
         super().__init__(store, totals)
-        self._client, self._concurrency, self._thread = Client(endpoint, pace), endpoint.concurrency, LoopThread()
+        self._client, self._concurrency, self._thread = Client(endpoint, rate_limit), endpoint.concurrency, LoopThread()
         try:
             self.model = self._thread.run(self._client.model())
         except BaseException:

@@ -39,10 +39,11 @@ def flag(field: str) -> str:
 
 
 def _urls(value: Any) -> tuple[str, ...]:
-    parts = value.replace(",", " ").split() if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or not parts:
+    """One URL, several with commas between them, or a list of such texts."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError("is no URL; give one like http://127.0.0.1:8000/v1, or several that serve the same model")
-    return tuple(checked_url(url) for url in parts)
+    return tuple(checked_url(url) for text in texts for url in text.replace(",", " ").split() or [text])
 
 
 COUNT = (Field(ge=1), mend("give a whole number, 1 or more"))

@@ -121,8 +121,8 @@ def read_completion(body: str, seconds: float, retries: int, model: str) -> Comp
     if finish_reason == "abort":  # vLLM, where the server was paused or its weights were changed
         return Fault(FailureKind.SERVER_ERROR, "the server broke the answer off")
     if finish_reason == "content_filter" or message.get("refusal"):
-        said = message.get("refusal") or "stopped by the content filter"
-        return Fault(FailureKind.REFUSED, one_line(str(said)))
+        refusal = message.get("refusal") or "stopped by the content filter"
+        return Fault(FailureKind.REFUSED, one_line(str(refusal)))
     if text is None and finish_reason == "length":
         text = ""  # a reasoning model that ran out of max_tokens before its answer has not refused
     if text is None:
@@ -158,14 +158,14 @@ def read_context_length(body: str, model: str) -> int | None:
 
 def read_failure(status: int, body: str) -> Fault:
     """What an HTTP status other than success means, with the server's words."""
-    said, code = _server_message(_parse_json(body), body)
-    return Fault(_kind_of(status, said.lower(), code), f"HTTP {status}: {said}" if said else f"HTTP {status}")
+    message, code = _server_message(_parse_json(body), body)
+    return Fault(_kind_of(status, message.lower(), code), f"HTTP {status}: {message}" if message else f"HTTP {status}")
 
 
-def _kind_of(status: int, said: str, code: object) -> FailureKind:
+def _kind_of(status: int, message: str, code: object) -> FailureKind:
     if status == 400 and code == "content_filter":  # Azure
         return FailureKind.REFUSED
-    too_long = code == "context_length_exceeded" or any(phrase in said for phrase in _TOO_LONG)
+    too_long = code == "context_length_exceeded" or any(phrase in message for phrase in _TOO_LONG)
     if status == 413 or (status == 400 and too_long):
         return FailureKind.TOO_LONG
     if status >= 500:

@@ -15,7 +15,7 @@ from sp3f_verl.errors import BadInput
 BURST = 1.0  # seconds of unused rate that may be sent at once
 
 
-class Pace:
+class RateLimit:
     """The waits that keep a stream of requests below its limits. For one event loop; several clients may share it.
 
     In any window of w seconds, at most rate * w plus one second's worth is sent, or plus one request where that is more

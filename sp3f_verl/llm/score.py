@@ -179,7 +179,7 @@ class TransformersScorer(Scorer):
                 part, logits = group[start : start + self._batch], None
                 if self._most is None or tokens <= self._most:
                     with torch.inference_mode():
-                        ids = torch.tensor([each for *_, each in part], device=model.device)
+                        ids = torch.tensor([token_ids for *_, token_ids in part], device=model.device)
                         logits = model(input_ids=ids).logits.float()
                 for place, (key, item, _) in enumerate(part):
                     raw, _, status = read_logit(None if logits is None else logits[place], tokens)

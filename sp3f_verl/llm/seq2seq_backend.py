@@ -37,17 +37,17 @@ class Seq2SeqBackend(Backend):
             self._net = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=kind).eval()
         except Exception as error:  # transformers raises many kinds
             self.close()
-            told = " ".join(str(error).split())[:120]
-            raise BadInput(f"{model} is no encoder-decoder model that can be loaded ({told}); name one.") from None
+            reason = " ".join(str(error).split())[:120]
+            raise BadInput(f"{model} is no encoder-decoder model that can be loaded ({reason}); name one.") from None
         self._net.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def _ask(self, fresh: Iterator[Keyed]) -> Generator[Batch, None, None]:
         for chunk in fresh:
-            alike = sorted(chunk, key=lambda each: (_settings(each[1]), len(each[1].messages[-1]["content"])))
-            for _, group in groupby(alike, key=lambda each: _settings(each[1])):
-                every = list(group)
-                for start in range(0, len(every), BATCH):
-                    part = every[start : start + BATCH]
+            alike = sorted(chunk, key=lambda keyed: (_settings(keyed[1]), len(keyed[1].messages[-1]["content"])))
+            for _, group in groupby(alike, key=lambda keyed: _settings(keyed[1])):
+                asks = list(group)
+                for start in range(0, len(asks), BATCH):
+                    part = asks[start : start + BATCH]
                     answers = self._answers([ask for _, ask in part])
                     batch = [(key, answer) for (key, _), answer in zip(part, answers, strict=True)]
                     self._keep(batch)

@@ -11,7 +11,7 @@ from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.price import Price
 
 FEWEST = 50  # answers before a share of failures says anything
-RECENT = 1000  # answers of which the share is: an endpoint that dies late is told as soon as one that never lived
+RECENT = 1000  # answers of which the share is: an endpoint that dies late is noticed as soon as one that never lived
 BYTES_PER_TOKEN = 3.0  # of UTF-8 text: English has about 4, most other languages of the table 2 to 4
 TOKENS_PER_MESSAGE = 8  # what a chat template adds
 
@@ -33,7 +33,7 @@ class Totals:
     usage: Usage = field(default_factory=Usage)
     _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     _recent_failures: int = 0
-    _said: str = ""
+    _last_failure: str = ""
 
     def add(self, answer: Answer) -> None:
         """Counts the answer; TooManyFailures where it is one failure too many."""
@@ -51,9 +51,9 @@ class Totals:
         if answer.failure is not None:
             self.failures[answer.failure] += 1
         if is_error:
-            self._said = answer.said
+            self._last_failure = answer.message
             if answer.failure is FailureKind.AUTHENTICATION:
-                raise TooManyFailures(f"The server does not take the key ({answer.said}): mend --api-key-env.")
+                raise TooManyFailures(f"The server does not take the key ({answer.message}): mend --api-key-env.")
             if len(self._recent) >= FEWEST and self._recent_failures > self.max_failure_share * len(self._recent):
                 raise self._too_many()
 
@@ -65,7 +65,8 @@ class Totals:
     def _too_many(self) -> TooManyFailures:
         kinds = ", ".join(f"{kind} {count}" for kind, count in self.failures.most_common() if kind != "refused")
         return TooManyFailures(
-            f"{self._recent_failures} of the last {len(self._recent)} requests failed ({kinds}; last: {self._said}), "
+            f"{self._recent_failures} of the last {len(self._recent)} requests failed "
+            f"({kinds}; last: {self._last_failure}), "
             f"more than --max-failure-share={self.max_failure_share:g}: mend the cause and start again, "
             "what was answered is kept and not asked for again."
         )

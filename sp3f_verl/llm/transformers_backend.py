@@ -70,12 +70,12 @@ class TransformersBackend(Backend):
                 if extra or ask.stop:
                     raise ValueError(f"transformers takes no {', '.join([*extra, *['stop'] * bool(ask.stop)])} here")
             except Exception as error:  # a chat template may raise anything
-                told = " ".join(str(error).split())[:200]
-                broken.append((key, failed(ask, FailureKind.BAD_REQUEST, told, self.model)))
+                message = " ".join(str(error).split())[:200]
+                broken.append((key, failed(ask, FailureKind.BAD_REQUEST, message, self.model)))
                 continue
             if self._longest and len(ids) + ask.max_tokens > self._longest:
-                told = f"{len(ids)} tokens and max_tokens={ask.max_tokens} exceed the context of {self._longest}"
-                broken.append((key, failed(ask, FailureKind.TOO_LONG, told, self.model)))
+                message = f"{len(ids)} tokens and max_tokens={ask.max_tokens} exceed the context of {self._longest}"
+                broken.append((key, failed(ask, FailureKind.TOO_LONG, message, self.model)))
             else:
                 alike[len(ids), ask.max_tokens].append((key, ask, ids))
         yield broken
@@ -100,7 +100,7 @@ class TransformersBackend(Backend):
         # repetition penalty and other habits along.
         ends = model.generation_config.eos_token_id
         ends = [ends] if isinstance(ends, int) else list(ends or [])
-        self._ends = list(dict.fromkeys(each for each in (*ends, self._tokenizer.eos_token_id) if each is not None))
+        self._ends = list(dict.fromkeys(token for token in (*ends, self._tokenizer.eos_token_id) if token is not None))
         model.generation_config = GenerationConfig(eos_token_id=self._ends or None)
         self._longest = self._longest or getattr(model.config, "max_position_embeddings", None)
         if self._adapter is not None:
@@ -112,7 +112,7 @@ class TransformersBackend(Backend):
     def _generate(self, group: list[Prepared]) -> Batch:
         import torch
 
-        ids = torch.tensor([each for *_, each in group], device=self._loaded.device)
+        ids = torch.tensor([prompt for *_, prompt in group], device=self._loaded.device)
         filler = self._ends[0] if self._ends else 0  # after a row's end
         with torch.inference_mode():
             output = self._loaded.generate(
@@ -123,8 +123,10 @@ class TransformersBackend(Backend):
                 logits_processor=[_Drawing([ask for _, ask, _ in group])],
                 pad_token_id=filler,
             )
-        made = output[:, ids.shape[1] :].tolist()
-        return [(key, self._read(ask, len(prompt), row)) for (key, ask, prompt), row in zip(group, made, strict=True)]
+        generated = output[:, ids.shape[1] :].tolist()
+        return [
+            (key, self._read(ask, len(prompt), row)) for (key, ask, prompt), row in zip(group, generated, strict=True)
+        ]
 
     def _read(self, ask: Ask, prompt: int, row: list[int]) -> Answer:
         end = next((at for at, token in enumerate(row) if token in self._ends), None)

@@ -60,7 +60,7 @@ class Generator:
 
     def __init__(self, model: str, name: str, adapter: str | None, rank: int, **engine: Any):
         if adapter is not None:
-            engine |= {"enable_lora": True, "max_lora_rank": next((each for each in RANKS if each >= rank), rank)}
+            engine |= {"enable_lora": True, "max_lora_rank": next((size for size in RANKS if size >= rank), rank)}
         vllm = _vllm()
         self._name, self._llm = name, _engine(model, **engine)
         self._rendering = Rendering(self._llm.get_tokenizer(), add_generation_prompt=True)
@@ -81,14 +81,14 @@ class Generator:
                 answers[key] = failed(ask, FailureKind.BAD_REQUEST, " ".join(str(error).split())[:200], self._name)
                 continue
             if len(prompt) + ask.max_tokens > self._longest:
-                said = f"{len(prompt)} tokens and max_tokens={ask.max_tokens} exceed the context of {self._longest}"
-                answers[key] = failed(ask, FailureKind.TOO_LONG, said, self._name)
+                message = f"{len(prompt)} tokens and max_tokens={ask.max_tokens} exceed the context of {self._longest}"
+                answers[key] = failed(ask, FailureKind.TOO_LONG, message, self._name)
             else:
                 asked.append((key, ask, prompt, sampling))
         # Greedy, seeded and other requests apart: vLLM on a CPU ignores all seeds of a batch where one request has none
         # (vllm-project/vllm issue 51226).
         for kind in {sampling.sampling_type for *_, sampling in asked}:
-            part = [each for each in asked if each[-1].sampling_type is kind]
+            part = [entry for entry in asked if entry[-1].sampling_type is kind]
             outputs = self._llm.generate(
                 [{"prompt_token_ids": prompt} for _, _, prompt, _ in part],
                 [sampling for *_, sampling in part],

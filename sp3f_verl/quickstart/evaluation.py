@@ -114,6 +114,6 @@ def _answers(model: Path, prompts: list[tuple[str, list]], decoding: Decoding) -
         ]
         for answer in backend.answers(asks):
             if answer.text is None:
-                raise RuntimeError(f"no answer to {prompts[int(answer.id)][0]}: {answer.said}")
+                raise RuntimeError(f"no answer to {prompts[int(answer.id)][0]}: {answer.message}")
             found[answer.id][answer.number] = answer.text
     return [[text for _, text in sorted(found[str(at)].items())] for at in range(len(prompts))]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sp3f_verl.progress import ProgressBar
-from sp3f_verl.report.metrics import read_metrics
+from sp3f_verl.report.run_metrics import read_metrics
 
 POLL_SECONDS = 0.5
 

@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.quickstart import settings as presets
 from sp3f_verl.quickstart.stages import Stages
-from sp3f_verl.report.quickstart import COLUMNS, read_results, summary_rows, write_report
+from sp3f_verl.report.document.terminal import shown
+from sp3f_verl.report.quickstart import read_results, table_of, write_report
 
 
 def quickstart(output: Path, preset: str, data_seed: int | None, train_seed: int | None) -> None:
@@ -29,9 +29,5 @@ def quickstart(output: Path, preset: str, data_seed: int | None, train_seed: int
     Stages(settings, output, lambda text: console.print(text, highlight=False)).run_all()
     report = write_report(output)
 
-    results = read_results(output)
-    table = Table("split", *COLUMNS.values(), title="SFT → SP3F, greedy, mean over languages")
-    for row in summary_rows(results, "greedy"):
-        table.add_row(*row)
-    (console if console.is_terminal else Console(width=100)).print(table)
+    print(f"SFT → SP3F, greedy, mean over languages\n{shown([table_of(read_results(output), 'greedy')])}")
     console.print(f"report: {report}   ({time.monotonic() - start:.0f} s)", highlight=False)

@@ -3,8 +3,6 @@
 data -> model -> sft -> sp3f -> evaluation, each in a folder of its own under the output folder.
 """
 
-import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sp3f_verl import __version__
-from sp3f_verl.data.files import read_parquet, write_json, write_text
+from sp3f_verl.data.files import read_parquet, write_json
+from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
 from sp3f_verl.quickstart import progress
 from sp3f_verl.quickstart.evaluation import Decoding, evaluate
@@ -41,20 +40,18 @@ class Stages:
         `after` is the stage whose outcome it uses: run again, that makes this one run again.
         """
         folder = self.output / stage
-        marker, key = folder / "done.json", folder / "settings.sha256"
         before = (self.output / after / "done.json").read_text() if after else ""
         inputs = {**inputs, "before": before, "version": __version__}
-        wanted = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-        same = key.exists() and key.read_text() == wanted
-        if same and marker.exists():
+        work = Work(folder / "run.json", inputs, result=folder / "done.json")
+        if work.done:
             self.say(f"{stage}: done before, skipped ({folder})")
             return
-        if not same:
-            if folder.exists() and not key.exists() and any(folder.iterdir()):
+        if not work.begun:
+            if work.kept is None and folder.exists() and any(folder.iterdir()):
                 raise BadInput(f"{folder} holds files that are not the quickstart's; give another --output.")
             shutil.rmtree(folder, ignore_errors=True)
-            write_text(wanted, key)
-        write_json({**run(), "finished": datetime.now(UTC).isoformat()}, marker)
+            work.begin()
+        write_json({**run(), "finished": datetime.now(UTC).isoformat()}, work.result)
 
     def run_all(self) -> None:
         settings = self.settings

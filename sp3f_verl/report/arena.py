@@ -2,11 +2,31 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, listed, not_numbers, part, value
-from sp3f_verl.report.document.inline import code, plain
-from sp3f_verl.report.document.model import Block, Document, Picture, Rows, Section, Table, Text, Values
+from sp3f_verl.evaluation.results import (
+    FILE,
+    ArenaCandidate,
+    ArenaCell,
+    ArenaJudge,
+    ArenaSummary,
+    Estimate,
+    PairedGap,
+    PositionBias,
+    not_finite,
+)
+from sp3f_verl.report.document.blocks import (
+    Block,
+    Document,
+    Panel,
+    Rows,
+    Section,
+    Table,
+    Values,
+    paragraph,
+    picture,
+)
+from sp3f_verl.report.document.escape import Markdown, code, joined
+from sp3f_verl.report.values import cell, count, edges, finite, percent, places_sentence
 from sp3f_verl.stats.format import number
 
 MEAN = "mean of languages"
@@ -27,132 +47,113 @@ COLUMNS = {
 }
 MEASURED = ("languages", "categories", "mean", "others", "paired")
 COUNTS = ("prompts", "unparseable", "failed", "one_order", "unjudged", "missing")
+BIAS = {
+    "first": "what is shown first wins, of decided verdicts (50: no bias)",
+    "consistent": "pairs with the same outcome in both orders",
+    "tied": "verdicts that are ties",
+    "verdicts": "verdicts",
+}
 LEAD = """Rates in percent; a rate over languages is their unweighted mean. A win rate is over the prompts that got a
 verdict in both orders: what was unparseable, failed or missing is counted beside it, in no denominator. In brackets:
 the 95 % interval, by resampling prompts. *At equal length*: as if both answered at one length (AlpacaEval 2's fit)."""
 
 
-def name_of(entry: Any) -> str:
-    """Of a candidate, baseline or judge: a text, or an object with one under name or model."""
-    if isinstance(entry, Mapping):
-        entry = entry.get("model") or entry.get("name")
-    return str(entry if entry is not None else "?")
+def judge_name(summary: ArenaSummary) -> str:
+    """Of the judge itself, without a panel's members."""
+    return (summary.judge.model if summary.judge else None) or "?"
 
 
-def groups_of(found: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+def groups_of(candidate: ArenaCandidate) -> dict[str, dict[str, ArenaCell]]:
     """language and category -> row -> its numbers, the mean of the languages last."""
-    mean = part(found, "mean")
     groups = {
-        "language": _rows(found, "languages") | ({MEAN: mean} if mean else {}),
-        "category": _rows(found, "categories"),
+        "language": candidate.languages | ({MEAN: candidate.mean} if candidate.mean else {}),
+        "category": candidate.categories,
     }
     return {title: rows for title, rows in groups.items() if rows}
 
 
-def overall_of(summary: Mapping[str, Any]) -> dict[str, Any]:
-    return groups_of(summary).get("language", {}).get(MEAN, {})
-
-
-def candidates_of(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Candidate -> its numbers: the first one's stand at the top of the summary."""
-    others = {name: each for name, each in part(summary, "others").items() if isinstance(each, dict)}
-    return {name_of(summary.get("candidate")): summary, **others}
-
-
-def _rows(found: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
-    return {str(row): each for row, each in part(found, name).items() if isinstance(each, dict)}
-
-
-def arena_document(folder: Path, summary: dict[str, Any]) -> Document:
-    candidates, baseline = candidates_of(summary), name_of(summary.get("baseline"))
-    judge = part(summary, "judge")
-    models = [name_of(each) for each in [summary.get("judge"), *listed(judge.get("panel"))]]
-    named, unknown = ", ".join(map(code, candidates)), listed(summary.get("language_not_recognised"))
+def arena_document(folder: Path, summary: ArenaSummary) -> Document:
+    candidates, baseline = summary.candidates, summary.baseline or "?"
+    judges = list(map(_judge, summary.judges)) or [code("?")]
+    names = joined(map(code, candidates))
+    unknown = summary.language_not_recognised
     lead = [
-        Text(f"{named} against {code(baseline)}, judged by {', '.join(map(code, models))}; all numbers from `{FILE}`."),
-        Text(LEAD),
-        *(Text(sentence) for sentence in not_numbers({name: summary[name] for name in MEASURED if name in summary})),
-        *([Text("Every verdict: `preferences.parquet`.")] if (folder / "preferences.parquet").is_file() else []),
-        *([Text(f"Languages that cannot be recognised: {', '.join(map(plain, unknown))}.")] if unknown else []),
+        paragraph("{} against {}, judged by {}.", names, code(baseline), joined(judges)),
+        paragraph(LEAD),
+        *places_sentence(
+            [place for place in not_finite(summary) if place.split(".")[0].split("[")[0] in MEASURED], FILE
+        ),
+        *([paragraph("Every verdict: `preferences.parquet`.")] if (folder / "preferences.parquet").is_file() else []),
+        *([paragraph("Languages that cannot be recognised: {}.", joined(unknown))] if unknown else []),
     ]
     sections = [
-        Section(f"{plain(name)} against {plain(baseline)}", [*_groups(found, n), *_bias(found)])
-        for n, (name, found) in enumerate(candidates.items())
+        Section(f"{name} against {baseline}", [*_groups(candidate, place), *_bias(candidate)])
+        for place, (name, candidate) in enumerate(candidates.items())
     ]
-    title = f"Arena: {plain(', '.join(candidates))} against {plain(baseline)}"
-    return Document(title, [*lead, *sections, *_paired(summary), *_cost(summary)], folder)
+    title = f"Arena: {', '.join(candidates)} against {baseline}"
+    return Document(title, [*lead, *sections, *map(_paired, summary.paired), *_cost(summary)], folder)
 
 
-def _groups(found: Mapping[str, Any], place: int) -> list[Block]:
+def _judge(judge: ArenaJudge) -> Markdown:
+    """Its model and, where it has one, its prompt."""
+    model = code(judge.model or "?")
+    version = f"{judge.prompt} {judge.prompt_version or ''}".strip()
+    return Markdown("{} (prompt {})").format(model, code(version)) if judge.prompt else model
+
+
+def _groups(candidate: ArenaCandidate, place: int) -> list[Block]:
+    groups = groups_of(candidate)
     blocks: list[Block] = []
-    for title, rows in groups_of(found).items():
-        columns = [name for name in COLUMNS if any(name in each for each in rows.values())]
-        table = [[plain(row), *(_shown(name, each.get(name)) for name in columns)] for row, each in rows.items()]
-        if picture := _picture(title, rows, f"arena_{place}_{title}.png"):
-            blocks.append(picture)
-        blocks.append(Table([title, *(COLUMNS[name] for name in columns)], table, source=f"`{FILE}`"))
-    return blocks
+    for title, rows in groups.items():
+        blocks += picture(f"arena_{place}_{title}.png", f"Win rates by {title}", [_panel(title, rows)])
+    return [*blocks, *(table_of(title, rows) for title, rows in groups.items())]
 
 
-def _picture(title: str, rows: dict[str, dict[str, Any]], file: str) -> Picture | None:
+def table_of(title: str, rows: Mapping[str, ArenaCell]) -> Table:
+    """A row a language or category, in the columns that any of them has."""
+    columns = [name for name in COLUMNS if any(name in row.model_fields_set for row in rows.values())]
+    cells = [[name, *(_shown(row, column) for column in columns)] for name, row in rows.items()]
+    return Table([title, *(COLUMNS[name] for name in columns)], cells, code(FILE))
+
+
+def _panel(title: str, rows: Mapping[str, ArenaCell]) -> Panel | None:
     values = [
         Values(
             label,
-            [finite(each.get(name)) for each in rows.values()],
-            [edges(each.get(name)) for each in rows.values()],
-            n,
+            [finite(getattr(row, name)) for row in rows.values()],
+            [edges(getattr(row, name)) for row in rows.values()],
+            colour,
         )
-        for n, (name, label) in enumerate(RATES.items())
+        for colour, (name, label) in enumerate(RATES.items())
     ]
-    kept = [each for each in values if any(known is not None for known in each.values)]
-    panel = Rows(f"win rate by {title} in percent, 95 % interval", list(rows), kept)
-    return Picture(file, f"Win rates by {title}", [panel]) if kept else None
+    kept = [series for series in values if any(known is not None for known in series.values)]
+    return Rows(f"win rate by {title} in percent, 95 % interval", list(rows), kept) if kept else None
 
 
-def _shown(name: str, entry: Any) -> str:
-    if name in COUNTS:
-        return count(entry)
-    found, pair = value(entry), edges(entry)
-    if found is None or finite(entry) is None:
-        return number(found)
-    return f"{found:.1f}" + (f" [{pair[0]:.1f}; {pair[1]:.1f}]" if pair else "")
+def _shown(row: ArenaCell | PositionBias, name: str) -> str:
+    entry: Estimate | float | None = getattr(row, name)
+    return count(entry) if name in (*COUNTS, "verdicts") else percent(entry)
 
 
-def _bias(found: Mapping[str, Any]) -> list[Block]:
-    bias = part(found, "mean", "position_bias")
-    told = {
-        "first": "what is shown first wins, of decided verdicts (50: no bias)",
-        "consistent": "pairs with the same outcome in both orders",
-        "tied": "verdicts that are ties",
-        "verdicts": "verdicts",
-    }
+def _bias(candidate: ArenaCandidate) -> list[Table]:
+    bias = candidate.mean.position_bias if candidate.mean else None
+    if bias is None:
+        return []
+    rows = [[label, _shown(bias, name)] for name, label in BIAS.items() if name in bias.model_fields_set]
+    return [Table(["the judge and the order, in percent", "value"], rows, code(FILE))] if rows else []
+
+
+def _paired(gaps: PairedGap) -> Section:
+    rows = gaps.languages | ({MEAN: gaps.mean} if gaps.mean else {})
+    cells = [[name, count(gap.prompts), percent(gap), number(gap.p)] for name, gap in rows.items()]
+    table = Table(["language", "prompts", "difference in points", "p"], cells, code(FILE))
+    return Section(f"{gaps.a} minus {gaps.b}, on the same prompts", [table])
+
+
+def _cost(summary: ArenaSummary) -> list[Section]:
+    cost = summary.cost.model_dump(exclude_unset=True) if summary.cost else {}
     rows = [
-        [told[name], count(bias[name]) if name == "verdicts" else _shown(name, bias[name])]
-        for name in told
-        if name in bias
+        [name, "not known" if amount is None else cell(amount) if name == "usd" else count(amount)]
+        for name, amount in cost.items()
     ]
-    return [Table(["the judge and the order, in percent", "value"], rows, source=f"`{FILE}`")] if rows else []
-
-
-def _paired(summary: Mapping[str, Any]) -> list[Section]:
-    sections = []
-    for each in listed(summary.get("paired")):
-        rows = {**_rows(each, "languages"), **({MEAN: part(each, "mean")} if part(each, "mean") else {})}
-        table = [
-            [plain(n), count(gap.get("prompts")), _shown("", gap), number(value(gap.get("p")))]
-            for n, gap in rows.items()
-        ]
-        title = f"{plain(each.get('a'))} minus {plain(each.get('b'))}, on the same prompts"
-        sections.append(
-            Section(title, [Table(["language", "prompts", "difference in points", "p"], table, source=f"`{FILE}`")])
-        )
-    return sections
-
-
-def _cost(summary: Mapping[str, Any]) -> list[Section]:
-    cost = part(summary, "cost")
-    rows = [
-        [plain(name), "not known" if each is None else cell(each) if name == "usd" else count(each)]
-        for name, each in cost.items()
-    ]
-    return [Section("Cost of the judge", [Table(["what", "how much"], rows, source=f"`{FILE}`")])] if rows else []
+    return [Section("Cost of the judge", [Table(["what", "how much"], rows, code(FILE))])] if rows else []

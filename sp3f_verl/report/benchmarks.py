@@ -6,94 +6,104 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.evaluation.problems import folder_of
-from sp3f_verl.evaluation.summary_file import FILE, cell, count, edges, finite, listed, not_numbers, part, value
-from sp3f_verl.report.document.inline import code, plain
-from sp3f_verl.report.document.model import (
+from sp3f_verl.evaluation.results import FILE, BenchmarkResult, BenchmarkSummary, Measures
+from sp3f_verl.report.document.blocks import (
     SHARE,
-    Block,
     Document,
     Line,
     Lines,
-    Picture,
+    Panel,
     Rows,
     Section,
     Table,
-    Text,
     Values,
+    paragraph,
+    picture,
 )
+from sp3f_verl.report.document.escape import Markdown, code, joined
+from sp3f_verl.report.values import cell, count, edges, finite, not_numbers
 
 MEAN = "mean of languages"
+LISTED = 6  # files that a source names
 DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could
 lead astray, and nothing about another prompt, another seed of training or contamination. Requests that failed are in no
 denominator; they are counted under *failed* and *refused*, and problems without any answer under *unscored*."""
 
 
-def rows_of(benchmark: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """language -> its numbers, and the mean of the languages at the end where it is told."""
-    rows = {name: each for name, each in part(benchmark, "languages").items() if isinstance(each, dict)}
-    mean = part(benchmark, "mean")
-    return rows | ({MEAN: mean} if mean else {})
+def rows_of(benchmark: BenchmarkResult | None) -> dict[str, Measures]:
+    """language -> its numbers, and the mean of the languages at the end where it is known."""
+    if benchmark is None:
+        return {}
+    return benchmark.languages | ({MEAN: benchmark.mean} if benchmark.mean else {})
 
 
-def evaluate_document(folder: Path, summary: dict[str, Any]) -> Document:
-    model, decoding = plain(summary.get("model", "?")), part(summary, "decoding")
-    told = ", ".join(f"{plain(name)} {plain(json.dumps(each))}" for name, each in decoding.items())
-    threshold = summary.get("threshold")
+def evaluate_document(folder: Path, summary: BenchmarkSummary) -> Document:
+    model, decoding = summary.model or "?", summary.decoding.model_dump(exclude_unset=True)
+    drawn = joined(Markdown("{} {}").format(name, json.dumps(setting)) for name, setting in decoding.items())
+    fidelity = f" Fidelity: at least {summary.threshold:g} of a response in the language." if summary.threshold else ""
     lead = [
-        Text(
-            f"Model {code(summary.get('model', '?'))}; {told}. All numbers from `{FILE}`, those of a row from its file."
-        ),
-        Text(
-            DENOMINATOR
-            + (f" Fidelity: at least {plain(threshold)} of a response in the language." if threshold else "")
-        ),
-        *(Text(sentence) for sentence in not_numbers({"benchmarks": part(summary, "benchmarks")})),
+        paragraph("Model {}; {}.", code(model), drawn),
+        paragraph(DENOMINATOR + fidelity),
+        *not_numbers(summary, "benchmarks"),
         *(
-            Text(f"Not evaluated, as {plain(name)} is not there in them: {', '.join(map(plain, codes))}.")
-            for name, codes in part(summary, "skipped").items()
-            if listed(codes)
+            paragraph("Not evaluated, as {} is not there in them: {}.", name, joined(languages))
+            for name, languages in summary.skipped.items()
+            if languages
         ),
     ]
-    sections = [
-        _benchmark(folder, str(name), each)
-        for name, each in part(summary, "benchmarks").items()
-        if isinstance(each, dict)
-    ]
+    sections = [_benchmark(folder, name, benchmark) for name, benchmark in summary.benchmarks.items()]
     return Document(f"Evaluation of {model}", [*lead, *sections], folder)
 
 
-def _benchmark(folder: Path, name: str, benchmark: dict[str, Any]) -> Section:
+def _benchmark(folder: Path, name: str, benchmark: BenchmarkResult) -> Section:
     rows = rows_of(benchmark)
-    passes = sorted({k for each in rows.values() for k in part(each, "pass_at_k")}, key=lambda k: (len(k), k))
+    drawing = picture(f"evaluate_{file_name(name)}.png", f"{name}: per language", _panels(rows))
+    return Section(name, [*drawing, table_of(name, benchmark, folder)])
+
+
+def table_of(name: str, benchmark: BenchmarkResult, folder: Path | None = None) -> Table:
+    """A row a language. `folder`: where its answers are, named below it."""
+    rows = rows_of(benchmark)
+    passes = sorted({k for measures in rows.values() for k in measures.pass_at_k}, key=lambda k: (len(k), k))
     columns = {
-        "problems": lambda each: count(each.get("problems")),
-        "samples": lambda each: count(each.get("samples")),
-        "accuracy": lambda each: cell(each.get("accuracy")),
-        **{f"pass@{plain(k)}": lambda each, k=k: cell(part(each, "pass_at_k").get(k)) for k in passes},
-        "majority": lambda each: cell(each.get("majority")),
-        "fidelity": lambda each: cell(each.get("fidelity")),
-        "parseable": lambda each: cell(each.get("parseable")),
-        "tokens": lambda each: cell(each.get("tokens")),
-        "truncated": lambda each: cell(each.get("truncated")),
-        **{name: lambda each, name=name: count(each.get(name)) for name in ("failed", "refused", "unscored")},
+        "problems": lambda measures: count(measures.problems),
+        "samples": lambda measures: count(measures.samples),
+        "accuracy": lambda measures: cell(measures.accuracy),
+        **{f"pass@{k}": lambda measures, k=k: cell(measures.pass_at_k.get(k)) for k in passes},
+        "majority": lambda measures: cell(measures.majority),
+        "fidelity": lambda measures: cell(measures.fidelity),
+        "parseable": lambda measures: cell(measures.parseable),
+        "tokens": lambda measures: cell(measures.tokens),
+        "truncated": lambda measures: cell(measures.truncated),
+        "undefined": lambda measures: cell(measures.undefined),
+        "failed": lambda measures: count(measures.failed),
+        "refused": lambda measures: count(measures.refused),
+        "unscored": lambda measures: count(measures.unscored),
     }
-    table = []
-    for language, each in rows.items():
-        file = f"{folder_of(name)}/{language}/output.jsonl"
-        source = code(file) if (folder / file).is_file() else f"`{FILE}`"
-        table.append([plain(language), *(show(each) for show in columns.values()), source])
-    file = "".join(c if c.isalnum() else "_" for c in name)
-    panels = _panels(rows)
-    blocks: list[Block] = [Picture(f"evaluate_{file}.png", f"{plain(name)}: per language", panels)] if panels else []
-    return Section(plain(name), [*blocks, Table(["language", *columns, "from"], table)])
+    cells = [[language, *(show(measures) for show in columns.values())] for language, measures in rows.items()]
+    return Table(["language", *columns], cells, _source(folder, name, list(benchmark.languages)) if folder else "")
 
 
-def _panels(rows: dict[str, dict[str, Any]]) -> list[Rows | Lines]:
-    panels: list[Rows | Lines] = []
+def _source(folder: Path, name: str, languages: list[str]) -> Markdown:
+    files = [f"{folder_of(name)}/{language}/output.jsonl" for language in languages]
+    files = [file for file in files if (folder / file).is_file()]
+    if not files:
+        return code(FILE)
+    if len(files) > LISTED:
+        return Markdown("{}; the answers: {}").format(code(FILE), code(f"{folder_of(name)}/LANGUAGE/output.jsonl"))
+    return Markdown("{}; the answers: {}").format(code(FILE), joined(map(code, files)))
+
+
+def file_name(name: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in name)
+
+
+def _panels(rows: Mapping[str, Measures]) -> list[Panel]:
+    panels: list[Panel] = []
     for metric, title in (("accuracy", "accuracy, 95 % interval"), ("fidelity", "language fidelity, 95 % interval")):
-        values = [finite(each.get(metric)) for each in rows.values()]
-        if any(each is not None for each in values):
-            spread = [edges(each.get(metric)) for each in rows.values()]
+        values = [finite(getattr(measures, metric)) for measures in rows.values()]
+        if any(known is not None for known in values):
+            spread = [edges(getattr(measures, metric)) for measures in rows.values()]
             panels.append(Rows(title, list(rows), [Values("", values, spread)], SHARE))
     curve = fidelity_lines(rows)
     return panels + (
@@ -101,24 +111,23 @@ def _panels(rows: dict[str, dict[str, Any]]) -> list[Rows | Lines]:
     )
 
 
-def fidelity_lines(rows: Mapping[str, Mapping[str, Any]]) -> list[Line]:
+def fidelity_lines(rows: Mapping[str, Measures]) -> list[Line]:
     """The mean of the languages in front where it is known, a line a language behind."""
     lines = []
-    for language, each in rows.items():
+    for language, measures in rows.items():
         points = []
-        for threshold, share in part(each, "fidelity_curve").items():
+        for threshold, share in measures.fidelity_curve.items():
             try:
                 points.append((float(threshold), finite(share)))
             except ValueError:
                 continue
         points = sorted((x, y) for x, y in points if y is not None)
-        if points:
-            mean, many = language == MEAN, len(rows) > 6
-            if mean:
-                lines.append(Line(language, points, 0, thick=True))
-            else:
-                label, colour = ("a language", 4) if many else (language, 1 + len(lines) % 5)
-                lines.append(Line(label, points, colour, faint=many, name=language))
+        if points and language == MEAN:
+            lines.append(Line(language, points, 0, thick=True))
+        elif points:
+            many = len(rows) > 6
+            label, colour = ("a language", 4) if many else (language, 1 + len(lines) % 5)
+            lines.append(Line(label, points, colour, faint=many, name=language))
     return lines
 
 
@@ -127,22 +136,23 @@ def output_rows(folder: Path, benchmark: str, language: str) -> dict[str, dict[s
     path = folder / folder_of(benchmark) / language / "output.jsonl"
     if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return {}
-    found = {}
+    rows = {}
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # texts hold other ends of lines
         try:
             row = json.loads(line)
         except ValueError:
             continue
         if isinstance(row, dict) and "id" in row:
-            found[str(row["id"])] = row
-    return found
+            rows[str(row["id"])] = row
+    return rows
 
 
 def samples(row: Mapping[str, Any], metric: str, threshold: float) -> list[float]:
     """The values of one problem: accuracy as it is, fidelity by the threshold. Undefined ones are left out."""
-    told = row.get("lang" if metric == "fidelity" else metric)
-    values = [found for each in (told if isinstance(told, list) else [told]) if (found := value(each)) is not None]
-    return [float(found >= threshold) for found in values] if metric == "fidelity" else values
+    entry = row.get("lang" if metric == "fidelity" else metric)
+    entries = entry if isinstance(entry, list) else [entry]
+    values = [float(one) for one in entries if isinstance(one, int | float) and not isinstance(one, bool)]
+    return [float(share >= threshold) for share in values] if metric == "fidelity" else values
 
 
 def problem_of(row: Mapping[str, Any], ident: str) -> str:

@@ -1,24 +1,26 @@
-"""Which report `sp3f report` writes: decided by what the folders hold."""
+"""`sp3f report`: which report a folder gets is decided by what it holds."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.summary_file import kind_of, part, read_summary
-from sp3f_verl.report import quickstart as quickstart
+from sp3f_verl.report import quickstart
 from sp3f_verl.report.arena import arena_document
 from sp3f_verl.report.benchmarks import evaluate_document
-from sp3f_verl.report.dataset import dataset_document, read_manifest
-from sp3f_verl.report.document.model import Block, Document, Section
-from sp3f_verl.report.document.to_markdown import markdown
+from sp3f_verl.report.dataset import dataset_document
+from sp3f_verl.report.document.blocks import Block, Document, Section
+from sp3f_verl.report.document.markdown import markdown
+from sp3f_verl.report.document.terminal import shown
 from sp3f_verl.report.document.write import write
+from sp3f_verl.report.folders import Folder, look
 from sp3f_verl.report.harness import harness_document
-from sp3f_verl.report.preference import preference_document
-from sp3f_verl.report.preference_compare import compare
-from sp3f_verl.report.rl_and_sft import is_rl, is_sft, trainer_document
+from sp3f_verl.report.papers.compare import paper_document
+from sp3f_verl.report.preference.compare import compare as compare_preferences
+from sp3f_verl.report.preference.report import preference_document
+from sp3f_verl.report.rl_and_sft import trainer_document
 from sp3f_verl.report.run_metrics import RunMetrics
 from sp3f_verl.report.side_by_side import (
     compare_arenas,
@@ -26,63 +28,59 @@ from sp3f_verl.report.side_by_side import (
     compare_evaluations,
     compare_harnesses,
     compare_trainers,
+    compare_translations,
     labels,
 )
-
-TITLES = {
-    "quickstart": "Quickstarts",
-    "preference": "Preference and self-play runs",
-    "trainer": "RL and SFT runs",
-    "dataset": "Data sets",
-    "evaluate": "Evaluations",
-    "arena": "Arenas",
-    "harness": "Harnesses",
-}
-READS = (
-    "metrics/*.jsonl of a run (its trainer.default_local_dir, or where VERL_FILE_LOGGER_PATH pointed), "
-    "evaluation/*.json of a finished quickstart, manifest.json of a data step, or summary.json of `sp3f evaluate`"
-)
+from sp3f_verl.report.translation import translation_document
 
 
 @dataclass(frozen=True)
-class Found:
-    """A folder and what it holds: RunMetrics, a manifest, a summary, or None for a quickstart."""
+class Kind:
+    """`document`: the report of one folder; `compared`: of several, by their labels."""
 
-    folder: Path
-    kind: str
-    held: Any
-
-    def document(self) -> Document:
-        match self.kind:
-            case "quickstart":
-                return quickstart.quickstart_document(self.folder)
-            case "preference":
-                return preference_document(self.held)
-            case "trainer":
-                return trainer_document(self.held)
-        documents = {"dataset": dataset_document, "evaluate": evaluate_document, "arena": arena_document}
-        return (documents | {"harness": harness_document})[self.kind](self.folder, self.held)
+    title: str
+    document: Callable[[Path, Any], Document]
+    compared: Callable[[Mapping[str, tuple[Path, Any]]], list[Block]]
 
 
-def report(folders: Sequence[Path], output: Path | None = None, paper: str | None = None) -> str:
+def _runs(compare: Callable[[Sequence[RunMetrics]], list[Block]]) -> Callable:
+    return lambda named: compare([run for _, run in named.values()])
+
+
+KINDS = {
+    "quickstart": Kind(
+        "Quickstarts",
+        lambda path, _: quickstart.quickstart_document(path),
+        lambda named: quickstart.compare_seeds([path for path, _ in named.values()]),
+    ),
+    "preference": Kind(
+        "Preference and self-play runs", lambda _, run: preference_document(run), _runs(compare_preferences)
+    ),
+    "trainer": Kind("RL and SFT runs", lambda _, run: trainer_document(run), _runs(compare_trainers)),
+    "dataset": Kind("Data sets", dataset_document, compare_datasets),
+    "evaluate": Kind("Evaluations", evaluate_document, compare_evaluations),
+    "arena": Kind("Arenas", arena_document, compare_arenas),
+    "harness": Kind("Harnesses", harness_document, compare_harnesses),
+    "translation": Kind("Comparisons of translators", translation_document, compare_translations),
+}
+
+
+def report(paths: Sequence[Path], output: Path | None = None, paper: str | None = None) -> str:
     """What to print. One folder: the path of the report.md written into it, or to `output`. Several: them side by side
     in Markdown, or where `output` is given its path. Beside each report.md lies the same as report.html. `output`: a
     file, or a folder that is there.
 
     `paper`: the folders, or none, beside the numbers that a paper published (one: paper_<name>.md in it). BadInput for
-    a folder that holds none of `READS`.
+    a folder of which there is nothing to report (folders.READS).
     """
-    found = [look(folder) for folder in {os.path.realpath(each): each for each in folders}.values()]
+    folders = [look(path) for path in {os.path.realpath(path): path for path in paths}.values()]
+    name = "report.md"
     if paper:
-        from sp3f_verl.report.papers.compare import paper_document
-
-        document = paper_document(paper, found)
-        output, name = output or (found[0].folder if len(found) == 1 else None), f"paper_{paper}.md"
-    elif len(found) == 1:
-        document, output = found[0].document(), output or found[0].folder
-        name = name_in(output)
+        document, name = paper_document(paper, folders), f"paper_{paper}.md"
     else:
-        document, name = side_by_side(found), "report.md"
+        document = document_of(folders[0]) if len(folders) == 1 else side_by_side(folders)
+    if output is None and len(folders) == 1:
+        output = folders[0].path
     if output is None:
         return markdown(document)
     if output.is_dir():
@@ -94,57 +92,33 @@ def report(folders: Sequence[Path], output: Path | None = None, paper: str | Non
     return str(write(document, named.with_suffix(".md")))
 
 
-def name_in(folder: Path) -> str:
-    """report.md; overview.md where the step that wrote the folder put a report.md of its own there."""
-    return "overview.md" if "report.md" in part(read_manifest(folder), "outputs") else "report.md"
+def tables(path: Path) -> str:
+    """The tables of a folder's report, for a terminal."""
+    return shown(document_of(look(path)).blocks)
 
 
-def look(folder: Path) -> Found:
-    """What a folder holds. BadInput where that is nothing to report on."""
-    if not folder.is_dir():
-        raise BadInput(f"{folder} is no folder; give one with {READS}.")
-    if not any(folder.iterdir()):
-        raise BadInput(f"{folder} is empty, nothing was written there yet; give a folder with {READS}.")
-    summary = read_summary(folder)
-    if summary is not None and (kind := kind_of(summary)):
-        return Found(folder, kind, summary)
-    if quickstart.is_finished(folder):
-        return Found(folder, "quickstart", None)
-    run = RunMetrics(folder)
-    if run.roles:
-        return Found(folder, "preference", run)
-    if is_rl(run) or is_sft(run):
-        return Found(folder, "trainer", run)
-    if (manifest := read_manifest(folder)) is not None:
-        return Found(folder, "dataset", manifest)
-    raise BadInput(f"{folder} holds nothing to report on; give a folder with {READS}.")
+def document_of(folder: Folder) -> Document:
+    return KINDS[folder.kind].document(folder.path, folder.content)
 
 
-def side_by_side(found: Sequence[Found]) -> Document:
+def side_by_side(folders: Sequence[Folder]) -> Document:
     """A section a kind: the comparison of its folders, or the report of the only one."""
-    kinds = [kind for kind in TITLES if any(each.kind == kind for each in found)]
-    parts = {kind: _part([each for each in found if each.kind == kind]) for kind in kinds}
-    if len(kinds) == 1:
-        return Document(f"{TITLES[kinds[0]]}: {len(found)} side by side", parts[kinds[0]].blocks, parts[kinds[0]].base)
-    return Document(f"{len(found)} folders", list(parts.values()))
+    parts = {
+        kind: _part([folder for folder in folders if folder.kind == kind])
+        for kind in KINDS
+        if any(folder.kind == kind for folder in folders)
+    }
+    if len(parts) == 1:
+        ((kind, part),) = parts.items()
+        return Document(f"{KINDS[kind].title}: {len(folders)} side by side", part.blocks, part.base)
+    return Document(f"{len(folders)} folders", list(parts.values()))
 
 
-def _part(found: Sequence[Found]) -> Section:
-    if len(found) == 1:
-        document = found[0].document()
+def _part(folders: Sequence[Folder]) -> Section:
+    if len(folders) == 1:
+        document = document_of(folders[0])
         return Section(document.title, document.blocks, document.base)
-    return Section(TITLES[found[0].kind], _compared(found), Path(".").resolve())
-
-
-def _compared(found: Sequence[Found]) -> list[Block]:
-    folders = [each.folder for each in found]
-    match found[0].kind:
-        case "quickstart":
-            return quickstart.seeds_table(folders)
-        case "preference":
-            return compare([each.held for each in found])
-        case "trainer":
-            return compare_trainers([each.held for each in found])
-    named = dict(zip(labels(folders), ((each.folder, each.held) for each in found), strict=True))
-    functions = {"dataset": compare_datasets, "evaluate": compare_evaluations}
-    return (functions | {"arena": compare_arenas, "harness": compare_harnesses})[found[0].kind](named)
+    kind = KINDS[folders[0].kind]
+    names = labels([folder.path for folder in folders])
+    named = {name: (folder.path, folder.content) for name, folder in zip(names, folders, strict=True)}
+    return Section(kind.title, kind.compared(named), Path(".").resolve())

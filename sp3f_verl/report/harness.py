@@ -2,89 +2,96 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from sp3f_verl.evaluation.summary_file import FILE, count, finite, not_numbers, part, value
-from sp3f_verl.report.document.inline import code, plain
-from sp3f_verl.report.document.model import Block, Document, Picture, Rows, Table, Text, Values
+from sp3f_verl.evaluation.results import FILE, HarnessSummary, HarnessTask
+from sp3f_verl.report.document.blocks import Document, Rows, Table, Text, Values, paragraph, picture
+from sp3f_verl.report.document.escape import Markdown, code
+from sp3f_verl.report.values import count, finite, not_numbers
 from sp3f_verl.stats.format import number
 
 REACH = 1.96  # standard errors either side: a 95 % interval
 
 
-def tasks_of(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {str(name): each for name, each in part(summary, "tasks").items() if isinstance(each, dict)}
-
-
-def mean_of(tasks: Mapping[str, Mapping[str, Any]]) -> float | None:
+def mean_of(tasks: Mapping[str, HarnessTask]) -> float | None:
     """Unweighted; None where a task has no value: a mean over other tasks is another number."""
-    values = [finite(each.get("value")) for each in tasks.values()]
+    values = [finite(task.value) for task in tasks.values()]
     return sum(values) / len(values) if values and None not in values else None
 
 
-def scored(entry: Mapping[str, Any]) -> str:
+def scored(task: HarnessTask | None) -> str:
     """`41.25 ± 0.80`: value and standard error."""
-    error = finite(entry.get("stderr"))
-    return _two(value(entry.get("value"))) + (f" ± {error:.2f}" if error is not None else "")
+    if task is None or finite(task.value) is None:
+        return number(task.value if task else None)
+    return f"{task.value:.2f}" + (f" ± {task.stderr:.2f}" if finite(task.stderr) is not None else "")
 
 
-def _two(found: float | None) -> str:
-    return number(found) if found is None or found != found else f"{found:.2f}"
+def spread_of(task: HarnessTask | None) -> tuple[float, float] | None:
+    if task is None or finite(task.value) is None or finite(task.stderr) is None:
+        return None
+    return task.value - REACH * task.stderr, task.value + REACH * task.stderr
 
 
-def spread_of(entry: Mapping[str, Any]) -> tuple[float, float] | None:
-    found, error = finite(entry.get("value")), finite(entry.get("stderr"))
-    return None if found is None or error is None else (found - REACH * error, found + REACH * error)
-
-
-def harness_document(folder: Path, summary: dict[str, Any]) -> Document:
-    tasks = tasks_of(summary)
-    suite, mean = plain(summary.get("suite", "?")), mean_of(tasks)
-    lead: list[Block] = [
-        Text(f"Model {code(summary.get('model', '?'))}, suite {suite}; all numbers from `{FILE}`, in points of 100."),
+def harness_document(folder: Path, summary: HarnessSummary) -> Document:
+    tasks, mean = summary.tasks, mean_of(summary.tasks)
+    lead = [
+        paragraph("Model {}, suite {}; in points of 100.", code(summary.model or "?"), summary.suite or "?"),
         Text("± is the standard error that the harness tells: of sampling the questions, and of nothing else."),
-        *(
-            Text(sentence)
-            for sentence in not_numbers({"tasks": {n: {"value": e.get("value")} for n, e in tasks.items()}})
-        ),
+        *_values_missing(summary),
     ]
-    if summary.get("limit"):
+    if summary.limit:
         lead.append(
-            Text(f"**Only {count(summary['limit'])} questions a task were asked**: a trial, not a measurement.")
+            paragraph("**Only {} questions a task were asked**: a trial, not a measurement.", count(summary.limit))
         )
-    if tasks:
-        values = [finite(each.get("value")) for each in tasks.values()]
-        panel = Rows(
-            "score by task, 95 % interval", list(tasks), [Values("", values, list(map(spread_of, tasks.values())))]
-        )
-        lead.append(Picture("harness.png", "Scores by task", [panel]))
-    said = (
-        f"Unweighted mean of {len(tasks)} tasks: {mean:.2f}." if mean is not None else "No mean: a task has no value."
-    )
+    values = Values("", [finite(task.value) for task in tasks.values()], list(map(spread_of, tasks.values())))
+    panel = Rows("score by task, 95 % interval", list(tasks), [values]) if tasks else None
+    unweighted = f"Unweighted mean of {len(tasks)} tasks: {mean:.2f}." if mean is not None else ""
     return Document(
-        f"Harness {suite}: {plain(summary.get('model', '?'))}", [*lead, _table(folder, tasks), Text(said)], folder
+        f"Harness {summary.suite or '?'}: {summary.model or '?'}",
+        [
+            *lead,
+            *picture("harness.png", "Scores by task", [panel]),
+            table_of(tasks, folder),
+            Text(unweighted or "No mean: a task has no value."),
+            *_by_language(summary),
+        ],
+        folder,
     )
 
 
-def _table(folder: Path, tasks: Mapping[str, Mapping[str, Any]]) -> Table:
-    columns = {
-        "language": lambda each: plain(each.get("language", "–")),
-        "metric": lambda each: plain(each.get("metric", "–")),
-        "score": scored,
-        "shots": lambda each: count(each.get("shots")),
-        "questions": lambda each: count(each.get("n")),
-        "of": lambda each: count(each.get("of")),
-        "iterations": lambda each: count(each.get("iterations")),
-        "version": lambda each: plain("–" if each.get("version") is None else each["version"]),
-    }
+def _by_language(summary: HarnessSummary) -> list[Table]:
+    """The means of each language's tasks, where tasks have one."""
+    means = summary.mean.languages if summary.mean else {}
     rows = [
-        [
-            plain(name),
-            *(show(each) for show in columns.values()),
-            code(f"tasks/{name}.json") if (folder / f"tasks/{name}.json").is_file() else "–",
-        ]
-        for name, each in tasks.items()
+        [language, count(mean.tasks), "–" if mean.value is None else f"{mean.value:.2f}"]
+        for language, mean in means.items()
     ]
-    kept = [n for n in range(len(columns) + 2) if n == 0 or any(row[n] != "–" for row in rows)]
-    header = ["task", *columns, "in full"]
-    return Table([header[n] for n in kept], [[row[n] for n in kept] for row in rows], source=f"`{FILE}`")
+    return [Table(["language", "tasks", "mean"], rows, code(FILE))] if rows else []
+
+
+def _values_missing(summary: HarnessSummary) -> list[Text]:
+    without = HarnessSummary(tasks={name: HarnessTask(value=task.value) for name, task in summary.tasks.items()})
+    return not_numbers(without)
+
+
+def table_of(tasks: Mapping[str, HarnessTask], folder: Path | None = None) -> Table:
+    """A row a task. `folder`: where the harness's own words on each are, named below it."""
+    columns = {
+        "language": lambda task: task.language or "–",
+        "metric": lambda task: task.metric or "–",
+        "score": scored,
+        "shots": lambda task: count(task.shots),
+        "questions": lambda task: count(task.n),
+        "of": lambda task: count(task.of),
+        "iterations": lambda task: count(task.iterations),
+        "version": lambda task: "–" if task.version is None else str(task.version),
+    }
+    rows = [[name, *(show(task) for show in columns.values())] for name, task in tasks.items()]
+    kept = [at for at in range(len(columns) + 1) if at == 0 or any(row[at] != "–" for row in rows)]
+    header = ["task", *columns]
+    files = [f"tasks/{name}.json" for name in tasks if folder and (folder / f"tasks/{name}.json").is_file()]
+    source = Markdown("{}, in full {}").format(code(FILE), Markdown(", ").join(map(code, files)))
+    return Table(
+        [header[at] for at in kept],
+        [[row[at] for at in kept] for row in rows],
+        source if files else code(FILE),
+    )

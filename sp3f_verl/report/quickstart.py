@@ -1,29 +1,32 @@
 """The report of a quickstart, and a table over several seeds."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.summary_file import finite, not_numbers, part, read_object, value
-from sp3f_verl.report.document.inline import code, plain
-from sp3f_verl.report.document.model import (
+from sp3f_verl.evaluation.results import read_object
+from sp3f_verl.report.document.blocks import (
     SHARE,
     Block,
     Document,
     Items,
-    Picture,
     Rows,
     Section,
     Table,
     Text,
     Values,
-    paragraphs,
+    paragraph,
+    picture,
 )
+from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.document.write import write
 from sp3f_verl.report.rl_and_sft import trainer_sections
 from sp3f_verl.report.run_metrics import RunMetrics
 from sp3f_verl.report.side_by_side import labels, sources
+from sp3f_verl.report.values import finite, in_json, places_sentence
 from sp3f_verl.stats.format import mean_and_spread, number
 
 SPLITS = {
@@ -38,29 +41,40 @@ COLUMNS = {
     "fidelity": "language fidelity",
     "parseable": "boxed",
 }
-
-
+DECODINGS = {"greedy": "Greedy decoding", "sampled": "Sampled at temperature 1"}
 FILES = {(stage, split): f"evaluation/{stage}_{split}.json" for split in SPLITS for stage in ("sft", "sp3f")}
-Results = dict[tuple[str, str], dict]
-
-
-def _change(before: dict, after: dict, name: str) -> str:
-    return f"{number(value(before.get(name)))} → {number(value(after.get(name)))}"
+SOURCE = joined(map(code, FILES.values()))
+READING = (
+    "*Boxed accuracy* needs the right number in the last box. *Lenient accuracy* also takes the number after\n"
+    "  the last `=`: where it does not move, RL taught the format and not the arithmetic.",
+    "*Language fidelity* is the share of responses that are at least 70 % in the language of the question.",
+    "The win rate compares the rollouts of one prompt with each other, so its mean over a group is always 0.5: it\n"
+    "  tells the good from the bad within a group and cannot show progress over steps.",
+    "The judge is `judge=reference`, a deterministic stand-in that needs no model. It is not the paper's LLM judge.",
+)
+Means = dict[str, dict[str, float | None]]  # language, and `all` -> measure -> mean
+Results = dict[tuple[str, str], dict[str, Means]]  # (stage, split) -> decoding -> means
 
 
 def read_results(output: Path) -> Results:
-    """(stage, split) -> what `evaluate` wrote, for the stages sft and sp3f. FileNotFoundError where it is not there,
-    BadInput where it cannot be read."""
-    results = {key: read_object(output / file) for key, file in FILES.items()}
-    for key, found in results.items():
-        for decoding in ("greedy", "sampled"):
-            if not part(found, decoding, "all"):
-                raise BadInput(f"{output / FILES[key]} has no means under {decoding}.all; run the quickstart again.")
+    """What the quickstart's evaluations wrote, for the stages sft and sp3f. FileNotFoundError where a file is not
+    there, BadInput where it cannot be read."""
+    contents = {key: read_object(output / file) for key, file in FILES.items()}
+    return {key: _means(content, output / FILES[key]) for key, content in contents.items()}
+
+
+def _means(content: Mapping[str, Any], path: Path) -> dict[str, Means]:
+    results: dict[str, Means] = {}
+    for decoding in DECODINGS:
+        means = content.get(decoding)
+        if (
+            not isinstance(means, dict)
+            or not all(isinstance(one, dict) for one in means.values())
+            or not means.get("all")
+        ):
+            raise BadInput(f"{path} has no means under {decoding}.all; run the quickstart again.")
+        results[decoding] = means
     return results
-
-
-def _not_numbers(results: Results) -> list[str]:
-    return [sentence for key, file in FILES.items() for sentence in not_numbers(results[key], file)]
 
 
 def is_finished(output: Path) -> bool:
@@ -70,63 +84,21 @@ def is_finished(output: Path) -> bool:
         return False
 
 
-def seeds_table(folders: list[Path]) -> list[Block]:
-    """Mean ± sample standard deviation over several quickstart folders, SFT → SP3F, greedy and sampled."""
-    every = [read_results(folder) for folder in folders]
-    blocks: list[Block] = []
-    for decoding in ("greedy", "sampled"):
-        rows = []
-        for split in SPLITS:
-            cells = []
-            for name in COLUMNS:
-                before, after = (
-                    [value(results[stage, split][decoding]["all"].get(name)) for results in every]
-                    for stage in ("sft", "sp3f")
-                )
-                cells.append(f"{mean_and_spread(before)} → {mean_and_spread(after)}")
-            rows.append([split, *cells])
-        blocks += [Text(f"{decoding}, {len(folders)} seeds:"), Table(["split", *COLUMNS.values()], rows, decoding)]
-    if len({_settings(folder, seeds=False) for folder in folders}) > 1:
-        blocks.insert(0, Text("**They were not run with the same settings**: ± is no spread over seeds."))
-    named = dict(zip(labels(folders), folders, strict=True))
-    of_seeds: dict[str, list[str]] = {}
-    for label, folder in named.items():
-        of_seeds.setdefault(_settings(folder, seeds=True), []).append(plain(label))
-    same = [found for seeds, found in of_seeds.items() if seeds and len(found) > 1]
-    told = [f"**{' and '.join(found)} have the same seeds**: ± is no spread over seeds." for found in same]
-    told += [
-        f"{plain(label)}: {each}" for label, found in zip(named, every, strict=True) for each in _not_numbers(found)
-    ]
-    return [*map(Text, told), *blocks, sources(named, "`, `".join(FILES.values()))]
-
-
-def _settings(folder: Path, seeds: bool) -> str:
-    """The seeds of a run, or all other settings; empty where they are not known."""
-    try:
-        settings = read_object(folder / "settings.json")
-    except (OSError, BadInput):
-        return ""
-    found = {name: each for name, each in settings.items() if ("seed" in name) == seeds}
-    return json.dumps(found, sort_keys=True) if found else ""
-
-
-def summary_rows(results: dict, decoding: str) -> list[list[str]]:
+def table_of(results: Results, decoding: str) -> Table:
     """One row a split: SFT → SP3F of each measure, as the mean over the languages."""
     rows = []
     for split in SPLITS:
         before, after = (results[stage, split][decoding]["all"] for stage in ("sft", "sp3f"))
         rows.append([split, *(_change(before, after, name) for name in COLUMNS)])
-    return rows
+    return Table(["split", *COLUMNS.values()], rows)
 
 
-def _weights_sentence(run: RunMetrics) -> str:
-    name = "training/rollout_probs_diff_max"
-    differences = [point for point in run[name] if point.step >= 2]
-    if not differences:
-        return f"Whether rollouts used the trained weights is not known: `{name}` was not logged."
-    most = max(point.value for point in differences)
-    verdict = "Rollouts used the trained weights" if most < 1e-4 else "ROLLOUTS DID NOT USE THE TRAINED WEIGHTS"
-    return f"{verdict}: `{name}` was at most {most:.1e} from step 2 on (`{differences[-1].file}`)."
+def _change(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> str:
+    return f"{number(before.get(name))} → {number(after.get(name))}"
+
+
+def _not_numbers(results: Results) -> list[Text]:
+    return [text for key, file in FILES.items() for text in places_sentence(in_json(results[key]), file)]
 
 
 def write_report(output: Path) -> Path:
@@ -142,61 +114,107 @@ def quickstart_document(output: Path) -> Document:
     languages = [language for language in before if language != "all"]
     steps = max((point.step for points in run.series.values() for point in points), default=0)
     rows = len(read_parquet(output / "data" / "sft.parquet"))
-    lead = f"""A tiny model, trained from scratch: SFT on {rows:,} rows with faults put
+    lead = paragraph(
+        f"""A tiny model, trained from scratch: SFT on {rows:,} rows with faults put
 in on purpose (missing boxes, answers in English), then {steps} steps of SP3F. Every number is SFT → SP3F, the mean
-over {len(languages)} languages ({plain(", ".join(languages))})."""
+over {len(languages)} languages ({{}}).""",
+        joined(languages),
+    )
     sections = [
-        _outcome(results),
+        _outcome(results, before, after, languages),
         _per_language(before, after, languages),
         _how_to_read(run),
-        Section("Stage 2: SP3F", trainer_sections(run)) if run.names else None,
-        Section("Stage 1: SFT", trainer_sections(sft, "sft_")) if sft.names else None,
+        *([Section("Stage 2: SP3F", trainer_sections(run))] if run.names else []),
+        *([Section("Stage 1: SFT", trainer_sections(sft, "sft_"))] if sft.names else []),
     ]
-    return Document("SP3F quickstart", [*map(Text, [lead, *_not_numbers(results)]), *filter(None, sections)], output)
+    return Document("SP3F quickstart", [lead, *_not_numbers(results), *sections], output)
 
 
-def _outcome(results: Results) -> Section:
-    header = ["split", *COLUMNS.values()]
-    blocks: list[Block] = []
-    for decoding, said in (("greedy", "Greedy decoding:"), ("sampled", "Sampled at temperature 1:")):
-        blocks += [Text(said), Table(header, summary_rows(results, decoding), said.strip(":"))]
-    meanings = Items([f"**{split}**: {meaning}." for split, meaning in SPLITS.items()])
-    return Section("Before and after", [*blocks, meanings, Text(f"From {', '.join(map(code, FILES.values()))}.")])
-
-
-def _per_language(before: dict, after: dict, languages: list[str]) -> Section:
+def _outcome(results: Results, before: Means, after: Means, languages: list[str]) -> Section:
     panels = [
         Rows(
-            COLUMNS[name],
+            f"{COLUMNS[name]}, test, greedy",
             languages,
             [
-                Values(stage, [_share(means, language, name) for language in languages], (), colour)
+                Values(stage, [finite(means.get(language, {}).get(name)) for language in languages], (), colour)
                 for colour, (stage, means) in enumerate((("SFT", before), ("SP3F", after)))
             ],
             SHARE,
         )
         for name in ("accuracy", "fidelity")
     ]
+    blocks: list[Block] = picture("languages.png", "Accuracy and fidelity per language", panels if languages else [])
+    for decoding, label in DECODINGS.items():
+        blocks += [Text(f"{label}:"), table_of(results, decoding)]
+    meanings = Items([Markdown("**{}**: {}.").format(split, meaning) for split, meaning in SPLITS.items()])
+    return Section("Before and after", [*blocks, meanings, paragraph("From {}.", SOURCE)])
+
+
+def _per_language(before: Means, after: Means, languages: list[str]) -> Section:
     rows = [
-        [plain(language), *(_change(part(before, language), part(after, language), name) for name in COLUMNS)]
+        [language, *(_change(before.get(language, {}), after.get(language, {}), name) for name in COLUMNS)]
         for language in languages
     ]
-    said = Text("Split test, greedy, from `evaluation/sft_test.json` and `evaluation/sp3f_test.json`:")
-    pictures = [Picture("languages.png", "Accuracy and fidelity per language", panels)] if languages else []
-    return Section("Per language", [*pictures, said, Table(["language", *COLUMNS.values()], rows)])
-
-
-def _share(means: dict, language: str, name: str) -> float | None:
-    return finite(part(means, language).get(name))
+    source = joined(code(FILES[stage, "test"]) for stage in ("sft", "sp3f"))
+    return Section("Per language", [Text("Split test, greedy:"), Table(["language", *COLUMNS.values()], rows, source)])
 
 
 def _how_to_read(run: RunMetrics) -> Section:
-    text = f"""- *Boxed accuracy* needs the right number in the last box. *Lenient accuracy* also takes the number after
-  the last `=`: where it does not move, RL taught the format and not the arithmetic.
-- *Language fidelity* is the share of responses that are at least 70 % in the language of the question.
-- The win rate compares the rollouts of one prompt with each other, so its mean over a group is always 0.5: it tells the
-  good from the bad within a group and cannot show progress over steps.
-- The judge is `judge=reference`, a deterministic stand-in that needs no model. It is not the paper's LLM judge.
-- {_weights_sentence(run)}
-- One seed. docs/quickstart.md has three and their spread."""
-    return Section("How to read it", paragraphs(text))
+    one_seed = "One seed. docs/quickstart.md has three and their spread."
+    return Section("How to read it", [Items([*map(Markdown, READING), _weights_sentence(run), one_seed])])
+
+
+def _weights_sentence(run: RunMetrics) -> Markdown:
+    name = "training/rollout_probs_diff_max"
+    differences = [point for point in run[name] if point.step >= 2]
+    if not differences:
+        return Markdown(f"Whether rollouts used the trained weights is not known: `{name}` was not logged.")
+    most = max(point.value for point in differences)
+    verdict = "Rollouts used the trained weights" if most < 1e-4 else "ROLLOUTS DID NOT USE THE TRAINED WEIGHTS"
+    text = f"{verdict}: `{name}` was at most {most:.1e} from step 2 on ({{}})."
+    return Markdown(text).format(code(differences[-1].file))
+
+
+# ---- several seeds -------------------------------------------------------------------------------------------------
+
+
+def compare_seeds(folders: list[Path]) -> list[Block]:
+    """Mean ± sample standard deviation over several quickstart folders, SFT → SP3F, greedy and sampled."""
+    every = [read_results(folder) for folder in folders]
+    named = dict(zip(labels(folders), folders, strict=True))
+    blocks: list[Block] = _same_seeds(named)
+    for label, results in zip(named, every, strict=True):
+        blocks += [paragraph("{}: {}", label, text.text) for text in _not_numbers(results)]
+    if len({_settings(folder, seeds=False) for folder in folders}) > 1:
+        blocks.append(paragraph("**They were not run with the same settings**: ± is no spread over seeds."))
+    for decoding in DECODINGS:
+        rows = []
+        for split in SPLITS:
+            cells = []
+            for name in COLUMNS:
+                before, after = (
+                    mean_and_spread([results[stage, split][decoding]["all"].get(name) for results in every])
+                    for stage in ("sft", "sp3f")
+                )
+                cells.append(f"{before} → {after}")
+            rows.append([split, *cells])
+        blocks += [Text(f"{decoding}, {len(folders)} seeds:"), Table(["split", *COLUMNS.values()], rows)]
+    return [*blocks, sources(named, SOURCE)]
+
+
+def _same_seeds(named: Mapping[str, Path]) -> list[Block]:
+    of_seeds: dict[str, list[str]] = {}
+    for label, folder in named.items():
+        of_seeds.setdefault(_settings(folder, seeds=True), []).append(label)
+    text = "**{} have the same seeds**: ± is no spread over seeds."
+    return [paragraph(text, joined(same, " and ")) for seeds, same in of_seeds.items() if seeds and len(same) > 1]
+
+
+def _settings(folder: Path, seeds: bool) -> str:
+    """The seeds of a run, or all other settings; empty where they are not known."""
+    try:
+        settings = read_object(folder / "settings.json")
+    except (OSError, BadInput):
+        return ""
+    own = {name: value for name, value in settings.items() if ("seed" in name) == seeds}
+    return json.dumps(own, sort_keys=True) if own else ""

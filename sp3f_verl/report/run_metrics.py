@@ -1,16 +1,23 @@
-"""The metrics of a preference or self-play run, each value with the file it stands in. docs/diagnostics.md."""
+"""The metrics of a run as verl's file logger wrote them (`trainer.logger=[file]`): one {step, data} a line, a file an
+attempt. docs/diagnostics.md.
+
+One rule for resumed runs: an attempt counts up to the step at which a later one goes on. At that step the later one's
+values win; what the earlier one logged beyond belongs to a policy that was given up.
+"""
 
 import bisect
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from sp3f_verl.report.metrics import read_lines
+from sp3f_verl.report.document.escape import Markdown, code, joined
+from sp3f_verl.training.objective_record import ObjectiveRecord
 
-ROLES = (("chosen", "rejected"), ("real", "generated", "proto"))
+ROLES = (("chosen", "rejected"), ("real", "generated", "proto"))  # of runs without a record of theirs
 PHASES = ("train", "val", "start")  # start: the policy that begins an iteration, on the pairs held out for it
 
 
@@ -21,9 +28,44 @@ class Point:
     file: str  # relative to the run folder
 
 
+def read_metrics(folder: Path) -> dict[int, dict[str, float]]:
+    """step -> metrics of the `*.jsonl` of a folder; NaN for what is not finite."""
+    points, _ = _read(sorted(folder.glob("*.jsonl")), folder)
+    return {step: {name: point.value for name, point in metrics.items()} for step, metrics in points.items()}
+
+
+def _read(files: Iterable[Path], base: Path) -> tuple[dict[int, dict[str, Point]], list[str]]:
+    """(step -> metric -> point, the files that are metrics), by the rule above."""
+    steps: dict[int, dict[str, Point]] = {}
+    names = []
+    for file in files:
+        lines, is_metrics = list(_lines(file)), file.parent.name == "metrics"
+        if not lines and not is_metrics:
+            continue  # something else: responses, transcripts
+        name = file.relative_to(base).as_posix()
+        names.append(name)
+        begins = min((step for step, _ in lines), default=math.inf)
+        steps = {step: metrics for step, metrics in steps.items() if step <= begins}
+        for step, data in lines:
+            points = {metric: Point(step, _float(value), name) for metric, value in data.items()}
+            steps.setdefault(step, {}).update(points)
+    return dict(sorted(steps.items())), names
+
+
+def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(step, metrics) of each line; one that is still being written, or of another kind, is left out."""
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int) and isinstance(entry.get("data"), dict):
+            yield entry["step"], entry["data"]
+
+
 class RunMetrics:
-    """What `folder`/metrics/*.jsonl holds, or `folder`/*.jsonl where there is no such. An attempt counts up to the step
-    at which a later one goes on. Files are told relative to `base`, by default the folder.
+    """What `folder`/metrics/*.jsonl holds, or `folder`/*.jsonl where there is no such. Files are named relative to
+    `base`, by default the folder.
 
     `series`: name -> points in the order of steps, finite values only. `not_finite`: name -> the others (verl's file
     logger writes NaN and infinity as null). Worked out besides: `<phase>/gap/sum` and `<phase>/gap/per_token`, the
@@ -32,28 +74,15 @@ class RunMetrics:
     """
 
     def __init__(self, folder: Path, base: Path | None = None):
-        self.folder, base = folder, base or folder
-        latest: dict[str, dict[int, Point]] = {}
-        self.files = []
-        for file in sorted((folder / "metrics").glob("*.jsonl")) or sorted(folder.glob("*.jsonl")):
-            name = file.relative_to(base).as_posix()
-            lines = list(read_lines(file))
-            if not lines and file.parent == folder:
-                continue  # something else: responses, transcripts
-            self.files.append(name)
-            begins = min((step for step, _ in lines), default=math.inf)
-            for points in latest.values():  # what it logged beyond belongs to a policy that was given up
-                for step in [step for step in points if step > begins]:
-                    del points[step]
-            for step, data in lines:
-                for metric, value in data.items():
-                    latest.setdefault(metric, {})[step] = Point(step, _float(value), name)
+        self.folder = folder
+        files = sorted((folder / "metrics").glob("*.jsonl")) or sorted(folder.glob("*.jsonl"))
+        steps, self.files = _read(files, base or folder)
         self.series: dict[str, list[Point]] = {}
         self.not_finite: dict[str, list[Point]] = {}
-        for metric, points in latest.items():
-            for _, point in sorted(points.items()):
+        for metrics in steps.values():
+            for name, point in metrics.items():
                 kind = self.series if math.isfinite(point.value) else self.not_finite
-                kind.setdefault(metric, []).append(point)
+                kind.setdefault(name, []).append(point)
         self._add_gaps()
         self._add_drift()
 
@@ -69,10 +98,10 @@ class RunMetrics:
                     self.series[f"{phase}/gap/{gap}"] = points
 
     def _add_drift(self) -> None:
-        found = {phase: self[f"{phase}/logp/{role}"] for phase in ("start", "val") for role in self.roles[:1]}
-        if any(found.values()):
-            before = min((point for points in found.values() for point in points), key=lambda point: point.step).value
-            for phase, points in found.items():
+        logps = {phase: self[f"{phase}/logp/{role}"] for phase in ("start", "val") for role in self.roles[:1]}
+        if any(logps.values()):
+            before = min((point for points in logps.values() for point in points), key=lambda point: point.step).value
+            for phase, points in logps.items():
                 self.series[f"{phase}/drift"] = [Point(p.step, p.value - before, p.file) for p in points]
 
     def __getitem__(self, name: str) -> list[Point]:
@@ -89,48 +118,55 @@ class RunMetrics:
         return bool(last) and (not other or other[0].step < last[0].step)
 
     @cached_property
+    def objective(self) -> ObjectiveRecord | None:
+        """What the run recorded of its loss; None for runs begun before it was recorded."""
+        return ObjectiveRecord.read(self.folder)
+
+    @property
+    def loss(self) -> str | None:
+        """The name of the loss, of the record or of an iteration's manifest; None where neither is there."""
+        if self.objective is not None:
+            return self.objective.loss
+        return next((one["loss"] for one in self.objectives.values() if isinstance(one.get("loss"), str)), None)
+
+    @cached_property
     def roles(self) -> tuple[str, ...]:
         """The roles that were logged, the preferred one first; empty where this is no preference run."""
-        found = {name.split("/")[2] for name in self.names if name.startswith(_of_roles()) and name.count("/") == 2}
-        for roles in ROLES:
-            if set(roles[:2]) <= found:
-                return tuple(role for role in roles if role in found)
+        logged = {name.split("/")[2] for name in self.names if name.startswith(_of_roles()) and name.count("/") == 2}
+        for roles in (self.objective.roles,) if self.objective else ROLES:
+            if set(roles[:2]) <= logged:
+                return tuple(role for role in roles if role in logged)
         return ()
 
     @cached_property
-    def loss(self) -> str:
-        """Of the manifests, else as far as the names tell: T-SPIN_ref without a proto looks like SPIN."""
-        for objective in self.objectives.values():
-            if isinstance(objective.get("loss"), str):
-                return objective["loss"]
-        if self.roles[:1] == ("chosen",):
-            return "dpo" if self.has_reference else "simpo"
-        if not self.has_reference:
-            return "tspin"
-        return "tspin_ref" if "proto" in self.roles else "spin"
-
-    @cached_property
     def has_reference(self) -> bool:
+        """Whether rewards are of log-ratios to a reference or opponent, or where that is not recorded, whether such
+        were logged."""
+        if self.objective is not None:
+            return self.objective.needs_reference
         return any("/log_ratio/" in name for name in self.names)
 
     @cached_property
-    def manifests(self) -> dict[int, tuple[dict, str]]:
+    def manifests(self) -> dict[int, tuple[dict[str, Any], str]]:
         """iteration -> (manifest, its file), of those that can be read."""
-        found = {}
+        manifests = {}
         for file in sorted((self.folder / "selfplay").glob("iteration_*/manifest.json")):
             try:
                 manifest = json.loads(file.read_text(encoding="utf-8"))
-                found[int(manifest["iteration"])] = (manifest, file.relative_to(self.folder).as_posix())
+                manifests[int(manifest["iteration"])] = (manifest, file.relative_to(self.folder).as_posix())
             except (ValueError, KeyError, TypeError):
                 continue  # half written, or of another hand: the metrics say the same
-        return found
+        return manifests
 
     @property
-    def objectives(self) -> dict[int, dict]:
-        """iteration -> loss, loss_type, alpha and beta, where its manifest tells."""
-        found = {t: manifest.get("settings") for t, (manifest, _) in self.manifests.items()}
-        found = {t: settings for t, settings in found.items() if isinstance(settings, dict)}
-        return {t: {k: v for k, v in settings.items() if k != "order_seed"} for t, settings in found.items()}
+    def objectives(self) -> dict[int, dict[str, Any]]:
+        """iteration -> loss, loss_type, alpha and beta, where its manifest has them."""
+        settings = {t: manifest.get("settings") for t, (manifest, _) in self.manifests.items()}
+        return {
+            t: {name: value for name, value in own.items() if name != "order_seed"}
+            for t, own in settings.items()
+            if isinstance(own, dict)
+        }
 
     @cached_property
     def starts(self) -> dict[int, int]:
@@ -166,17 +202,18 @@ class RunMetrics:
 
         It may be logged at the number of steps done or at that of the step to come.
         """
-        found, begins = {}, {start: t for t, start in self.starts.items()}
+        policies: dict[int, Point] = {}
+        begins = {start: t for t, start in self.starts.items()}
         logged = {point.step for point in self[name]}
         for point in self[name]:
             t = begins.get(point.step + 1)
             if t is None and point.step - 1 not in logged:
                 t = begins.get(point.step)
             if t is not None:
-                found[t] = point
+                policies[t] = point
             elif begins and point.step >= max(begins):
-                found[self.iterations[-1] + 1] = point
-        return found
+                policies[self.iterations[-1] + 1] = point
+        return policies
 
     def before(self, metric: str, iteration: int) -> Point | None:
         """The held-out value before an iteration trains (before the run trains, where it does not iterate)."""
@@ -197,12 +234,11 @@ class RunMetrics:
         return [before] * (before is not None) + self.after(metric, iteration)
 
     @property
-    def attempts(self) -> str:
+    def attempts(self) -> Markdown:
         """How many there were and their files, in words."""
-        count = (
-            "1 attempt" if len(self.files) == 1 else f"{len(self.files)} attempts, each up to where the next goes on"
-        )
-        return f"{count} ({', '.join(f'`{file}`' for file in self.files)})"
+        many = f"{len(self.files)} attempts, each up to where the next goes on"
+        attempts = "1 attempt" if len(self.files) == 1 else many
+        return Markdown(attempts + " ({})").format(joined(map(code, self.files)))
 
     def last_held_out(self, metric: str) -> Point | None:
         return self[f"val/{metric}"][-1] if self[f"val/{metric}"] else None
@@ -214,7 +250,11 @@ class RunMetrics:
         """
         if self.has_reference:
             return None
-        for order, logp in (("raw", "logp"), ("per_token", "logp_per_token")):
+        orders = {"raw": "logp", "per_token": "logp_per_token"}
+        if self.objective is not None:
+            order = "per_token" if self.objective.means else "raw"
+            orders = {order: orders[order]}
+        for order, logp in orders.items():
             for phase in ("val", "train"):
                 pairs = [(self[f"{phase}/reward/{r}"], self[f"{phase}/{logp}/{r}"]) for r in self.roles[:2]]
                 if not all(rewards and logps and rewards[-1].step == logps[-1].step for rewards, logps in pairs):
@@ -226,16 +266,26 @@ class RunMetrics:
         return None
 
 
-def where(points: Iterable[Point | None]) -> str:
+def where(points: Iterable[Point | None]) -> Markdown:
     """The files of some values and their steps: "`metrics/000.jsonl` step 0, 30"."""
+    return _by_file(points, lambda steps: ", ".join(map(str, steps)))
+
+
+def span(points: Iterable[Point | None]) -> Markdown:
+    """The files of many values, and the first and last step of each: "`metrics/000.jsonl` step 1 to 30"."""
+    return _by_file(points, lambda steps: f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else f"{steps[0]}")
+
+
+def _by_file(points: Iterable[Point | None], steps_of) -> Markdown:
     steps: dict[str, set[int]] = {}
     for point in points:
         if point is not None:
             steps.setdefault(point.file, set()).add(point.step)
-    return "; ".join(f"`{file}` step {', '.join(map(str, sorted(found)))}" for file, found in sorted(steps.items()))
+    named = [Markdown("{} step {}").format(code(file), steps_of(sorted(own))) for file, own in sorted(steps.items())]
+    return joined(named, "; ")
 
 
-def _float(value) -> float:
+def _float(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 

@@ -1,10 +1,11 @@
-"""`report.md` of a comparison of translators."""
+"""The report of a comparison of translators (`data_prep.wmt compare`)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
 from sp3f_verl.data.sets.wmt import KINDS
-from sp3f_verl.stats.format import table
+from sp3f_verl.evaluation.results import FILE, TranslationSummary, TranslatorTest
+from sp3f_verl.report.document.blocks import Document, Grid, Items, Section, Table, Text, picture
+from sp3f_verl.report.document.escape import Markdown, code
 
 TITLES = {
     "bleu": "BLEU",
@@ -14,69 +15,88 @@ TITLES = {
     "comet": "COMET",
     "comet_sentence": "COMET",
 }
-
-
-def kinds_of(scores: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [kind for kind in KINDS if any(row[kind] is not None for row in scores)]
-
-
-def markdown(
-    scores: Sequence[Mapping[str, Any]],
-    means: Sequence[Mapping[str, Any]],
-    winners: Mapping[str, str],
-    tests: Sequence[Mapping[str, Any]],
-    signatures: Mapping[str, Mapping[str, str]],
-) -> str:
-    """Corpus and sentence scores in columns of their own; what is imputed has a star."""
-    kinds = kinds_of(scores)
-    head = [TITLES[kind] for kind in kinds]
-    rows = [
-        [row["lp"], row["translator"], *(_told(row[kind]) for kind in kinds), f"{row['missing']} of {row['segments']}"]
-        for row in sorted(scores, key=lambda row: (row["lp"], row["translator"]))
-    ]
-    overall = [
-        [row["translator"], *(_told(row[kind]) + _star(row) for kind in kinds), ", ".join(row["imputed"])]
-        for row in means
-    ]
-    parts = [
-        "# Translators on WMT24++",
-        table(["pair", "translator", *head, "missing"], rows),
-        "![scores](heatmap.png)",
-    ]
-    parts += ["## Mean over all pairs", table(["translator", *head, "imputed"], overall)]
-    if any(row["imputed"] for row in means):
-        parts += ["\\* holds pairs that the translator has nothing in, imputed by the mean of the others."]
-    parts += ["## Best by the mean of corpus BLEU and chrF++", table(["pair", "translator"], list(winners.items()))]
-    if tests:
-        parts += [f"## Against {tests[0]['baseline']}", _TESTS, _tests(tests)]
-    told = [f"- {lp}: BLEU `{each['bleu']}`, chrF++ `{each['chrf']}`" for lp, each in signatures.items()]
-    parts += ["## sacrebleu's signatures", "\n".join(told)]
-    return "\n\n".join(parts) + "\n"
-
-
-_TESTS = (
+DRAWN = ("bleu", "chrf", "comet")
+TESTS = (
     "The translator's score minus the baseline's on the same segments, without the pairs that one of them has nothing "
     "in. Corpus scores: sacrebleu's paired bootstrap. Means of sentences: bootstrap over segments, 95 % interval, "
     "and p by sign flips; a segment counts once, in however many languages."
 )
 
 
-def _tests(tests: Sequence[Mapping[str, Any]]) -> str:
-    head = ["pair", "translator", "score", "difference", "95 % interval", "p", "segments"]
+def translation_document(folder: Path, summary: TranslationSummary) -> Document:
+    """Corpus and sentence scores in columns of their own; what is imputed has a star."""
+    kinds = [kind for kind in KINDS if any(getattr(score, kind) is not None for score in summary.scores)]
+    titles = [TITLES[kind] for kind in kinds]
+    scores = sorted(summary.scores, key=lambda score: (score.lp, score.translator))
     rows = [
         [
-            *(row["lp"], row["translator"], TITLES[row["metric"]], f"{row['difference']:+.2f}"),
-            *("" if row["low"] is None else f"{row['low']:+.2f} to {row['high']:+.2f}", f"{row['p']:.4f}"),
-            str(row["segments"]),
+            score.lp,
+            score.translator,
+            *(_two(getattr(score, kind)) for kind in kinds),
+            f"{score.missing} of {score.segments}",
         ]
-        for row in tests
+        for score in scores
     ]
-    return table(head, rows)
+    means = [
+        [
+            mean.translator,
+            *(_two(getattr(mean, kind)) + ("*" if mean.imputed else "") for kind in kinds),
+            ", ".join(mean.imputed),
+        ]
+        for mean in summary.averages
+    ]
+    star = "* holds pairs that the translator has nothing in, imputed by the mean of the others."
+    best = Table(["pair", "translator"], list(summary.best.items()), code(FILE))
+    blocks = [
+        *picture("heatmap.png", "Scores by pair", [heatmap(summary, kind) for kind in kinds if kind in DRAWN]),
+        Table(["pair", "translator", *titles, "missing"], rows, code(FILE)),
+        Section(
+            "Mean over all pairs",
+            [
+                Table(["translator", *titles, "imputed"], means, code(FILE)),
+                *([Text(star)] if any(mean.imputed for mean in summary.averages) else []),
+            ],
+        ),
+        Section("Best by the mean of corpus BLEU and chrF++", [best]),
+    ]
+    if summary.tests:
+        blocks.append(Section(f"Against {summary.tests[0].baseline}", [Text(Markdown(TESTS)), _tests(summary.tests)]))
+    signatures = [
+        Markdown("{}: BLEU {}, chrF++ {}").format(lp, code(own.get("bleu", "?")), code(own.get("chrf", "?")))
+        for lp, own in summary.signatures.items()
+    ]
+    return Document("Translators on WMT24++", [*blocks, Section("sacrebleu's signatures", [Items(signatures)])], folder)
 
 
-def _star(row: Mapping[str, Any]) -> str:
-    return "*" if row["imputed"] else ""
+def heatmap(summary: TranslationSummary, kind: str) -> Grid:
+    """Translators by pairs; a translator without anything in a pair has an empty cell."""
+    names = sorted({score.translator for score in summary.scores})
+    pairs = sorted({score.lp for score in summary.scores})
+    values = {(score.translator, score.lp): getattr(score, kind) for score in summary.scores}
+    cells = [[values.get((name, pair)) for pair in pairs] for name in names]
+    return Grid(TITLES[kind], names, [pair.partition("-")[2] or pair for pair in pairs], cells)
 
 
-def _told(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _tests(tests: list[TranslatorTest]) -> Table:
+    rows = [
+        [
+            test.lp,
+            test.translator,
+            TITLES.get(test.metric, test.metric),
+            _signed(test.difference),
+            "" if test.low is None else f"{_signed(test.low)} to {_signed(test.high)}",
+            "–" if test.p is None else f"{test.p:.4f}",
+            str(test.segments),
+        ]
+        for test in tests
+    ]
+    header = ["pair", "translator", "score", "difference", "95 % interval", "p", "segments"]
+    return Table(header, rows, code(FILE))
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
+
+
+def _two(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

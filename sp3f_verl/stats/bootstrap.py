@@ -139,8 +139,8 @@ def sign_flip(gaps: np.ndarray, resamples: int = 2000, seed: int = 0) -> float:
         return float(np.mean(np.abs(signs @ gaps) >= reach))
     step = max(1, _AT_ONCE // n)
     parts = [min(step, resamples - start) for start in range(0, resamples, step)]
-    found = sum(int((np.abs((rng.integers(0, 2, (part, n)) * 2 - 1) @ gaps) >= reach).sum()) for part in parts)
-    return (found + 1) / (resamples + 1)
+    as_far = sum(int((np.abs((rng.integers(0, 2, (part, n)) * 2 - 1) @ gaps) >= reach).sum()) for part in parts)
+    return (as_far + 1) / (resamples + 1)
 
 
 def _t_quantile(tail: float, freedom: int) -> float:

@@ -43,8 +43,8 @@ def bounds_of_groups(
 ) -> tuple[float, float]:
     """The means of the groups' own bounds, for a mean over groups of which resampling shows nothing; NaN where one of
     the groups knows nothing either."""
-    own = [bootstrap([[value] for value in group], resamples, level, seed) for group in groups]
-    return tuple(sum(getattr(each, name) for each in own) / len(own) for name in ("low", "high"))
+    intervals = [bootstrap([[value] for value in group], resamples, level, seed) for group in groups]
+    return tuple(sum(getattr(interval, name) for interval in intervals) / len(groups) for name in ("low", "high"))
 
 
 def grouped_difference(
@@ -52,11 +52,11 @@ def grouped_difference(
 ) -> Difference:
     """`grouped` of a - b, where both have a value, and the p-value of the sign-flip test over clusters."""
     gaps = _kept(a - b)
-    found = grouped(gaps, resamples, level, seed)
-    if not found.n:
-        return Difference(found.mean, found.low, found.high, float("nan"), 0)
-    low, high = (found.low, found.high) if np.ptp(gaps[~np.isnan(gaps)]) else (found.mean, found.mean)
-    return Difference(found.mean, low, high, sign_flip(influences(gaps, centred=False), resamples, seed), found.n)
+    interval = grouped(gaps, resamples, level, seed)
+    if not interval.n:
+        return Difference(interval.mean, interval.low, interval.high, float("nan"), 0)
+    low, high = (interval.low, interval.high) if np.ptp(gaps[~np.isnan(gaps)]) else (interval.mean, interval.mean)
+    return Difference(interval.mean, low, high, sign_flip(influences(gaps, centred=False), resamples, seed), interval.n)
 
 
 def influences(table: np.ndarray, centred: bool = True) -> np.ndarray:

@@ -69,7 +69,7 @@ def length_controlled_win_rate(
             "lengths; give one of each for every pair."
         )
     values, failed = _preferences(preferences, ties)
-    kept = [index for index, each in enumerate(preferences) if not _is_missing(each)]
+    kept = [index for index, preference in enumerate(preferences) if not _is_missing(preference)]
     gaps = np.array([float(lengths[index]) - float(reference_lengths[index]) for index in kept])
     if len(gaps) and not np.isfinite(gaps).all():
         raise BadInput("a length is not a finite number; give lengths in characters or tokens.")
@@ -126,7 +126,7 @@ def _preferences(preferences: Iterable[float | None], ties: str) -> tuple[np.nda
     if ties not in TIES:
         raise BadInput(f"ties={ties!r}{nearest(ties, TIES)} is none of {', '.join(TIES)}; give one of them.")
     given = list(preferences)
-    values = [float(each) for each in given if not _is_missing(each)]
+    values = [float(preference) for preference in given if not _is_missing(preference)]
     for value in values:
         if not 0 <= value <= 1:
             raise BadInput(f"the preference {value!r} is not between 0 (a loss) and 1 (a win); 0.5 is a tie.")

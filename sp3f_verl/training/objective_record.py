@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ValidationError
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.errors import BadInput
-from sp3f_verl.losses.objective import Objective
+
+if TYPE_CHECKING:  # whoever reads a record needs no torch
+    from sp3f_verl.losses.objective import Objective
 
 FILE = "objective.json"
 
@@ -31,7 +33,7 @@ class ObjectiveRecord(BaseModel):
     """All that the loss reads, by the keys of `sp3f.preference.objective`."""
 
     @classmethod
-    def of(cls, objective: Objective) -> Self:
+    def of(cls, objective: "Objective") -> Self:
         return cls(
             loss=objective.loss,
             loss_type=objective.settings.loss_type,

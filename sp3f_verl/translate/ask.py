@@ -80,11 +80,11 @@ def candidate(text: Text, answer: Answer, criteria: Criteria) -> Candidate:
         return Candidate(answer.number, "added_code_or_link")
     if criteria.keep_structure and lines(masked) != lines(text.protected.text):
         return Candidate(answer.number, "structure")
-    found = features(text.words, without_placeholders(masked), text.language)
-    fault = criteria.fault(found, length(text.words), text.has_language)
+    measured = features(text.words, without_placeholders(masked), text.language)
+    fault = criteria.fault(measured, length(text.words), text.has_language)
     if fault is not None:
-        return Candidate(answer.number, fault, features=found)
-    return Candidate(answer.number, None, restored, masked, found)
+        return Candidate(answer.number, fault, features=measured)
+    return Candidate(answer.number, None, restored, masked, measured)
 
 
 def lines(text: str) -> int:
@@ -104,42 +104,44 @@ def translate(
     them back.
     """
     as_it_is = Features(None, 1.0, 1.0)
-    found = {
+    candidates_of = {
         name: [Candidate(0, None, text.source, text.protected.text, as_it_is)] if text.is_formula else []
         for name, text in texts.items()
     }
     wanted, drawn = [text for text in texts.values() if not text.is_formula], {}
     for answer in answers(asks(wanted, sampling), len(wanted) * sampling.candidates):
-        found[answer.id].append(candidate(texts[answer.id], answer, criteria))
+        candidates_of[answer.id].append(candidate(texts[answer.id], answer, criteria))
         drawn[answer.id, answer.number] = replace(answer, text=None)
-    for candidates in found.values():
-        candidates.sort(key=lambda each: each.number)
+    for candidates in candidates_of.values():
+        candidates.sort(key=lambda candidate: candidate.number)
     if back:
-        _score_back(wanted, found, answers, sampling, criteria)
-    return found, drawn
+        _score_back(wanted, candidates_of, answers, sampling, criteria)
+    return candidates_of, drawn
 
 
-def _score_back(wanted: Iterable[Text], found, answers, sampling: Sampling, criteria: Criteria) -> None:
+def _score_back(wanted: Iterable[Text], candidates_of, answers, sampling: Sampling, criteria: Criteria) -> None:
     """Adds back_translation to the features of good candidates; a fault where it is below its threshold or missing."""
     good = {
-        f"{text.name}#{each.number}": (text, each)
+        f"{text.name}#{candidate.number}": (text, candidate)
         for text in wanted
-        for each in found[text.name]
-        if each.reason is None
+        for candidate in candidates_of[text.name]
+        if candidate.reason is None
     }
-    back = (sampling.ask(key, messages(each.masked, text.language, SOURCE)) for key, (text, each) in good.items())
+    back = (
+        sampling.ask(key, messages(candidate.masked, text.language, SOURCE)) for key, (text, candidate) in good.items()
+    )
     for answer in answers(back, len(good)):
-        text, each = good[answer.id]
-        said = read_answer(answer.text, SOURCE) if answer.status is Status.OK else None
-        score = chrf(without_placeholders(said), text.words) if said is not None else None
-        measured = replace(each.features, back_translation=score)
+        text, candidate = good[answer.id]
+        reverse = read_answer(answer.text, SOURCE) if answer.status is Status.OK else None
+        score = chrf(without_placeholders(reverse), text.words) if reverse is not None else None
+        measured = replace(candidate.features, back_translation=score)
         fault = criteria.back_fault(measured)
-        kept = None if fault else each.text
-        found[text.name][each.number] = replace(each, reason=fault, text=kept, features=measured)
+        kept = None if fault else candidate.text
+        candidates_of[text.name][candidate.number] = replace(candidate, reason=fault, text=kept, features=measured)
 
 
 def check_languages(codes: Sequence[str]) -> None:
-    """UnknownLanguage, or UnsupportedLanguage where the language of a text could not be told."""
+    """UnknownLanguage, or UnsupportedLanguage where the language of a text could not be recognised."""
     for code in codes:
         languages.get(code)
         language_share("", code)

@@ -9,7 +9,7 @@ from sp3f_verl.translate.features import Features
 
 SHORTEST = 20  # characters of a source (features.length) below which its length ratio says nothing
 
-# Why a candidate is none, from the earliest check to the last: of a text without a translation the last one is told.
+# Why a candidate is none, from the earliest check to the last: of a text without a translation the last one counts.
 REASONS = (
     *("error", "refused", "truncated", "no_translation", "placeholder_unknown", "placeholder_repeated"),
     *("placeholder_lost", "added_code_or_link", "structure", "numbers", "length", "off_language", "back_translation"),
@@ -42,33 +42,33 @@ class Criteria:
             if name not in WEIGHTS:
                 raise BadInput(f"--weights has no {name!r}{nearest(name, WEIGHTS)}; it has {', '.join(WEIGHTS)}.")
 
-    def fault(self, found: Features, source_length: int, has_words: bool) -> str | None:
+    def fault(self, features: Features, source_length: int, has_words: bool) -> str | None:
         """The first reason why a candidate with these features is none, in the order of REASONS; None where it is fine.
 
         has_words: whether the source has words enough to tell a language by. Of a source that has, a translation
-        whose language cannot be told is none.
+        whose language cannot be recognised is none.
         """
-        if found.numbers_kept < self.numbers:
+        if features.numbers_kept < self.numbers:
             return "numbers"
         low, high = self.length
-        if source_length >= SHORTEST and not low <= (found.length_ratio or 0.0) <= high:
+        if source_length >= SHORTEST and not low <= (features.length_ratio or 0.0) <= high:
             return "length"
-        unknown = found.lang_share is None
-        if self.language_share and (has_words if unknown else found.lang_share < self.language_share):
+        unknown = features.lang_share is None
+        if self.language_share and (has_words if unknown else features.lang_share < self.language_share):
             return "off_language"
         return None
 
-    def back_fault(self, found: Features) -> str | None:
+    def back_fault(self, features: Features) -> str | None:
         least = self.back_translation
-        return "back_translation" if least is not None and (found.back_translation or 0.0) < least else None
+        return "back_translation" if least is not None and (features.back_translation or 0.0) < least else None
 
-    def score(self, found: Features) -> float:
-        ratio = found.length_ratio or 0.0
+    def score(self, features: Features) -> float:
+        ratio = features.length_ratio or 0.0
         values = {
-            "language": found.lang_share or 0.0,
-            "numbers": found.numbers_kept,
+            "language": features.lang_share or 0.0,
+            "numbers": features.numbers_kept,
             "length": min(ratio, 1 / ratio) if ratio else 0.0,
-            "back": found.back_translation or 0.0,
+            "back": features.back_translation or 0.0,
         }
         return sum(self.weights.get(name, 0.0) * value for name, value in values.items())
 
@@ -96,7 +96,7 @@ class Candidate:
 
 def choose(candidates: Sequence[Candidate], criteria: Criteria) -> Candidate:
     """The best candidate, of equals the first. Where none has a text, the one that came furthest in REASONS."""
-    good = [each for each in candidates if each.reason is None]
+    good = [candidate for candidate in candidates if candidate.reason is None]
     if good:
-        return max(good, key=lambda each: (criteria.score(each.features), -each.number))
-    return max(candidates, key=lambda each: (REASONS.index(each.reason), -each.number))
+        return max(good, key=lambda candidate: (criteria.score(candidate.features), -candidate.number))
+    return max(candidates, key=lambda candidate: (REASONS.index(candidate.reason), -candidate.number))

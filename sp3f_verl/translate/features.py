@@ -49,9 +49,9 @@ def worse(one: Features, other: Features | None) -> Features:
         return one
 
     def least(name: str) -> float | None:
-        values = [value for each in (one, other) if (value := getattr(each, name)) is not None]
+        values = [value for features in (one, other) if (value := getattr(features, name)) is not None]
         return min(values, default=None)
 
-    ratios = [each.length_ratio for each in (one, other) if each.length_ratio]
+    ratios = [features.length_ratio for features in (one, other) if features.length_ratio]
     furthest = max(ratios, key=lambda ratio: abs(math.log(ratio)), default=one.length_ratio)
     return Features(least("lang_share"), furthest, least("numbers_kept"), least("back_translation"))

@@ -38,7 +38,7 @@ def numbers(text: str, comma: bool) -> list[Readings]:
 
     Signs do not count: 5-10 is a range.
     """
-    found = []
+    tokens = []
     text = folded(text)
     for match in _TOKEN.finditer(text):
         token, readings = match[0], []
@@ -47,24 +47,24 @@ def numbers(text: str, comma: bool) -> list[Readings]:
         for value in whole:
             if value is not None and [value * times] not in readings:
                 readings.append([value * times])
-        parts = [Fraction(int(each[:MAX_DIGITS])) for each in _DIGITS.findall(token)]
-        for split in ([number(each, comma) for each in token.split(" ")], parts):
+        parts = [Fraction(int(digits[:MAX_DIGITS])) for digits in _DIGITS.findall(token)]
+        for split in ([number(part, comma) for part in token.split(" ")], parts):
             if None not in split and split not in readings:
                 readings.append(split)
-        found.append(readings)
-    return found
+        tokens.append(readings)
+    return tokens
 
 
 def spoken(text: str) -> Counter[Fraction]:
     """The values of English number words."""
-    found: Counter[Fraction] = Counter()
+    values: Counter[Fraction] = Counter()
     for word in _WORD.findall(text.lower()):
         parts = [_VALUES.get(part) for part in word.split("-")]
         if None not in parts:
-            found[Fraction(sum(parts))] += 1
+            values[Fraction(sum(parts))] += 1
         else:
-            found.update(Fraction(value) for value in parts if value is not None)
-    return found
+            values.update(Fraction(value) for value in parts if value is not None)
+    return values
 
 
 def numbers_kept(source: str, translation: str, comma: bool) -> float:

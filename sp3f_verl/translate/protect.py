@@ -51,12 +51,12 @@ class Protected:
 
     def restore(self, translation: str) -> str:
         """The translation with the spans back in place. Raises Broken unless each placeholder stands in it once."""
-        found = [int(match[1]) for match in PLACEHOLDER.finditer(translation)]
-        if any(not 1 <= number <= len(self.spans) for number in found):
+        numbers = [int(match[1]) for match in PLACEHOLDER.finditer(translation)]
+        if any(not 1 <= number <= len(self.spans) for number in numbers):
             raise Broken("placeholder_unknown")
-        if len(set(found)) < len(found):
+        if len(set(numbers)) < len(numbers):
             raise Broken("placeholder_repeated")
-        if len(found) < len(self.spans):
+        if len(numbers) < len(self.spans):
             raise Broken("placeholder_lost")
         return PLACEHOLDER.sub(lambda match: self.spans[int(match[1]) - 1], translation)
 

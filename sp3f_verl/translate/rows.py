@@ -42,7 +42,7 @@ def texts_of(row: Problem | Chat, language: str, solutions: bool) -> Iterator[Te
 
 
 def problem_row(row: Problem, language: str, best: Mapping[str, Candidate], model: str, drop: Drop) -> dict | None:
-    """A row of PROBLEMS; None, told to `drop`, without a question. A solution that failed is null with a status."""
+    """A row of PROBLEMS; None, counted by `drop`, without a question. A solution that failed is null with a status."""
     ident = own_id(row, language)
     same = {"id": ident, "problem": row.id, "language": language, "query_en": row.question, "solution": row.solution}
     same |= {"answer": row.answer, "source": row.source, "checker": row.checker}
@@ -57,13 +57,13 @@ def problem_row(row: Problem, language: str, best: Mapping[str, Candidate], mode
         repaired = repair(solution.text, row.answer, language)
     elif solution is not None:
         drop(f"solution: {solution.reason}")
-    found = worse(question.features, solution.features if repaired is not None else None)
+    measured = worse(question.features, solution.features if repaired is not None else None)
     status = {"solution_status": solution and (solution.reason or "ok"), "model": model}
-    return {**same, **status, "question": question.text, "translated_solution": repaired, **asdict(found)}
+    return {**same, **status, "question": question.text, "translated_solution": repaired, **asdict(measured)}
 
 
 def chat_row(row: Chat, language: str, best: Mapping[str, Candidate], drop: Drop) -> dict | None:
-    """A row of CHATS; None, told to `drop`, where a turn has no translation."""
+    """A row of CHATS; None, counted by `drop`, where a turn has no translation."""
     ident, turns = own_id(row, language), []
     for number, (role, content) in enumerate(row.messages):
         turn = best.get(f"{ident}/{number}")
@@ -76,28 +76,32 @@ def chat_row(row: Chat, language: str, best: Mapping[str, Candidate], drop: Drop
 
 def candidate_rows(
     texts: Mapping[str, Text],
-    found: Mapping[str, Sequence[Candidate]],
+    candidates_of: Mapping[str, Sequence[Candidate]],
     best: Mapping[str, Candidate],
     answers: Mapping[tuple[str, int], Answer],
     sampling: Sampling,
 ) -> Iterator[dict]:
     """Every candidate, as a row of CANDIDATES. The text of one that failed is null."""
     drawn = json.dumps(asdict(sampling), sort_keys=True)
-    for name, candidates in found.items():
+    for name, candidates in candidates_of.items():
         ident, _, part = name.partition("/")
-        for each in candidates:
-            answer = answers.get((name, each.number))  # None for a formula that stays as it is
+        for candidate in candidates:
+            answer = answers.get((name, candidate.number))  # None for a formula that stays as it is
             yield {
-                **{"id": ident, "cand_id": f"{part}-{each.number}", "lang_declared": texts[name].language},
-                **{"status": each.status, "reason": each.reason, "text": each.text},
+                "id": ident,
+                "cand_id": f"{part}-{candidate.number}",
+                "lang_declared": texts[name].language,
+                "status": candidate.status,
+                "reason": candidate.reason,
+                "text": candidate.text,
                 "model": answer and answer.model,
                 "finish_reason": answer and answer.finish_reason,
                 "sampling": answer and drawn,
                 "n_tokens": answer and answer.usage.completion_tokens,
-                **(asdict(each.features) if each.features else {}),
-                "chosen": "yes" if each.reason is None and each is best[name] else "no",
+                **(asdict(candidate.features) if candidate.features else {}),
+                "chosen": "yes" if candidate.reason is None and candidate is best[name] else "no",
             }
 
 
-def best_of(found: Mapping[str, Sequence[Candidate]], criteria: Criteria) -> dict[str, Candidate]:
-    return {name: choose(candidates, criteria) for name, candidates in found.items()}
+def best_of(candidates_of: Mapping[str, Sequence[Candidate]], criteria: Criteria) -> dict[str, Candidate]:
+    return {name: choose(candidates, criteria) for name, candidates in candidates_of.items()}

@@ -10,7 +10,7 @@ from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
 ROLES = ("system", "user", "assistant", "tool")
-VERBATIM = ("tool",)  # what a program said
+VERBATIM = ("tool",)  # the output of a program
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def read(paths: Sequence[Path]) -> tuple[list[Problem] | list[Chat], int]:
     kinds = {type(row) for row in rows}
     if len(kinds) > 1:
         raise BadInput("--input names files of problems and files of chats; translate them one kind at a time.")
-    found: dict[str, Problem | Chat] = {}
+    rows_by_id: dict[str, Problem | Chat] = {}
     for row in rows:
-        known = found.setdefault(row.id, row)
+        known = rows_by_id.setdefault(row.id, row)
         if known != row and (isinstance(row, Chat) or known.question != row.question):
             raise BadInput(f"id {row.id!r} stands in rows that differ; give every row one of its own.")
         if isinstance(row, Problem):  # the same question solved twice: the choice must not depend on the order
-            found[row.id] = min(known, row, key=lambda each: (each.solution, each.answer))
-    return [found[each] for each in sorted(found)], len(rows) - len(found)
+            rows_by_id[row.id] = min(known, row, key=lambda problem: (problem.solution, problem.answer))
+    return [rows_by_id[ident] for ident in sorted(rows_by_id)], len(rows) - len(rows_by_id)
 
 
 def _read(path: Path) -> list[Problem] | list[Chat]:
@@ -76,12 +76,12 @@ def _problems(path: Path, file) -> list[Problem]:
             f"{path} has no column {name!r}{nearest(name, columns)}; give question, solution and answer, or messages "
             "or prompt."
         )
-    own = "problem" if question != "problem" and "problem" in columns else "id"
+    id_column = "problem" if question != "problem" and "problem" in columns else "id"
     rows = []
-    for number, row in file.rows({question, answer, "solution", own, "source", "checker"}):
+    for number, row in file.rows({question, answer, "solution", id_column, "source", "checker"}):
         texts = [_text(row[name], name, file.place(number)) for name in (question, "solution", answer)]
         source = row.get("source") or path.stem
-        ident = row.get(own) or row_id(source, texts[0])
+        ident = row.get(id_column) or row_id(source, texts[0])
         rows.append(Problem(str(ident), *texts, source, row.get("checker")))
     return rows
 
@@ -105,6 +105,6 @@ def _chats(path: Path, file, column: str) -> list[Chat]:
 
 def _text(value: object, name: str, place: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        told = "no" if value is None or value == "" else f"{str(value)[:40]!r} as"
-        raise BadInput(f"{place} has {told} {name!r}; give it a text.")
+        problem = "no" if value is None or value == "" else f"{str(value)[:40]!r} as"
+        raise BadInput(f"{place} has {problem} {name!r}; give it a text.")
     return value.strip()

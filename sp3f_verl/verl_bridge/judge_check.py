@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.check import check_rl
-from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.files import atomic_write, read_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import make_judge
@@ -68,10 +68,9 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
             continue
         if judge.is_served_by_the_run():
             raise BadInput(f"judge={member.name} is checked on a server that runs already; set sp3f.judge.base_url.")
-        partial = transcript.with_name(f"{transcript.name}.partial")
-        partial.unlink(missing_ok=True)  # of a check that was interrupted: what it paid for is in the store
-        entries = asyncio.run(_ask(member, labelled, partial, seed))
-        partial.replace(transcript)
+        with atomic_write(transcript) as partial:
+            partial.unlink(missing_ok=True)  # of a check that was killed: what it paid for is in the store
+            entries = asyncio.run(_ask(member, labelled, partial, seed))
         check = measure(entries, label_by_pairs(labelled))
         title = f"judge {member.name}, model {member.model or 'as served'}; every answer is in {transcript}"
         parts.append(f"{title}\n{report(check, *_cost(check, config, member))}")

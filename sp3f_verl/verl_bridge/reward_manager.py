@@ -73,7 +73,7 @@ def register() -> None:
             start, n = time.perf_counter(), len(responses)
             is_judged = judged and n > 1 and self.judge is not None
             terms, judgement = await asyncio.gather(
-                asyncio.gather(*(self._terms(each, row) for each in responses)),
+                asyncio.gather(*(self._terms(response, row) for response in responses)),
                 self._judged(responses, row if is_judged else None),
             )
             seconds = time.perf_counter() - start
@@ -85,7 +85,8 @@ def register() -> None:
             weights = weights_at(self.weights, step)
             scores = [total(info, weights) for info in infos]
             if is_judged:
-                correct, chars = [info["accuracy"] >= 0.5 for info in infos], [len(each) for each in responses]
+                correct = [info["accuracy"] >= 0.5 for info in infos]
+                chars = [len(response) for response in responses]
                 await self.judge.observe.remote(ScoredGroup(judgement.comparisons, correct, scores, chars))
             return scores, infos
 
@@ -107,8 +108,8 @@ def register() -> None:
                 result = await asyncio.to_thread(self.custom, **arguments)
             result = dict(result) if isinstance(result, dict) else {"score": result}
             score = float(result.pop("score"))
-            told = {f"custom_{name}": float(value) for name, value in result.items() if isinstance(value, Real)}
-            return {"custom": score, **told}
+            numbers = {f"custom_{name}": float(value) for name, value in result.items() if isinstance(value, Real)}
+            return {"custom": score, **numbers}
 
         async def _judged(self, responses: list[str], row: dict | None) -> Judged:
             """What the run's judges say; neutral where they are not asked."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -16,12 +17,15 @@ from hypothesis import strategies as st
 from data_prep import architectures
 from data_prep.preferences import ENGLISH
 from helpers.model_server import ModelServer, Reply
+from sp3f_verl.architectures.model import SourceText
 from sp3f_verl.architectures.plan import SHIPPED, read_plan
+from sp3f_verl.architectures.schema import Architecture
 from sp3f_verl.architectures.share import COPY, jobs, quotas, spread
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.data.tables import write_rows
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm import Ask
 
 # A sentence a recogniser is sure of; the stub's answers name what was asked behind it, in code, which is not judged.
 SENTENCES = {
@@ -353,6 +357,13 @@ def test_the_shipped_mix_of_two(tmp_path):
         read_plan(str(tmp_path / "mix.yaml"))
 
 
+def test_numbers_stay_as_they_are_written(base, tmp_path):
+    """The store's keys hold them: `temperature: 0` that became 0.0 would have every answer bought again."""
+    mt = read_plan(str(config(tmp_path / "c.yaml", "http://a/v1", "A"))).models["mt"]
+    ask = mt.translation(SourceText("1", "one", "en", "de"))
+    assert ask.key("m") == Ask("2", ask.messages, 99, temperature=0).key("m") != replace(ask, temperature=0.0).key("m")
+
+
 @given(
     st.dictionaries(st.sampled_from("ABCDE"), st.integers(1, 9).map(lambda n: n / 4), min_size=1),
     st.integers(0, 60),
@@ -374,3 +385,29 @@ def test_a_language_gets_its_share_of_the_rows(count, share, seed):
     assert sum(job.architecture == COPY for job in found) == count
     backwards = jobs(dict(reversed(sources.items())), {"en": 1, "de": share}, {"A": 1}, seed, True)
     assert backwards == found
+
+
+KEYS = ["translate", "generate", "of", "mt", "de", "model", "stop"]
+SCALARS = st.none() | st.booleans() | st.integers(-2, 3) | st.floats() | st.sampled_from(["copy", "mt", "", "a: b"])
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=6,
+)
+PATHS = [
+    *("languages", "languages.de", "seed", "models.mt", "models.mt.stop", "models.mt.extra", "english", "mix"),
+    *("architectures.C.chosen", "architectures.C.chosen.of", "min_language_share", "models.weak.model_by_language"),
+]
+
+
+@given(
+    st.dictionaries(st.sampled_from([*Architecture.model_fields, "modles"]), VALUES, max_size=3),
+    st.lists(st.tuples(st.sampled_from(PATHS), VALUES), max_size=2),
+)
+def test_whatever_a_config_holds_is_a_plan_or_one_sentence(tmp_path_factory, keys, overrides):
+    file = config(tmp_path_factory.getbasetemp() / "any.yaml", "http://a/v1", "C")
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | keys))
+    try:
+        read_plan(str(file), [f"{path}={yaml.safe_dump(value, default_flow_style=True)}" for path, value in overrides])
+    except BadInput as error:
+        assert str(error).endswith(".") and "\n" not in str(error)

@@ -33,8 +33,8 @@ def _source(i):
 
 
 def _candidate(i):
-    told = {"lang_declared": "es", "status": "ok", "text": f"Hola {i}", "reward_raw": float(i)}
-    return {"id": IDS[i // 2], "cand_id": f"es-{i % 2}", **told}
+    values = {"lang_declared": "es", "status": "ok", "text": f"Hola {i}", "reward_raw": float(i)}
+    return {"id": IDS[i // 2], "cand_id": f"es-{i % 2}", **values}
 
 
 def _problem(i):
@@ -92,7 +92,7 @@ CASES = {  # (rows, column of the language) -> (name, bytes), None where the ste
 def run(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("SP3F_LANGUAGES", raising=False)
     prompts = tmp_path / "prompts.jsonl"
-    prompts.write_bytes(b"\n".join(_lines({"id": each, "prompt_lang": "es", "prompt": SAID} for each in IDS)))
+    prompts.write_bytes(b"\n".join(_lines({"id": ident, "prompt_lang": "es", "prompt": SAID} for ident in IDS)))
 
     def run(step, file, output):
         before = STEPS[step][2]
@@ -109,15 +109,15 @@ def run(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("step", STEPS)
 def test_one_sentence_and_nothing_written(step, case, run, tmp_path):
     row, column, _ = STEPS[step]
-    made = CASES[case]([row(i) for i in range(4)], column)
-    if made is None:
+    content = CASES[case]([row(i) for i in range(4)], column)
+    if content is None:
         pytest.skip("the step's input has no such field")
-    file = tmp_path / made[0]
-    file.write_bytes(made[1])
-    code, told = run(step, file, tmp_path / "out")
-    assert code == 1 and told.count("\n") == 0, told
-    assert told.startswith(f"data_prep.{step}: ")
-    assert str(file) in told or case == "id twice", told
+    file = tmp_path / content[0]
+    file.write_bytes(content[1])
+    code, error = run(step, file, tmp_path / "out")
+    assert code == 1 and error.count("\n") == 0, error
+    assert error.startswith(f"data_prep.{step}: ")
+    assert str(file) in error or case == "id twice", error
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob("out*sqlite*")) or case != "truncated"
 
@@ -128,6 +128,6 @@ def test_a_folder_of_something_else_is_left_alone(step, run, tmp_path):
     (tmp_path / "out" / "mine.txt").write_text("mine")
     file = tmp_path / "in.jsonl"
     file.write_bytes(b"\n".join(_lines(STEPS[step][0](i) for i in range(4))))
-    code, told = run(step, file, tmp_path / "out")
-    assert code == 1 and "mine.txt" in told and told.count("\n") == 0
-    assert [each.name for each in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    code, error = run(step, file, tmp_path / "out")
+    assert code == 1 and "mine.txt" in error and error.count("\n") == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]

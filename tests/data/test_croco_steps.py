@@ -57,11 +57,11 @@ class Chain:
 
     def pools(self):
         """(id, language) -> its good candidates, in the order of their numbers."""
-        found = defaultdict(list)
+        pools = defaultdict(list)
         for row in self.rows:
             if row["status"] == "ok":
-                found[row["id"], row["lang_declared"]].append(row)
-        return found
+                pools[row["id"], row["lang_declared"]].append(row)
+        return pools
 
     def prompt(self, prompt_id, code):
         return next(
@@ -83,7 +83,7 @@ class TestGenerate:
         seeds = defaultdict(list)
         for body in chain.asked:
             seeds[body["messages"][-1]["content"]].append(body["seed"])
-        assert all(len(set(each)) == len(each) == N for each in seeds.values())
+        assert all(len(set(drawn)) == len(drawn) == N for drawn in seeds.values())
         assert len(seeds) == 13  # 6 x 3 less p5 (as p4) and p3 twice: equal questions are asked once
 
     def test_the_conversation_is_asked_up_to_its_last_user_turn(self, chain):
@@ -110,7 +110,7 @@ class TestGenerate:
             if row["status"] in ("ok", "duplicate"):
                 texts[row["id"], row["lang_declared"], row["text"]].append(row["status"])
         assert max(map(len, texts.values())) > 1
-        assert all(each == ["ok"] + ["duplicate"] * (len(each) - 1) for each in texts.values())
+        assert all(statuses == ["ok"] + ["duplicate"] * (len(statuses) - 1) for statuses in texts.values())
 
     def test_the_suffix_is_asked_and_not_kept(self, tmp_path):
         with ModelServer(answer) as server:
@@ -153,11 +153,11 @@ class TestGenerate:
             path = run_generate(server, prompts, tmp_path / "out", "--max-failure-share", "0.5")
             row = pq.read_table(path).to_pylist()[0]
             assert (row["cand_id"], row["status"], row["text"], row["n_tokens"]) == ("da-00", "error", None, None)
-            told = capsys.readouterr().out
-            assert "1 failed" in told
+            printed = capsys.readouterr().out
+            assert "1 failed" in printed
             server.reply, before = answer, len(server.chats())
             path = run_generate(
-                server, prompts, tmp_path / "two", "--store", told.split("--store ")[1].split(" asks")[0]
+                server, prompts, tmp_path / "two", "--store", printed.split("--store ")[1].split(" asks")[0]
             )
             assert [entry["body"]["seed"] for entry in list(server.chats())[before:]] == [3]
         assert pq.read_table(path).to_pylist()[0]["text"]
@@ -171,10 +171,10 @@ class TestScore:
             turns = chain.prompt(row["id"], row["lang_declared"])
             items.append(("", at, [*turns, {"role": "assistant", "content": row["text"]}]))
         with TransformersScorer(chain.model, dtype="float32") as scorer:
-            found = {each.number: each for each in scorer.scores(items)}
+            scores = {score.number: score for score in scorer.scores(items)}
         for at, row in enumerate(rows):
-            assert row["reward_raw"] == pytest.approx(found[at].raw, abs=1e-4)
-            assert row["reward_tokens"] == found[at].tokens
+            assert row["reward_raw"] == pytest.approx(scores[at].raw, abs=1e-4)
+            assert row["reward_tokens"] == scores[at].tokens
 
     def test_what_has_no_text_is_counted(self, chain):
         refused = [row for row in chain.rows if row["status"] == "refused"]
@@ -183,15 +183,15 @@ class TestScore:
         assert all(row["reward_status"] == "ok" for row in chain.rows if row["status"] != "refused")
 
     def test_the_report_is_by_language(self, chain):
-        told = manifest(chain.folder / "scored")["notes"]["rewards"]
+        rewards = manifest(chain.folder / "scored")["notes"]["rewards"]
         for code in ASKED:
             rows = [row for row in chain.rows if row["lang_declared"] == code and row["reward_raw"] is not None]
             raw = np.array([row["reward_raw"] for row in rows])
             length = np.log([len(row["text"].strip()) for row in rows])
-            assert told[code]["scored"] == len(rows)
-            assert told[code]["mean"] == pytest.approx(raw.mean())
-            assert told[code]["spread"] == pytest.approx(raw.std())
-            assert told[code]["length_correlation"] == pytest.approx(np.corrcoef(raw, length)[0, 1])
+            assert rewards[code]["scored"] == len(rows)
+            assert rewards[code]["mean"] == pytest.approx(raw.mean())
+            assert rewards[code]["spread"] == pytest.approx(raw.std())
+            assert rewards[code]["length_correlation"] == pytest.approx(np.corrcoef(raw, length)[0, 1])
             z = [row["reward_z"] for row in rows]
             assert z == pytest.approx((raw - raw.mean()) / raw.std())
 
@@ -218,8 +218,8 @@ class TestCroco:
             pair = select_pair([row["reward_raw"] for row in rows])
             if pair is not None:
                 expected[prompt_id, code] = tuple(rows[at]["text"] for at in pair)
-        found = {(row["id"], row["prompt_lang"]): (row["chosen"], row["rejected"]) for row in pairs_of(chain.pairs)}
-        assert found == expected and len(found) >= 15
+        pairs = {(row["id"], row["prompt_lang"]): (row["chosen"], row["rejected"]) for row in pairs_of(chain.pairs)}
+        assert pairs == expected and len(pairs) >= 15
 
     def test_the_prompt_is_the_pairs_own(self, chain):
         for row in pairs_of(chain.pairs):
@@ -251,9 +251,9 @@ class TestCroco:
 
     def test_equal_prompts_and_equal_texts_in_two_languages_do_not_collide(self, chain):
         """SPEC 2g-6. p3 has one text in three languages, p4 and p5 have the same one."""
-        found = {(row["id"], row["prompt_lang"]) for row in pairs_of(chain.pairs)}
-        assert {("p4", code) for code in ASKED} | {("p5", code) for code in ASKED} <= found
-        assert ("p3", "en") in found and ("p3", "da") not in found  # the stub answers "7 + 5 = ?" in English
+        pools = {(row["id"], row["prompt_lang"]) for row in pairs_of(chain.pairs)}
+        assert {("p4", code) for code in ASKED} | {("p5", code) for code in ASKED} <= pools
+        assert ("p3", "en") in pools and ("p3", "da") not in pools  # the stub answers "7 + 5 = ?" in English
         assert manifest(chain.pairs)["drops"]["pool: pool_too_small"] == 2
 
     def test_who_takes_no_part_is_counted(self, chain):
@@ -278,10 +278,10 @@ class TestCroco:
 
     @pytest.mark.parametrize("side", ["chosen", "rejected", "random"])
     def test_across_languages_the_prompt_is_in_the_language_asked_for(self, chain, tmp_path, side):
-        made = run_croco(
+        folder = run_croco(
             chain.scored, chain.prompts, tmp_path / "x", "--pool", "cross_language", "--prompt-language", side
         )
-        rows = pairs_of(made)
+        rows = pairs_of(folder)
         assert {row["id"] for row in rows} == {f"p{at}" for at in range(6)}
         assert any(row["chosen_lang"] != row["rejected_lang"] for row in rows)
         for row in rows:
@@ -297,38 +297,40 @@ class TestCroco:
         by_language = {code: [r["reward_raw"] for r in good if r["lang_declared"] == code] for code in ASKED}
         rows = pairs_of(run_croco(chain.scored, chain.prompts, tmp_path / "x", "--pool", "cross_language"))
         for pair in rows:
-            own = [row for row in good if row["id"] == pair["id"]]
+            candidates = [row for row in good if row["id"] == pair["id"]]
             z = [
                 (row["reward_raw"] - np.mean(by_language[row["lang_declared"]]))
                 / np.std(by_language[row["lang_declared"]])
-                for row in own
+                for row in candidates
             ]
             top, low = select_pair(z)
-            assert (pair["chosen"], pair["rejected"]) == (own[top]["text"], own[low]["text"])
+            assert (pair["chosen"], pair["rejected"]) == (candidates[top]["text"], candidates[low]["text"])
             assert pair["chosen_score"] == pytest.approx(z[top]) and pair["margin"] == pytest.approx(z[top] - z[low])
 
     @pytest.mark.parametrize("kind", ["pair", "prompt"])
     def test_consistency(self, chain, tmp_path, kind):
-        made = run_croco(chain.scored, chain.prompts, tmp_path / "x", "--pool", "cross_language", "--consistency", kind)
-        for row in pairs_of(made):
+        folder = run_croco(
+            chain.scored, chain.prompts, tmp_path / "x", "--pool", "cross_language", "--consistency", kind
+        )
+        for row in pairs_of(folder):
             assert row["chosen_lang"] == row["rejected_lang"] == row["prompt_lang"]
 
     def test_limits(self, chain, tmp_path):
-        made = run_croco(chain.scored, chain.prompts, tmp_path / "x", "--max-length-ratio", "1.2", "--rule", "min")
-        for row in pairs_of(made):
+        folder = run_croco(chain.scored, chain.prompts, tmp_path / "x", "--max-length-ratio", "1.2", "--rule", "min")
+        for row in pairs_of(folder):
             sides = sorted((row["len_chosen"], row["len_rejected"]))
             assert sides[1] <= 1.2 * sides[0]
         margins = sorted(row["margin"] for row in pairs_of(chain.pairs))
-        made = run_croco(chain.scored, chain.prompts, tmp_path / "y", "--min-margin", str(margins[len(margins) // 2]))
-        assert 0 < len(pairs_of(made)) <= len(margins)
-        assert min(row["margin"] for row in pairs_of(made)) >= margins[len(margins) // 2]
+        folder = run_croco(chain.scored, chain.prompts, tmp_path / "y", "--min-margin", str(margins[len(margins) // 2]))
+        assert 0 < len(pairs_of(folder)) <= len(margins)
+        assert min(row["margin"] for row in pairs_of(folder)) >= margins[len(margins) // 2]
 
     def test_the_original_takes_everyone_that_has_a_score(self, chain, tmp_path):
-        made = run_croco(chain.scored, chain.prompts, tmp_path / "x", "--original")
+        folder = run_croco(chain.scored, chain.prompts, tmp_path / "x", "--original")
         refused = sum(row["status"] == "refused" for row in chain.rows)
-        drops = {name: n for name, n in manifest(made)["drops"].items() if name.startswith("candidate")}
+        drops = {name: n for name, n in manifest(folder)["drops"].items() if name.startswith("candidate")}
         assert drops == {"candidate: no_score": refused}
-        assert ("p3", "da") in {(row["id"], row["prompt_lang"]) for row in pairs_of(made)}
+        assert ("p3", "da") in {(row["id"], row["prompt_lang"]) for row in pairs_of(folder)}
 
     def test_scores_that_are_missing_or_not_finite_are_counted(self, chain, tmp_path):
         """SPEC 2g-7: they neither win nor move the mean."""
@@ -338,13 +340,13 @@ class TestCroco:
             row["reward_raw"] = value
         good[4] |= {"reward_raw": None, "reward_status": "not_finite"}
         write_rows(rows, SCORED, tmp_path / "c.parquet")
-        made = run_croco(tmp_path / "c.parquet", chain.prompts, tmp_path / "x")
-        drops, before = manifest(made)["drops"], manifest(chain.pairs)["drops"]
+        folder = run_croco(tmp_path / "c.parquet", chain.prompts, tmp_path / "x")
+        drops, before = manifest(folder)["drops"], manifest(chain.pairs)["drops"]
         assert drops["candidate: no_score"] == before["candidate: no_score"] + 2
         assert drops["candidate: score_not_finite"] == 3
-        sides = {row[side] for row in pairs_of(made) if row["id"] == "p0" for side in ("chosen", "rejected")}
+        sides = {row[side] for row in pairs_of(folder) if row["id"] == "p0" for side in ("chosen", "rejected")}
         left_out = {(row["text"]) for row in good[:5]} - {row["text"] for row in good[5:]}
-        assert not sides & left_out and all(math.isfinite(row["margin"]) for row in pairs_of(made))
+        assert not sides & left_out and all(math.isfinite(row["margin"]) for row in pairs_of(folder))
 
 
 class TestOrder:
@@ -355,11 +357,11 @@ class TestOrder:
         random.Random(4).shuffle(rows)
         with ModelServer(answer) as server:
             parts = [write_prompts(tmp_path / f"{name}.jsonl", some) for name, some in _halves(rows)]
-            made = run_generate(server, parts[0], tmp_path / "generated", "--prompts", *map(str, parts))
-        assert made.read_bytes() == chain.candidates.read_bytes()
+            candidates = run_generate(server, parts[0], tmp_path / "generated", "--prompts", *map(str, parts))
+        assert candidates.read_bytes() == chain.candidates.read_bytes()
         # the other half of the name of a source is its file
         prompts = shuffled(chain.prompts, tmp_path / "prompts.parquet")
-        scored = run_score(shuffled(made, tmp_path / "c.parquet"), prompts, tmp_path / "scored", chain.model)
+        scored = run_score(shuffled(candidates, tmp_path / "c.parquet"), prompts, tmp_path / "scored", chain.model)
         assert _without_rewards(scored) == _without_rewards(chain.scored)
         for name in ("reward_raw", "reward_z"):  # batches differ, and with them the last bits of fp32
             one, other = (pq.read_table(path).column(name).to_numpy() for path in (scored, chain.scored))
@@ -372,15 +374,15 @@ class TestOrder:
         for half, rows in (("one", table[:100]), ("two", table[100:])):
             pq.write_table(rows, tmp_path / f"{half}.parquet")
         prompts = shuffled(chain.prompts, tmp_path / "p.parquet")
-        found = run_croco(
+        folder = run_croco(
             tmp_path / "one.parquet", prompts, tmp_path / "b", *more,
             "--candidates", str(tmp_path / "one.parquet"), str(tmp_path / "two.parquet"),
         )  # fmt: skip
         names = sorted(path.name for path in expected.glob("*.parquet"))
         assert len(names) == 4
         for name in (*names, "report.md"):
-            assert (found / name).read_bytes() == (expected / name).read_bytes(), name
-        assert manifest(found)["notes"] == manifest(expected)["notes"]
+            assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+        assert manifest(folder)["notes"] == manifest(expected)["notes"]
 
     def test_the_same_command_again_is_done(self, chain, capsys):
         run_croco(chain.scored, chain.prompts, chain.pairs)
@@ -389,7 +391,7 @@ class TestOrder:
 
 class TestParts:
     @pytest.mark.parametrize(
-        "text, language, others, found",
+        "text, language, others, expected",
         [
             (SAID["da"], "da", ("sw",), "da"),
             (SAID["en"], "da", (), "en"),
@@ -400,9 +402,9 @@ class TestParts:
             ("12", "da", (), None),
         ],
     )
-    def test_the_language_that_is_found(self, text, language, others, found):
+    def test_the_language_that_is_found(self, text, language, others, expected):
         share, code = language_found(text, language, others)
-        assert code == found
+        assert code == expected
         assert share == language_share(text, language, others)
 
     def test_rows_that_are_parallel_by_problem(self, tmp_path):
@@ -412,9 +414,9 @@ class TestParts:
         paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
         for path, changes in zip(paths, ({}, {"id": "x2", "language": "en"}), strict=True):
             pq.write_table(pa.Table.from_pylist([row | changes]), path)
-        found = Prompts(paths)
-        assert list(found) == [("x", "da"), ("x", "en")]
-        assert found.messages("x", "en") == [turn] and found.source("x", "en") == "b"
+        prompts = Prompts(paths)
+        assert list(prompts) == [("x", "da"), ("x", "en")]
+        assert prompts.messages("x", "en") == [turn] and prompts.source("x", "en") == "b"
 
     @pytest.mark.parametrize("n, share, expected", [(1, 0.5, 0), (2, 0.01, 1), (2, 0.99, 1), (200, 0.1, 20), (9, 0, 0)])
     def test_the_split(self, n, share, expected):
@@ -444,7 +446,7 @@ PROMPT = {"id": "a", "language": "da", "prompt": "Hvad er to plus fem?"}
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        "rows, told",
+        "rows, words",
         [
             ([PROMPT, PROMPT], "p.jsonl, line 2 has the id 'a' in 'da', as"),
             ([{"language": "da", "prompt": "x"}], "has no column 'id'"),
@@ -456,15 +458,15 @@ class TestBadInput:
             ([PROMPT | {"prompt": "  "}], "have no user turn"),
         ],
     )
-    def test_prompts(self, tmp_path, capsys, rows, told):
+    def test_prompts(self, tmp_path, capsys, rows, words):
         path = write_prompts(tmp_path / "p.jsonl", rows)
         command = ["--prompts", str(path), "--output", str(tmp_path / "out"), "--base-url", "http://127.0.0.1:9/v1"]
         assert generate.main([*command, "--model", "m"]) == 1
-        _one_sentence(capsys, told)
+        _one_sentence(capsys, words)
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize(
-        "more, told",
+        "more, words",
         [
             (("--n", "0"), "--n=0 is too few"),
             (("--temperature", "0"), "--temperature=0 gives the same answer"),
@@ -472,11 +474,11 @@ class TestBadInput:
             (("--min-language-share", "7"), "--min-language-share=7 is no share"),
         ],
     )
-    def test_options_of_generate(self, tmp_path, capsys, more, told):
+    def test_options_of_generate(self, tmp_path, capsys, more, words):
         path = write_prompts(tmp_path / "p.jsonl", [PROMPT])
         command = ["--prompts", str(path), "--output", str(tmp_path / "out"), "--base-url", "http://127.0.0.1:9/v1"]
         assert generate.main([*command, "--model", "m", *more]) == 1
-        _one_sentence(capsys, told)
+        _one_sentence(capsys, words)
 
     def test_candidates_of_other_prompts(self, chain, tmp_path, capsys):
         others = write_prompts(tmp_path / "p.jsonl", [PROMPT])
@@ -488,17 +490,17 @@ class TestBadInput:
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize(
-        "more, told",
+        "more, words",
         [
             (("--consistency", "pair"), "consistency='pair' is for cross-language pools"),
             (("--min-margin", "1000"), "give not one pair"),
             (("--validation", "1"), "--validation=1 is no share"),
         ],
     )
-    def test_options_of_croco(self, chain, tmp_path, capsys, more, told):
+    def test_options_of_croco(self, chain, tmp_path, capsys, more, words):
         command = ["--candidates", str(chain.scored), "--prompts", str(chain.prompts), "--output"]
         assert croco.main([*command, str(tmp_path / "out"), *more]) == 1
-        _one_sentence(capsys, told)
+        _one_sentence(capsys, words)
         assert not (tmp_path / "out").exists()
 
     def test_candidates_without_scores(self, chain, tmp_path, capsys):
@@ -512,7 +514,7 @@ class TestBadInput:
         _one_sentence(capsys, "in two rows")
 
 
-def _one_sentence(capsys, told):
+def _one_sentence(capsys, words):
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if line.startswith("data_prep.")]
-    assert len(lines) == 1 and told in lines[0], error
+    assert len(lines) == 1 and words in lines[0], error

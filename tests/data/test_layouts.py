@@ -199,14 +199,14 @@ def test_selfplay_import_and_export(tmp_path, capsys):
     assert selfplay.main(["import", "--input", str(source), "--output", str(tmp_path / "in")]) == 0
     assert "1 ok, 1 same_row_twice, 1 sides_identical" in capsys.readouterr().out
     kept = read_parquet(tmp_path / "in" / "train.parquet")
-    assert [{**each, "id": 0} for each in kept] == [{"id": 0, "prompt": PROMPT_TURNS, "real": "2", "generated": "3"}]
+    assert [{**row, "id": 0} for row in kept] == [{"id": 0, "prompt": PROMPT_TURNS, "real": "2", "generated": "3"}]
     place = tmp_path / "run" / "iteration_1"
     triplets = [
         {"id": str(n), "iteration": 1, "prompt": PROMPT_TURNS, "real": "2", "generated": "3", "proto": "4"}
         for n in (1, 0)
     ]
     write_parquet(
-        [each | {"status": "ok" if n else "same"} for n, each in enumerate(triplets)], place / "train.parquet"
+        [triplet | {"status": "ok" if n else "same"} for n, triplet in enumerate(triplets)], place / "train.parquet"
     )
     (place / "manifest.json").write_text("{}")
     for layout, name in {"triplets": "train", "trl": "train", "spin": spin.FILES["train"]}.items():

@@ -20,7 +20,7 @@ def row(chosen, rejected, prompt="¿Cuánto gana?", **more):
 
 
 def warned(report, start):
-    return any(told.startswith(start) for told in report["warnings"])
+    return any(warning.startswith(start) for warning in report["warnings"])
 
 
 def test_off_language_is_told_of_either_side_and_formulas_have_no_language():
@@ -30,12 +30,12 @@ def test_off_language_is_told_of_either_side_and_formulas_have_no_language():
         row(r"\boxed{18}", "$x = 18$", "c"),
         row(INDONESIAN, ENGLISH, "d", chosen_language="id", rejected_language="en"),
     ]
-    found = preference_report(rows)
-    assert found["overall"]["chosen_off_language"] == 0.0
-    assert found["overall"]["rejected_off_language"] == pytest.approx(1 / 3)
-    assert found["overall"]["same_language"] == 0.75
-    assert found["by_language"]["id"]["rejected_off_language"] == 0.0
-    assert warned(found, "rejected_off_language is 0.333")
+    report = preference_report(rows)
+    assert report["overall"]["chosen_off_language"] == 0.0
+    assert report["overall"]["rejected_off_language"] == pytest.approx(1 / 3)
+    assert report["overall"]["same_language"] == 0.75
+    assert report["by_language"]["id"]["rejected_off_language"] == 0.0
+    assert warned(report, "rejected_off_language is 0.333")
 
 
 def test_a_language_that_cannot_be_recognised_is_named_and_not_counted(tmp_path, monkeypatch):
@@ -43,10 +43,10 @@ def test_a_language_that_cannot_be_recognised_is_named_and_not_counted(tmp_path,
     entry = languages.TABLE.read_text(encoding="utf-8").split("\nsw:\n")[1].split("\n\n")[0]
     (tmp_path / "own.yaml").write_text(f"{code}:\n{entry}\n".replace("labels", "markers"), encoding="utf-8")
     monkeypatch.setenv(languages.EXTRA_VARIABLE, str(tmp_path / "own.yaml"))
-    found = preference_report([row(SPANISH, ENGLISH, language=code)])
-    assert found["not_recognised"] == [code]
-    assert found["overall"]["chosen_off_language"] is None
-    assert warned(found, f"language {code} cannot be recognised")
+    report = preference_report([row(SPANISH, ENGLISH, language=code)])
+    assert report["not_recognised"] == [code]
+    assert report["overall"]["chosen_off_language"] is None
+    assert warned(report, f"language {code} cannot be recognised")
 
 
 def test_copies_ties_and_orders():
@@ -59,31 +59,31 @@ def test_copies_ties_and_orders():
         row(SPANISH, SPANISH, "c"),
         row("sí", "no", "d", chosen_score=float("nan"), rejected_score=0.0),
     ]
-    found = preference_report(rows, check_language=False)
-    overall = found["overall"]
-    assert (found["rows"], overall["pairs"], found["prompts"]) == (7, 5, 2)
-    assert found["unusable"] == {"score_not_finite": 1, "sides_identical": 1}
+    report = preference_report(rows, check_language=False)
+    overall = report["overall"]
+    assert (report["rows"], overall["pairs"], report["prompts"]) == (7, 5, 2)
+    assert report["unusable"] == {"score_not_finite": 1, "sides_identical": 1}
     assert (overall["near_duplicate"], overall["tie"], overall["wrong_order"]) == (0.2, 1 / 4, 1 / 4)
     assert (overall["margin"], overall["median_margin"]) == (7 / 4, 2.0)
-    assert found["rows_with_a_repeated_prompt"] == 4
-    assert (found["repeated_rows"], found["texts_chosen_and_rejected"]) == (1, 1)
+    assert report["rows_with_a_repeated_prompt"] == 4
+    assert (report["repeated_rows"], report["texts_chosen_and_rejected"]) == (1, 1)
     for start in ("near_duplicate", "tie", "wrong_order", "repeated_rows", "texts_chosen", "unusable: 1 rows sides_id"):
-        assert warned(found, start)
+        assert warned(report, start)
 
 
 def test_length_gap_and_broken_rejected_by_source():
     good = [row(f"a{k} b c d", f"e f g h{k}", f"p{k}", source="good") for k in range(300)]
     looped = "una y otra vez se dice lo mismo en esta frase " * 20
     bad = [row("x" * 40 + str(k), looped, f"q{k}", source="bad") for k in range(30)]
-    found = preference_report(good + bad, check_language=False)
-    assert found["by_source"]["good"]["length_ratio"] == 1.0
-    assert found["by_source"]["bad"]["length_ratio"] < 0.1
-    assert found["by_source"]["bad"]["chosen_longer"] == 0.0
-    assert found["by_source"]["bad"]["rejected_repetitive"] == 1.0
-    assert not warned(found, "rejected_repetitive")
-    assert warned(found, "source bad: rejected_repetitive is 1")
-    assert warned(found, "source bad: length_ratio")
-    assert not warned(found, "source good")
+    report = preference_report(good + bad, check_language=False)
+    assert report["by_source"]["good"]["length_ratio"] == 1.0
+    assert report["by_source"]["bad"]["length_ratio"] < 0.1
+    assert report["by_source"]["bad"]["chosen_longer"] == 0.0
+    assert report["by_source"]["bad"]["rejected_repetitive"] == 1.0
+    assert not warned(report, "rejected_repetitive")
+    assert warned(report, "source bad: rejected_repetitive is 1")
+    assert warned(report, "source bad: length_ratio")
+    assert not warned(report, "source good")
 
 
 def test_message_lists_tokens_and_markdown():
@@ -92,11 +92,11 @@ def test_message_lists_tokens_and_markdown():
         "chosen": [*user, {"role": "assistant", "content": SPANISH}],
         "rejected": [*user, {"role": "assistant", "content": SPANISH[:50]}],
     }
-    found = preference_report([sides | {"language": "es", "chosen_tokens": 30, "rejected_tokens": 15}])
-    assert (found["overall"]["chosen_tokens"], found["overall"]["rejected_tokens"]) == (30, 15)
-    assert found["overall"]["tie"] is None
-    assert json.loads(json.dumps(found)) == found
-    text = markdown(found)
+    report = preference_report([sides | {"language": "es", "chosen_tokens": 30, "rejected_tokens": 15}])
+    assert (report["overall"]["chosen_tokens"], report["overall"]["rejected_tokens"]) == (30, 15)
+    assert report["overall"]["tie"] is None
+    assert json.loads(json.dumps(report)) == report
+    text = markdown(report)
     assert "| language es | 1 |" in text
     assert "- Warning: length_ratio" in text
 

@@ -32,12 +32,12 @@ def test_an_error_comes_after_the_items_before_it():
 
 
 def test_who_stops_early_leaves_no_thread_and_closes_the_source():
-    made, closed = [], []
+    numbers, closed = [], []
 
     def source():
         try:
             for number in range(1000):
-                made.append(number)
+                numbers.append(number)
                 yield number
         finally:
             closed.append(True)
@@ -47,4 +47,4 @@ def test_who_stops_early_leaves_no_thread_and_closes_the_source():
     got.close()
     del got
     assert threading.active_count() == before
-    assert len(made) <= 4 and closed == [True]
+    assert len(numbers) <= 4 and closed == [True]

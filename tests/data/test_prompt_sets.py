@@ -74,8 +74,8 @@ def test_prompts_that_are_not_parallel_have_ids_of_their_own(tmp_path):
 
 
 def test_languages_are_known_by_the_codes_that_sets_write(tmp_path):
-    told = {"arb": "ar", "ara": "ar", "zho": "zh", "cmn": "zh", "pes": "fa", "zh-CN": "zh", "pt_BR": "pt", "nor": "no"}
-    assert {text: language_of(text) for text in told} == told
+    codes = {"arb": "ar", "ara": "ar", "zho": "zh", "cmn": "zh", "pes": "fa", "zh-CN": "zh", "pt_BR": "pt", "nor": "no"}
+    assert {text: language_of(text) for text in codes} == codes
     assert language_of("Swahili") == "sw" and language_of("xxx") is None and language_of(None) is None
     assert all(get(code) for code in prompt_set("m_arenahard").languages), "the table knows all of them"
     file = write(tmp_path / "aya.parquet", aya_rows(["spa", "xxx"]))
@@ -116,7 +116,7 @@ def test_a_path_may_hold_an_equals_sign(tmp_path):
 )
 def test_bad_input_is_one_sentence(options, named, tmp_path, capsys):
     file = write(tmp_path / "aya.parquet", aya_rows(["deu"]))
-    given = [each.replace("FILE", file) for each in options]
+    given = [option.replace("FILE", file) for option in options]
     assert run(*given, "--output", tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert named in error and error.count("\n") == 1 and not (tmp_path / "out").exists()

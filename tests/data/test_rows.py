@@ -29,9 +29,9 @@ def rows(count: int) -> list[dict]:
 def sentence(path: Path, needed=SFT) -> str:
     with pytest.raises(BadInput) as caught:
         list(read_rows(path, needed))
-    told = str(caught.value)
-    assert path.name in told and "\n" not in told and told.endswith(".")
-    return told
+    message = str(caught.value)
+    assert path.name in message and "\n" not in message and message.endswith(".")
+    return message
 
 
 def test_ids_are_stable_and_tell_source_and_key_apart():
@@ -46,10 +46,8 @@ def test_what_is_written_is_read(tmp_path, suffix):
         assert write_rows(rows(5), SFT, path).languages == Counter(es=2, sw=3)
     else:
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n\n" for row in rows(5)), encoding="utf-8")
-    found = list(read_rows(path, SFT))
-    assert sorted(row["id"] for row in found) == sorted(row["id"] for row in rows(5)) and found[0].keys() == {
-        *SFT.names
-    }
+    back = list(read_rows(path, SFT))
+    assert sorted(row["id"] for row in back) == sorted(row["id"] for row in rows(5)) and back[0].keys() == {*SFT.names}
     assert next(read_rows(path, ["language"], ["messages", "absent"])).keys() == {"language", "messages"}
     wider = extended(SFT, score=pa.float64())
     assert all(row["score"] is None for row in read_rows(path, wider)), "a nullable column that the file lacks"
@@ -59,36 +57,36 @@ def test_what_is_written_is_read(tmp_path, suffix):
 @given(st.integers(1, 60), st.integers(1, 20), st.randoms(use_true_random=False))
 def test_the_order_of_the_input_changes_no_byte(tmp_path_factory, count, part, rng):
     """Through one part and through many, which lie on disk."""
-    folder, made = tmp_path_factory.mktemp("order"), rows(count)
-    write_rows(made, SFT, folder / "one.parquet")
-    rng.shuffle(made)
+    folder, shuffled = tmp_path_factory.mktemp("order"), rows(count)
+    write_rows(shuffled, SFT, folder / "one.parquet")
+    rng.shuffle(shuffled)
     before, sort_join.PART = sort_join.PART, part
     try:
-        batches = [pa.RecordBatch.from_pylist(made[at : at + 7], SFT) for at in range(0, count, 7)]
+        batches = [pa.RecordBatch.from_pylist(shuffled[at : at + 7], SFT) for at in range(0, count, 7)]
         keys = Keys(key(SFT))
         for batch in batches:
             keys.add(batch)
-        found = [row for batch in sort_join.in_order(batches, SFT, keys, folder) for row in batch.to_pylist()]
+        ordered = [row for batch in sort_join.in_order(batches, SFT, keys, folder) for row in batch.to_pylist()]
     finally:
         sort_join.PART = before
-    write_rows(made, SFT, folder / "other.parquet")
-    assert found == sorted(rows(count), key=lambda row: row["id"]) == read_parquet(folder / "one.parquet")
+    write_rows(shuffled, SFT, folder / "other.parquet")
+    assert ordered == sorted(rows(count), key=lambda row: row["id"]) == read_parquet(folder / "one.parquet")
     assert (folder / "one.parquet").read_bytes() == (folder / "other.parquet").read_bytes()
-    assert sorted(each.name for each in folder.iterdir()) == ["one.parquet", "other.parquet"], "nothing is left over"
+    assert sorted(path.name for path in folder.iterdir()) == ["one.parquet", "other.parquet"], "nothing is left over"
 
 
 def test_a_candidate_is_known_by_both_of_its_ids(tmp_path):
-    made = [
+    candidates = [
         {"id": row_id("p", n), "cand_id": str(c), "lang_declared": "es", "status": "ok"}
         for n in range(3)
         for c in range(3)
     ]
-    random.Random(1).shuffle(made)
-    write_rows(made, CANDIDATE, tmp_path / "c.parquet")
-    found = [(row["id"], row["cand_id"]) for row in read_rows(tmp_path / "c.parquet", CANDIDATE)]
-    assert found == sorted(found) and len(found) == 9
+    random.Random(1).shuffle(candidates)
+    write_rows(candidates, CANDIDATE, tmp_path / "c.parquet")
+    ids = [(row["id"], row["cand_id"]) for row in read_rows(tmp_path / "c.parquet", CANDIDATE)]
+    assert ids == sorted(ids) and len(ids) == 9
     with pytest.raises(BadInput, match="in two rows"):
-        write_rows([*made, made[0]], CANDIDATE, tmp_path / "twice.parquet")
+        write_rows([*candidates, candidates[0]], CANDIDATE, tmp_path / "twice.parquet")
     assert not (tmp_path / "twice.parquet").exists()
 
 
@@ -98,20 +96,24 @@ def test_a_join_is_by_id_and_counts_who_has_no_partner(left, right, part, rng):
     kinds = pa.schema([("id", pa.string()), ("a", pa.int64())]), pa.schema([("id", pa.string()), ("b", pa.int64())])
     sides = []
     for numbers, kind, name in zip((left, right), kinds, "ab", strict=True):
-        made = [{"id": row_id("j", n), name: n} for n in numbers]
-        rng.shuffle(made)
-        sides.append(([pa.RecordBatch.from_pylist(made, kind)], kind))
-    keys, told = Keys(("id",)), Counter()
+        side = [{"id": row_id("j", n), name: n} for n in numbers]
+        rng.shuffle(side)
+        sides.append(([pa.RecordBatch.from_pylist(side, kind)], kind))
+    keys, dropped = Keys(("id",)), Counter()
     keys.add(sides[1][0][0])
     before, sort_join.PART = sort_join.PART, part
     try:
-        found = [
-            row for batch in join(*sides, "id", keys, lambda why, n: told.update({why: n})) for row in batch.to_pylist()
+        joined = [
+            row
+            for batch in join(*sides, "id", keys, lambda why, n: dropped.update({why: n}))
+            for row in batch.to_pylist()
         ]
     finally:
         sort_join.PART = before
-    assert {(row["a"], row["b"]) for row in found} == {(n, n) for n in left & right} and len(found) == len(left & right)
-    assert (told["no_partner"], told["not_asked_for"]) == (len(left - right), len(right - left))
+    assert {(row["a"], row["b"]) for row in joined} == {(n, n) for n in left & right} and len(joined) == len(
+        left & right
+    )
+    assert (dropped["no_partner"], dropped["not_asked_for"]) == (len(left - right), len(right - left))
 
 
 def test_broken_parquet_is_one_sentence(tmp_path):
@@ -130,7 +132,7 @@ def test_broken_parquet_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "words"),
     [
         (b'{"id": "a", "messages": []}\n{"id": "b", "mess', "line 2 is not JSON"),
         (b'{"id": "a", "messages": []}\n[1]\n', "line 2 is not a JSON object"),
@@ -148,10 +150,10 @@ def test_broken_parquet_is_one_sentence(tmp_path):
         (b"", "is empty"),
     ],
 )  # fmt: skip
-def test_broken_json_lines_are_one_sentence(tmp_path, text, told):
+def test_broken_json_lines_are_one_sentence(tmp_path, text, words):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(text)
-    assert told in sentence(path)
+    assert words in sentence(path)
 
 
 def test_a_broken_last_line_is_told_before_the_first_row(tmp_path):
@@ -172,7 +174,7 @@ def test_named_columns_are_checked_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         ({"messages": None}, "has no 'messages'"),
         ({"language": "xx"}, "unknown language 'xx'"),
@@ -180,10 +182,10 @@ def test_named_columns_are_checked_too(tmp_path):
         ({"lang": "es"}, "no column 'lang'"),
     ],
 )
-def test_a_row_that_does_not_fit_is_not_written(tmp_path, change, told):
+def test_a_row_that_does_not_fit_is_not_written(tmp_path, change, words):
     with pytest.raises(BadInput, match="row 1") as caught:
         write_rows([rows(2)[0], rows(2)[1] | change], SFT, tmp_path / "rows.parquet")
-    assert told in str(caught.value) and not list(tmp_path.iterdir())
+    assert words in str(caught.value) and not list(tmp_path.iterdir())
 
 
 def fill(folder, settings=None, count=4, inputs=()):
@@ -201,7 +203,7 @@ def test_an_output_has_a_manifest_and_a_card_and_is_done_once(tmp_path):
     assert manifest["rows"] == {"rows": {"es": 2, "sw": 2}} and manifest["drops"] == {"too_long": 2}
     assert manifest["inputs"].keys() == {str(source)} and manifest["versions"]["pyarrow"]
     assert "| `rows.parquet` | 4 | es 2, sw 2 |" in (folder / "README.md").read_text()
-    assert sorted(each.name for each in folder.iterdir()) == ["README.md", "manifest.json", "rows.parquet"]
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "manifest.json", "rows.parquet"]
     with pytest.raises(AlreadyDone):
         fill(folder, inputs=[source])
     source.write_text("y")
@@ -211,15 +213,15 @@ def test_an_output_has_a_manifest_and_a_card_and_is_done_once(tmp_path):
 
 def test_another_runs_folder_is_left_as_it_is(tmp_path):
     fill(tmp_path / "out")
-    before = {each.name: each.read_bytes() for each in (tmp_path / "out").iterdir()}
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     with pytest.raises(BadInput, match="n is 1 there, 2 here"):
         fill(tmp_path / "out", {"n": 2})
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "diary.md").write_text("mine")
     with pytest.raises(BadInput, match=r"holds 'diary\.md'"):
         fill(tmp_path / "notes")
-    assert before == {each.name: each.read_bytes() for each in (tmp_path / "out").iterdir()}
-    assert [each.name for each in (tmp_path / "notes").iterdir()] == ["diary.md"]
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["diary.md"]
     (tmp_path / "out" / "rows.parquet").write_bytes(b"changed")
     with pytest.raises(BadInput, match="is not what its manifest tells"):
         fill(tmp_path / "out")

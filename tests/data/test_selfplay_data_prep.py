@@ -43,16 +43,18 @@ def export(run, output, layout: str) -> int:
 def test_out_and_in_again(run, tmp_path, layout):
     assert export(run, tmp_path / "out", layout) == 0
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert sorted(each["all"] for each in manifest["rows"].values()) == [1, 3] and manifest["drops"] == {"truncated": 1}
+    assert sorted(counts["all"] for counts in manifest["rows"].values()) == [1, 3] and manifest["drops"] == {
+        "truncated": 1
+    }
     files = sorted((tmp_path / "out").glob("*train*.parquet"))
     assert len(files) == 1
     assert selfplay.main(["import", "--input", str(files[0]), "--output", str(tmp_path / "in")]) == 0
     sides = ("real", "generated") if layout != "triplets" else ("real", "generated", "proto")
-    found = sorted(read_parquet(tmp_path / "in" / "train.parquet"), key=lambda row: row["real"])  # by id in the file
-    assert [{side: row[side] for side in sides} for row in found] == [
+    rows = sorted(read_parquet(tmp_path / "in" / "train.parquet"), key=lambda row: row["real"])  # by id in the file
+    assert [{side: row[side] for side in sides} for row in rows] == [
         {side: f"{side} {n}" for side in sides} for n in (0, 1, 3)
     ]
-    assert [row["prompt"][0]["content"] for row in found] == ["0?", "1?", "3?"]
+    assert [row["prompt"][0]["content"] for row in rows] == ["0?", "1?", "3?"]
     answers, dropped = read_answers(str(tmp_path / "in" / "train.parquet"), sides)
     assert len(answers) == 3 and not dropped, "loads as stored pairs or triplets"
 
@@ -79,7 +81,7 @@ def test_json_lines_and_sft_rows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "words"),
     [
         ('{"real": "a"}\n{"real": "b', "line 2 is not JSON"),
         ("[1]", "line 1 is not a JSON object"),
@@ -89,11 +91,11 @@ def test_json_lines_and_sft_rows(tmp_path):
         ('{"id": 1, "prompt": "?", "real": "a"}\n{"id": 1, "prompt": "!", "real": "b"}', "'1'"),
     ],
 )
-def test_bad_input_is_one_sentence_and_nothing_is_written(content, said, tmp_path, capsys):
+def test_bad_input_is_one_sentence_and_nothing_is_written(content, words, tmp_path, capsys):
     (tmp_path / "in.jsonl").write_text(content)
     assert selfplay.main(["import", "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert words in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
 def test_an_iteration_that_is_not_there_and_an_output_that_is(run, tmp_path, capsys):

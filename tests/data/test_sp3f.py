@@ -101,7 +101,7 @@ THAI = "อาหารเช้าวันนี้มีข้าวต้ม
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "match"),
     [
         (TEN, ("bench", "exact")),
         ("One, TWO three: four five six seven eight nine   ten!", ("bench", "exact")),
@@ -113,10 +113,10 @@ THAI = "อาหารเช้าวันนี้มีข้าวต้ม
         ("", None),
     ],
 )
-def test_contamination(text, found):
+def test_contamination(text, match):
     contamination = Contamination()
     contamination.add("bench", [TEN, "two words", THAI, ""])
-    assert contamination.find(text) == found
+    assert contamination.find(text) == match
 
 
 def test_a_contaminated_problem_goes_in_every_language_and_is_counted(tmp_path, capsys):
@@ -136,7 +136,7 @@ def test_a_contaminated_problem_goes_in_every_language_and_is_counted(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         ({"language": "sww"}, "unknown language 'sww': the closest known codes are sw"),
         ({"language": ""}, "has no language"),
@@ -145,14 +145,14 @@ def test_a_contaminated_problem_goes_in_every_language_and_is_counted(tmp_path, 
         ({"query_en": "another"}, "has two English questions"),
     ],
 )
-def test_bad_rows_are_one_sentence_and_nothing_is_written(tmp_path, capsys, change, told):
+def test_bad_rows_are_one_sentence_and_nothing_is_written(tmp_path, capsys, change, words):
     rows = translated(4)
     rows[0] |= change
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert sp3f.main(["--translated", str(file), "--output", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert words in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
 def test_all_contaminated_and_an_empty_side_are_told(tmp_path, capsys):
@@ -183,8 +183,10 @@ def test_gsm8k_train_against_mgsm(tmp_path):
     lines = (REAL / "gsm8k" / "train.jsonl").read_text(encoding="utf-8").splitlines()
     for n, line in enumerate(random.Random(1).sample(lines, 1000)):
         row = json.loads(line)
-        own = {"id": row_id("g", n), "problem": row_id("g", n), "language": "en", "answer": str(n)}
-        rows.append(own | {"question": row["question"], "query_en": row["question"], "solution": row["answer"]})
+        row_of_problem = {"id": row_id("g", n), "problem": row_id("g", n), "language": "en", "answer": str(n)}
+        rows.append(
+            row_of_problem | {"question": row["question"], "query_en": row["question"], "solution": row["answer"]}
+        )
     bench = f"mgsm:en={REAL / 'mgsm' / 'mgsm_en.tsv'}"
     out = prepare(tmp_path, rows, "--validation-files", bench)
     manifest = json.loads((out / "manifest.json").read_text())

@@ -81,7 +81,7 @@ def test_translate_keeps_ids_and_no_failure_as_text(files, tmp_path):
 
     def reply(body):
         content = body["messages"][-1]["content"]
-        fault = next((each for key, each in broken.items() if key in content), None)
+        fault = next((reply for key, reply in broken.items() if key in content), None)
         return fault or "Übersetzt: " + content.rpartition("\n\n")[2]
 
     with ModelServer(reply) as server:
@@ -89,10 +89,10 @@ def test_translate_keeps_ids_and_no_failure_as_text(files, tmp_path):
         words += ["--max-failure-share", "1", "--output", str(tmp_path / "out")]
         assert wmt.main(["translate", *words]) == 0
         assert server.chats()[0]["body"]["temperature"] == 0
-    found = {row["id"]: row for row in read_parquet(tmp_path / "out" / "translations.parquet")}
+    by_id = {row["id"]: row for row in read_parquet(tmp_path / "out" / "translations.parquet")}
     for row in rows:
         number = row["segment_id"]
-        text, status = found[row["id"]]["translation"], found[row["id"]]["status"]
+        text, status = by_id[row["id"]]["translation"], by_id[row["id"]]["status"]
         wanted = {"5": (None, "error"), "6": (None, "truncated")}
         assert (text, status) == wanted.get(number, (f"Übersetzt: {row['source']}", "ok"))
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"error": 1, "truncated": 1}
@@ -170,7 +170,7 @@ def test_imputed_averages_are_marked():
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "words"),
     [
         ([segment("en-de_DE", 0), segment("en-de_DE", 0)], "in en-de_DE twice"),
         ([segment("en-de_DE", 0), segment("en-ja_JP", 0, source="Other")], "another source"),
@@ -180,15 +180,15 @@ def test_imputed_averages_are_marked():
         ([{"lp": "en-de_DE"}], "has no column"),
     ],
 )
-def test_bad_segments_are_one_sentence(tmp_path, capsys, rows, told):
+def test_bad_segments_are_one_sentence(tmp_path, capsys, rows, words):
     path = lines(tmp_path / "in.jsonl", rows)
     assert wmt.main(["prepare", "--input", path, "--output", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
-    assert told in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+    assert words in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "words"),
     [
         ([{"id": "x", "lp": "en-de_DE", "translation": "a"}], "has no translation of a segment"),
         ([{"id": "x", "lp": "en-de_DE", "text": "a"}], "no column 'translation'"),
@@ -196,9 +196,9 @@ def test_bad_segments_are_one_sentence(tmp_path, capsys, rows, told):
         ([{"id": "x", "lp": "de", "translation": "a"}] * 2, "has segment 'x' of de again"),
     ],
 )
-def test_bad_candidates_are_one_sentence(files, tmp_path, capsys, rows, told):
+def test_bad_candidates_are_one_sentence(files, tmp_path, capsys, rows, words):
     prepare(files, tmp_path / "wmt")
     capsys.readouterr()
     assert compare(tmp_path, tmp_path / "out", {"x": lines(tmp_path / "x.jsonl", rows)}) == 1
     error = capsys.readouterr().err
-    assert told in error and len(error.strip().splitlines()) == 1
+    assert words in error and len(error.strip().splitlines()) == 1

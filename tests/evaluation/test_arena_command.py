@@ -89,8 +89,8 @@ def test_the_numbers_follow_from_the_verdicts_that_are_written(command, tmp_path
     (pair,) = summary["paired"]
     assert (pair["a"], pair["b"]) == ("good", "fair") and pair["mean"]["mean"] > 0
     assert summary["cost"]["usd"] == pytest.approx(96 * (100 * 0.15 + 20 * 0.60) / 1e6)
-    text = (tmp_path / "out" / "win_rates.md").read_text()
-    assert "good against base" in text and "good - fair" in text and summary["judge"]["prompt_version"] in text
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "good against base" in text and "good minus fair" in text and summary["judge"]["prompt_version"] in text
     pairs = read_parquet(tmp_path / "out" / "pairs.parquet")
     assert len(pairs) == 48 and not any(row["settled"] for row in pairs)
 
@@ -171,7 +171,7 @@ def test_killed_runs_end_in_the_same_numbers_and_ask_nothing_twice(command, tmp_
         total = len(server.chats())
         assert command(*files, *judge_of(server, concurrency=4), output="killed") == 0, "it is done"
         assert len(server.chats()) == total
-    for name in ("summary.json", "preferences.parquet", "pairs.parquet", "win_rates.md"):
+    for name in ("summary.json", "preferences.parquet", "pairs.parquet", "report.md"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
@@ -312,7 +312,7 @@ def test_the_first_samples_are_those_with_the_lowest_numbers(tmp_path):
     row = {"id": "q", "language": "de"}
     for name, ids in (("numbers", [11, 2, 0, 10, 1]), ("texts", ["de-11", "de-2", "de-0", "de-10", "de-1"])):
         file = write(tmp_path / f"{name}.jsonl", [row | {"cand_id": each, "text": f"{each}"} for each in ids])
-        texts = [said.text.removeprefix("de-") for said in read_outputs(str(file), 4).said.values()]
+        texts = [answer.text.removeprefix("de-") for answer in read_outputs(str(file), 4).answers.values()]
         assert texts == ["0", "1", "2", "10"]
 
 

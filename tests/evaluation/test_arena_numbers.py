@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from helpers.arenas import draw
-from sp3f_verl.evaluation.arena.cells import Outcome, cell, difference
 from sp3f_verl.evaluation.arena.judging import ORDERS, Judgement, PairVerdicts, Question
-from sp3f_verl.evaluation.arena.pairs import Field, Pair, Side
+from sp3f_verl.evaluation.arena.pairs import Pair, Pairing, Side
+from sp3f_verl.evaluation.arena.rates import Outcome, difference, rates
 from sp3f_verl.evaluation.arena.summary import summarise
 from sp3f_verl.judge.verdict import Verdict
 
@@ -49,7 +49,7 @@ def judged(pairs, strength=0.0, first=0.0, longer=0.0, ties=0.0, failed=0.0, see
 
 
 def numbers(outcomes):
-    return cell(outcomes, 0.7, 0, seed=0)
+    return rates(outcomes, 0.7, 0, seed=0).model_dump()
 
 
 @pytest.mark.parametrize("strength", [-0.8, 0.0, 0.5])
@@ -111,7 +111,7 @@ def test_wins_ties_and_losses_are_the_same_whatever_a_tie_counts_as(ties):
     judgement = Judgement(
         [PairVerdicts([Question("j", *one) for one in zip(ORDERS, each, strict=True)]) for each in verdicts], {"j": 1.0}
     )
-    found = summarise(Field(pairs, {"c": Counter()}), judgement, ties, 0.7, 0).mean
+    found = summarise(Pairing(pairs, {"c": Counter()}), judgement, ties, 0.7, 0).mean
     assert (found.wins, found.ties, found.losses) == (25, 50, 25)
     assert found.win_rate.mean == {"half": 50, "win": 75, "loss": 25}[ties]
 
@@ -174,10 +174,10 @@ def test_two_candidates_are_compared_prompt_by_prompt():
         return found
 
     a, b = of(0.7, 1), of(0.0, 2)
-    gap = difference(a, b, seed=0)
+    gap = difference(a, b, seed=0).model_dump()
     assert gap["prompts"] == 150 and gap["low"] > 0 and gap["p"] < 0.01
     assert gap["mean"] == pytest.approx(numbers(a)["win_rate"]["mean"] - numbers(b)["win_rate"]["mean"])
-    same = difference(a, a, seed=0)
+    same = difference(a, a, seed=0).model_dump()
     assert (same["mean"], same["p"]) == (0, 1)
 
 

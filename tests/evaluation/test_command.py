@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import sqlite3
 import sys
@@ -31,7 +32,7 @@ def questions(tmp_path):
 
 def run(tmp_path, server, questions, *more, output="out"):
     options = ["--backend", "openai", "--base-url", server.url, "--benchmark", "mgsm", "--file", f"mgsm:es={questions}"]
-    assert main([*options, "--output", str(tmp_path / output), "--samples", "4", *more]) == 0
+    main([*options, "--output", str(tmp_path / output), "--samples", "4", *more])
     return summary(tmp_path / output)
 
 
@@ -92,6 +93,21 @@ class TestEndpoint:
         assert sorted(row["answer"].count(None) for row in failed) == [2, 4]
         assert all(row["accuracy"][at] is None for row in failed for at in range(4) if row["answer"][at] is None)
 
+    def test_the_terminal_shows_the_tables_of_the_report(self, tmp_path, questions, capsys, monkeypatch):
+        from sp3f_verl import cli
+
+        with ModelServer(right) as server:
+            words = ["--backend", "openai", "--base-url", server.url, "--benchmark", "mgsm", "--samples", "1"]
+            words += ["--file", f"mgsm:es={questions}", "--output", str(tmp_path / "out")]
+            monkeypatch.setattr(sys, "argv", ["sp3f", "evaluate", *words])
+            assert cli.main() == 0
+        shown = capsys.readouterr().out
+        report = tmp_path / "out" / "report.md"
+        (line,) = [line for line in report.read_text().splitlines() if line.startswith("| es |")]
+        (row,) = [line for line in shown.splitlines() if line.startswith("es ")]
+        assert line.strip("| ").split(" | ") == re.split(r" {2,}", row) and "1.000 [" in row
+        assert shown.endswith(f"report: {report}\n") and (tmp_path / "out" / "report.html").is_file()
+
     def test_the_same_command_again_does_nothing_and_another_model_is_refused(self, tmp_path, questions, capsys):
         with ModelServer(right) as server:
             run(tmp_path, server, questions)
@@ -141,7 +157,7 @@ class TestEndpoint:
         with ModelServer(reply) as server:
             options = ["--backend", "openai", "--base-url", server.url, "--benchmark", "mt_math100", "--samples", "2"]
             options += ["--file", f"mt_math100:zh={tmp_path / 'mclm.parquet'}", "--output", str(tmp_path / "out")]
-            assert main(options) == 0
+            main(options)
         chinese = summary(tmp_path / "out")["benchmarks"]["mt_math100"]["languages"]["zh"]
         assert {name: each["accuracy"]["mean"] for name, each in chinese["variants"].items()} == {"cn": 1.0, "tw": 0.25}
         assert chinese["accuracy"]["mean"] == 0.625 and chinese["problems"] == 4
@@ -186,7 +202,7 @@ class TestEndpoint:
         write_parquet(rows, tmp_path / "validation.parquet")
         with ModelServer(right) as server:
             options = ["--backend", "openai", "--base-url", server.url, "--data", str(tmp_path / "validation.parquet")]
-            assert main([*options, "--samples", "2", "--output", str(tmp_path / "out")]) == 0
+            main([*options, "--samples", "2", "--output", str(tmp_path / "out")])
             assert all(chat["body"]["messages"] == prompt for chat in server.chats())
         found = summary(tmp_path / "out")["benchmarks"]["mine"]
         assert found["mean"]["accuracy"]["mean"] == 1.0
@@ -203,13 +219,13 @@ class TestEndpoint:
         write_parquet(rows, tmp_path / "rows.parquet")
         options = ["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--samples", "2"]
         with ModelServer(right) as server:
-            assert main([*options, "--base-url", server.url, "--output", str(tmp_path / "out")]) == 0
+            main([*options, "--base-url", server.url, "--output", str(tmp_path / "out")])
         assert list(summary(tmp_path / "out")["benchmarks"]) == ["openai/gsm8k"]
         assert len(lines(tmp_path / "out", "openai_gsm8k/es")) == 1
         prompts = {(row["id"], row["prompt_lang"]): row for row in read_parquet(tmp_path / "out" / "prompts.parquet")}
         assert {row["task"] for row in prompts.values()} == {"openai/gsm8k"}
         found = read_outputs(str(tmp_path / "out"), samples=2)
-        assert {key[:2] for key in found.said} == prompts.keys() and len(found.said) == 4
+        assert {key[:2] for key in found.answers} == prompts.keys() and len(found.answers) == 4
         assert set(output_rows(tmp_path / "out", "openai/gsm8k", "es")) == {"es"}
 
     def test_two_data_sources_that_would_share_a_folder(self, tmp_path):
@@ -237,7 +253,7 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
     (model / "config.json").write_text(json.dumps(told))
     command = [sys.executable, "-m", "sp3f_verl.cli", "evaluate", "--model", str(model), "--backend", "transformers"]
     command += ["--benchmark", "mgsm", "--file", *files, "--samples", "2", "--max-tokens", "6", "--limit", "4"]
-    assert main([*command[4:], "--output", str(tmp_path / "whole")]) == 0
+    main([*command[4:], "--output", str(tmp_path / "whole")])
     assert json.loads((tmp_path / "whole" / "summary.json").read_text())["limit"] == 4
     command += ["--output", str(tmp_path / "broken")]
     store = tmp_path / "broken.answers.sqlite"

@@ -8,8 +8,8 @@ from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.evaluation.scores import Scored
 from sp3f_verl.quickstart.evaluation import Decoding, _by_language, evaluate, lenient_match, measure
-from sp3f_verl.report.metrics import read_metrics
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS, write_report
+from sp3f_verl.report.run_metrics import read_metrics
 from sp3f_verl.verl_bridge.trainer import term_metrics
 
 ROW = {

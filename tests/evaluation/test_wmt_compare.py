@@ -1,6 +1,7 @@
 """Translators tested against each other, COMET by a process, the picture, and the set from the Hub's cache."""
 
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -14,10 +15,12 @@ from data_prep import wmt
 from helpers.wmt import compare, lines, segment
 from sp3f_verl.data.files import read_parquet, write_text
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.results import read
+from sp3f_verl.evaluation.results import TranslationSummary, TranslatorScore, read
 from sp3f_verl.evaluation.translation.comet import comet_scores
 from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence_tests
-from sp3f_verl.report.translation_plots import heatmap
+from sp3f_verl.report.document.blocks import Picture
+from sp3f_verl.report.document.plots import draw
+from sp3f_verl.report.translation import heatmap
 
 needs_sacrebleu = pytest.mark.skipif(importlib.util.find_spec("sacrebleu") is None, reason="sacrebleu is not installed")
 
@@ -139,19 +142,18 @@ def test_compare_writes_tests_comet_and_picture(comet, tmp_path, capsys):
     assert summary.best == {"en-de_DE": "true"} and "tok:13a" in summary.signatures["en-de_DE"]["bleu"]
     report = (tmp_path / "out" / "report.md").read_text()
     assert "## Against true" in report and "| all | long | COMET | +14.00 | +14.00 to +14.00 |" in report
-    assert (
-        "tok:13a" in report and "heatmap.png" in json.loads((tmp_path / "out" / "manifest.json").read_text())["outputs"]
-    )
+    assert "tok:13a" in report and "(heatmap.png)" in report and (tmp_path / "out" / "heatmap.png").is_file()
+    assert "summary.json" in json.loads((tmp_path / "out" / "manifest.json").read_text())["outputs"]
 
 
-def test_the_heatmap_is_dark_where_scores_are_low(tmp_path):
+def test_the_heatmap_is_dark_where_scores_are_low():
     given = {("a", "en-de"): 10.0, ("a", "en-ja"): 90.0, ("b", "en-de"): 90.0, ("b", "en-ja"): None}
-    scores = [{"translator": name, "lp": lp, "chrf": value} for (name, lp), value in given.items()]
-    heatmap(scores, {"chrf": "chrF++"}, tmp_path / "map.png")
-    picture = Image.open(tmp_path / "map.png").convert("RGB")
+    scores = [TranslatorScore(translator=name, lp=lp, chrf=value) for (name, lp), value in given.items()]
+    grid = heatmap(TranslationSummary(scores=scores), "chrf")
+    picture = Image.open(io.BytesIO(draw(Picture("map.png", "scores", [grid])).png)).convert("RGB")
     shares = picture.getcolors(1 << 20)
     area = picture.width * picture.height
-    dark, bright = (68, 1, 84), (253, 231, 36)  # the ends of viridis
+    dark, bright = (68, 1, 84), (253, 231, 37)  # the ends of viridis
     share = {color: count / area for count, color in shares}
     assert share[dark] > 0.05 and share[bright] == pytest.approx(2 * share[dark], rel=0.2), (
         "three cells drawn, one empty"

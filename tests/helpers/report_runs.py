@@ -25,8 +25,17 @@ def measured(phase: str, roles: dict[str, tuple[float, float]], scale: float = 0
     return {f"{phase}/{name}": value for name, value in (told | more).items()}
 
 
-def write(folder: Path, *attempts: Lines) -> Path:
-    """metrics/000.jsonl, 001.jsonl, ...: a file an attempt. NaN is written as Python's json does."""
+ROLES = {"dpo": ["chosen", "rejected"], "simpo": ["chosen", "rejected"]}  # the others: real, generated, proto
+
+
+def write(folder: Path, *attempts: Lines, loss: str | None = None) -> Path:
+    """metrics/000.jsonl, 001.jsonl, ...: a file an attempt. NaN is written as Python's json does. `loss`: what the run
+    records as its objective; a run begun before it did so has no objective.json."""
+    if loss is not None:
+        roles = ROLES.get(loss, ["real", "generated", "proto"])
+        record = {"loss": loss, "loss_type": "sigmoid", "roles": roles, "means": loss == "simpo", "reward_scale": 0.1}
+        record |= {"needs_reference": loss not in ("simpo", "tspin"), "settings": {"beta": 0.1}}
+        write_json(record, folder / "objective.json")
     for number, lines in enumerate(attempts):
         file = folder / "metrics" / f"{number:03d}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)

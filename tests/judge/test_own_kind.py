@@ -59,6 +59,7 @@ class TestSettings:
             ({"kind": "helpers.own_judge"}, "give package.module:Class of a judge"),
             ({"kind": ""}, "cannot be imported"),
             ({"kind": "helpers.own_judge:NoJudge"}, "is no subclass of"),
+            ({"name": "none"}, r"sp3f\.judge\.kind=helpers\.own_judge:LongerWins has no sp3f\.judge\.name"),
             ({"kind": ["x"]}, r"sp3f\.judge\.kind=\['x'\] is not a text"),
         ],
     )

@@ -75,9 +75,9 @@ class TestAnswers:
         assert (cut.status, cut.text, cut.finish_reason) == (Status.TRUNCATED, "fi", "length")
         for each in (filtered, unwilling):
             assert (each.status, each.text, each.failure) == (Status.REFUSED, None, FailureKind.REFUSED)
-        assert unwilling.said == "I will not."
+        assert unwilling.message == "I will not."
         assert (broken.status, broken.text, broken.failure) == (Status.ERROR, None, FailureKind.SERVER_ERROR)
-        assert "out of memory" in broken.said
+        assert "out of memory" in broken.message
         assert totals.as_dict()["answers"] == {"error": 1, "ok": 1, "refused": 2, "truncated": 1}
         assert totals.as_dict()["failures"] == {"refused": 2, "server_error": 1}
         assert json.loads(json.dumps(totals.as_dict())) == totals.as_dict()
@@ -418,6 +418,11 @@ class TestArguments:
         keys = {"backend": "vllm", "model": "m", "workers": 2, "dtype": "float16", "base_url": ["http://a/v1/"]}
         line = ["--backend=vllm", "--model=m", "--workers=2", "--dtype=float16", "--base-url", "http://a/v1"]
         assert model_options(self.options(*line)) == ModelOptions.read(keys, "models.mt")
+        urls = [
+            self.options("--base-url", *words)
+            for words in (["http://a/v1", "http://b/v1"], ["http://a/v1,http://b/v1"])
+        ]
+        assert {model_options(options).base_url for options in urls} == {("http://a/v1", "http://b/v1")}
         assert set(ModelOptions.model_fields) | {"store", "batch", "output"} == set(vars(self.options()))
 
     @pytest.mark.parametrize(
@@ -428,6 +433,8 @@ class TestArguments:
             ({"backend": "vlm"}, "models.mt.backend=vlm (did you mean 'vllm'?)"),
             ({"workers": "two"}, "models.mt.workers='two'; give a whole number, 1 or more."),
             ({"base_url": 8000}, "models.mt.base_url=8000 is no URL"),
+            ({"base_url": " "}, "base_url: ' ' is no http(s) URL"),
+            ({"base_url": [None]}, "models.mt.base_url=[None] is no URL"),
             ("gpt-4o", "models.mt='gpt-4o' is not a mapping"),
         ],
     )

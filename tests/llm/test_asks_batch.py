@@ -93,7 +93,7 @@ def test_what_failed_in_it_is_told_and_alone_asked_again(tmp_path):
         answers, totals = collected(server, tmp_path, 6)
         assert [answers[str(row)].status for row in range(6)] == ["ok", "error", "refused", "truncated", "error", "ok"]
         assert (answers["1"].failure, answers["1"].text) == (FailureKind.BAD_REQUEST, None)
-        assert "bad thing" in answers["1"].said
+        assert "bad thing" in answers["1"].message
         assert totals.failures == {FailureKind.BAD_REQUEST: 1, FailureKind.REFUSED: 1, FailureKind.SERVER_ERROR: 1}
         replies.clear()
         answers, _ = collected(server, tmp_path, 6)

@@ -19,7 +19,7 @@ import pytest
 from helpers.model_server import ModelServer, Reply, in_turn
 from helpers.shared import HELPERS
 from sp3f_verl.errors import BadInput
-from sp3f_verl.llm import AskFailed, AuthenticationFailed, Client, Endpoint, FailureKind, Pace, Usage
+from sp3f_verl.llm import AskFailed, AuthenticationFailed, Client, Endpoint, FailureKind, RateLimit, Usage
 from sp3f_verl.llm import client as client_module
 from sp3f_verl.llm.retry import backoff_seconds
 
@@ -37,12 +37,12 @@ def run(main):
     return asyncio.run(asyncio.wait_for(main, 60))
 
 
-def asked(server, *, pace=None, ask=None, **endpoint):
+def asked(server, *, rate_limit=None, ask=None, **endpoint):
     """Completion of one request to the server, or the failure that was raised."""
 
     async def main():
         urls = server if isinstance(server, tuple) else (server.url,)
-        async with Client(Endpoint(urls, **{"model": "stub", **endpoint}), pace, seed=0) as client:
+        async with Client(Endpoint(urls, **{"model": "stub", **endpoint}), rate_limit, seed=0) as client:
             return await client.ask(MESSAGES, **{"max_tokens": 9, **(ask or {})})
 
     try:
@@ -307,7 +307,7 @@ class TestRetryAfter:
         """One request a second: the second one waits for its turn."""
 
         async def main(server):
-            async with Client(Endpoint((server.url,), model="stub"), Pace(requests_per_minute=60)) as client:
+            async with Client(Endpoint((server.url,), model="stub"), RateLimit(requests_per_minute=60)) as client:
                 await asyncio.gather(*(client.ask(MESSAGES, max_tokens=9) for _ in range(2)))
 
         with ModelServer() as server:
@@ -317,12 +317,12 @@ class TestRetryAfter:
 
     def test_the_pace_is_settled_by_the_usage(self):
         """Of 1000 tokens per second, a failed attempt keeps its 100, the answer needs 15: 885 are left of the burst."""
-        pace = Pace(tokens_per_minute=60_000, clock=lambda: 0.0)
+        rate_limit = RateLimit(tokens_per_minute=60_000, clock=lambda: 0.0)
         answer = Reply(usage={"prompt_tokens": 10, "completion_tokens": 5})
         with ModelServer(in_turn(Reply(status=500), answer)) as server:
-            assert asked(server, pace=pace, ask={"estimated_tokens": 100}).retries == 1
-        assert pace.reserve(885) == pytest.approx(0)
-        assert pace.reserve(1) == pytest.approx(0.001)
+            assert asked(server, rate_limit=rate_limit, ask={"estimated_tokens": 100}).retries == 1
+        assert rate_limit.reserve(885) == pytest.approx(0)
+        assert rate_limit.reserve(1) == pytest.approx(0.001)
 
 
 class TestSeveralUrls:

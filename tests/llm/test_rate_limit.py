@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.llm import Pace, Price, Usage
+from sp3f_verl.llm import Price, RateLimit, Usage
 from sp3f_verl.llm.retry import backoff_seconds, retry_after_seconds
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -27,12 +27,12 @@ class Clock:
         return self.now
 
 
-def sent(pace, clock, arrivals):
+def sent(rate_limit, clock, arrivals):
     """When each of the arrivals (seconds since the one before, tokens) is sent."""
     times = []
     for gap, tokens in arrivals:
         clock.now += gap
-        times.append(clock.now + pace.reserve(tokens))
+        times.append(clock.now + rate_limit.reserve(tokens))
     return times
 
 
@@ -42,11 +42,11 @@ ARRIVALS = st.lists(
 RATES = st.floats(0.5, 20_000)
 
 
-class TestPace:
+class TestRateLimit:
     @given(arrivals=ARRIVALS, requests=st.none() | RATES, tokens=st.none() | RATES)
     def test_no_window_holds_more_than_the_rate_and_a_burst(self, arrivals, requests, tokens):
         clock = Clock()
-        times = sent(Pace(requests, tokens, clock), clock, arrivals)
+        times = sent(RateLimit(requests, tokens, clock), clock, arrivals)
         assert all(later > earlier - 1e-6 for earlier, later in itertools.pairwise(times))  # first come, first served
         for first, last in itertools.combinations_with_replacement(range(len(times)), 2):
             seconds, window = times[last] - times[first], [each for _, each in arrivals[first : last + 1]]
@@ -58,77 +58,77 @@ class TestPace:
     @given(st.lists(st.integers(1, 3000), min_size=1, max_size=40), RATES)
     def test_it_waits_no_longer_than_the_rate_asks(self, tokens, rate):
         clock = Clock()
-        times = sent(Pace(None, rate, clock), clock, [(0.0, each) for each in tokens])
+        times = sent(RateLimit(None, rate, clock), clock, [(0.0, each) for each in tokens])
         for index, time in enumerate(times):
             assert time - clock.now == pytest.approx(max(0, sum(tokens[: index + 1]) / (rate / 60) - 1), abs=1e-6)
 
     @given(st.integers(1, 40), RATES)
     def test_nor_than_the_rate_of_requests_asks(self, count, rate):
         clock = Clock()
-        times = sent(Pace(rate, None, clock), clock, [(0.0, 0)] * count)
+        times = sent(RateLimit(rate, None, clock), clock, [(0.0, 0)] * count)
         burst = max(1, rate / 60)
         expected = [max(0, index + 1 - burst) / (rate / 60) for index in range(count)]
         assert [time - clock.now for time in times] == pytest.approx(expected, abs=1e-6)
 
     def test_without_limits_nobody_waits(self):
-        assert [Pace().reserve(10**9) for _ in range(3)] == [0.0, 0.0, 0.0]
+        assert [RateLimit().reserve(10**9) for _ in range(3)] == [0.0, 0.0, 0.0]
 
     def test_slow_rates_send_one_at_once_and_the_next_after_the_interval(self):
         clock = Clock()
-        assert sent(Pace(6, None, clock), clock, [(0, 0), (0, 0), (0, 0)]) == pytest.approx([1000, 1010, 1020])
+        assert sent(RateLimit(6, None, clock), clock, [(0, 0), (0, 0), (0, 0)]) == pytest.approx([1000, 1010, 1020])
 
     def test_a_request_beyond_a_minutes_tokens_goes_after_the_proportionate_wait(self):
         """600 per minute is 10 per second; 1210 are 121 s, less the second of unused rate."""
         clock = Clock()
-        assert sent(Pace(None, 600, clock), clock, [(0, 1210), (0, 10)]) == pytest.approx([1120, 1121])
+        assert sent(RateLimit(None, 600, clock), clock, [(0, 1210), (0, 10)]) == pytest.approx([1120, 1121])
 
     def test_what_was_not_used_is_given_back_and_what_was_used_beyond_is_taken(self):
         clock = Clock()
-        pace = Pace(None, 600, clock)
-        assert pace.reserve(100) == pytest.approx(9)
+        rate_limit = RateLimit(None, 600, clock)
+        assert rate_limit.reserve(100) == pytest.approx(9)
         clock.now += 9
-        pace.settle(100, 40)  # 60 tokens are 6 s, of which no more than the burst of one second can be saved up
-        assert pace.reserve(20) == pytest.approx(1)
-        pace.settle(20, 50)
-        assert pace.reserve(10) == pytest.approx(1 + 3 + 1)
+        rate_limit.settle(100, 40)  # 60 tokens are 6 s, of which no more than the burst of one second can be saved up
+        assert rate_limit.reserve(20) == pytest.approx(1)
+        rate_limit.settle(20, 50)
+        assert rate_limit.reserve(10) == pytest.approx(1 + 3 + 1)
 
     def test_a_hold_postpones_all_and_keeps_their_distances(self):
         clock = Clock()
-        pace = Pace(60, None, clock)
-        pace.reserve(0)
-        pace.hold(10)
-        assert [pace.reserve(0) for _ in range(2)] == pytest.approx([11, 12])
+        rate_limit = RateLimit(60, None, clock)
+        rate_limit.reserve(0)
+        rate_limit.hold(10)
+        assert [rate_limit.reserve(0) for _ in range(2)] == pytest.approx([11, 12])
         clock.now += 4
-        pace.hold(7)  # one second more than what is left of the first
-        assert pace.reserve(0) == pytest.approx(12 + 1 - 4 + 1)
-        pace.hold(1)  # less than what is left
-        assert pace.reserve(0) == pytest.approx(12 + 1 - 4 + 2)
+        rate_limit.hold(7)  # one second more than what is left of the first
+        assert rate_limit.reserve(0) == pytest.approx(12 + 1 - 4 + 1)
+        rate_limit.hold(1)  # less than what is left
+        assert rate_limit.reserve(0) == pytest.approx(12 + 1 - 4 + 2)
 
     def test_a_hold_lets_nobody_overtake(self):
         clock = Clock()
-        pace = Pace(None, 600, clock)
-        assert pace.reserve(100) == pytest.approx(9)
-        pace.settle(100, 0)  # of another request: the rate is free, but the one that waits comes first
-        pace.hold(5)
-        assert pace.reserve(1) >= 9 + 5
+        rate_limit = RateLimit(None, 600, clock)
+        assert rate_limit.reserve(100) == pytest.approx(9)
+        rate_limit.settle(100, 0)  # of another request: the rate is free, but the one that waits comes first
+        rate_limit.hold(5)
+        assert rate_limit.reserve(1) >= 9 + 5
 
     @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
     def test_a_rate_must_be_one(self, rate):
         with pytest.raises(BadInput, match="tokens_per_minute"):
-            Pace(tokens_per_minute=rate)
+            RateLimit(tokens_per_minute=rate)
 
     def test_those_who_wait_see_a_hold_that_begins_meanwhile(self):
         async def main():
-            pace, loop = Pace(requests_per_minute=1200), asyncio.get_running_loop()  # 20 per second
+            rate_limit, loop = RateLimit(requests_per_minute=1200), asyncio.get_running_loop()  # 20 per second
             started, times = loop.time(), []
 
             async def one():
-                await pace.turn(0)
+                await rate_limit.turn(0)
                 times.append(loop.time() - started)
 
             tasks = [asyncio.create_task(one()) for _ in range(24)]
             await asyncio.sleep(0.01)  # 20 are sent at once, 4 wait for 0.05, 0.10, ... seconds
-            pace.hold(0.3)
+            rate_limit.hold(0.3)
             await asyncio.gather(*tasks)
             return times
 
@@ -139,14 +139,14 @@ class TestPace:
     def test_a_cancelled_turn_gives_its_tokens_back(self):
         async def main():
             clock = Clock()
-            pace = Pace(None, 600, clock)
-            pace.reserve(10)
-            task = asyncio.create_task(pace.turn(1000))
+            rate_limit = RateLimit(None, 600, clock)
+            rate_limit.reserve(10)
+            task = asyncio.create_task(rate_limit.turn(1000))
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             clock.now += 100
-            return pace.reserve(20)
+            return rate_limit.reserve(20)
 
         assert asyncio.run(main()) == pytest.approx(1)
 

@@ -135,7 +135,7 @@ class TestBackend:
             *candidates(1),
         ]
         answers = asked(tiny_model, asks)
-        assert answers["long", 0].failure is FailureKind.TOO_LONG and "context of 64" in answers["long", 0].said
+        assert answers["long", 0].failure is FailureKind.TOO_LONG and "context of 64" in answers["long", 0].message
         assert answers["stop", 0].failure is answers["field", 0].failure is FailureKind.BAD_REQUEST
         assert answers["no content", 0].failure is FailureKind.BAD_REQUEST
         assert answers["row-0", 0].text is not None

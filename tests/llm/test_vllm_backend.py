@@ -61,9 +61,18 @@ def asked(model, asks, store=None, **options):
     return answers, totals
 
 
+GREEDY = ("1+1?", "7+5=12", "x")  # questions for the model with its adapter, and for PEFT
+
+
 @pytest.fixture(scope="module")
-def first_run(cluster, tiny_model, tmp_path_factory):
-    """(answers, totals, store) of candidates and of asks that cannot be answered or are cut."""
+def adapter(tiny_model, tmp_path_factory):
+    return an_adapter(tiny_model, tmp_path_factory.mktemp("adapter") / "adapter")
+
+
+@pytest.fixture(scope="module")
+def first_run(cluster, tiny_model, adapter, tmp_path_factory):
+    """(answers, totals, store) of candidates, and of asks that cannot be answered or are cut, in one engine with an
+    adapter. Without one: the evaluation below."""
     store = tmp_path_factory.mktemp("vllm") / "answers"
     more = [
         Ask("long", chat("x" * 300), 8),
@@ -72,13 +81,14 @@ def first_run(cluster, tiny_model, tmp_path_factory):
         Ask("twin", chat("1+1?"), 8, temperature=1.0, seed=candidates()[6].own_seed),
         *(Ask("crowd", chat("2+1?"), 1, seed=9, number=number) for number in range(300)),  # prompts of 6,300 tokens
         Ask("greedy", chat("x"), 40, temperature=0.0, extra={"min_tokens": 40}),
+        *(Ask(text, chat(text), 8, temperature=0.0) for text in GREEDY),
     ]
-    return *asked(tiny_model, [*candidates(), *more], store), store
+    return *asked(tiny_model, [*candidates(), *more], store, adapter=adapter), store
 
 
 @pytest.mark.e2e
 class TestVLLM:
-    def test_candidates_differ_and_each_has_its_finish_reason_and_tokens(self, first_run, tiny_model):
+    def test_candidates_differ_and_each_has_its_finish_reason_and_tokens(self, first_run, tiny_model, adapter):
         answers, totals, _ = first_run
         for row in range(3):
             group = [answers[f"row-{row}", number] for number in range(4)]
@@ -86,26 +96,26 @@ class TestVLLM:
             for answer in group:
                 assert answer.status is (Status.OK if answer.finish_reason == "stop" else Status.TRUNCATED)
                 assert 1 <= answer.usage.completion_tokens <= 8 and answer.usage.prompt_tokens > 10
-                assert answer.model == fingerprint(tiny_model)
+                assert answer.model == f"{fingerprint(tiny_model)}+{fingerprint(adapter)}"
         cut = answers["greedy", 0]
         assert (cut.status, cut.finish_reason, cut.usage.completion_tokens) == (Status.TRUNCATED, "length", 40)
-        assert totals.fresh == 317
+        assert totals.fresh == 317 + len(GREEDY)
 
     def test_what_cannot_be_answered_is_an_error_and_the_others_go_on(self, first_run):
         answers, totals, _ = first_run
         assert (answers["long", 0].failure, answers["long", 0].text) == (FailureKind.TOO_LONG, None)
-        assert "context of 64" in answers["long", 0].said
+        assert "context of 64" in answers["long", 0].message
         assert (
             answers["no such field", 0].failure is FailureKind.BAD_REQUEST
-            and "nope" in answers["no such field", 0].said
+            and "nope" in answers["no such field", 0].message
         )
         assert answers["no content", 0].failure is FailureKind.BAD_REQUEST
         assert totals.failures.total() == 3
 
-    def test_the_same_asks_again_start_no_engine(self, first_run, tiny_model, monkeypatch):
+    def test_the_same_asks_again_start_no_engine(self, first_run, tiny_model, adapter, monkeypatch):
         answers, _, store = first_run
         monkeypatch.setattr(Pool, "work", None)
-        again, totals = asked(tiny_model, candidates(), store)
+        again, totals = asked(tiny_model, candidates(), store, adapter=adapter)
         assert {key: answer.text for key, answer in again.items()} == {key: answers[key].text for key in again}
         assert (totals.fresh, totals.reused) == (0, 12)
 
@@ -114,17 +124,12 @@ class TestVLLM:
         answers, *_ = first_run
         assert answers["twin", 0].text == answers["row-1", 2].text and not answers["twin", 0].reused
 
-    def test_an_adapter_says_what_it_says_in_peft(self, cluster, tiny_model, tmp_path):
+    def test_an_adapter_says_what_it_says_in_peft(self, first_run, tiny_model, adapter):
         """Greedy; without the adapter it says something else. Half a character at the end is left out by vLLM."""
-        adapter = an_adapter(tiny_model, tmp_path / "adapter")
-        texts = ("1+1?", "7+5=12", "x")
-        expected = [greedy(tiny_model, text, adapter) for text in texts]
-        assert expected != [greedy(tiny_model, text) for text in texts]
-        asks = [Ask(text, chat(text), 8, temperature=0.0) for text in texts]
-        answers, _ = asked(tiny_model, asks, adapter=adapter)
-        assert [answers[text, 0].text for text in texts] == [each.rstrip("\ufffd") for each in expected]
-        names = {answer.model for answer in answers.values()}
-        assert names == {f"{fingerprint(tiny_model)}+{fingerprint(adapter)}"}
+        answers, *_ = first_run
+        expected = [greedy(tiny_model, text, adapter) for text in GREEDY]
+        assert expected != [greedy(tiny_model, text) for text in GREEDY]
+        assert [answers[text, 0].text for text in GREEDY] == [text.rstrip("\ufffd") for text in expected]
 
 
 @pytest.mark.e2e
@@ -137,11 +142,11 @@ def test_an_evaluation_that_was_cut_off_ends_as_an_unbroken_one(cluster, tiny_mo
     (model / "config.json").write_text(json.dumps(config))
     command = ["--model", str(model), "--dtype", "float32", "--benchmark", "mgsm", "--file", f"mgsm:es={questions}"]
     command += ["--samples", "4", "--max-tokens", "6"]
-    assert evaluate([*command, "--output", str(tmp_path / "whole")]) == 0
+    evaluate([*command, "--output", str(tmp_path / "whole")])
     store = shutil.copy(tmp_path / "whole.answers.sqlite", tmp_path / "broken.answers.sqlite")
     with sqlite3.connect(store) as connection:
         assert connection.execute("DELETE FROM answers WHERE rowid % 2").rowcount == 140
-    assert evaluate([*command, "--output", str(tmp_path / "broken")]) == 0
+    evaluate([*command, "--output", str(tmp_path / "broken")])
     asked = json.loads((tmp_path / "broken" / "manifest.json").read_text())["notes"]["asked"]
     assert (asked["asked"], asked["from_store"]) == (140, 140)
     for name in ("summary.json", "mgsm/es/output.jsonl"):

@@ -8,9 +8,10 @@ from helpers.browser import browser, chromium
 from helpers.report_folders import HOSTILE, arena, evaluation
 from helpers.report_runs import selfplay, write
 from sp3f_verl.data.files import write_json, write_parquet, write_text
-from sp3f_verl.report.command import look, report, side_by_side
-from sp3f_verl.report.document.to_html import html
-from sp3f_verl.report.document.write import pictures
+from sp3f_verl.report.command import document_of, report, side_by_side
+from sp3f_verl.report.document.blocks import Picture, every
+from sp3f_verl.report.document.page import html
+from sp3f_verl.report.folders import look
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS
 
 pytestmark = [
@@ -74,7 +75,7 @@ def is_sound(tab) -> None:
 def test_every_plot_is_drawn_and_nothing_is_complained_about(tab, page):
     tab.open(page)
     is_sound(tab)
-    panels = [panel for each in pictures(look(page.parent).document().blocks) for panel in each.panels]
+    panels = [panel for each in every(Picture, document_of(look(page.parent)).blocks) for panel in each.panels]
     assert len(tab.run(PLOTS)) == len(panels) > 10
     assert tab.run("document.title") == "SP3F quickstart"
 
@@ -169,7 +170,7 @@ def test_hostile_texts_and_other_kinds_of_runs_are_as_sound(tab, tmp_path):
     folders = [evaluation(tmp_path / "evaluation", {"es": 0.5, "sw": 0.4}, HOSTILE)]
     folders += [arena(tmp_path / "arena", {HOSTILE: 55.0}), write(tmp_path / "selfplay", selfplay(3))]
     found = [look(folder) for folder in folders]
-    for document in (*(each.document() for each in found), side_by_side(found)):
+    for document in (*map(document_of, found), side_by_side(found)):
         write_text(html(document, tmp_path), tmp_path / "page.html")
         tab.open(tmp_path / "page.html")
         is_sound(tab)

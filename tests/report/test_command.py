@@ -12,8 +12,8 @@ from helpers.report_runs import manifest, preference, selfplay, write
 from sp3f_verl import cli
 from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.report.command import report
-from sp3f_verl.report.document.to_markdown import blocks
-from sp3f_verl.report.preference_compare import compare
+from sp3f_verl.report.document.markdown import blocks
+from sp3f_verl.report.preference.compare import compare
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS
 from sp3f_verl.report.run_metrics import RunMetrics
 
@@ -40,7 +40,7 @@ def table(text: str, first: str) -> dict[str, list[str]]:
 
 
 def test_one_run_gets_its_report_in_its_folder(tmp_path, monkeypatch, capsys):
-    write(tmp_path / "run", preference())
+    write(tmp_path / "run", preference(), loss="dpo")
     code, out, _ = called(monkeypatch, capsys, tmp_path / "run")
     assert code == 0 and out.strip() == str(tmp_path / "run" / "report.md")
     text = (tmp_path / "run" / "report.md").read_text()
@@ -179,7 +179,9 @@ def test_seeds_are_pooled_and_other_runs_have_their_own_column(tmp_path):
 
 
 def test_a_seed_that_stopped_early_or_was_set_otherwise_is_not_pooled(tmp_path):
-    runs = [RunMetrics(write(tmp_path / f"tspin/seed{n}", selfplay(2 if n < 3 else 1))) for n in (1, 2, 3)]
+    runs = [
+        RunMetrics(write(tmp_path / f"tspin/seed{n}", selfplay(2 if n < 3 else 1), loss="tspin")) for n in (1, 2, 3)
+    ]
     assert table(blocks(compare(runs)), "last held-out")["header"] == ["tspin, 2 seeds", str(tmp_path / "tspin/seed3")]
     manifest(tmp_path / "tspin/seed2", 0, start_step=0, steps=4, settings={"loss": "tspin", "alpha": 0.5})
     runs = [RunMetrics(run.folder) for run in runs]
@@ -191,9 +193,9 @@ def test_iterations_side_by_side(tmp_path):
     for _, data in lines:
         data.pop("generation/exact_match", None)
     runs = [
-        RunMetrics(write(tmp_path / "spin" / "s1", selfplay(3))),
-        RunMetrics(write(tmp_path / "other" / "s1", selfplay(2))),
-        RunMetrics(write(tmp_path / "other" / "s2", lines)),
+        RunMetrics(write(tmp_path / "spin" / "s1", selfplay(3), loss="tspin")),
+        RunMetrics(write(tmp_path / "other" / "s1", selfplay(2), loss="tspin")),
+        RunMetrics(write(tmp_path / "other" / "s2", lines, loss="tspin")),
         RunMetrics(write(tmp_path / "dpo", preference())),
     ]
     found = table(blocks(compare(runs)), "t")

@@ -1,17 +1,18 @@
 """A report's model: the same blocks as Markdown and as HTML, whatever stands in them."""
 
 import re
+import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.report_folders import HOSTILE
-from sp3f_verl.report.document.inline import code, parse, plain, without_markup
-from sp3f_verl.report.document.model import (
+from sp3f_verl.report.document.blocks import (
     Document,
+    Grid,
     Items,
     Line,
     Lines,
@@ -21,33 +22,23 @@ from sp3f_verl.report.document.model import (
     Table,
     Text,
     Values,
-    paragraphs,
+    every,
+    paragraph,
 )
-from sp3f_verl.report.document.scale import label, limits_of, ticks
-from sp3f_verl.report.document.svg import MOST, thinned
-from sp3f_verl.report.document.to_html import html
-from sp3f_verl.report.document.to_markdown import markdown
-from sp3f_verl.report.document.write import pictures, write
+from sp3f_verl.report.document.escape import Markdown, code, joined
+from sp3f_verl.report.document.markdown import markdown
+from sp3f_verl.report.document.page import html, number_of, plain_text
+from sp3f_verl.report.document.plots import MOST, Drawing, draw, thinned
+from sp3f_verl.report.document.terminal import shown
+from sp3f_verl.report.document.write import write
 
-OWN = {
-    "html",
-    "head",
-    "meta",
-    "title",
-    "link",
-    "style",
-    "body",
-    "header",
-    "h1",
-    "h2",
-    "h3",
-    "button",
-    "nav",
-    "ul",
-    "li",
-}
-OWN |= {"a", "main", "section", "p", "code", "strong", "em", "figure", "div", "svg", "path", "text", "g", "table"}
-OWN |= {"thead", "tbody", "tr", "th", "td", "footer", "script"}
+OWN = set(
+    "html head meta title link style body header h1 h2 h3 button nav ul li a main p code strong em figure div svg path "
+    "text g defs use clippath rect table thead tbody tr th td footer script".split()
+)
+TEXTS = st.one_of(
+    st.just(HOSTILE), st.text(max_size=60), st.text(st.sampled_from("<>&\"'`*\\|[]()_~!\n$#-:=+1."), max_size=40)
+)
 
 
 class Parsed(HTMLParser):
@@ -71,32 +62,76 @@ def everything(text: str) -> Document:
     """`text` in each place that takes a text of another hand."""
     lines = Lines(text, [Line(text, [(1, 0.5), (2, 0.7)], thick=True)], text, marks=[(1, text)])
     rows = Rows(text, [text, "es"], [Values(text, [0.5, None], [(0.4, 0.6), None])])
-    table = Table([plain(text), code(text)], [[plain(text), code(text)], ["–", "1.5"]], plain(text), code(text))
+    table = Table([text, code(text)], [[text, code(text)], ["–", "1.5"]], code(text))
     blocks = [
-        Text(plain(text)),
-        Items([plain(text), f"**{plain(text)}**"]),
+        Text(text),
+        paragraph("{} and **{}**: {}", text, text, code(text)),
+        Items([text, Markdown("**{}** a").format(text)]),
         table,
-        Picture("a.png", plain(text), [lines, rows]),
+        Picture("a.png", text, [lines, rows]),
     ]
-    return Document(plain(text), [*blocks, *(Section(f"{n} {plain(text)}", [Text(code(text))]) for n in range(3))])
+    return Document(text, [*blocks, *(Section(f"{n} {text}", [Text(code(text))]) for n in range(3))])
 
 
-@given(
-    st.one_of(st.just(HOSTILE), st.text(max_size=60), st.text(st.sampled_from("<>&\"'`*\\|[]()_~!\n$#-"), max_size=40))
-)
-def test_no_text_becomes_a_tag_an_attribute_a_link_or_a_cell(tmp_path_factory, text):
-    folder = tmp_path_factory.getbasetemp()
-    page = Parsed(html(everything(text), folder))
+def page_of(document: Document, folder, drawn: bool = True) -> str:
+    return html(document, folder, None if drawn else {"a.png": Drawing(b"", [])})
+
+
+def holds_nothing_of(page: "Parsed") -> None:
+    """Of another hand: no tag, handler, style or link."""
     assert {tag for tag, _ in page.tags} <= OWN
-    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    names = {name for _, attributes in page.tags for name in attributes}
+    assert not any(name.startswith("on") or name in ("style", "src") for name in names)
     assert all(re.fullmatch(r"#s\d+", link) for link in page.links)
     assert sum(tag == "script" for tag, _ in page.tags) == 1
+
+
+@given(TEXTS)
+def test_no_text_becomes_a_tag_an_attribute_a_link_or_a_cell(tmp_path_factory, text):
+    folder = tmp_path_factory.getbasetemp()
+    page = Parsed(page_of(everything(text), folder, drawn=False))
+    holds_nothing_of(page)
+    assert [tag for tag, _ in page.tags].count("td") == 2 and [tag for tag, _ in page.tags].count("th") == 4
+    assert [tag for tag, _ in page.tags].count("table") == 1 and [tag for tag, _ in page.tags].count("figure") == 1
+    assert [tag for tag, _ in page.tags if re.fullmatch(r"h\d", tag)] == ["h1", "h2", "h2", "h2"]
     table = [line for line in markdown(everything(text), folder).splitlines() if line.startswith("| ")]
     assert len(table) == 4, "no other line begins a table"
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in table)
     told = " ".join("".join(each for each in text if each.isprintable() or each.isspace()).split())
     if told == text:
         assert text in page.text, "it is shown as it was"
+
+
+@settings(max_examples=6)
+@example(HOSTILE)
+@example("\x08\ud800\u202e")
+@given(TEXTS)
+def test_no_text_becomes_a_tag_in_a_plot(text):
+    """What matplotlib wrote, put on the page: its tags are ours, every text is a text, and the ids are the panel's."""
+    grid = Grid(text, [text], [text], [[None]])
+    for svg in draw(Picture("a.png", text, [*everything(text).blocks[4].panels, grid]), "p7").panels:
+        root = ElementTree.fromstring(svg)
+        assert {element.tag for element in root.iter()} <= {
+            "svg",
+            "g",
+            "defs",
+            "path",
+            "use",
+            "clipPath",
+            "rect",
+            "text",
+        }
+        attributes = {name for element in root.iter() for name in element.attrib}
+        assert not any(name.startswith("on") or name == "style" for name in attributes)
+        assert all(element.get("id", "p7").startswith("p7-") or not element.get("id") for element in root.iter())
+        assert all(element.get("href", "#").startswith("#") for element in root.iter())
+    holds_nothing_of(Parsed(f"<script></script>{svg}"))
+
+
+def test_hostile_texts_on_a_whole_page(tmp_path):
+    page = Parsed(page_of(everything(HOSTILE), tmp_path))
+    holds_nothing_of(page)
+    assert HOSTILE in page.text
 
 
 def test_markup_of_another_hand_is_shown_and_not_obeyed(tmp_path):
@@ -106,22 +141,30 @@ def test_markup_of_another_hand_is_shown_and_not_obeyed(tmp_path):
     assert "\\| '\\`\\*" in cell
 
 
-@pytest.mark.parametrize("text", ["# a", "> a", "| a", "- a", "+ a", "1. a", "2) a", "---", "==="])
+@pytest.mark.parametrize("text", ["# a", "> a", "| a", "- a", "+ a", "1. a", "2) a", "---", "===", "=", "[a]: /b"])
 def test_a_text_at_the_beginning_of_a_line_begins_nothing(text):
-    line = markdown(Document("x", [Text(plain(text))])).splitlines()[2]
+    line = markdown(Document("x", [Text(text)])).splitlines()[2]
     assert re.fullmatch(r"\d*\\\S.*", line) and line.replace("\\", "") == text
 
 
-@given(st.text(max_size=40))
-def test_plain_text_has_no_markup(text):
-    kinds = {kind for kind, _ in parse(plain(text))}
-    assert kinds <= {"text"} and "\n" not in plain(text)
-    assert without_markup(plain(text)) == " ".join(without_markup(plain(text)).split())
+@given(TEXTS)
+def test_a_text_reads_as_itself_wherever_it_is_put(text):
+    one_line = " ".join("".join(each for each in text if each.isprintable() or each.isspace()).split())
+    if one_line == text:
+        assert plain_text(Markdown.escape(text)).strip() == text
+        assert plain_text(Markdown("x {} y").format(text)) == (f"x {text} y" if text else "x  y")
+    assert "\n" not in Markdown.escape(text)
+
+
+def test_what_is_markdown_already_is_not_escaped_again():
+    text = Markdown("**{}**: {}").format("a*b", code("c`d"))
+    assert text == r"**a\*b**: `c'd`" and Markdown.escape(text) == text
+    assert Markdown(", ").join([code("a"), "b_", 3]) == r"`a`, b\_, 3"
 
 
 def test_what_turns_text_around_or_cannot_be_written_is_taken_out():
-    assert plain("a\u202eb\x00c\ud800d\r\ne") == "ab c\ufffdd e"
-    assert len(plain("x" * 1000)) == 300 and plain("x" * 1000).endswith("…")
+    assert Markdown.escape("a\u202eb\x00c\ud800d\r\ne") == "ab c\ufffdd e"
+    assert len(Markdown.escape("x" * 1000)) == 300 and Markdown.escape("x" * 1000).endswith("…")
 
 
 def test_only_files_inside_the_run_are_linked(tmp_path):
@@ -129,7 +172,7 @@ def test_only_files_inside_the_run_are_linked(tmp_path):
     for name in ("run/a b.json", "secret.json"):
         (tmp_path / name).write_text("{}")
     names = ("a b.json", "../secret.json", str(tmp_path / "secret.json"), "missing.json", "a.b\0c")
-    document = Document("x", [Text(" ".join(f"`{name}`" for name in names))], tmp_path / "run")
+    document = Document("x", [Text(joined(map(code, names), " "))], tmp_path / "run")
     assert Parsed(html(document, tmp_path / "out")).links == ["../run/a%20b.json"]
     assert re.findall(r"\]\(([^)]*)\)", markdown(document, tmp_path / "run")) == ["a%20b.json"]
     assert "](" not in markdown(document), "a text on the screen has no place that links could be relative to"
@@ -154,17 +197,29 @@ def test_the_page_can_be_read_without_seeing_it(tmp_path):
     assert next(each for tag, each in page.tags if tag == "html")["lang"] == "en"
 
 
-def test_markdown_and_page_say_the_same(tmp_path):
+def test_markdown_page_and_terminal_say_the_same(tmp_path):
     document = everything("same")
     page = Parsed(html(document, tmp_path)).text
     for line in markdown(document, tmp_path).splitlines():
-        told = without_markup(re.sub(r"^(?:#+|-|!\[.*|\|(?: ---.*)?) ?", "", line)).replace("|", " ")
+        told = plain_text(re.sub(r"^(?:#+|-|!\[.*|\|(?: ---.*)?) ?", "", line)).replace("|", " ")
         for word in told.split():
             assert word in page
+    assert shown(document.blocks).split() == ["same", "same", "same", "same", "–", "1.5"]
 
 
-def test_paragraphs_and_lists():
-    assert paragraphs("one\ntwo\n\n- a\n  b\n- c\n\nlast") == [Text("one\ntwo"), Items(("a\n  b", "c")), Text("last")]
+def test_cells_sort_by_the_number_that_they_begin_with(tmp_path):
+    values = {
+        "1,120 rows": 1120.0,
+        "-0.5 [0.4; 0.6]": -0.5,
+        "2e-05": 2e-5,
+        "–": None,
+        "12b": None,
+        "es": None,
+        "NaN": None,
+    }
+    assert {text: number_of(text) for text in values} == values
+    page = html(Document("x", [Table(["a", "b"], [["1", "2.5"], ["2", "–"]])]), tmp_path)
+    assert '<td class="number" data-v="2.5">2.5</td>' in page and '<td class="number">–</td>' in page
 
 
 def test_pictures_of_several_reports_do_not_overwrite_each_other(tmp_path):
@@ -174,28 +229,20 @@ def test_pictures_of_several_reports_do_not_overwrite_each_other(tmp_path):
     assert re.findall(r"\]\((\S+\.png)\)", text) == ["a.png", "a_2.png", "a_3.png"]
     write(document, tmp_path / "other.md")
     assert sorted(each.name for each in tmp_path.glob("*.png"))[3:] == ["other_a.png", "other_a_2.png", "other_a_3.png"]
-    assert len(list(pictures(document.blocks))) == 3 and not list(tmp_path.glob("partial*"))
+    assert len(list(every(Picture, document.blocks))) == 3 and not list(tmp_path.glob("partial*"))
 
 
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
-def test_ticks_are_some_and_inside(low, width):
-    found, room = ticks(low, low + width), 1e-6 * width + 1e-9 * abs(low)
-    assert 1 <= len(found) <= 12 and all(low - room <= each <= low + width + room for each in found)
+def test_the_same_report_gives_the_same_bytes(tmp_path):
+    for name in ("one", "other"):
+        write(everything("a"), tmp_path / name / "report.md")
+    for file in ("report.md", "report.html", "a.png"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes(), file
 
 
-def test_ticks_are_round():
-    assert ticks(0.13, 0.92) == [0.2, 0.4, 0.6, 0.8] and ticks(-3, 101) == [0, 50, 100]
-
-
-@pytest.mark.parametrize("values", [[], [0.0], [5.0, 5.0], [-1.0, 1.0], [1e-9, 2e-9]])
-def test_an_axis_has_room_for_all_its_values(values):
-    low, high = limits_of(values)
-    assert low < high and all(low < value < high for value in values)
-
-
-def test_labels_of_ticks():
-    told = {0: "0", 0.5: "0.5", 12000: "12000", 1234.56: "1235", 12345.6: "1.23e4", 2e6: "2e6", -2e-5: "-2e-5"}
-    assert {value: label(value) for value in told} == told
+def test_values_beyond_fixed_limits_and_a_single_point_are_drawn():
+    lines = Lines("t", [Line("a", [(1, 0.5)]), Line("b", [(1, 7.0), (2, 0.1)])], limits=(0, 1))
+    (svg,) = draw(Picture("a.png", "t", [lines])).panels
+    assert "step%201,0.500" in svg and "step%201,7.000" in svg and svg.count('class="curve') == 2
 
 
 @given(st.integers(1, 5000))

@@ -11,16 +11,18 @@ from helpers.report_runs import preference, write
 from sp3f_verl import cli
 from sp3f_verl.data.files import write_json
 from sp3f_verl.data.output import Output
+from sp3f_verl.data.preference_report import preference_report
 from sp3f_verl.errors import BadInput
-from sp3f_verl.report.command import look, report, side_by_side
-from sp3f_verl.report.document.to_html import html
-from sp3f_verl.report.document.to_markdown import markdown
-from sp3f_verl.report.document.write import pictures
+from sp3f_verl.report.command import document_of, report, side_by_side
+from sp3f_verl.report.document.blocks import Picture, every
+from sp3f_verl.report.document.markdown import markdown
+from sp3f_verl.report.document.page import html
+from sp3f_verl.report.folders import look
 
 
 def text_of(*folders) -> str:
     found = [look(folder) for folder in folders]
-    return markdown(found[0].document() if len(found) == 1 else side_by_side(found))
+    return markdown(document_of(found[0]) if len(found) == 1 else side_by_side(found))
 
 
 def rows(text: str, first: str) -> dict[str, dict[str, str]]:
@@ -40,7 +42,8 @@ def test_an_evaluation_by_language_with_intervals_and_where_each_stands(tmp_path
     found = rows(text_of(folder), "language")
     assert found["es"]["accuracy"] == f"{mean:.3f} [{mean - 0.05:.3f}; {mean + 0.05:.3f}]"
     assert found["es"]["pass@2"] == f"{mean + 0.02:.3f}" and found["es"]["failed"] == "3"
-    assert found["sw"]["from"] == "`mgsm/sw/output.jsonl`" and found["mean of languages"]["from"] == "`summary.json`"
+    source = "\nFrom `summary.json`; the answers: `mgsm/es/output.jsonl`, `mgsm/sw/output.jsonl`.\n"
+    assert "from" not in found["es"] and text_of(folder).count(source) == 1, "a source is named once a table"
     assert report([folder]) == str(folder / "report.md")
     assert "](mgsm/es/output.jsonl)" in (folder / "report.md").read_text()
     assert 'href="mgsm/es/output.jsonl"' in (folder / "report.html").read_text()
@@ -77,18 +80,16 @@ def test_numbers_that_are_none_are_shown_as_such_and_counted(tmp_path):
     assert (found["accuracy"], found["majority"], found["tokens"]) == ("NaN", "–", "∞")
     assert "5 values are NaN, infinite or null in `summary.json` and shown as such" in text
     assert "`benchmarks.mgsm.languages.es.majority`" in text
-    html(look(folder).document(), tmp_path)
+    html(document_of(look(folder)), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "summary", [{"benchmarks": {}}, {"benchmarks": {"a": 1, "b": {"languages": {"es": 3, "sw": {}}}}}]
-)
+@pytest.mark.parametrize("summary", [{"benchmarks": {}}, {"benchmarks": {"a": {}, "b": {"languages": {"sw": {}}}}}])
 def test_a_summary_with_parts_missing_is_reported_as_far_as_it_goes(tmp_path, summary):
     write_json(summary, tmp_path / "summary.json")
     assert text_of(tmp_path).startswith("# Evaluation of ?")
 
 
-@pytest.mark.parametrize("missing", [None, math.nan])
+@pytest.mark.parametrize("missing", [None, {"mean": math.nan, "low": None, "high": None}])
 def test_a_benchmark_without_any_score_is_reported_without_a_picture(tmp_path, missing):
     """Every sample is unscored: accuracy and fidelity are null."""
     folders = [evaluation(tmp_path / name, {"es": 0.5}) for name in ("a", "b")]
@@ -194,42 +195,61 @@ def test_a_data_set_tells_what_was_left_out_why_and_what_it_cost(tmp_path):
 LONG = 10**400  # JSON has no limit, a float does
 
 
-def test_damaged_json_is_reported_as_far_as_it_goes(tmp_path):
+def test_damaged_json_is_one_sentence_that_names_the_place(tmp_path):
+    """Our own files are read by their schema, once: what does not fit is told and not guessed at."""
+
     def damaged(name, **values):
         manifest = json.loads((dataset(tmp_path / name) / "manifest.json").read_text())
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest | values))
         return tmp_path / name
 
-    sets = [
-        damaged("models", models=5, outputs=5),
-        damaged("rows", rows={"train": {"es": math.nan, "sw": 20, "de": LONG}}, drops={"a": math.inf, "b": LONG}),
-    ]
-    found = rows(text_of(sets[1]), "rows")
-    assert found == {"`train.parquet`": {"count": "20"}}
-    text_of(*sets), report(sets[:1])
-    folder = changed(evaluation(tmp_path / "run", {"es": 0.5}), skipped={"x": 5, "mgsm": ["yo"]}, threshold=LONG)
-    text = text_of(folder)
-    assert "as mgsm is not there in them: yo." in text and "as x is not" not in text
-    folder = changed(harness(tmp_path / "harness", {"GSM8K": 40.0}), limit=LONG)
-    assert "Only ∞ questions" in text_of(folder)
-    judge = {"model": "j", "panel": 5}
-    text_of(changed(arena(tmp_path / "arena", {"es": 60.0}), judge=judge, language_not_recognised=5, paired=5))
+    faults = {
+        "models": damaged("models", models=5),
+        "outputs": damaged("outputs", outputs=5),
+        "rows": damaged("rows", rows={"train": {"es": math.nan, "sw": 20, "de": LONG}}),
+        "drops": damaged("drops", drops={"a": math.inf, "b": LONG}),
+        "skipped": changed(evaluation(tmp_path / "run", {"es": 0.5}), skipped={"x": 5, "mgsm": ["yo"]}),
+        "threshold": changed(evaluation(tmp_path / "long", {"es": 0.5}), threshold=LONG),
+        "tasks.GSM8K.value": harness(tmp_path / "harness", {"GSM8K": "none"}),
+        "judge.panel": changed(arena(tmp_path / "a", {"es": 60.0}), judge={"model": "j", "panel": 5}),
+        "language_not_recognised": changed(arena(tmp_path / "b", {"es": 60.0}), language_not_recognised=5),
+        "paired": changed(arena(tmp_path / "c", {"es": 60.0}), paired=5),
+    }
+    for place, folder in faults.items():
+        with pytest.raises(BadInput) as error:
+            report([folder])
+        assert str(folder) in str(error.value) and place in str(error.value), error.value
+        assert "\n" not in str(error.value) and len(str(error.value)) < 500
+    folder = changed(evaluation(tmp_path / "skipped", {"es": 0.5}), skipped={"mgsm": ["yo"]})
+    assert "as mgsm is not there in them: yo." in text_of(folder)
 
 
-def test_the_report_of_a_step_is_not_overwritten(tmp_path):
-    """Its manifest holds its digest: a step that finds another one refuses to go on."""
+def test_the_report_of_a_step_is_written_again_and_the_step_is_still_done(tmp_path):
+    """Its manifest holds the digest of the report.md that the step wrote: no other data file may change."""
 
     def run():
         with Output(tmp_path / "set", "croco", {"seed": 1}) as out:
             out.write_text("report.md", "the step's own\n")
+            out.write_text("pairs.txt", "data\n")
             out.drop("no margin", 3)
 
     run()
-    assert report([tmp_path / "set"]) == str(tmp_path / "set" / "overview.md")
-    assert (tmp_path / "set" / "report.md").read_text() == "the step's own\n"
-    assert "What the step itself reports: [`report.md`](report.md)." in (tmp_path / "set" / "overview.md").read_text()
+    assert report([tmp_path / "set"]) == str(tmp_path / "set" / "report.md")
+    assert "| left out: no margin | 3 |" in (tmp_path / "set" / "report.md").read_text()
     with pytest.raises(Exception, match="is already done"):
         run()
+    (tmp_path / "set" / "pairs.txt").write_text("other data\n")
+    with pytest.raises(BadInput, match=r"pairs.txt is not what its manifest tells"):
+        run()
+
+
+def test_the_pairs_of_a_preference_set_are_a_table(tmp_path):
+    pairs = [{"prompt": "p", "chosen": "a longer answer", "rejected": "short", "language": "es"}] * 2
+    text = text_of(dataset(tmp_path / "set", pairs=preference_report(pairs, check_language=False)))
+    table = rows(text, "pairs of")
+    assert table["all"]["pairs"] == "2" and table["language es"]["chosen longer"] == "1.000"
+    assert "- Warning: chosen_longer is 1: length tells the sides apart" in text
+    assert "2 usable of 2 rows, 1 prompts." in text
 
 
 # ---- trainers ------------------------------------------------------------------------------------------------------
@@ -250,7 +270,8 @@ def test_a_grpo_run_its_rewards_its_judge_and_its_cost(tmp_path):
     text = text_of(write(tmp_path / "run", grpo()))
     assert text.startswith("# RL run: run\n\nSteps 1 to 20; 1 attempt (`metrics/000.jsonl`).")
     accuracy = rows(text, "term")["accuracy (`reward/accuracy/mean`)"]
-    assert list(accuracy.values()) == ["0.275", "0.775", "0.500", "`metrics/000.jsonl` step 1 to 20"]
+    assert list(accuracy.values()) == ["0.275", "0.775", "0.500"]
+    assert text.split("| term |")[1].split("\n\n")[1] == "From `metrics/000.jsonl` step 1 to 20."
     assert rows(text, "language")["es"]["accuracy"] == "0.275 → 0.775"
     judge = rows(text, "judge")
     assert judge["questions asked (`judge/questions`)"]["sum"] == "1120"
@@ -270,7 +291,7 @@ def test_validation_by_language_is_shown_and_compared(tmp_path):
     run = write(tmp_path / "a", lines)
     found = rows(text_of(run), "validation")
     assert found["`validation/mgsm/es/accuracy`"]["change"] == "0.500" and "`val-core/mgsm/acc/mean@1`" in found
-    picture = next(each for each in pictures(look(run).document().blocks) if each.file == "validation.png")
+    picture = next(each for each in every(Picture, document_of(look(run)).blocks) if each.file == "validation.png")
     assert [line.label for line in picture.panels[0].lines] == ["mgsm/mean/accuracy"]
     found = rows(text_of(run, write(tmp_path / "b", grpo())), "last validation")
     assert found["`validation/mgsm/es/accuracy`"] == {"a": "0.750", "b": "–"}, "the last, no mean over training"
@@ -327,7 +348,7 @@ def test_hostile_names_stay_texts_in_every_kind_of_report(tmp_path):
         write(tmp_path / "dpo", [(step, {**data, f"val/{HOSTILE}": math.nan}) for step, data in preference()]),
     ]
     found = [look(folder) for folder in folders]
-    for document in (*(each.document() for each in found), side_by_side(found)):
+    for document in (*map(document_of, found), side_by_side(found)):
         page, text = html(document, tmp_path), markdown(document, tmp_path)
         assert page.count("<script") == 1 and not re.search(r"<(img|a href=.javascript)", page), document.title
         text = re.sub(r"\\.", "", text)  # what is not escaped, and not code

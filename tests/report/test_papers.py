@@ -12,11 +12,12 @@ import yaml
 from helpers.report_folders import arena, evaluation, harness
 from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.report.command import look, report
-from sp3f_verl.report.document.to_markdown import markdown
+from sp3f_verl.report.command import report
+from sp3f_verl.report.document.markdown import markdown
+from sp3f_verl.report.folders import look
 from sp3f_verl.report.papers.compare import paper_document
 from sp3f_verl.report.papers.conditions import compared, normal, verdict
-from sp3f_verl.report.papers.load import NAMES, load, parsed
+from sp3f_verl.report.papers.load import NAMES, Paper, load
 from sp3f_verl.report.papers.page import page
 from sp3f_verl.stats.win_rates import margin
 
@@ -84,7 +85,7 @@ def test_a_row_with_a_value_too_few_is_told():
     told = yaml.safe_load(files("sp3f_verl.report.papers").joinpath("tspin.yaml").read_text())
     told["tables"][0]["rows"][3]["values"].pop()
     with pytest.raises(BadInput, match=r"table table1: row 'SPIN, iteration 1' has 10 values for 11 columns"):
-        parsed(told, "tspin.yaml")
+        Paper.read(told, "tspin.yaml")
     with pytest.raises(BadInput, match=r"--paper=tsbin \(did you mean 'tspin'\?\)"):
         load("tsbin")
 

@@ -1,5 +1,6 @@
 """`sp3f report` of preference and self-play runs: its numbers worked out by hand from the files written here."""
 
+import json
 import math
 import re
 
@@ -12,22 +13,24 @@ from hypothesis import strategies as st
 from helpers.report_runs import manifest, measured, preference, selfplay, write
 from sp3f_verl.losses.objective import Objective, measure
 from sp3f_verl.losses.table import LOSSES
-from sp3f_verl.report.document.model import Block, Table
-from sp3f_verl.report.document.to_markdown import blocks, markdown
+from sp3f_verl.report.document.blocks import Block, Table
+from sp3f_verl.report.document.markdown import blocks, markdown
 from sp3f_verl.report.document.write import write as write_document
-from sp3f_verl.report.preference import preference_document
-from sp3f_verl.report.preference_plots import pictures
-from sp3f_verl.report.preference_signs import signs
-from sp3f_verl.report.preference_tables import (
+from sp3f_verl.report.preference.pictures import pictures
+from sp3f_verl.report.preference.report import preference_document
+from sp3f_verl.report.preference.signs import signs
+from sp3f_verl.report.preference.tables import (
     CELLS,
     contingency,
     contingency_tables,
+    generated_table,
     held_out_metrics,
     held_out_table,
+    learned_table,
+    orders_by_iteration,
     training_table,
 )
 from sp3f_verl.report.run_metrics import RunMetrics
-from sp3f_verl.report.selfplay_tables import generated_table, learned_table, orders_by_iteration
 
 
 def report_text(run: RunMetrics) -> str:
@@ -62,17 +65,18 @@ def test_held_out_numbers_and_their_files(tmp_path):
     """chosen -2 -> -1 a token of 10, rejected -2 of 8: sums -20 -> -10 and -16. Gap: -20 + 16 = -4 -> 6; drift 10."""
     run = RunMetrics(write(tmp_path, preference()))
     table = cells(held_out_table(run))
-    source = "`metrics/000.jsonl` step 0, 3"
-    assert table["`logp/chosen`"] == ["-20.000", "-10.000", "10.000", source]
-    assert table["`logp_per_token/rejected`"] == ["-2.000", "-2.000", "0.000", source]
-    assert table["`gap/sum`"] == ["-4.000", "6.000", "10.000", source]
-    assert table["`gap/per_token`"] == ["0.000", "1.000", "1.000", source]
-    assert table["`drift`"] == ["0.000", "10.000", "10.000", source]
-    assert table["`margin`"] == ["0.000", "1.500", "1.500", source]
+    assert held_out_table(run).source == "`metrics/000.jsonl` step 0, 3", "once a table"
+    assert table["`logp/chosen`"] == ["-20.000", "-10.000", "10.000"]
+    assert table["`logp_per_token/rejected`"] == ["-2.000", "-2.000", "0.000"]
+    assert table["`gap/sum`"] == ["-4.000", "6.000", "10.000"]
+    assert table["`gap/per_token`"] == ["0.000", "1.000", "1.000"]
+    assert table["`drift`"] == ["0.000", "10.000", "10.000"]
+    assert table["`margin`"] == ["0.000", "1.500", "1.500"]
     assert table["`length_gap`"][1] == "2.000" and "`history_margin`" not in table
-    told = cells(*training_table(run))
-    assert told["gradient norm, median and largest (`train/grad_norm`)"] == ["2, 3", "`metrics/000.jsonl` step 1 to 3"]
-    assert told["seconds in training steps, sum (`timing_s/step`)"][0] == "6"
+    (training,) = training_table(run)
+    assert cells(training)["gradient norm, median and largest (`train/grad_norm`)"] == ["2, 3"]
+    assert cells(training)["seconds in training steps, sum (`timing_s/step`)"] == ["6"]
+    assert training.source == "`metrics/000.jsonl` step 1 to 3"
 
 
 def test_of_several_attempts_the_later_counts_and_each_number_names_its_own(tmp_path):
@@ -82,12 +86,9 @@ def test_of_several_attempts_the_later_counts_and_each_number_names_its_own(tmp_
     torn = tmp_path / "metrics" / "000.jsonl"
     torn.write_text(torn.read_text() + '{"step": 4, "data": {"val/margin": 99')
     run = RunMetrics(tmp_path)
-    assert cells(held_out_table(run))["`logp/chosen`"] == [
-        *("-20.000", "-10.000", "10.000"),
-        "`metrics/000.jsonl` step 0; `metrics/001.jsonl` step 3",
-    ]
-    source = cells(*training_table(run))["gradient norm, median and largest (`train/grad_norm`)"][1]
-    assert source == "`metrics/000.jsonl` step 1; `metrics/001.jsonl` step 2 to 3"
+    assert cells(held_out_table(run))["`logp/chosen`"] == ["-20.000", "-10.000", "10.000"]
+    assert held_out_table(run).source == "`metrics/000.jsonl` step 0; `metrics/001.jsonl` step 3"
+    assert training_table(run)[0].source == "`metrics/000.jsonl` step 1; `metrics/001.jsonl` step 2 to 3"
 
 
 def test_an_attempt_counts_up_to_where_a_later_one_goes_on(tmp_path):
@@ -98,7 +99,7 @@ def test_an_attempt_counts_up_to_where_a_later_one_goes_on(tmp_path):
     assert [point.step for point in run["val/loss"]] == [4] and run.of_policy("generation/exact_match").keys() == {0, 1}
     write(tmp_path, selfplay(2), [], preference())
     run = RunMetrics(tmp_path)
-    assert run["train/loss"][-1].step == 3 and run["train/iteration"] == [] and run.loss == "dpo"
+    assert run["train/loss"][-1].step == 3 and run["train/iteration"] == [] and run.roles == ("chosen", "rejected")
 
 
 def test_what_is_not_finite_is_left_out_and_told(tmp_path):
@@ -109,7 +110,7 @@ def test_what_is_not_finite_is_left_out_and_told(tmp_path):
     lines[3][1]["val/margin"] = math.nan
     run = RunMetrics(write(tmp_path, lines))
     assert run["train/loss"] == [] and [point.step for point in run["val/margin"]] == [0]
-    assert cells(held_out_table(run))["`margin`"] == ["–", "0.000", "–", "`metrics/000.jsonl` step 0"]
+    assert cells(held_out_table(run))["`margin`"] == ["–", "0.000", "–"]
     told = [sign for sign in signs(run) if "NaN" in sign]
     assert told == [
         "`train/loss` is NaN or infinite 3 times of 3 (first: `metrics/000.jsonl` step 1).",
@@ -130,10 +131,11 @@ def test_contingencies_are_the_shares_that_were_logged(tmp_path):
         {"both": 0.8, **dict.fromkeys(CELLS[1:3], 0), "neither": 0.2}
     )
     text = text_of(*contingency_tables(run))
-    own = text.split("**held-out, per token** (from `metrics/000.jsonl` step 3):")[1].split("**")[0]
-    assert cells(own)["r(chosen) > r(rejected)"] == ["0.500", "0.250"]
+    own = text.split("**held-out, per token**:")[1].split("**")[0]
+    assert "\nFrom `metrics/000.jsonl` step 3.\n" in own and cells(own)["r(chosen) > r(rejected)"] == ["0.500", "0.250"]
     assert cells(own)["r(chosen) ≤ r(rejected)"] == ["0.150", "0.100"]
-    assert "**training batches, raw (sums)** (from `metrics/000.jsonl` step 1 to 3, mean of 3):" in text
+    own = text.split("**training batches, raw (sums)**:")[1].split("**")[0]
+    assert "\nFrom `metrics/000.jsonl` step 1 to 3, mean of 3.\n" in own
     assert "add up" not in text
 
 
@@ -170,19 +172,18 @@ def test_the_table_that_is_a_tautology_is_named(tmp_path, roles, scale, means, s
 
 def test_iterations_their_start_and_their_end(tmp_path):
     """Iteration 1: y -0.9 -> -0.8; gap 0.2 -> 0.5 a token; margin 0.1 (-9 + 22) = 1.3 -> 0.1 (-8 + 26) = 1.8."""
-    run = RunMetrics(write(tmp_path, selfplay()))
+    run = RunMetrics(write(tmp_path, selfplay(), loss="tspin"))
     assert run.starts == {0: 1, 1: 5} and run.loss == "tspin"
     table = learned_table(run)
     one = row(table, "1")
     assert one["`margin`"] == "1.300 → 1.800" and one["`gap/per_token`"] == "0.200 → 0.500"
     assert one["`logp_per_token/real`"] == "-0.900 → -0.800"
     assert one["`history_margin`"] == "1.600 → 1.000"  # 0.1 (-22 + 38), 0.1 (-26 + 36)
-    assert one["`kl_from_initial`"] == "1.000" and one["from"] == "`metrics/000.jsonl` step 4, 8"
+    assert one["`kl_from_initial`"] == "1.000" and table.source == "`metrics/000.jsonl` step 0, 4, 8"
     assert row(table, "0")["`history_margin`"] == "–", "no proto while beta is 0"
-    assert cells(*orders_by_iteration(run))["1"] == [
-        *["1.000", "0.000", "0.000", "0.000"] * 2,
-        "`metrics/000.jsonl` step 8",
-    ]
+    (orders,) = orders_by_iteration(run)
+    assert cells(orders)["1"] == ["1.000", "0.000", "0.000", "0.000"] * 2
+    assert orders.source == "`metrics/000.jsonl` step 4, 8"
     drift = cells(held_out_table(run))["`drift`"]
     assert drift[:2] == ["1.000", "2.000"], "since the beginning: 10 tokens, from -1 to -0.9 and -0.8"
 
@@ -201,7 +202,8 @@ def test_generated_responses_belong_to_the_policy_that_gave_them(tmp_path):
         zero["left out, by reason"] == "train: 3 identical, 1 truncated" and one["left out, by reason"] == "2 truncated"
     )
     assert one["trained with"] == "tspin, beta 0.1"
-    assert one["from"] == "`metrics/000.jsonl` step 4; `selfplay/iteration_1/manifest.json`"
+    files = "`selfplay/iteration_0/manifest.json`; `selfplay/iteration_1/manifest.json`"
+    assert table.source == f"`metrics/000.jsonl` step 0, 4, 8; {files}"
 
 
 @pytest.mark.parametrize("shift", [0, 1])
@@ -237,7 +239,7 @@ def test_a_run_in_its_first_generation_and_a_broken_manifest(tmp_path):
     manifest(tmp_path, 0, start_step=0, steps=4)
     (tmp_path / "selfplay" / "iteration_1").mkdir()
     (tmp_path / "selfplay" / "iteration_1" / "manifest.json").write_text('{"iteration": 1, "start')
-    run = RunMetrics(write(tmp_path, selfplay()[:2]))
+    run = RunMetrics(write(tmp_path, selfplay()[:2], loss="tspin"))
     text = report_text(run)
     assert text.startswith("# Self-play run: tspin\n\nNo training step yet, iterations 0 to 0")
     assert row(learned_table(run), "0")["`gap/per_token`"] == "0.200 → –"
@@ -284,6 +286,35 @@ def test_signs_of_the_generation(tmp_path):
     assert "differ by up to 0.500 nats a token" in found
 
 
+# ---- the objective -------------------------------------------------------------------------------------------------
+
+
+def test_the_objective_is_what_the_run_recorded_and_is_not_guessed(tmp_path):
+    """Metric names of T-SPIN_ref without a proto are SPIN's: only the record tells them apart."""
+    lines = [(0, measured("val", {"real": (-1.0, 10), "generated": (-2.0, 6)}))]
+    known = RunMetrics(write(tmp_path / "known", lines, loss="tspin_ref"))
+    assert report_text(known).startswith("# Preference run: tspin_ref\n")
+    assert known.has_reference and "is not recorded" not in report_text(known)
+    old = RunMetrics(write(tmp_path / "old", lines))
+    assert old.loss is None and old.roles == ("real", "generated")
+    assert (
+        report_text(old).startswith("# Preference run\n")
+        and report_text(old).count("The objective is not recorded") == 1
+    )
+    manifest(tmp_path / "old", 0, start_step=0, steps=4, settings={"loss": "spin", "beta": 0.1})
+    assert RunMetrics(tmp_path / "old").loss == "spin", "an iteration's manifest is a record, too"
+
+
+def test_roles_of_a_loss_that_is_new_are_those_it_recorded(tmp_path):
+    folder = write(tmp_path, [(0, measured("val", {"best": (-1.0, 10), "worst": (-2.0, 6)}))])
+    assert RunMetrics(folder).roles == ()
+    write(folder, loss="dpo")
+    record = json.loads((folder / "objective.json").read_text()) | {"loss": "new", "roles": ["best", "worst"]}
+    (folder / "objective.json").write_text(json.dumps(record))
+    run = RunMetrics(folder)
+    assert run.roles == ("best", "worst") and "y is `best`, y' `worst`." in report_text(run)
+
+
 # ---- names ---------------------------------------------------------------------------------------------------------
 
 
@@ -298,7 +329,7 @@ def test_all_that_is_measured_is_in_the_report(tmp_path, loss):
     reference = logps - 0.1 if objective.needs_reference else None
     told = measure(objective, logps, mask, torch.arange(0, 2 * 4 * size + 1, 4), reference).metrics
     lines = [(step, {f"val/{name}": value.mean().item() for name, value in told.items()}) for step in (0, 1)]
-    run = RunMetrics(write(tmp_path, lines))
+    run = RunMetrics(write(tmp_path, lines, loss=loss))
     assert run.loss == loss and run.roles == objective.roles
     orders = {f"order_{order}/{cell}" for order in ("raw", "per_token") for cell in CELLS}
     assert set(told) - orders <= set(held_out_metrics(run)), "the report does not show it"

@@ -1,11 +1,10 @@
 """The twelve reward functions of the original, by their names here and there (SPEC 1c)."""
 
-from pathlib import Path
-
 import pytest
 from omegaconf import OmegaConf
 
 from helpers.recipes import compose_recipe
+from hydra_plugins.sp3f_verl_recipes import reward_presets
 from sp3f_verl.rewards import check_weights, rule_terms, total, weights_at
 
 # preset -> weights beside accuracy 1, and the original's name behind compute_score_reward_
@@ -23,11 +22,10 @@ PRESETS = {
     "acc_threshold": ({"language": 1}, "acc_add_threshold"),
     "acc_penalize_en_parseable": ({"english": -1, "parseable": 1}, "acc_add_penalize_en_add_parseable"),
 }
-GROUP = Path(__file__).resolve().parents[2] / "recipes" / "reward"
 
 
 def test_these_are_all_that_is_shipped():
-    assert {file.stem for file in GROUP.glob("*.yaml")} == {
+    assert set(reward_presets()) == {
         name for preset, (_, original) in PRESETS.items() for name in (preset, f"compute_score_reward_{original}")
     }
 

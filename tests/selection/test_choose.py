@@ -38,7 +38,7 @@ KINDS = [
 ]
 
 
-def made(table, order=None):
+def candidates_of(table, order=None):
     """Candidates of {(id, language, number): row}."""
     names = list(order or table)
     rows = [table[name] for name in names]
@@ -50,7 +50,9 @@ def made(table, order=None):
 def simple(*scored):
     """Candidates of (id, language, score), numbered as they come."""
     row = {"length": 9, "share": 1.0}
-    return made({(key, code, at): row | {"score": score, "text": at} for at, (key, code, score) in enumerate(scored)})
+    return candidates_of(
+        {(key, code, at): row | {"score": score, "text": at} for at, (key, code, score) in enumerate(scored)}
+    )
 
 
 def named(candidates, pairs):
@@ -62,7 +64,7 @@ def named(candidates, pairs):
 @settings(max_examples=60)
 @given(TABLE, st.sampled_from(KINDS), st.randoms())
 def test_order_of_rows_changes_nothing(table, how, random):
-    one, other = made(table), made(table, random.sample(list(table), len(table)))
+    one, other = candidates_of(table), candidates_of(table, random.sample(list(table), len(table)))
     pairs, shuffled = choose(one, how), choose(other, how)
     assert named(one, pairs) == named(other, shuffled)
     assert pairs.reasons(one) == shuffled.reasons(other)
@@ -72,7 +74,7 @@ def test_order_of_rows_changes_nothing(table, how, random):
 @settings(max_examples=60)
 @given(TABLE, st.sampled_from(KINDS))
 def test_every_pool_gives_a_pair_or_a_reason_and_every_candidate_is_counted(table, how):
-    candidates = made(table)
+    candidates = candidates_of(table)
     pairs = choose(candidates, how)
     pools = {(key, code if how.pool == "in_language" else None) for key, code, _ in table}
     given = {
@@ -95,12 +97,14 @@ def test_every_pool_gives_a_pair_or_a_reason_and_every_candidate_is_counted(tabl
 
 
 @settings(max_examples=60)
-@given(TABLE, st.sampled_from([each for each in KINDS if not each.keep_truncated]), st.sampled_from(range(5)))
+@given(
+    TABLE, st.sampled_from([settings for settings in KINDS if not settings.keep_truncated]), st.sampled_from(range(5))
+)
 def test_an_excluded_candidate_changes_nothing(table, how, fault):
     faults = [{"score": None}, {"score": float("-inf")}, {"truncated": True}, {"share": 0.1}, {"length": 0}]
     bad = {"score": 99.0, "length": 9, "truncated": False, "share": 1.0, "text": 99} | faults[fault]
     more = table | {(key, code, -1): bad for key, code, _ in table}
-    one, other = made(table), made(more)
+    one, other = candidates_of(table), candidates_of(more)
     assert named(one, choose(one, how)) == named(other, choose(other, how))
 
 
@@ -178,7 +182,7 @@ def test_exclusions_are_counted_under_their_first_reason():
         ("p", "da", 5): {"score": 0.5, "length": 5, "share": None, "text": 5},
         ("p", "en", 6): {"score": 0.1, "length": 5, "share": 1.0, "text": text_key("en god dag")},
     }
-    candidates = made(table)
+    candidates = candidates_of(table)
     pairs = choose(candidates)
     assert pairs.dropped() == {"no_score": 1, "off_language": 1, "truncated": 1, "duplicate": 1}
     assert named(candidates, pairs) == [(("p", "da", 0), ("p", "da", 5), "da")]
@@ -206,7 +210,7 @@ def test_length_residual_takes_the_slope_away_and_leaves_the_rest():
         length = int(np.exp(rng.normal(5 if code == "da" else 4, 1) + hard)) + 1
         quality[name] = rng.normal()
         table[name] = {"score": 2 * np.log(length) + quality[name] - 5 * hard, "length": length, "text": len(table)}
-    candidates = made(table)
+    candidates = candidates_of(table)
     gains = {}
     for residual in (False, True):
         pairs = choose(candidates, Settings(scale="raw", length_residual=residual))

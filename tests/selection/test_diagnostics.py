@@ -33,9 +33,9 @@ def test_place_of_the_rejected_by_pool_size():
 
 def test_two_languages_two_sigma_apart_raw():
     candidates = simulated({"da": 0.0, "en": 2.0})
-    found = pool_diagnostics(candidates, choose(candidates, Settings.original("cross_language")), sizes=())
-    assert found["chosen_language"]["en"] == pytest.approx(0.999, abs=0.003)
-    assert found["rejected_language"]["da"] == pytest.approx(0.996, abs=0.005)
+    diagnostics = pool_diagnostics(candidates, choose(candidates, Settings.original("cross_language")), sizes=())
+    assert diagnostics["chosen_language"]["en"] == pytest.approx(0.999, abs=0.003)
+    assert diagnostics["rejected_language"]["da"] == pytest.approx(0.996, abs=0.005)
 
 
 def test_seven_languages_raw_and_z():
@@ -43,17 +43,17 @@ def test_seven_languages_raw_and_z():
     raw = pool_diagnostics(candidates, choose(candidates, Settings.original("cross_language")), sizes=())
     assert raw["same_language"] == pytest.approx(0.044, abs=0.015)
     assert raw["chosen_language"]["en"] == pytest.approx(0.63, abs=0.04)
-    assert any(told.startswith("top_language is 6") for told in raw["warnings"])
+    assert any(warning.startswith("top_language is 6") for warning in raw["warnings"])
     for scale in ("z", "z_prompt"):
         pairs = choose(candidates, Settings(pool="cross_language", scale=scale))
-        found = pool_diagnostics(candidates, pairs, sizes=())
-        assert found["same_language"] == pytest.approx(1 / 7, abs=0.03)
-        assert max(found["chosen_language"].values()) < 0.19
-        assert not found["warnings"]
+        diagnostics = pool_diagnostics(candidates, pairs, sizes=())
+        assert diagnostics["same_language"] == pytest.approx(1 / 7, abs=0.03)
+        assert max(diagnostics["chosen_language"].values()) < 0.19
+        assert not diagnostics["warnings"]
     for consistency in ("pair", "prompt"):
         pairs = choose(candidates, Settings(pool="cross_language", consistency=consistency))
-        found = pool_diagnostics(candidates, pairs, sizes=())
-        assert (found["same_language"], found["pairs"]) == (1.0, 800)
+        diagnostics = pool_diagnostics(candidates, pairs, sizes=())
+        assert (diagnostics["same_language"], diagnostics["pairs"]) == (1.0, 800)
 
 
 def test_numbers_of_a_pool_by_hand():
@@ -66,18 +66,23 @@ def test_numbers_of_a_pool_by_hand():
         truncated=[False] * 4 + [True] + [False] * 4,
         shares=[1.0, None, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 1.0],
     )
-    found = pool_diagnostics(candidates, choose(candidates, Settings(scale="raw")))
-    assert json.loads(json.dumps(found)) == found
-    assert (found["pools"], found["pairs"], found["skipped"]) == (2, 1, {"all_equal": 1})
-    assert found["excluded"] == {"no_score": 2, "truncated": 1, "off_language": 1}
-    assert found["margin"]["mean"] == found["score_margin"]["p50"] == 2.0
-    assert found["lengths"] == {"chosen": 20.0, "rejected": 5.0, "chosen_longer": 1.0, "ratio": pytest.approx(4.0)}
-    da, en = found["languages"]["da"], found["languages"]["en"]
+    diagnostics = pool_diagnostics(candidates, choose(candidates, Settings(scale="raw")))
+    assert json.loads(json.dumps(diagnostics)) == diagnostics
+    assert (diagnostics["pools"], diagnostics["pairs"], diagnostics["skipped"]) == (2, 1, {"all_equal": 1})
+    assert diagnostics["excluded"] == {"no_score": 2, "truncated": 1, "off_language": 1}
+    assert diagnostics["margin"]["mean"] == diagnostics["score_margin"]["p50"] == 2.0
+    assert diagnostics["lengths"] == {
+        "chosen": 20.0,
+        "rejected": 5.0,
+        "chosen_longer": 1.0,
+        "ratio": pytest.approx(4.0),
+    }
+    da, en = diagnostics["languages"]["da"], diagnostics["languages"]["en"]
     assert (da["candidates"], da["mean"], da["no_score"], da["language_unknown"]) == (5, 1.5, 0.2, 0.2)
     assert da["spread"] == pytest.approx(1.25**0.5)
     assert da["length_correlation"] == pytest.approx(1.0)  # a doubling is one point
     assert (en["off_language"], en["length_correlation"]) == (0.25, None)
-    assert [(row["k"], row["pairs"], row["margin"]) for row in found["pool_sizes"]] == [(2, 1, 1.0), (3, 1, 2.0)]
+    assert [(row["k"], row["pairs"], row["margin"]) for row in diagnostics["pool_sizes"]] == [(2, 1, 1.0), (3, 1, 2.0)]
 
 
 def test_correlation_with_length_within_prompts_is_not_that_between_them():
@@ -87,17 +92,17 @@ def test_correlation_with_length_within_prompts_is_not_that_between_them():
     log_length = 5 + 0.01 * prompt + 0.2 * rng.standard_normal(2400)
     scores = -0.05 * prompt + 3 * (log_length - 5 - 0.01 * prompt) + 0.1 * rng.standard_normal(2400)
     candidates = Candidates.of(prompt, ["da"] * 2400, range(2400), scores, lengths=np.exp(log_length).astype(int))
-    found = pool_diagnostics(candidates, choose(candidates))
-    assert found["languages"]["da"]["length_correlation"] < -0.5
-    assert found["languages"]["da"]["length_correlation_within"] > 0.9
-    assert any(told.startswith("chosen_longer") for told in found["warnings"])
+    diagnostics = pool_diagnostics(candidates, choose(candidates))
+    assert diagnostics["languages"]["da"]["length_correlation"] < -0.5
+    assert diagnostics["languages"]["da"]["length_correlation_within"] > 0.9
+    assert any(warning.startswith("chosen_longer") for warning in diagnostics["warnings"])
 
 
 def test_nothing_left_is_told_and_not_raised():
     candidates = Candidates.of(["p", "p"], ["da", "da"], [0, 1], [None, None], lengths=[3, 3])
-    found = pool_diagnostics(candidates, choose(candidates))
-    assert found["warnings"][0] == "there is not one pair"
-    assert found["languages"]["da"]["length_correlation"] is None
+    diagnostics = pool_diagnostics(candidates, choose(candidates))
+    assert diagnostics["warnings"][0] == "there is not one pair"
+    assert diagnostics["languages"]["da"]["length_correlation"] is None
 
 
 def test_the_room_imports_numpy_and_nothing_heavy():

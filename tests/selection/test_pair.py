@@ -136,14 +136,14 @@ def test_rejected_is_nearest_to_the_target_in_exact_arithmetic(scores, rule):
         return
     if rule == "mean_minus_2sigma":
         mean = Fraction(sum(scores), len(scores))
-        target = float(mean) - 2 * math.sqrt(sum((each - mean) ** 2 for each in scores) / len(scores))
+        target = float(mean) - 2 * math.sqrt(sum((score - mean) ** 2 for score in scores) / len(scores))
     elif rule == "q1":
         whole, part = divmod(Fraction(len(scores) - 1, 4), 1)
         low, high = [*sorted(scores), 0][int(whole) : int(whole) + 2]
         target = float(low + part * (high - low))
     else:
         target = min(scores)
-    nearest = min(abs(each - target) for each in scores if each < max(scores))
+    nearest = min(abs(score - target) for score in scores if score < max(scores))
     assert abs(scores[pair[1]] - target) == pytest.approx(nearest, abs=1e-9)
 
 
@@ -158,7 +158,7 @@ def test_order_of_candidates_changes_no_pair_but_for_ties(scores, rule, random):
     top, low = scores[one[0]], {scores[one[1]], shuffled[other[1]]}
     if max(low) - min(low) > 1e-9:  # both at the same distance from the target, which is then between them
         target = sum(low) / 2
-        assert not any(min(low) + 1e-9 < each < max(low) - 1e-9 for each in scores)
+        assert not any(min(low) + 1e-9 < score < max(low) - 1e-9 for score in scores)
         if rule == "q1":
             assert target == pytest.approx(np.percentile(scores, 25), abs=1e-9)
         else:
@@ -173,9 +173,12 @@ def test_order_of_candidates_changes_no_pair_but_for_ties(scores, rule, random):
     st.sampled_from([None, 1.0, 2.0]),
 )
 def test_many_pools_at_once_give_the_pairs_and_reasons_of_one_at_a_time(pools, rule, margin, ratio):
-    flat = [each for pool in pools for each in pool]
-    scores, lengths = np.array([each[0] for each in flat], float), np.array([each[1] for each in flat], int)
-    pool = np.repeat(np.arange(len(pools)), [len(each) for each in pools]).astype(int)
+    flat = [candidate for pool in pools for candidate in pool]
+    scores, lengths = (
+        np.array([candidate[0] for candidate in flat], float),
+        np.array([candidate[1] for candidate in flat], int),
+    )
+    pool = np.repeat(np.arange(len(pools)), [len(members) for members in pools]).astype(int)
     limits = {"min_margin": margin, "max_length_ratio": ratio}
     chosen, rejected, reason = select_pairs(pool, scores, len(pools), rule, lengths=lengths, **limits)
     best = firsts_of_best(pool, scores, len(pools))

@@ -12,6 +12,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import OmegaConf
 
 from helpers.recipes import CONFIG_OF, compose_recipe, compose_run, resolved
+from hydra_plugins.sp3f_verl_recipes import reward_presets
 from sp3f_verl import RECIPES
 
 # SPEC 1e, beside those of test_recipes.py
@@ -81,7 +82,8 @@ def test_device_auto_is_the_default_and_asks_verl_what_it_runs_on(monkeypatch, f
 def test_a_choice_that_does_not_exist_is_refused_with_the_ones_that_do(override):
     with pytest.raises(MissingConfigException) as refusal:
         compose_recipe("sp3f", override)
-    options = [file.stem for file in (RECIPES / override.split("=")[0]).glob("*.yaml")]
+    group = override.split("=")[0]
+    options = reward_presets() if group == "reward" else [file.stem for file in (RECIPES / group).glob("*.yaml")]
     assert options and all(f"\t{option}\n" in str(refusal.value) for option in options)
 
 

@@ -17,9 +17,9 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.files import PAIR, VERDICT, pair_rows, verdict_rows
 from sp3f_verl.evaluation.arena.judging import Judgement, Question, judge
 from sp3f_verl.evaluation.arena.outputs import Outputs, read_outputs
-from sp3f_verl.evaluation.arena.pairs import Field, pair_up, read_prompts_of
+from sp3f_verl.evaluation.arena.pairs import Pairing, pair_up, read_prompts_of
 from sp3f_verl.evaluation.arena.settings import identity, judge_settings
-from sp3f_verl.evaluation.arena.summary import summarise, tables
+from sp3f_verl.evaluation.arena.summary import summarise
 from sp3f_verl.evaluation.results import FILE, ArenaCost, ArenaJudge
 from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.metrics import MALFORMED
@@ -28,33 +28,61 @@ from sp3f_verl.progress import ProgressBar
 from sp3f_verl.stats.win_rates import TIES
 
 
-def main(options: list[str]) -> int:
+def main(words: list[str]) -> Path:
+    """Answers the folder that it wrote to."""
     parser = argparse.ArgumentParser(
         prog="sp3f evaluate --arena", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    told = "outputs of a model; again for each further one, which is then compared with it on the same prompts"
-    parser.add_argument("--candidate", action="append", required=True, metavar="[NAME=]PATH", help=told)
+    parser.add_argument(
+        "--candidate",
+        action="append",
+        required=True,
+        metavar="[NAME=]PATH",
+        help="outputs of a model; again for each further one, which is then compared with it on the same prompts",
+    )
     parser.add_argument("--baseline", required=True, metavar="[NAME=]PATH", help="outputs that all are compared with")
-    told = "the prompts, where they did not come with the outputs (data_prep.prompts writes them); again for more"
-    parser.add_argument("--prompts", type=Path, action="append", default=[], metavar="FILE", help=told)
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="the prompts, where they did not come with the outputs (data_prep.prompts writes them); again for more",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for summary.json and every verdict")
-    told = "what a tie counts as: half a win (default), a win or a loss of the candidate"
-    parser.add_argument("--ties", choices=TIES, default="half", help=told)
+    parser.add_argument(
+        "--ties",
+        choices=TIES,
+        default="half",
+        help="what a tie counts as: half a win (default), a win or a loss of the candidate",
+    )
     parser.add_argument("--samples", type=int, default=1, help="answers to a prompt that are compared (default: 1)")
-    told = "share of its language below which an answer is in the wrong one (default: 0.7)"
-    parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=told)
-    told = "count the prompts that one of the two did not answer, in place of refusing"
-    parser.add_argument("--allow-missing", action="store_true", help=told)
+    parser.add_argument(
+        "--min-language-share",
+        type=float,
+        default=0.7,
+        metavar="SHARE",
+        help="share of its language below which an answer is in the wrong one (default: 0.7)",
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="count the prompts that one of the two did not answer, in place of refusing",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the intervals (default: 1)")
     parser.add_argument("--store", type=Path, help="file of answers already got (default: beside --output)")
-    told = "judge=openai, judge=local or one of your own, and settings such as sp3f.judge.model=NAME (docs/judge.md)"
-    parser.add_argument("judge", nargs="*", metavar="SETTING", help=told)
-    arguments = parser.parse_intermixed_args(options)
+    parser.add_argument(
+        "judge",
+        nargs="*",
+        metavar="SETTING",
+        help="judge=openai, judge=local or one of your own, and settings such as sp3f.judge.model=NAME (docs/judge.md)",
+    )
+    options = parser.parse_intermixed_args(words)
     try:
-        _run(arguments)
-    except AlreadyDone as told:
-        print(told)
-    return 0
+        _run(options)
+    except AlreadyDone as sentence:
+        print(sentence)
+    return options.output
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -63,24 +91,31 @@ def _run(options: argparse.Namespace) -> None:
     if not 0 <= options.min_language_share <= 1:
         raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")
     settings = judge_settings(options.judge)
-    every = [read_outputs(each, options.samples) for each in (*options.candidate, options.baseline)]
-    *candidates, baseline = every
-    _check_names(every)
-    prompts, files = read_prompts_of(options.prompts, every)
-    field = pair_up(candidates, baseline, prompts, options.allow_missing)
+    outputs = [read_outputs(given, options.samples) for given in (*options.candidate, options.baseline)]
+    *candidates, baseline = outputs
+    _check_names(outputs)
+    prompts, files = read_prompts_of(options.prompts, outputs)
+    pairing = pair_up(candidates, baseline, prompts, options.allow_missing)
     if any("solution_en" in make_judge(member).needed_fields() for member in settings.members()):
-        _check_references(field)
+        _check_references(pairing)
     judges = identity(settings)
-    told = {"candidates": [each.name for each in candidates], "baseline": baseline.name, "judge": judges}
-    names = ("ties", "samples", "min_language_share", "allow_missing", "seed")
-    told |= {name: getattr(options, name) for name in names}
-    inputs = dict.fromkeys([*(file for each in every for file in each.files), *files])
-    with Output(options.output, "arena", told, inputs) as out:
+    recorded = {
+        "candidates": [candidate.name for candidate in candidates],
+        "baseline": baseline.name,
+        "judge": judges,
+        "ties": options.ties,
+        "samples": options.samples,
+        "min_language_share": options.min_language_share,
+        "allow_missing": options.allow_missing,
+        "seed": options.seed,
+    }
+    inputs = dict.fromkeys([*(file for output in outputs for file in output.files), *files])
+    with Output(options.output, "arena", recorded, inputs) as out:
         spending = Path(f"{options.output}.judge_spending.json")
-        with ProgressBar("pairs", len(field.pairs) * len(judges)) as bar:
-            judgement = judge(settings, field.pairs, store_of(options), spending, bar.advance)
+        with ProgressBar("pairs", len(pairing.pairs) * len(judges)) as bar:
+            judgement = judge(settings, pairing.pairs, store_of(options), spending, bar.advance)
         _check_verdicts(judgement)
-        summary = summarise(field, judgement, options.ties, options.min_language_share, options.seed)
+        summary = summarise(pairing, judgement, options.ties, options.min_language_share, options.seed)
         questions = judgement.questions
         out.models = list(judgement.models.values())
         first, *panel = [entry | {"model": model} for entry, model in zip(judges, out.models, strict=True)]
@@ -91,13 +126,11 @@ def _run(options: argparse.Namespace) -> None:
                 "cost": _cost(questions),
             }
         )
-        out.write("preferences", verdict_rows(field, judgement, options.ties), VERDICT)
-        out.write("pairs", pair_rows(field, judgement, options.ties), PAIR)
+        out.write("preferences", verdict_rows(pairing, judgement, options.ties), VERDICT)
+        out.write("pairs", pair_rows(pairing, judgement, options.ties), PAIR)
         out.write_text(FILE, summary.text())
-        out.write_text("win_rates.md", tables(summary))
         calls = {"calls": judgement.calls, "from_store": judgement.stored, "usd": judgement.usd}
         out.note("asked", calls)
-    print(tables(summary))
     paid = "" if judgement.usd is None else f", {judgement.usd:.4f} USD"
     print(f"asked now: {judgement.calls} answers{paid}; {judgement.stored} from {store_of(options)}")
     if failed := sum(question.first is None and question.failure != MALFORMED for question in questions):
@@ -105,14 +138,14 @@ def _run(options: argparse.Namespace) -> None:
     print(f"written to {options.output}")
 
 
-def _check_names(every: Sequence[Outputs]) -> None:
-    name, count = Counter(each.name for each in every).most_common(1)[0]
+def _check_names(outputs: Sequence[Outputs]) -> None:
+    name, count = Counter(output.name for output in outputs).most_common(1)[0]
     if count > 1:
         raise BadInput(f"two outputs have the name {name!r}; give each its own, as NAME=PATH.")
 
 
-def _check_references(field: Field) -> None:
-    for pair in field.pairs:
+def _check_references(pairing: Pairing) -> None:
+    for pair in pairing.pairs:
         if not pair.reference_en:
             raise BadInput(
                 f"sp3f.judge.privileged=true shows the judge a reference, but prompt {pair.id!r} in {pair.language!r} "

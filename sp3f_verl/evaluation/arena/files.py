@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from sp3f_verl.data.schemas import NUMBER, TEXT, WHOLE, _schema
 from sp3f_verl.evaluation.arena.judging import Judgement
-from sp3f_verl.evaluation.arena.pairs import Field, Pair
+from sp3f_verl.evaluation.arena.pairs import Pair, Pairing
 from sp3f_verl.judge.verdict import Verdict
 
 _PAIR = {"candidate": TEXT, "language": TEXT, "id": TEXT, "sample": WHOLE}
@@ -29,8 +29,8 @@ VERDICT = _schema(
 )
 
 
-def pair_rows(field: Field, judgement: Judgement, ties: str) -> Iterator[dict]:
-    for pair, verdicts in zip(field.pairs, judgement.verdicts, strict=True):
+def pair_rows(pairing: Pairing, judgement: Judgement, ties: str) -> Iterator[dict]:
+    for pair, verdicts in zip(pairing.pairs, judgement.verdicts, strict=True):
         candidate, baseline = pair.sides
         yield _named(pair) | {
             "settled": verdicts.settled is not None,
@@ -45,8 +45,8 @@ def pair_rows(field: Field, judgement: Judgement, ties: str) -> Iterator[dict]:
         }
 
 
-def verdict_rows(field: Field, judgement: Judgement, ties: str) -> Iterator[dict]:
-    for pair, verdicts in zip(field.pairs, judgement.verdicts, strict=True):
+def verdict_rows(pairing: Pairing, judgement: Judgement, ties: str) -> Iterator[dict]:
+    for pair, verdicts in zip(pairing.pairs, judgement.verdicts, strict=True):
         for question in verdicts.questions:
             outcome = question.outcome
             yield _named(pair) | {

@@ -26,8 +26,8 @@ Order = int | tuple[int | str, ...]  # what orders the answers to a prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """An answer. text is None where the model gave none: that is not the empty text, which is an answer."""
+class Answer:
+    """text is None where the model gave none: that is not the empty text, which is an answer."""
 
     text: str | None
     status: str = "ok"
@@ -40,7 +40,7 @@ class Outputs:
 
     name: str
     path: Path
-    said: dict[Key, Said]
+    answers: dict[Key, Answer]
     files: list[Path] = field(default_factory=list)
     prompts: Path | None = None
 
@@ -60,23 +60,23 @@ def read_outputs(given: str, samples: int = 1) -> Outputs:
         files, prompts = _files_of(path), path / "prompts.parquet"
     else:
         files, prompts = [path], path.with_name("prompts.parquet") if path.name == "candidates.parquet" else None
-    found: dict[tuple[str, str], list[tuple[Order, Said]]] = defaultdict(list)
+    by_prompt: dict[tuple[str, str], list[tuple[Order, Answer]]] = defaultdict(list)
     for file in files:
-        for ident, code, order, each in _rows(file):
-            found[ident, code].append((order, each))
-    if not found:
+        for ident, code, order, answer in _rows(file):
+            by_prompt[ident, code].append((order, answer))
+    if not by_prompt:
         raise BadInput(f"{path} holds no answer; give a model's outputs.")
-    said = {}
-    for (ident, code), answers in found.items():
-        orders = [order for order, _ in answers]
+    answers = {}
+    for (ident, code), ordered in by_prompt.items():
+        orders = [order for order, _ in ordered]
         if len(set(orders)) < len(orders):
             mend = (
                 "give every prompt one answer, or cand_id" if len(files) == 1 else "give one benchmark's output.jsonl"
             )
             raise BadInput(f"{path} has the id {ident!r} in {code!r} twice; {mend}.")
-        for number, (_, each) in enumerate(sorted(answers, key=lambda pair: pair[0])[:samples]):
-            said[ident, code, number] = each
-    return Outputs(name, path, said, files, prompts if prompts and prompts.is_file() else None)
+        for number, (_, answer) in enumerate(sorted(ordered, key=lambda pair: pair[0])[:samples]):
+            answers[ident, code, number] = answer
+    return Outputs(name, path, answers, files, prompts if prompts and prompts.is_file() else None)
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -90,7 +90,7 @@ def _files_of(folder: Path) -> list[Path]:
     return files
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, Order, Said]]:
+def _rows(path: Path) -> Iterator[tuple[str, str, Order, Answer]]:
     """(id, language, order, answer)."""
     file = open_file(path)
     of_run = path.name == "output.jsonl" and "answer" in file.columns
@@ -109,18 +109,18 @@ def _rows(path: Path) -> Iterator[tuple[str, str, Order, Said]]:
         except languages.UnknownLanguage as error:
             raise BadInput(f"{file.place(number)}: {error}") from None
         if of_run:
-            texts, told = row[text] if row[text] is not None else [], row.get("status") or []
+            texts, statuses = row[text] if row[text] is not None else [], row.get("status") or []
             if not isinstance(texts, list):
                 raise BadInput(
                     f"{file.place(number)}: 'answer' is {texts!r}, no list; give what `sp3f evaluate` wrote."
                 )
-            for order, each in enumerate(texts):
-                status, benchmark = told[order] if order < len(told) else "ok", path.parent.parent.name
-                own = prompt_key(benchmark, row.get("variant"), key)
-                yield own, language, order, _said(each, status, benchmark, text, file.place(number))
+            for order, sample in enumerate(texts):
+                status, benchmark = statuses[order] if order < len(statuses) else "ok", path.parent.parent.name
+                prompt = prompt_key(benchmark, row.get("variant"), key)
+                yield prompt, language, order, _answer(sample, status, benchmark, text, file.place(number))
             continue
-        said = _said(row[text], row.get("status"), row.get("category"), text, file.place(number))
-        yield key, language, _order(row.get("cand_id")), said
+        answer = _answer(row[text], row.get("status"), row.get("category"), text, file.place(number))
+        yield key, language, _order(row.get("cand_id")), answer
 
 
 def _order(cand_id: Any) -> Order:
@@ -130,14 +130,14 @@ def _order(cand_id: Any) -> Order:
 
 
 def _column(file, name: str) -> str:
-    found = next((each for each in NAMES[name] if each in file.columns), name)
-    file.require([found], "give a file with id, language and text")
-    return found
+    column = next((column for column in NAMES[name] if column in file.columns), name)
+    file.require([column], "give a file with id, language and text")
+    return column
 
 
-def _said(text: Any, status: Any, category: Any, name: str, place: str) -> Said:
+def _answer(text: Any, status: Any, category: Any, name: str, place: str) -> Answer:
     if text is not None and not isinstance(text, str):
         raise BadInput(f"{place}: {name!r} holds {text!r}, which is no text; give a string, or null for no answer.")
     status = str(status or "ok")
     text = text if status not in NO_TEXT else None
-    return Said(text, status, str(category) if category is not None else None)
+    return Answer(text, status, str(category) if category is not None else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sp3f_verl import languages
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.arena.outputs import Key, Outputs, Said
+from sp3f_verl.evaluation.arena.outputs import Answer, Key, Outputs
 from sp3f_verl.rewards import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.text import strip_think
 
@@ -39,7 +39,7 @@ class Pair:
 
 
 @dataclass
-class Field:
+class Pairing:
     """The pairs of a run, the prompts that lack an answer by candidate and language, and those that nobody answered."""
 
     pairs: list[Pair] = field(default_factory=list)
@@ -49,60 +49,63 @@ class Field:
     unrecognised: set[str] = field(default_factory=set)
 
 
-def pair_up(candidates: Sequence[Outputs], baseline: Outputs, prompts: Prompts, allow_missing: bool) -> Field:
+def pair_up(candidates: Sequence[Outputs], baseline: Outputs, prompts: Prompts, allow_missing: bool) -> Pairing:
     """The pairs, in the order of candidate, language, id and sample. BadInput where the outputs are not of the same
     prompts and `allow_missing` is false, or nothing is left."""
     for outputs in (*candidates, baseline):
-        for ident, code, _ in outputs.said:
+        for ident, code, _ in outputs.answers:
             if (ident, code) not in prompts:
                 raise BadInput(
                     f"{outputs.path} answers the id {ident!r} in {code!r}, which is not in the prompts; give the "
                     "--prompts that were answered."
                 )
-    answered = {(ident, code) for outputs in (*candidates, baseline) for ident, code, _ in outputs.said}
-    found = Field(not_answered=len(prompts) - len(answered), codes=tuple(sorted({code for _, code in answered})))
+    answered = {(ident, code) for outputs in (*candidates, baseline) for ident, code, _ in outputs.answers}
+    pairing = Pairing(not_answered=len(prompts) - len(answered), codes=tuple(sorted({code for _, code in answered})))
     sides: dict[tuple[str, Key], Side] = {}
     for candidate in candidates:
-        usable = [{key for key, said in each.said.items() if said.text is not None} for each in (candidate, baseline)]
-        wanted = candidate.said.keys() | baseline.said.keys()
+        usable = [
+            {key for key, answer in outputs.answers.items() if answer.text is not None}
+            for outputs in (candidate, baseline)
+        ]
+        wanted = candidate.answers.keys() | baseline.answers.keys()
         lacking = sorted(wanted - (usable[0] & usable[1]))
         if lacking and not allow_missing:
             raise BadInput(_unequal(candidate, baseline, lacking, len(_prompts_of(wanted))))
-        found.missing[candidate.name] = Counter(code for _, code in _prompts_of(lacking))
+        pairing.missing[candidate.name] = Counter(code for _, code in _prompts_of(lacking))
         for key in sorted(usable[0] & usable[1], key=lambda key: (key[1], key[0], key[2])):
-            found.pairs.append(_pair(candidate, baseline, key, prompts, found, sides))
-    if not found.pairs:
+            pairing.pairs.append(_pair(candidate, baseline, key, prompts, pairing, sides))
+    if not pairing.pairs:
         raise BadInput("no prompt is answered by both models; give outputs for the same prompts.")
-    return found
+    return pairing
 
 
 def _prompts_of(keys: Iterable[Key]) -> set[tuple[str, str]]:
     return {(ident, code) for ident, code, _ in keys}
 
 
-def _pair(candidate: Outputs, baseline: Outputs, key: Key, prompts: Prompts, found: Field, sides: dict) -> Pair:
+def _pair(candidate: Outputs, baseline: Outputs, key: Key, prompts: Prompts, pairing: Pairing, sides: dict) -> Pair:
     ident, code, sample = key
     both = []
     for outputs in (candidate, baseline):
         if (outputs.name, key) not in sides:
-            sides[outputs.name, key] = _side(outputs.said[key], code, found)
+            sides[outputs.name, key] = _side(outputs.answers[key], code, pairing)
         both.append(sides[outputs.name, key])
-    category = candidate.said[key].category or baseline.said[key].category or prompts.task(ident, code)
+    category = candidate.answers[key].category or baseline.answers[key].category or prompts.task(ident, code)
     return Pair(
         candidate.name, ident, code, sample, query_of(prompts.messages(ident, code)),
         prompts.reference(ident, code), category, tuple(both),
     )  # fmt: skip
 
 
-def _side(said: Said, code: str, found: Field) -> Side:
-    text = strip_think(said.text).strip()
+def _side(answer: Answer, code: str, pairing: Pairing) -> Side:
+    text = strip_think(answer.text).strip()
     share = None
-    if code not in found.unrecognised:
+    if code not in pairing.unrecognised:
         try:
-            share = language_share(text, code, found.codes)
+            share = language_share(text, code, pairing.codes)
         except UnsupportedLanguage:
-            found.unrecognised.add(code)
-    return Side(text, said.status, share)
+            pairing.unrecognised.add(code)
+    return Side(text, answer.status, share)
 
 
 def query_of(messages: Iterable[dict[str, str]]) -> str:
@@ -110,7 +113,7 @@ def query_of(messages: Iterable[dict[str, str]]) -> str:
     messages = list(messages)
     if len(messages) == 1:
         return messages[0]["content"]
-    return "\n\n".join(f"[{each['role']}]\n{each['content']}" for each in messages)
+    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
 
 
 def english_name(code: str) -> str:
@@ -120,15 +123,15 @@ def english_name(code: str) -> str:
 def read_prompts_of(given: Sequence[Path], outputs: Iterable[Outputs]) -> tuple[Prompts, list[Path]]:
     """--prompts, or else the prompts that came with the outputs. BadInput where some that came along ask something
     else under the same id: a row's position is the id of many benchmarks, and no two files need have the same order."""
-    found = list(dict.fromkeys(each.prompts for each in outputs if each.prompts))
-    paths = list(given) or found[:1]
+    beside = list(dict.fromkeys(output.prompts for output in outputs if output.prompts))
+    paths = list(given) or beside[:1]
     if not paths:
         raise BadInput("--prompts is missing: the judge must see what was asked; give the file that was answered.")
-    prompts, others = Prompts(paths), [path for path in found if path not in paths]
+    prompts, others = Prompts(paths), [path for path in beside if path not in paths]
     for path in others:
-        own = Prompts([path])
-        for ident, code in own:
-            if (ident, code) in prompts and own.messages(ident, code) != prompts.messages(ident, code):
+        others_prompts = Prompts([path])
+        for ident, code in others_prompts:
+            if (ident, code) in prompts and others_prompts.messages(ident, code) != prompts.messages(ident, code):
                 raise BadInput(
                     f"{path} asks something else than {', '.join(map(str, paths))} under the id {ident!r} in {code!r}; "
                     "compare answers to the same prompts."
@@ -138,10 +141,14 @@ def read_prompts_of(given: Sequence[Path], outputs: Iterable[Outputs]) -> tuple[
 
 def _unequal(candidate: Outputs, baseline: Outputs, lacking: list[Key], total: int) -> str:
     ident, code, _ = lacking[0]
-    sides = [each for each in (candidate, baseline) if (said := each.said.get(lacking[0])) is None or said.text is None]
-    said = sides[0].said.get(lacking[0])
-    told = "has no answer to" if said is None else f"has no text ({said.status}) for"
+    answers = [outputs.answers.get(lacking[0]) for outputs in (candidate, baseline)]
+    outputs, answer = next(
+        (outputs, answer)
+        for outputs, answer in zip((candidate, baseline), answers, strict=True)
+        if answer is None or answer.text is None
+    )
+    reason = "has no answer to" if answer is None else f"has no text ({answer.status}) for"
     return (
-        f"{sides[0].path} {told} id {ident!r} in {code!r}, one of {len(_prompts_of(lacking))} of {total} prompts that "
+        f"{outputs.path} {reason} id {ident!r} in {code!r}, one of {len(_prompts_of(lacking))} of {total} prompts that "
         f"{candidate.name} and {baseline.name} do not both answer; answer them, or count them with --allow-missing."
     )

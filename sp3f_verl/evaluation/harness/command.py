@@ -20,59 +20,67 @@ from sp3f_verl.evaluation.harness.run import Run, run
 from sp3f_verl.evaluation.harness.suite import Suite, read_suite, shipped
 
 
-def main(options: list[str]) -> int:
-    told = _parser().parse_args(options)
-    suite = read_suite(told.suite).only(told.tasks, told.languages)
-    versions = check_python(told.python, suite)
-    job = _lm_eval(told) if suite.package == "lm-eval" else _euroeval(told, suite)
+def main(words: list[str]) -> Path:
+    """Answers the folder that it wrote to."""
+    options = _parser().parse_args(words)
+    suite = read_suite(options.suite).only(options.tasks, options.languages)
+    versions = check_python(options.python, suite)
+    job = _lm_eval(options) if suite.package == "lm-eval" else _euroeval(options, suite)
     try:
-        run(Run(suite, told.model, job, told.python, versions), told.output)
+        run(Run(suite, options.model, job, options.python, versions), options.output)
     except AlreadyDone as done:
         print(done)
-    print((told.output / "report.md").read_text(encoding="utf-8"))
-    return 0
+    return options.output
 
 
-def _lm_eval(told: argparse.Namespace) -> dict[str, Any]:
-    _refuse(told, "lm-eval", "iterations")
-    for folder in told.include:
+def _lm_eval(options: argparse.Namespace) -> dict[str, Any]:
+    _refuse(options, "lm-eval", "iterations")
+    for folder in options.include:
         if not folder.is_dir():
             raise BadInput(f"--include={folder} is no folder; give one with task YAMLs of lm-eval.")
-    if told.limit is not None and told.limit < 1:
-        raise BadInput(f"--limit is {told.limit}; give a number of problems, 1 or more.")
-    model_type, model_args = lm_eval_model(told.model, told.backend, told.base_url, told.tokenizer, told.model_args)
+    if options.limit is not None and options.limit < 1:
+        raise BadInput(f"--limit is {options.limit}; give a number of problems, 1 or more.")
+    model_type, model_args = lm_eval_model(
+        options.model, options.backend, options.base_url, options.tokenizer, options.model_args
+    )
     for name in ("pretrained", "peft", "lora_local_path"):  # the runner works in another folder
         if name in model_args and Path(model_args[name]).exists():
             model_args[name] = str(Path(model_args[name]).resolve())
     return {
-        **{"model_type": model_type, "model_args": model_args, "limit": told.limit, "seed": told.seed},
-        **{"include": [str(each.resolve()) for each in told.include], "batch_size": told.batch_size},
-        **{"device": told.device, "apply_chat_template": told.chat_template, "log_samples": told.log_samples},
+        "model_type": model_type,
+        "model_args": model_args,
+        "limit": options.limit,
+        "seed": options.seed,
+        "include": [str(folder.resolve()) for folder in options.include],
+        "batch_size": options.batch_size,
+        "device": options.device,
+        "apply_chat_template": options.chat_template,
+        "log_samples": options.log_samples,
     }
 
 
-def _euroeval(told: argparse.Namespace, suite: Suite) -> dict[str, Any]:
-    _refuse(told, "euroeval", "backend tokenizer model_args include limit chat_template log_samples device")
+def _euroeval(options: argparse.Namespace, suite: Suite) -> dict[str, Any]:
+    _refuse(options, "euroeval", "backend tokenizer model_args include limit chat_template log_samples device")
     benchmarker = {"cache_dir": str(Path.home() / ".cache" / "euroeval"), **suite.settings}
-    if told.iterations is not None:
-        benchmarker["num_iterations"] = told.iterations
-    if told.base_url:
-        benchmarker["api_base"] = told.base_url
-    return {"model": euroeval_model(told.model, told.base_url), "benchmarker": benchmarker}
+    if options.iterations is not None:
+        benchmarker["num_iterations"] = options.iterations
+    if options.base_url:
+        benchmarker["api_base"] = options.base_url
+    return {"model": euroeval_model(options.model, options.base_url), "benchmarker": benchmarker}
 
 
-def _refuse(told: argparse.Namespace, package: str, names: str) -> None:
+def _refuse(options: argparse.Namespace, package: str, names: str) -> None:
     for name in names.split():
-        if getattr(told, name):
+        if getattr(options, name):
             raise BadInput(f"--{name.replace('_', '-')} means nothing to {package}; leave it out.")
 
 
 def _list(text: str) -> list[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _settings(text: str) -> dict[str, Any]:
-    pairs = [each.partition("=") for each in _list(text)]
+    pairs = [part.partition("=") for part in _list(text)]
     if not all(name and equals for name, equals, _ in pairs):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE,NAME=VALUE, such as dtype=bfloat16")
     return {name: yaml.safe_load(value) for name, _, value in pairs}
@@ -91,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("suite", metavar="SUITE", help=f"{', '.join(shipped())}, or a YAML file of your own")
     add("--model", required=True, help="Hub name, folder, verl run or checkpoint, LoRA adapter, or an endpoint's name")
-    add("--output", type=Path, required=True, help="folder for summary.json, report.md and what the harness says")
+    add("--output", type=Path, required=True, help="folder for summary.json and what the harness says")
     add("--tasks", type=_list, metavar="A,B", help="these of the suite only")
     add("--languages", type=_list, metavar="A,B", help="the suite's tasks in these languages only")
     add("--python", default=sys.executable, help="the Python that the harness is installed in (default: this one)")

@@ -1,4 +1,4 @@
-"""A model as the harnesses want it told."""
+"""A model as the harnesses want it named."""
 
 import json
 from collections.abc import Mapping
@@ -36,15 +36,15 @@ def lm_eval_model(
     if base_url:
         raise BadInput(f"--backend={backend} loads the model here; leave out --base-url, or name --backend openai.")
     folder = model_folder(model)
-    told: dict[str, Any] = {"pretrained": folder}
+    model_args: dict[str, Any] = {"pretrained": folder}
     if base := adapter_base(folder):
-        told["pretrained"] = model_folder(base)
+        model_args["pretrained"] = model_folder(base)
         if backend == "transformers":
-            told["peft"] = folder
+            model_args["peft"] = folder
         else:
             rank = json.loads((Path(folder) / ADAPTER).read_text(encoding="utf-8")).get("r", 16)
-            told |= {"lora_local_path": folder, "max_lora_rank": rank}
-    return BACKENDS[backend], {**told, **({"tokenizer": tokenizer} if tokenizer else {}), **more}
+            model_args |= {"lora_local_path": folder, "max_lora_rank": rank}
+    return BACKENDS[backend], {**model_args, **({"tokenizer": tokenizer} if tokenizer else {}), **more}
 
 
 def euroeval_model(model: str, base_url: str | None) -> str:

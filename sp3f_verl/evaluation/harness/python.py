@@ -15,30 +15,30 @@ from sp3f_verl.evaluation.harness.suite import Suite
 INSTALL = {"lm-eval": "lm-eval[hf]", "euroeval": "euroeval[generative]"}
 _VERSIONS = """
 import importlib.metadata, json, sys
-found = {}
+versions = {}
 for name in sys.argv[1:]:
     try:
-        found[name] = importlib.metadata.version(name)
+        versions[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        found[name] = None
-print(json.dumps(found))
+        versions[name] = None
+print(json.dumps(versions))
 """
 
 
 def check_python(python: str, suite: Suite) -> dict[str, str]:
     """The versions of the harness and of what it stands on. BadInput where it, or what a task needs, is missing."""
-    told = ("torch", "transformers", "vllm", "datasets")
-    needs = {Requirement(each): task.name for task in suite.tasks for each in task.needs}
+    beside = ("torch", "transformers", "vllm", "datasets")
+    needs = {Requirement(need): task.name for task in suite.tasks for need in task.needs}
     install = INSTALL.get(suite.package, suite.package)
-    found = require(python, suite.package, install, "--python", [*told, *(each.name for each in needs)])
+    versions = require(python, suite.package, install, "--python", [*beside, *(need.name for need in needs)])
     for need, task in needs.items():
-        has = found[need.name]
+        has = versions[need.name]
         if has is None or not need.specifier.contains(has, prereleases=True):
             raise BadInput(
                 f"{task} needs {need}, and {python} has {has or 'none'}: `pip install '{need}'` in an environment"
                 f"{_own(python)}, named as --python, or leave the task out with --tasks."
             )
-    return {name: found[name] for name in (suite.package, *told) if found[name]}
+    return {name: versions[name] for name in (suite.package, *beside) if versions[name]}
 
 
 def require(python: str, package: str, install: str, option: str, more: Iterable[str] = ()) -> dict[str, str | None]:
@@ -47,16 +47,16 @@ def require(python: str, package: str, install: str, option: str, more: Iterable
         raise BadInput(f"{option}={python} is not there; give the path of a Python, such as harness/bin/python.")
     ran = subprocess.run([python, "-c", _VERSIONS, package, *more], capture_output=True, text=True)
     try:
-        found = json.loads(ran.stdout)
+        versions = json.loads(ran.stdout)
     except ValueError:
-        told = ran.stderr.strip()[-120:] or ran.stdout[:120]
-        raise BadInput(f"{option}={python} is no Python that runs ({told!r}); name another.") from None
-    if found[package] is None:
+        output = ran.stderr.strip()[-120:] or ran.stdout[:120]
+        raise BadInput(f"{option}={python} is no Python that runs ({output!r}); name another.") from None
+    if versions[package] is None:
         raise BadInput(
             f"{package} is not installed in {python}: `pip install '{install}'` in an environment{_own(python)}, and "
             f"name its Python as {option}."
         )
-    return found
+    return versions
 
 
 def absolute(python: str) -> Path:

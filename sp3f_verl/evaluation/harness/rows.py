@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sp3f_verl.evaluation.harness.suite import Task
-from sp3f_verl.evaluation.results import HarnessMean, HarnessSummary, HarnessTask
-from sp3f_verl.stats.format import table
+from sp3f_verl.evaluation.results import HarnessMean, HarnessTask
 
 _RADIUS = 1.96  # EuroEval's `_se` is the radius of a 95 % interval: 1.96 standard errors (its scores.py)
 
@@ -15,13 +14,13 @@ class Failed(ValueError):
     """A task has no value. The message says why."""
 
 
-def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
+def row(package: str, task: Task, outcome: Mapping[str, Any]) -> HarnessTask:
     """One task's row. Raises Failed where the harness failed, or ran it otherwise than the suite says."""
-    if "error" in found:
-        raise Failed(found["error"])
-    if not found:
+    if "error" in outcome:
+        raise Failed(outcome["error"])
+    if not outcome:
         raise Failed("the harness left it out, and said why above")
-    values = found["values"]
+    values = outcome["values"]
     if package == "lm-eval":
         key, error_key, over = f"{task.metric},{task.filter}", f"{task.metric}_stderr,{task.filter}", 1.0
         metrics = sorted(name for name in values if "," in name and "_stderr," not in name)
@@ -30,8 +29,8 @@ def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
         metrics = sorted(name for name in values if name.startswith("test_") and not name.endswith("_se"))
     if key not in values:
         raise Failed(f"{task.task} has no metric {key}; it has {', '.join(metrics)}")
-    if task.shots is not None and found["shots"] != [task.shots]:
-        raise Failed(f"{task.task} ran with {found['shots']} shots, not {task.shots}; its own YAML fixes them")
+    if task.shots is not None and outcome["shots"] != [task.shots]:
+        raise Failed(f"{task.task} ran with {outcome['shots']} shots, not {task.shots}; its own YAML fixes them")
     value = _number(values[key], task.scale)
     if value is None or abs(value) > 100 + 1e-9:
         raise Failed(f"{task.metric} of {task.task} is {values[key]}, times scale {task.scale:g} no number up to 100")
@@ -45,9 +44,9 @@ def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
             stderr=stderr,
             **of,
             shots=task.shots,
-            n=found["n"],
-            of=found["of"],
-            version=found["version"],
+            n=outcome["n"],
+            of=outcome["of"],
+            version=outcome["version"],
         )
     return HarnessTask(
         metric=task.metric,
@@ -55,17 +54,17 @@ def row(package: str, task: Task, found: Mapping[str, Any]) -> HarnessTask:
         stderr=stderr,
         **of,
         shots=None,
-        iterations=found["n"],
+        iterations=outcome["n"],
         n=None,
         failed=int(values.get("num_failed_instances", 0)),
-        version=found["version"],
+        version=outcome["version"],
     )
 
 
-def _number(told: Any, factor: float) -> float | None:
-    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told):
+def _number(value: Any, factor: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return told * factor
+    return value * factor
 
 
 def mean(values: Mapping[str, float]) -> float:
@@ -82,35 +81,3 @@ def means(rows: Mapping[str, HarnessTask]) -> HarnessMean:
         by_language[code] = HarnessMean(value=mean(of_language), tasks=len(of_language))
     languages = {"languages": by_language} if by_language else {}
     return HarnessMean(value=mean(values), tasks=len(values), **languages)
-
-
-def markdown(results: HarnessSummary) -> str:
-    summary = results.model_dump(exclude_unset=True)
-    rows = summary["tasks"]
-    head = ["task", "language", "metric", "shots", "value", "standard error", "n", "version"]
-    lines = [
-        [
-            *(name, each.get("language", "–"), each["metric"], _told(each["shots"]), f"{each['value']:.2f}"),
-            *("–" if each["stderr"] is None else f"{each['stderr']:.2f}", _count(each), _told(each["version"])),
-        ]
-        for name, each in rows.items()
-    ]
-    parts = [f"# {summary['suite']}: {summary['model']}", table(head, lines)]
-    told = summary["mean"]
-    parts.append(f"Mean over {told['tasks']} tasks, each of the same weight: {told['value']:.2f}.")
-    if "languages" in told:
-        by = [[code, str(each["tasks"]), f"{each['value']:.2f}"] for code, each in told["languages"].items()]
-        parts.append(table(["language", "tasks", "mean"], by))
-    if summary["limit"]:
-        parts.append(f"Only {summary['limit']:g} problems a task were asked: a trial, not a measurement.")
-    return "\n\n".join(parts) + "\n"
-
-
-def _count(each: Mapping[str, Any]) -> str:
-    if each["n"] is None:
-        return f"{each['iterations']} iterations"
-    return str(each["n"]) if each["n"] == each["of"] else f"{each['n']} of {each['of']}"
-
-
-def _told(value: Any) -> str:
-    return "–" if value is None else str(value)

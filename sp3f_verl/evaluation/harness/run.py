@@ -11,9 +11,10 @@ from typing import Any
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.data.output import Output
+from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.python import absolute
-from sp3f_verl.evaluation.harness.rows import Failed, markdown, means, row
+from sp3f_verl.evaluation.harness.rows import Failed, means, row
 from sp3f_verl.evaluation.harness.suite import Suite, Task
 from sp3f_verl.evaluation.results import FILE, HarnessSummary, HarnessTask
 
@@ -46,10 +47,10 @@ def run(asked: Run, output: Path) -> HarnessSummary:
     with Output(output, "evaluate harness", settings, models=[asked.model]) as out:
         kept = output / KEPT
         kept.mkdir(exist_ok=True)
-        if missing := [each for each in suite.tasks if "values" not in _said(each, asked, kept)]:
+        if missing := [task for task in suite.tasks if "values" not in _outcome(task, asked, kept)]:
             _start(asked, missing, kept)
-        said = {each.name: _said(each, asked, kept) for each in suite.tasks}
-        tasks = _rows(suite, said)
+        outcomes = {task.name: _outcome(task, asked, kept) for task in suite.tasks}
+        tasks = _rows(suite, outcomes)
         summary = HarnessSummary(
             kind="harness",
             suite=suite.name,
@@ -62,52 +63,48 @@ def run(asked: Run, output: Path) -> HarnessSummary:
             mean=means(tasks),
         )
         out.write_text(FILE, summary.text())
-        out.write_text("report.md", markdown(summary))
-        for name, each in said.items():
-            out.write_text(f"tasks/{name}.json", json.dumps(each, ensure_ascii=False, indent=2) + "\n")
+        for name, outcome in outcomes.items():
+            out.write_text(f"tasks/{name}.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
             if (samples := kept / f"{name}.samples.jsonl").is_file():
                 out.write_text(f"tasks/{samples.name}", samples.read_text(encoding="utf-8"))
     shutil.rmtree(kept)
     return summary
 
 
-def _rows(suite: Suite, said: Mapping[str, Mapping[str, Any]]) -> dict[str, HarnessTask]:
+def _rows(suite: Suite, outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, HarnessTask]:
     rows, failed = {}, {}
     for task in suite.tasks:
         try:
-            rows[task.name] = row(suite.package, task, said[task.name])
+            rows[task.name] = row(suite.package, task, outcomes[task.name])
         except Failed as error:
             failed[task.name] = str(error)
     if failed:
-        told = "; ".join(f"{name}: {why.rstrip('.')}" for name, why in list(failed.items())[:3])
-        told += f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        causes = "; ".join(f"{name}: {why.rstrip('.')}" for name, why in list(failed.items())[:3])
+        causes += f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise BadInput(
-            f"{len(failed)} of {len(suite.tasks)} tasks failed ({told}); mend that and give the same command again, "
+            f"{len(failed)} of {len(suite.tasks)} tasks failed ({causes}); mend that and give the same command again, "
             "which goes on with these, or choose among the others with --tasks."
         )
     return rows
 
 
-def _key(task: Task, asked: Run) -> dict[str, Any]:
-    """What makes a result another one; how its value is read (metric, filter, scale) does not."""
-    return json.loads(
-        json.dumps({"task": task.task, "shots": task.shots, "job": asked.job, "versions": asked.versions})
-    )
+def _work(task: Task, asked: Run, kept: Path) -> Work:
+    """A task's result, which the harness writes, and what makes it another one; how its value is read (metric, filter,
+    scale) does not."""
+    identity = {"task": task.task, "shots": task.shots, "job": asked.job, "versions": asked.versions}
+    return Work(kept / f"{task.name}.key.json", identity, result=kept / f"{task.name}.json")
 
 
-def _said(task: Task, asked: Run, kept: Path) -> dict[str, Any]:
+def _outcome(task: Task, asked: Run, kept: Path) -> dict[str, Any]:
     """The harness's words on a task; empty where it was not asked yet, or under other conditions."""
-    said, key = kept / f"{task.name}.json", kept / f"{task.name}.key.json"
-    if not (said.is_file() and key.is_file()) or json.loads(key.read_text(encoding="utf-8")) != _key(task, asked):
-        return {}
-    return json.loads(said.read_text(encoding="utf-8"))
+    work = _work(task, asked, kept)
+    return json.loads(work.result.read_text(encoding="utf-8")) if work.done else {}
 
 
 def _start(asked: Run, missing: Iterable[Task], kept: Path) -> None:
     for task in missing:
-        (kept / f"{task.name}.json").unlink(missing_ok=True)
-        write_json(_key(task, asked), kept / f"{task.name}.key.json")
-    tasks = [{"name": each.name, "task": each.task, "shots": each.shots} for each in missing]
+        _work(task, asked, kept).begin()
+    tasks = [{"name": task.name, "task": task.task, "shots": task.shots} for task in missing]
     conditions = json.dumps({"job": asked.job, "versions": asked.versions}, sort_keys=True)
     work = kept / hashlib.sha256(conditions.encode()).hexdigest()[:16]  # EuroEval's own record knows no settings
     write_json({**asked.job, "tasks": tasks, "results": str(kept.resolve())}, work / "job.json")

@@ -29,7 +29,7 @@ def comet_scores(model: str, samples: Sequence[dict[str, str]], python: str, gpu
         raise BadInput(
             f"--comet-model={model} gave no scores (exit status {ran.returncode}), and said why above; mend that."
         )
-    found = [0.0] * len(samples)
+    padded = [0.0] * len(samples)
     for place, score in zip(asked, scores, strict=True):
-        found[place] = 100 * float(score)
-    return found
+        padded[place] = 100 * float(score)
+    return padded

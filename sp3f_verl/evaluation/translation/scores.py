@@ -27,9 +27,9 @@ class Metrics:
             self._bleu, self._sentence = BLEU(tokenize=name), BLEU(tokenize=name, effective_order=True)
             self._bleu.corpus_score(["a"], [["a"]])  # some load what they need at the first text
         except Exception as error:  # sacrebleu and the tokenizers' libraries raise many kinds
-            told = " ".join(str(error).split())[:120]
+            cause = " ".join(str(error).split())[:120]
             raise BadInput(
-                f"BLEU cannot be had for {language} with the tokenizer {name} ({told}): "
+                f"BLEU cannot be had for {language} with the tokenizer {name} ({cause}): "
                 f"`pip install 'sacrebleu[ja,ko]'`, or --tokenize {language}=char."
             ) from None
         self._chrf = CHRF(word_order=2)
@@ -58,46 +58,52 @@ def scored(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, dict[str, str]]]:
     """(scores per translator and pair, scores per sentence, sacrebleu's signatures per pair).
 
-    segments: rows of `data.wmt.SEGMENT`. candidates: translator -> (id, lp) -> translation. comet: (translator, id, lp)
-    -> a score of 0..100.
+    segments: rows of `data.sets.wmt.SEGMENT`. candidates: translator -> (id, lp) -> translation.
+    comet: (translator, id, lp) -> a score of 0..100.
     """
     scores, sentences, signatures = [], [], {}
     for lp, rows in by_pair(segments).items():
         language, references = rows[0]["language"], [row["reference"] for row in rows]
         metrics = Metrics(language, (tokenize or {}).get(language))
         for name, texts in sorted(candidates.items()):
-            own = [texts.get((row["id"], lp), "") for row in rows]
-            missing = sum(not text for text in own)
+            translations = [texts.get((row["id"], lp), "") for row in rows]
+            missing = sum(not text for text in translations)
             score = {"translator": name, "lp": lp, "language": language, "segments": len(rows), "missing": missing}
             if missing == len(rows):
                 scores.append(score | dict.fromkeys(KINDS))
                 continue
-            each = [metrics.sentence(text, reference) for text, reference in zip(own, references, strict=True)]
-            means = {f"{kind}_sentence": sum(one[kind] for one in each) / len(each) for kind in ("bleu", "chrf")}
+            pairs = zip(translations, references, strict=True)
+            scored_sentences = [metrics.sentence(text, reference) for text, reference in pairs]
+            means = {f"{kind}_sentence": _mean([one[kind] for one in scored_sentences]) for kind in ("bleu", "chrf")}
             means["comet"] = None
             if comet is not None:
-                each = [one | {"comet": comet[name, row["id"], lp]} for row, one in zip(rows, each, strict=True)]
-                means["comet"] = sum(one["comet"] for one in each) / len(each)
-            scores.append(score | metrics.corpus(own, references) | means)
-            for row, one in zip(rows, each, strict=True):
+                for row, sentence in zip(rows, scored_sentences, strict=True):
+                    sentence["comet"] = comet[name, row["id"], lp]
+                means["comet"] = _mean([sentence["comet"] for sentence in scored_sentences])
+            scores.append(score | metrics.corpus(translations, references) | means)
+            for row, one in zip(rows, scored_sentences, strict=True):
                 sentences.append({"id": row["id"], "lp": lp, "language": language, "translator": name} | one)
         signatures[lp] = metrics.signatures()
     return scores, sentences, signatures
 
 
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
 def by_pair(segments: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Language pair -> its segments; both in order."""
-    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    pairs: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in segments:
-        found[row["lp"]].append(row)
-    return {lp: sorted(found[lp], key=lambda row: row["id"]) for lp in sorted(found)}
+        pairs[row["lp"]].append(row)
+    return {lp: sorted(pairs[lp], key=lambda row: row["id"]) for lp in sorted(pairs)}
 
 
 def averages(scores: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A translator's means over all pairs; `imputed` names the pairs for which it has none of its own."""
     table = {(row["translator"], row["lp"]): row for row in scores}
     names, pairs = (sorted({key[index] for key in table}) for index in (0, 1))
-    found = []
+    rows = []
     for name in names:
         means: dict[str, Any] = {"translator": name, "imputed": []}
         means["imputed"] = [lp for lp in pairs if table[name, lp]["bleu"] is None]
@@ -105,22 +111,22 @@ def averages(scores: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             values = [_value(table, name, lp, kind, names) for lp in pairs]
             known = [value for value in values if value is not None]
             means[kind] = sum(known) / len(known) if known else None
-        found.append(means)
-    return found
+        rows.append(means)
+    return rows
 
 
 def _value(table: Mapping, name: str, lp: str, kind: str, names: list[str]) -> float | None:
-    own = table[name, lp][kind]
+    value = table[name, lp][kind]
     others = [table[other, lp][kind] for other in names if table[other, lp][kind] is not None]
-    return own if own is not None else sum(others) / len(others) if others else None
+    return value if value is not None else _mean(others) if others else None
 
 
 def best(scores: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Pair -> the translator with the highest mean of corpus BLEU and chrF++; equal ones by name."""
-    found: dict[str, tuple[float, str]] = {}
+    highest: dict[str, tuple[float, str]] = {}
     for row in sorted(scores, key=lambda row: row["translator"]):
         if row["bleu"] is not None:
             mean = (row["bleu"] + row["chrf"]) / 2
-            if row["lp"] not in found or mean > found[row["lp"]][0]:
-                found[row["lp"]] = (mean, row["translator"])
-    return {lp: name for lp, (_, name) in sorted(found.items())}
+            if row["lp"] not in highest or mean > highest[row["lp"]][0]:
+                highest[row["lp"]] = (mean, row["translator"])
+    return {lp: name for lp, (_, name) in sorted(highest.items())}

@@ -20,12 +20,14 @@ def corpus_tests(
     baseline: str,
     tokenize: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of `data.wmt.TEST`, without an interval; only where both have something in the pair."""
+    """Rows of `data.sets.wmt.TEST`, without an interval; only where both have something in the pair."""
     from sacrebleu.significance import PairedTest
 
-    found = []
+    tests = []
     for lp, rows in by_pair(segments).items():
-        texts = {name: [own.get((row["id"], lp), "") for row in rows] for name, own in candidates.items()}
+        texts = {
+            name: [translations.get((row["id"], lp), "") for row in rows] for name, translations in candidates.items()
+        }
         others = [name for name in sorted(texts) if name != baseline and any(texts[name])]
         if not any(texts[baseline]) or not others:
             continue
@@ -37,20 +39,20 @@ def corpus_tests(
         for kind, (of_baseline, *of_others) in zip(metrics, results.values(), strict=True):
             for name, result in zip(others, of_others, strict=True):
                 difference = {"difference": result.score - of_baseline.score, "low": None, "high": None}
-                told = {"translator": name, "baseline": baseline, "lp": lp, "metric": kind, "segments": len(rows)}
-                found.append(told | difference | {"p": float(result.p_value)})
-    return found
+                test = {"translator": name, "baseline": baseline, "lp": lp, "metric": kind, "segments": len(rows)}
+                tests.append(test | difference | {"p": float(result.p_value)})
+    return tests
 
 
 def sentence_tests(sentences: Iterable[Mapping[str, Any]], baseline: str, kinds: Iterable[str]) -> list[dict[str, Any]]:
-    """Rows of `data.wmt.TEST` per pair, and with lp "all" over the pairs that both have.
+    """Rows of `data.sets.wmt.TEST` per pair, and with lp "all" over the pairs that both have.
 
-    kinds: columns of `sentences`, whose rows are those of `data.wmt.SENTENCE`.
+    kinds: columns of `sentences`, whose rows are those of `data.sets.wmt.SENTENCE`.
     """
     table: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = defaultdict(dict)
     for row in sentences:
         table[row["translator"]][row["lp"], row["id"]] = row
-    found = []
+    tests = []
     for name in sorted(set(table) - {baseline}):
         both = sorted(table[name].keys() & table[baseline].keys())
         for lp in [*sorted({lp for lp, _ in both}), ALL]:
@@ -60,12 +62,12 @@ def sentence_tests(sentences: Iterable[Mapping[str, Any]], baseline: str, kinds:
                     clusters[place[1]].append(place)
             for kind in kinds:
                 values = [
-                    [[table[who][place][kind] for place in each] for each in clusters.values()]
+                    [[table[who][place][kind] for place in cluster] for cluster in clusters.values()]
                     for who in (name, baseline)
                 ]
-                told = {"translator": name, "baseline": baseline, "lp": lp, "metric": f"{kind}_sentence"}
+                test = {"translator": name, "baseline": baseline, "lp": lp, "metric": f"{kind}_sentence"}
                 if clusters:
                     gap = paired(*values)
-                    told |= {"segments": gap.n, "difference": gap.mean, "low": gap.low, "high": gap.high, "p": gap.p}
-                    found.append(told)
-    return found
+                    test |= {"segments": gap.n, "difference": gap.mean, "low": gap.low, "high": gap.high, "p": gap.p}
+                    tests.append(test)
+    return tests

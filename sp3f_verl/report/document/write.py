@@ -1,14 +1,14 @@
-"""A document into its files: Markdown with pictures beside it, and the same as one HTML page."""
+"""A report into its files: Markdown with pictures beside it, and the same as one HTML page."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sp3f_verl.data.files import write_text
-from sp3f_verl.report.document.model import Block, Document, Picture, Section
-from sp3f_verl.report.document.png import write_png
-from sp3f_verl.report.document.to_html import html
-from sp3f_verl.report.document.to_markdown import markdown
+from sp3f_verl.report.document.blocks import Block, Document, Picture, Section, every
+from sp3f_verl.report.document.markdown import markdown
+from sp3f_verl.report.document.page import html
+from sp3f_verl.report.document.plots import draw
 
 
 def write(document: Document, path: Path) -> Path:
@@ -19,24 +19,23 @@ def write(document: Document, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = "" if path.stem == "report" else f"{path.stem}_"
     document = replace(document, blocks=_named(document.blocks, prefix, set()))
-    for picture in pictures(document.blocks):
-        write_png(picture, path.parent / picture.file)
-    write_text(html(document, path.parent), path.with_suffix(".html"))
+    drawings = {picture.file: draw(picture, f"p{n}") for n, picture in enumerate(every(Picture, document.blocks))}
+    for file, drawing in drawings.items():
+        _write_bytes(drawing.png, path.parent / file)
+    write_text(html(document, path.parent, drawings), path.with_suffix(".html"))
     write_text(markdown(document, path.parent), path)
     return path
 
 
-def pictures(blocks: Iterable[Block]) -> Iterator[Picture]:
-    for block in blocks:
-        if isinstance(block, Section):
-            yield from pictures(block.blocks)
-        elif isinstance(block, Picture):
-            yield block
+def _write_bytes(data: bytes, path: Path) -> None:
+    partial = path.with_name("partial-" + path.name)
+    partial.write_bytes(data)
+    partial.replace(path)
 
 
-def _named(blocks: Iterable[Block], prefix: str, taken: set[str]) -> Sequence[Block]:
+def _named(blocks: Sequence[Block], prefix: str, taken: set[str]) -> Sequence[Block]:
     """Each picture with a file of its own, where parts of several reports stand in one."""
-    found: list[Block] = []
+    named: list[Block] = []
     for block in blocks:
         if isinstance(block, Section):
             block = replace(block, blocks=_named(block.blocks, prefix, taken))
@@ -45,5 +44,5 @@ def _named(blocks: Iterable[Block], prefix: str, taken: set[str]) -> Sequence[Bl
             names = (f"{stem}{suffix}" if n == 1 else f"{stem}_{n}{suffix}" for n in range(1, len(taken) + 2))
             block = replace(block, file=next(name for name in names if name not in taken))
             taken.add(block.file)
-        found.append(block)
-    return found
+        named.append(block)
+    return named

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sp3f_verl.evaluation.summary_file import part, value
-from sp3f_verl.report.arena import MEAN, groups_of, name_of
-from sp3f_verl.report.document.inline import plain
-from sp3f_verl.report.document.model import Table
-from sp3f_verl.report.harness import tasks_of
+from sp3f_verl.evaluation.results import ArenaSummary, BenchmarkSummary, HarnessSummary, Summary
+from sp3f_verl.report.arena import judge_name
+from sp3f_verl.report.document.blocks import Table
+from sp3f_verl.report.document.escape import Markdown, joined
 
 COMPARED = (
     *("model", "samples", "temperature", "top_p", "languages", "judge", "prompts", "ties", "orders", "shots"),
@@ -17,9 +16,23 @@ COMPARED = (
 )
 
 
+NAMELESS = re.compile(r"|none|huggingface|actor|checkpoints|global_step_\d+")  # or folders of each checkpoint of verl
+PACKAGES = {"lm-eval": "lm-evaluation-harness", "euroeval": "EuroEval"}
+ALIASES = {
+    "math_hard": "math",
+    "minerva_math": "math",
+    "hendrycks_math": "math",
+    "arc_challenge": "arc",
+    "global_mmlu": "global_mmlu_lite",
+    "mt_math_100": "mt_math100",
+    "scala": "scala_da",
+}
+NOT_KNOWN, DIFFERS, SAME = "not told", Markdown("**differs**"), "same"
+
+
 @dataclass(frozen=True)
 class Condition:
-    """`paper`, `yours`: None where it is not told."""
+    """`paper`, `yours`: None where that side does not say."""
 
     name: str
     paper: str | None
@@ -29,58 +42,81 @@ class Condition:
     @property
     def verdict(self) -> str:
         if self.paper is None or self.yours is None:
-            return "not told"
-        return "same" if self.same else "**differs**"
+            return NOT_KNOWN
+        return SAME if self.same else DIFFERS
 
 
 def of_paper(conditions: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    """columns: the tasks whose shots and metrics are asked about; all that are told where they name none (a mean)."""
-    found = {name: conditions[name] for name in COMPARED if name in conditions}
+    """columns: the tasks whose shots and metrics are asked about; all of them where they name none (a mean)."""
+    own = {name: conditions[name] for name in COMPARED if name in conditions}
     if "models" in conditions:
-        found["model"] = conditions["models"]
+        own["model"] = conditions["models"]
     for name in ("shots", "metrics"):
-        if asked := found.get(name, {}).keys() & set(columns):
-            found[name] = {task: told for task, told in found[name].items() if task in asked}
-    return found
+        if asked := own.get(name, {}).keys() & set(columns):
+            own[name] = {task: value for task, value in own[name].items() if task in asked}
+    return own
 
 
-def of_run(kind: str, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a summary.json, as far as it tells."""
-    decoding = part(summary, "decoding")
-    found: dict[str, Any] = {name: decoding.get(name) for name in ("temperature", "top_p")}
-    found["samples"] = decoding.get("samples", decoding.get("n"))
-    found["model"] = None if NAMELESS.fullmatch(_name(summary.get("model", ""))) else summary["model"]
-    found["limit"] = summary.get("limit")
-    if kind == "evaluate":
-        found["languages"] = sorted({x for b in part(summary, "benchmarks").values() for x in part(b, "languages")})
-    if kind == "arena":
-        found["languages"] = sorted(set(groups_of(summary).get("language", {})) - {MEAN})
-        found["judge"] = name_of(summary["judge"]) if "judge" in summary else None
-        found |= {"ties": summary.get("ties"), "orders": "both"}
-        counts = [value(each.get("prompts")) for each in part(summary, "languages").values() if isinstance(each, dict)]
-        found["prompts"] = sum(filter(None, counts)) or None
-    if kind == "harness":
-        tasks = {normal(name): each for name, each in tasks_of(summary).items()}
-        for name, column in (("shots", "shots"), ("metrics", "metric")):
-            found[name] = {task: each[column] for task, each in tasks.items() if each.get(column) is not None}
-        for name, column in (("languages", "language"), ("iterations", "iterations")):
-            found[name] = sorted({str(each[column]) for each in tasks.values() if each.get(column) is not None})
-        package = str(summary.get("package", ""))
-        version = part(summary, "versions").get(package)
-        found["harness"] = " ".join(filter(None, (PACKAGES.get(package, package), str(version or "")))) or None
-    return {name: told for name, told in found.items() if told not in (None, [], {})}
+def of_run(summary: Summary | None) -> dict[str, Any]:
+    """Of a summary, as far as it says."""
+    match summary:
+        case BenchmarkSummary():
+            decoding = summary.decoding
+            own = {
+                "model": _named(summary.model),
+                "samples": decoding.samples,
+                "temperature": decoding.temperature,
+                "top_p": decoding.top_p,
+                "limit": summary.limit,
+                "languages": sorted({code for one in summary.benchmarks.values() for code in one.languages}),
+            }
+        case ArenaSummary():
+            prompts = sum(cell.prompts or 0 for cell in summary.languages.values())
+            own = {
+                "languages": sorted(summary.languages),
+                "judge": judge_name(summary) if summary.judge else None,
+                "prompts": prompts or None,
+                "ties": summary.ties,
+                "orders": "both",
+            }
+        case HarnessSummary():
+            own = _of_harness(summary)
+        case _:
+            own = {}
+    return {name: value for name, value in own.items() if value not in (None, [], {})}
+
+
+def _of_harness(summary: HarnessSummary) -> dict[str, Any]:
+    tasks = {normal(name): task for name, task in summary.tasks.items()}
+    package = summary.package or ""
+    version = summary.versions.get(package)
+    return {
+        "model": _named(summary.model),
+        "limit": summary.limit,
+        "shots": {name: task.shots for name, task in tasks.items() if task.shots is not None},
+        "metrics": {name: task.metric for name, task in tasks.items() if task.metric is not None},
+        "languages": sorted({task.language for task in tasks.values() if task.language is not None}),
+        "iterations": sorted({str(task.iterations) for task in tasks.values() if task.iterations is not None}),
+        "harness": " ".join(filter(None, (PACKAGES.get(package, package), version or ""))) or None,
+    }
+
+
+def _named(model: str | None) -> str | None:
+    """None for a name that tells nothing of the model."""
+    return None if model is None or NAMELESS.fullmatch(_name(model)) else model
 
 
 def compared(paper: Mapping[str, Any], yours: Mapping[str, Any]) -> list[Condition]:
-    """Those that the paper, or the run, tells: shots and metrics of the paper's tasks."""
-    yours = dict(yours)
+    """Those that the paper, or the run, has: shots and metrics of the paper's tasks."""
+    paper, yours = dict(paper), dict(yours)
     for name in ("shots", "metrics"):
         if name in paper and name in yours:
-            shared = {task: told for task, told in yours.pop(name).items() if task in paper[name]}
+            shared = {task: value for task, value in yours.pop(name).items() if task in paper[name]}
             yours |= {name: shared} if shared else {}
-    paper = paper | {"limit": "all"} if "limit" in yours else paper
+    if "limit" in yours:
+        paper["limit"] = "all"
     return [
-        Condition(name, _told(paper.get(name)), _told(yours.get(name)), _same(name, paper.get(name), yours.get(name)))
+        Condition(name, _shown(paper.get(name)), _shown(yours.get(name)), _same(name, paper.get(name), yours.get(name)))
         for name in COMPARED
         if name in paper or name in yours
     ]
@@ -90,17 +126,17 @@ def _same(name: str, paper: Any, yours: Any) -> bool:
     if paper is None or yours is None:
         return False
     if name == "model":
-        return any(_name(yours) == _name(each) for each in paper)
+        return any(_name(yours) == _name(model) for model in paper)
     if name == "languages":
         return set(map(str, paper)) == set(map(str, yours))
     if name == "iterations":
         return [str(paper)] == yours
     if name in ("shots", "metrics"):
-        return all(_bare(told) in _names(paper[task]) for task, told in yours.items())
+        return all(_bare(value) in _choices(paper[task]) for task, value in yours.items())
     if name == "harness":
         return f"{yours} ".lower().startswith(f"{paper} ".lower())
-    if value(paper) is not None and value(yours) is not None:
-        return abs(value(paper) - value(yours)) < 1e-9
+    if isinstance(paper, int | float) and isinstance(yours, int | float):
+        return abs(paper - yours) < 1e-9
     return _name(paper) == _name(yours)
 
 
@@ -115,9 +151,9 @@ def _bare(metric: Any) -> str:
     return str(metric).split(",")[0].strip().lower()
 
 
-def _names(told: Any) -> list[str]:
-    """What a paper tells: one name or number, or several of which any will do."""
-    return [str(each).lower() for each in (told if isinstance(told, list) else [told])]
+def _choices(entry: Any) -> list[str]:
+    """What a paper has: one name or number, or several of which any will do."""
+    return [str(one).lower() for one in (entry if isinstance(entry, list) else [entry])]
 
 
 def normal(name: str) -> str:
@@ -126,35 +162,27 @@ def normal(name: str) -> str:
     return ALIASES.get(bare, bare)
 
 
-NAMELESS = re.compile(r"|none|huggingface|actor|checkpoints|global_step_\d+")  # or folders of each checkpoint of verl
-PACKAGES = {"lm-eval": "lm-evaluation-harness", "euroeval": "EuroEval"}
-ALIASES = {
-    **{"math_hard": "math", "minerva_math": "math", "hendrycks_math": "math", "arc_challenge": "arc"},
-    **{"global_mmlu": "global_mmlu_lite", "mt_math_100": "mt_math100", "scala": "scala_da"},
-}
-
-
-def _told(entry: Any) -> str | None:
+def _shown(entry: Any) -> str | None:
     if entry is None:
         return None
     if isinstance(entry, Mapping):
-        return ", ".join(f"{plain(name)} {plain('/'.join(_names(each)))}" for name, each in sorted(entry.items()))
+        return joined(f"{name} {'/'.join(_choices(value))}" for name, value in sorted(entry.items()))
     if isinstance(entry, list | tuple | set):
-        return ", ".join(map(plain, entry))
-    return plain(f"{entry:g}" if isinstance(entry, float) else entry)
+        return joined(entry)
+    return f"{entry:g}" if isinstance(entry, float) else str(entry)
 
 
-def conditions_table(found: list[Condition]) -> Table:
-    rows = [[each.name, each.paper or "–", each.yours or "–", each.verdict] for each in found]
-    return Table(["condition", "the paper", "this run", ""], rows, "conditions")
+def conditions_table(conditions: list[Condition]) -> Table:
+    rows = [[one.name, one.paper or "–", one.yours or "–", one.verdict] for one in conditions]
+    return Table(["condition", "the paper", "this run", ""], rows)
 
 
-def verdict(found: list[Condition]) -> str:
-    differ = [each.name for each in found if each.verdict == "**differs**"]
-    unknown = [each.name for each in found if each.verdict == "not told"]
-    told = f" Not told by one side: {', '.join(unknown)}." if unknown else ""
-    if len(unknown) == len(found):
-        return f"No condition is told by both.{told}"
+def verdict(conditions: list[Condition]) -> Markdown:
+    differ = [one.name for one in conditions if one.verdict == DIFFERS]
+    unknown = [one.name for one in conditions if one.verdict == NOT_KNOWN]
+    rest = f" Not told by one side: {', '.join(unknown)}." if unknown else ""
+    if len(unknown) == len(conditions):
+        return Markdown(f"No condition is told by both.{rest}")
     if differ:
-        return f"**Not the same conditions**: {', '.join(differ)}.{told}"
-    return f"{'No condition that both tell differs' if unknown else 'The same conditions'}.{told}"
+        return Markdown(f"**Not the same conditions**: {', '.join(differ)}.{rest}")
+    return Markdown(f"{'No condition that both tell differs' if unknown else 'The same conditions'}.{rest}")

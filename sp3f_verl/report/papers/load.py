@@ -1,15 +1,15 @@
 """The numbers that the papers published: <name>.yaml of this folder, read and checked. docs/results/README.md."""
 
-from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import yaml
+from pydantic import Field, model_validator
 
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.settings import Number, Settings, Text, Whole
 
 NAMES = ("sp3f", "croco", "tspin", "mdpo")
-KINDS = ("evaluate", "harness", "arena", "arena_change", "translation", "counts")
 SOURCES = {
     "P": "the paper's text",
     "R": "the authors' README",
@@ -20,40 +20,49 @@ SOURCES = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Settings):
     """`values`: one a column of its table, None where the paper has none."""
 
-    name: str
-    values: tuple[float | None, ...]
-    baseline: str = ""
-    note: str = ""
+    name: Text
+    values: tuple[Number | None, ...]
+    baseline: Text = ""
+    note: Text = ""
 
 
-@dataclass(frozen=True)
-class PaperTable:
-    id: str
-    title: str
-    kind: str
-    unit: str
-    source: str
-    columns: tuple[str, ...]
+class PaperTable(Settings):
+    """`digits`: behind the point, as published. `conditions` hold for it beside, or in place of, its paper's."""
+
+    id: Text
+    title: Text
+    kind: Literal["evaluate", "harness", "arena", "arena_change", "translation", "counts"]
+    unit: Text
+    source: Literal["P", "R", "C", "F", "2", "I"]
+    columns: tuple[Text, ...]
     rows: tuple[Row, ...]
-    conditions: dict[str, Any] = field(default_factory=dict)
-    digits: int = 2  # behind the point, as published
-    notes: tuple[str, ...] = ()
+    conditions: dict[str, Any] = Field(default_factory=dict)
+    digits: Annotated[Whole, Field(ge=0)] = 2
+    notes: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _a_value_a_column(self) -> Self:
+        for row in self.rows:
+            if len(row.values) != len(self.columns):
+                raise BadInput(
+                    f"table {self.id}: row {row.name!r} has {len(row.values)} values for {len(self.columns)} columns; "
+                    "give one for each."
+                )
+        return self
 
 
-@dataclass(frozen=True)
-class Paper:
-    """`conditions` hold for each table that does not tell others."""
+class Paper(Settings):
+    """`conditions` hold for each table that has none of its own under the same name."""
 
-    name: str
-    title: str
-    cite: str
-    models: tuple[str, ...]
+    name: Text
+    title: Text
+    cite: Text
+    models: tuple[Text, ...]
     conditions: dict[str, Any]
-    notes: tuple[str, ...]
+    notes: tuple[Text, ...]
     tables: tuple[PaperTable, ...]
 
     def table(self, id: str) -> PaperTable:
@@ -69,27 +78,4 @@ def load(name: str) -> Paper:
     if name not in NAMES:
         raise BadInput(f"--paper={name}{nearest(name, NAMES)} is none of {', '.join(NAMES)}; give one of them.")
     text = files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    return parsed(yaml.safe_load(text), f"{name}.yaml")
-
-
-def parsed(told: dict[str, Any], file: str) -> Paper:
-    tables = tuple(_table(each, file) for each in told["tables"])
-    return Paper(**{**told, "models": tuple(told["models"]), "notes": tuple(told["notes"]), "tables": tables})
-
-
-def _table(told: dict[str, Any], file: str) -> PaperTable:
-    place = f"{file}, table {told.get('id')}"
-    for name, known in (("kind", KINDS), ("source", SOURCES)):
-        if told.get(name) not in known:
-            raise BadInput(f"{place}: {name}={told.get(name)!r} is none of {', '.join(known)}; give one of them.")
-    rows = []
-    for row in told["rows"]:
-        values = tuple(None if value is None else float(value) for value in row["values"])
-        if len(values) != len(told["columns"]):
-            raise BadInput(
-                f"{place}: row {row['name']!r} has {len(values)} values for {len(told['columns'])} columns; give one "
-                "for each."
-            )
-        rows.append(Row(**{**row, "values": values}))
-    lists = {name: tuple(told.get(name, ())) for name in ("columns", "notes")}
-    return PaperTable(**{**told, **lists, "rows": tuple(rows)})
+    return Paper.read(yaml.safe_load(text), f"{name}.yaml")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 
 def write(value: dict, path: Path) -> None:
+    """As data/files.py's atomic_write, which the harness's own Python may not have."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(value, ensure_ascii=False, default=str), encoding="utf-8")
     os.replace(partial, path)

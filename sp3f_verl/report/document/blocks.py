@@ -1,0 +1,153 @@
+"""What a report is: the typed model that every builder returns and that `markdown.py` turns into text.
+
+A text is `Markdown` (ours, escape.py) or a plain str, which is escaped on its way into the template. Labels of plots
+are plain str.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from sp3f_verl.report.document.escape import Markdown
+
+SHARE = (-0.03, 1.03)  # the y axis of a share in [0, 1]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list with a bullet each."""
+
+    kind: ClassVar[str] = "items"
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of a row stand under the header's. `source`: where all of it comes from, said once below it."""
+
+    kind: ClassVar[str] = "table"
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    source: str = ""
+
+    def __str__(self) -> str:
+        from sp3f_verl.report.document.markdown import blocks
+
+        return blocks([self])
+
+
+@dataclass(frozen=True)
+class Line:
+    """Values over steps. Thick lines have dots: few values that count; faint ones stand behind."""
+
+    label: str  # empty: no entry in the legend
+    points: Sequence[tuple[float, float]]
+    colour: int = 0
+    thick: bool = False
+    faint: bool = False
+    name: str = ""  # beside the pointer, where several lines share an entry of the legend
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A panel of lines. marks: (x, label) of dotted verticals."""
+
+    title: str
+    lines: Sequence[Line]
+    x_label: str = "step"
+    limits: tuple[float, float] | None = None  # of the y axis; by the values where None
+    marks: Sequence[tuple[float, str]] = ()
+    whole: bool = False  # a tick at each x
+
+
+@dataclass(frozen=True)
+class Values:
+    """One value a category, None where there is none; `spread` holds (low, high) where an interval is known."""
+
+    label: str
+    values: Sequence[float | None]
+    spread: Sequence[tuple[float, float] | None] = ()
+    colour: int = 0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A panel with a row a category: dots with intervals, or bars from 0."""
+
+    title: str
+    categories: Sequence[str]
+    values: Sequence[Values]
+    limits: tuple[float, float] | None = None  # of the x axis
+    bars: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A panel of coloured cells with their values: rows by columns, None where there is none."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[float | None]]
+
+
+Panel = Lines | Rows | Grid
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Panels side by side. `file`: of its PNG, beside the Markdown."""
+
+    kind: ClassVar[str] = "picture"
+    file: str
+    title: str
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class Section:
+    """`base`: the folder that paths in code spans are relative to; the one of what it stands in where None."""
+
+    kind: ClassVar[str] = "section"
+    title: str
+    blocks: "Sequence[Block]"
+    base: Path | None = None
+
+
+Block = Text | Items | Table | Picture | Section
+
+
+@dataclass(frozen=True)
+class Document:
+    title: str
+    blocks: Sequence[Block]
+    base: Path | None = None
+
+
+def paragraph(template: str, *values: object, **named: object) -> Text:
+    """A paragraph of our own Markdown; what is put in for `{}` is escaped unless it is Markdown, too."""
+    return Text(Markdown(template).format(*values, **named))
+
+
+def picture(file: str, title: str, panels: Sequence[Panel | None]) -> list[Picture]:
+    """One picture of the panels that are there; none where none is."""
+    kept = [panel for panel in panels if panel is not None]
+    return [Picture(file, title, kept)] if kept else []
+
+
+def every(kind: type, blocks: Sequence[Block]) -> Iterator:
+    """The blocks of a kind, in their order, those in sections among them."""
+    for block in blocks:
+        if isinstance(block, kind):
+            yield block
+        if isinstance(block, Section):
+            yield from every(kind, block.blocks)
