@@ -16,7 +16,7 @@ def test_what_the_dataset_takes_from_verls():
     from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 
     whole, reading = (
-        inspect.getsource(each) for each in (MultiTurnSFTDataset, MultiTurnSFTDataset._read_files_and_process)
+        inspect.getsource(part) for part in (MultiTurnSFTDataset, MultiTurnSFTDataset._read_files_and_process)
     )
     for name in ("messages", "tools", "enable_thinking"):
         assert f"self.{name} = " in reading
