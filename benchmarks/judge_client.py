@@ -103,7 +103,7 @@ async def original(url: str, messages: list[list[dict]]) -> tuple[float, float, 
         await client.chat.completions.create(model="m", messages=messages[0])  # ours has met the server, too
         start, cpu = time.perf_counter(), time.process_time()
         for first in range(0, len(messages), CHUNK):
-            asked = (client.chat.completions.create(model="m", messages=each) for each in messages[first:][:CHUNK])
+            asked = (client.chat.completions.create(model="m", messages=prompt) for prompt in messages[first:][:CHUNK])
             answers = await asyncio.gather(*asked, return_exceptions=True)
             failed += sum(isinstance(answer, Exception) for answer in answers)
             await asyncio.sleep(SLEEP)
@@ -112,7 +112,7 @@ async def original(url: str, messages: list[list[dict]]) -> tuple[float, float, 
 
 def main() -> None:
     messages = prompts()
-    size = statistics.mean(sum(len(each["content"].encode()) for each in one) for one in messages)
+    size = statistics.mean(sum(len(message["content"].encode()) for message in prompt) for prompt in messages)
     with served("--latency", str(LATENCY)) as url:
         times = [asyncio.run(ours(url))]
         theirs, their_cpu, failed = asyncio.run(original(url, messages))

@@ -44,7 +44,7 @@ def main() -> None:
     for name, (schedule, _, _) in ROWS.items():
         values[name] = [value(name, *setting) for setting in SETTINGS]
         calls = len(schedule(random.Random(SEED)))
-        print(f"{name:<24}{calls:5}" + "".join(f"{each:10.3f}" for each in values[name]))
+        print(f"{name:<24}{calls:5}" + "".join(f"{correlation:10.3f}" for correlation in values[name]))
     print(f"whether ring 3 at 24 calls is at most {ALLOWED} below the original at 56:")
     for (scale, bias), new, old in zip(SETTINGS, values[RING], values[OLD], strict=True):
         holds = "holds" if new >= old - ALLOWED else "does not hold"
@@ -67,16 +67,16 @@ def value(name: str, scale: float, bias: float) -> float:
 
 def verdicts(s: list[float], pairs: Pairs, scale: float, bias: float, soft: bool, rng: random.Random):
     """What the judge says of the pairs."""
-    said: list[Comparison] = []
+    comparisons: list[Comparison] = []
     for i, j in pairs:
         p = sigmoid(scale * (s[i] - s[j]) + bias)
         if rng.random() < FAILED:
-            said.append((i, j, Verdict.FAILED))
+            comparisons.append((i, j, Verdict.FAILED))
         elif soft:
-            said.append((i, j, p))
+            comparisons.append((i, j, p))
         else:
-            said.append((i, j, Verdict.A if rng.random() < p else Verdict.B))
-    return said
+            comparisons.append((i, j, Verdict.A if rng.random() < p else Verdict.B))
+    return comparisons
 
 
 def sigmoid(x: float) -> float:

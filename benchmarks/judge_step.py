@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from judge_client import served
+
 LATENCY, PROMPTS, SEQUENCES, STEPS, WARM_UP = 0.25, 32, 8, 12, 3
 TARGET = 1.10
 
@@ -50,16 +51,10 @@ def main() -> int:
         if arguments.quickstart is None:
             make = [sys.executable, "-m", "sp3f_verl.cli", "quickstart", "--preset", "smoke", "--output", quickstart]
             subprocess.run(make, stdout=subprocess.DEVNULL, timeout=900, check=True)
-        stub = [sys.executable, str(ROOT / "tests" / "model_server.py"), f"--latency={LATENCY}", "--judge=always_a"]
-        server = subprocess.Popen(stub, stdout=subprocess.PIPE, text=True)
-        try:
-            url = server.stdout.readline().strip()
+        with served(f"--latency={LATENCY}", "--judge=always_a") as url:
             none = seconds_a_step(quickstart, Path(scratch) / "none", ["judge=none"])
             asked = ["judge=openai", f"sp3f.judge.base_url={url}", "sp3f.judge.api_key_env=null"]
             judged = seconds_a_step(quickstart, Path(scratch) / "judged", [*asked, "sp3f.judge.concurrency=256"])
-        finally:
-            server.terminate()
-            server.wait()
     ratio = judged[0] / none[0]
     print(f"a step of {PROMPTS} prompts x 4 rollouts, 384 questions, judge latency {LATENCY:g} s")
     print(f"  judge=none    {none[0]:6.2f} s, of which generation {none[1]:.2f} s")

@@ -114,10 +114,22 @@ class ModelJudge(Judge):
         return f"{self.settings.name}:{self.settings.model or 'as served'}"
 
     def identity(self) -> dict[str, Any]:
-        names = ("model", "weight", "privileged", "verdict", "temperature", "top_p", "max_tokens")
-        values = {name: getattr(self.settings, name) for name in (*names, "response_chars", "malformed_retries")}
-        values |= {"judge": self.settings.name, "extra_body": self.settings.extra_body}
-        return values | {"prompt_version": self.prompt.version, "prompt": Path(self.prompt.name).name}
+        settings = self.settings
+        return {
+            "model": settings.model,
+            "weight": settings.weight,
+            "privileged": settings.privileged,
+            "verdict": settings.verdict,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_tokens,
+            "response_chars": settings.response_chars,
+            "malformed_retries": settings.malformed_retries,
+            "judge": settings.name,
+            "extra_body": settings.extra_body,
+            "prompt_version": self.prompt.version,
+            "prompt": Path(self.prompt.name).name,
+        }
 
     # -- asking -------------------------------------------------------------------------------------------------------
 

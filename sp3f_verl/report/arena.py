@@ -46,7 +46,6 @@ COLUMNS = {
     "missing": "missing",
 }
 MEASURED = ("languages", "categories", "mean", "others", "paired")
-COUNTS = ("prompts", "unparseable", "failed", "one_order", "unjudged", "missing")
 BIAS = {
     "first": "what is shown first wins, of decided verdicts (50: no bias)",
     "consistent": "pairs with the same outcome in both orders",
@@ -132,7 +131,7 @@ def _panel(title: str, rows: Mapping[str, ArenaCell]) -> Panel | None:
 
 def _shown(row: ArenaCell | PositionBias, name: str) -> str:
     entry: Estimate | float | None = getattr(row, name)
-    return count(entry) if name in (*COUNTS, "verdicts") else percent(entry)
+    return str(entry) if isinstance(entry, int) else percent(entry)
 
 
 def _bias(candidate: ArenaCandidate) -> list[Table]:

@@ -21,10 +21,11 @@ from sp3f_verl.report.document.blocks import (
     picture,
 )
 from sp3f_verl.report.document.escape import Markdown, code, joined
-from sp3f_verl.report.values import cell, count, edges, finite, not_numbers
+from sp3f_verl.report.values import cell, edges, finite, not_numbers, shown
 
 MEAN = "mean of languages"
 LISTED = 6  # files that a source names
+COLUMNS = ("majority", "fidelity", "parseable", "tokens", "truncated", "failed", "refused", "unscored")
 DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could
 lead astray, and nothing about another prompt, another seed of training or contamination. Requests that failed are in no
 denominator; they are counted under *failed* and *refused*, and problems without any answer under *unscored*."""
@@ -65,23 +66,17 @@ def table_of(name: str, benchmark: BenchmarkResult, folder: Path | None = None) 
     """A row a language. `folder`: where its answers are, named below it."""
     rows = rows_of(benchmark)
     passes = sorted({k for measures in rows.values() for k in measures.pass_at_k}, key=lambda k: (len(k), k))
-    columns = {
-        "problems": lambda measures: count(measures.problems),
-        "samples": lambda measures: count(measures.samples),
-        "accuracy": lambda measures: cell(measures.accuracy),
-        **{f"pass@{k}": lambda measures, k=k: cell(measures.pass_at_k.get(k)) for k in passes},
-        "majority": lambda measures: cell(measures.majority),
-        "fidelity": lambda measures: cell(measures.fidelity),
-        "parseable": lambda measures: cell(measures.parseable),
-        "tokens": lambda measures: cell(measures.tokens),
-        "truncated": lambda measures: cell(measures.truncated),
-        "undefined": lambda measures: cell(measures.undefined),
-        "failed": lambda measures: count(measures.failed),
-        "refused": lambda measures: count(measures.refused),
-        "unscored": lambda measures: count(measures.unscored),
-    }
-    cells = [[language, *(show(measures) for show in columns.values())] for language, measures in rows.items()]
-    return Table(["language", *columns], cells, _source(folder, name, list(benchmark.languages)) if folder else "")
+    cells = [
+        [
+            language,
+            *(shown(getattr(measures, name)) for name in ("problems", "samples", "accuracy")),
+            *(cell(measures.pass_at_k.get(k)) for k in passes),
+            *(shown(getattr(measures, name)) for name in COLUMNS),
+        ]
+        for language, measures in rows.items()
+    ]
+    header = ["language", "problems", "samples", "accuracy", *(f"pass@{k}" for k in passes), *COLUMNS]
+    return Table(header, cells, _source(folder, name, list(benchmark.languages)) if folder else "")
 
 
 def _source(folder: Path, name: str, languages: list[str]) -> Markdown:

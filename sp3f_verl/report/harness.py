@@ -6,9 +6,19 @@ from pathlib import Path
 from sp3f_verl.evaluation.results import FILE, HarnessSummary, HarnessTask
 from sp3f_verl.report.document.blocks import Document, Rows, Table, Text, Values, paragraph, picture
 from sp3f_verl.report.document.escape import Markdown, code
-from sp3f_verl.report.values import count, finite, not_numbers
+from sp3f_verl.report.values import count, finite, not_numbers, shown
 from sp3f_verl.stats.format import number
 
+COLUMNS = {
+    "language": "language",
+    "metric": "metric",
+    "value": "score",
+    "shots": "shots",
+    "n": "questions",
+    "of": "of",
+    "iterations": "iterations",
+    "version": "version",
+}
 REACH = 1.96  # standard errors either side: a 95 % interval
 
 
@@ -75,19 +85,12 @@ def _values_missing(summary: HarnessSummary) -> list[Text]:
 
 def table_of(tasks: Mapping[str, HarnessTask], folder: Path | None = None) -> Table:
     """A row a task. `folder`: where the harness's own words on each are, named below it."""
-    columns = {
-        "language": lambda task: task.language or "–",
-        "metric": lambda task: task.metric or "–",
-        "score": scored,
-        "shots": lambda task: count(task.shots),
-        "questions": lambda task: count(task.n),
-        "of": lambda task: count(task.of),
-        "iterations": lambda task: count(task.iterations),
-        "version": lambda task: "–" if task.version is None else str(task.version),
-    }
-    rows = [[name, *(show(task) for show in columns.values())] for name, task in tasks.items()]
-    kept = [at for at in range(len(columns) + 1) if at == 0 or any(row[at] != "–" for row in rows)]
-    header = ["task", *columns]
+    rows = [
+        [name, *(scored(task) if column == "value" else shown(getattr(task, column)) for column in COLUMNS)]
+        for name, task in tasks.items()
+    ]
+    kept = [at for at in range(len(COLUMNS) + 1) if at == 0 or any(row[at] != "–" for row in rows)]
+    header = ["task", *COLUMNS.values()]
     files = [f"tasks/{name}.json" for name in tasks if folder and (folder / f"tasks/{name}.json").is_file()]
     source = Markdown("{}, in full {}").format(code(FILE), Markdown(", ").join(map(code, files)))
     return Table(

@@ -29,6 +29,7 @@ from sp3f_verl.report.document.blocks import (
     Table,
     Text,
     Values,
+    across,
     paragraph,
     picture,
 )
@@ -276,28 +277,30 @@ def compare_arenas(summaries: Mapping[str, tuple[Path, ArenaSummary]]) -> list[B
         for name, candidate in summary.candidates.items()
     }
     for title in dict.fromkeys(title for own in groups.values() for title in own):
-        names = list(dict.fromkeys(name for own in groups.values() for name in own.get(title, {})))
+        names = [name for own in groups.values() for name in own.get(title, {})]
         for metric, label in RATES.items():
-            rows = [
-                [name, *(cell(getattr(own.get(title, {}).get(name), metric, None)) for own in groups.values())]
-                for name in names
-            ]
-            if any(shown != "–" for row in rows for shown in row[1:]):
-                blocks.append(Section(f"By {title}: {label}, percent", [Table([title, *groups], rows)]))
+
+            def rate(own: dict, name: str, title=title, metric=metric) -> str:
+                return cell(getattr(own.get(title, {}).get(name), metric, None))
+
+            table = across(title, groups, names, rate)
+            blocks += [Section(f"By {title}: {label}, percent", [table])] if table.rows else []
     text = "Candidates of one arena are tested against each other on the same prompts in its own report."
     return [*blocks, Text(text), _sources(summaries)]
 
 
 def compare_datasets(manifests: Mapping[str, tuple[Path, Manifest]]) -> list[Block]:
-    every = [manifest for _, manifest in manifests.values()]
-    kept = [{name: sum(counts.values()) for name, counts in manifest.rows.items()} for manifest in every]
-    drops = [drops_of(manifest) for manifest in every]
-    rows: list[list[str]] = [["step", *(code(manifest.step) for manifest in every)]]
-    for reason in dict.fromkeys(reason for own in drops for reason in own):
-        rows.append([f"left out: {reason}", *(str(own.get(reason, "–")) for own in drops)])
-    for name in dict.fromkeys(name for own in kept for name in own):
-        rows.append([code(f"{name}.parquet"), *(str(own.get(name, "–")) for own in kept)])
-    return [Table(["rows", *manifests], rows), _sources(manifests, MANIFEST)]
+    counts = {label: _rows_of(manifest) for label, (_, manifest) in manifests.items()}
+    names = [name for own in counts.values() for name in own]
+    table = across("rows", counts, names, lambda own, name: own.get(name, "–"))
+    return [table, _sources(manifests, MANIFEST)]
+
+
+def _rows_of(manifest: Manifest) -> dict[str, str]:
+    """What the table of one data set says: the step, what was left out, and the rows of each file."""
+    drops = {f"left out: {reason}": str(n) for reason, n in drops_of(manifest).items()}
+    kept = {code(f"{name}.parquet"): str(sum(counts.values())) for name, counts in manifest.rows.items()}
+    return {"step": code(manifest.step), **drops, **kept}
 
 
 def compare_translations(summaries: Mapping[str, tuple[Path, TranslationSummary]]) -> list[Block]:
@@ -316,25 +319,30 @@ def compare_translations(summaries: Mapping[str, tuple[Path, TranslationSummary]
 def compare_trainers(runs: Sequence[RunMetrics]) -> list[Block]:
     named = dict(zip(labels([run.folder for run in runs]), runs, strict=True))
     metrics = {"critic/score/mean": "whole reward", **TERMS, **TRAINING, **SFT}
-    rows = [
-        [labelled(label, metric), *(number(ends(run[metric])[1]) if run[metric] else "–" for run in runs)]
-        for metric, label in metrics.items()
-        if any(run[metric] for run in runs)
-    ]
+    last = {labelled(label, metric): metric for metric, label in metrics.items()}
+    ended = across("metric", named, last, lambda run, name: _end(run, last[name]))
     panels = []
     for metric in ("critic/score/mean", *list(TERMS)[:3], "train/loss", "val/loss"):
         lines = [Line(label, smoothed(run[metric]), at) for at, (label, run) in enumerate(named.items()) if run[metric]]
         if lines:
             panels.append(Lines(f"{metrics[metric]}, {ENDS}-step average", lines))
-    validated = sorted({name for run in runs for name in run.series if name.startswith(VALIDATION[:2])})
-    last = [[code(name), *(number(run[name][-1].value) if run[name] else "–" for run in runs)] for name in validated]
+    validated = {code(name): name for run in runs for name in sorted(run.series) if name.startswith(VALIDATION[:2])}
+    validation = across("last validation", named, sorted(validated), lambda run, name: _last(run, validated[name]))
     files = [
         Section(label, [paragraph("{}: {}", run.folder, run.attempts)], run.folder) for label, run in named.items()
     ]
     return [
         *picture("compare_training.png", "Training, side by side", panels),
         Text(f"Means of the last {ENDS} steps that were logged."),
-        Table(["metric", *named], rows),
-        *([Table(["last validation", *named], last)] if last else []),
+        ended,
+        *([validation] if validation.rows else []),
         Section("Where the numbers come from", files),
     ]
+
+
+def _end(run: RunMetrics, metric: str) -> str:
+    return number(ends(run[metric])[1]) if run[metric] else "–"
+
+
+def _last(run: RunMetrics, metric: str) -> str:
+    return number(run[metric][-1].value) if run[metric] else "–"

@@ -18,8 +18,8 @@ def value(entry: Estimate | float | None) -> float | None:
 
 
 def finite(entry: Estimate | float | None) -> float | None:
-    found = value(entry)
-    return found if found is not None and math.isfinite(found) else None
+    known = value(entry)
+    return known if known is not None and math.isfinite(known) else None
 
 
 def edges(entry: Estimate | float | None) -> tuple[float, float] | None:
@@ -45,9 +45,15 @@ def percent(entry: Estimate | float | None, digits: int = 1, scale: float = 1.0)
 
 
 def count(entry: float | None) -> str:
-    if entry is None:
-        return "–"
-    return f"{entry:.0f}" if math.isfinite(entry) else number(entry)
+    """A whole number; `–` where there is none."""
+    return f"{entry:.0f}" if entry is not None and math.isfinite(entry) else number(entry)
+
+
+def shown(entry: Estimate | float | str | None) -> str:
+    """A cell by the type of its value: texts as they are, counts whole, all else by `cell`."""
+    if isinstance(entry, str | int):
+        return str(entry)
+    return cell(entry)
 
 
 def not_numbers(result: Result, place: str = "", file: str = FILE) -> list[Text]:

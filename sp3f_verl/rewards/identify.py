@@ -25,6 +25,24 @@ ENGLISH = "en"
 COMMON_LATIN = ("en", "es", "fr", "de", "pt", "it", "nl", "id", "tr", "vi", "pl", "sw")
 SENTENCE_CHARS, CLAUSE_CHARS = 12, 80  # a shorter sentence or clause is judged together with the next one
 
+OUTSIDE = "?"  # in place of a code: a language outside the set that is far ahead of all in it
+OUTSIDE_COST = 15.0  # in the same scale: what speaks against that. Own sentences stay below 6, others' are above 20
+WINDOW = 250  # characters at either end of a text by which is decided whether to look for such a language at all
+# Varieties whose texts are also the language's, and no language at all.
+_VARIETIES = frozenset("zxx pcm ary arz wuu yue ext gcf gcr an".split())
+
+# Letters of a script that say as much as w Latin ones: from MGSM's questions in eleven languages, Hangul and Arabic
+# from the same news in others; vowel signs of Indic and Thai words are no letters. All others count as Latin.
+_WEIGHTS = (
+    (r"\p{Han}", 2.8),
+    (r"\p{Hiragana}\p{Katakana}", 1.6),
+    (r"\p{Hangul}", 2.3),
+    (r"\p{Thai}\p{Lao}\p{Khmer}", 1.2),
+    (r"\p{Devanagari}\p{Bengali}\p{Telugu}\p{Tamil}\p{Gujarati}\p{Gurmukhi}\p{Kannada}\p{Malayalam}\p{Sinhala}", 1.5),
+    (r"\p{Arabic}\p{Hebrew}", 1.2),
+)
+_DENSE = tuple((regex.compile(rf"[\p{{L}}&&[{scripts}]]", regex.VERSION1), weight - 1) for scripts, weight in _WEIGHTS)
+
 _CLAUSE = re.compile(r"[^.!?;:,\n…。！？；：，、।؟،؛۔]*(?:[.!?;:,\n…。！？；：，、।؟،؛۔]|\Z)")
 _SENTENCE_END = frozenset(".!?\n…。！？।؟۔")
 _WORD, _ASCII, _ASCII_LETTERS = re.compile(r"[^\W\d_]+"), re.compile(r"[\x00-\x7f]+"), re.compile("[A-Za-z]+")
@@ -68,10 +86,22 @@ def _own_letters(scripts: tuple[str, ...]) -> regex.Pattern:
     return regex.compile(rf"[\p{{L}}&&[{union}]]+", regex.VERSION1)
 
 
-def count(letters: regex.Pattern, text: str) -> int:
-    """Characters of `text` in the runs `letters`; the ASCII ones by a pattern ten times as fast."""
+@functools.cache
+def _others_letters(own: regex.Pattern) -> regex.Pattern:
+    return regex.compile(rf"[\p{{L}}--{own.pattern.removesuffix('+')}]+", regex.VERSION1)
+
+
+def count(letters: regex.Pattern, text: str) -> float:
+    """What the letters of `text` in the runs `letters` carry, in Latin letters: a Han character says as much as 2.8.
+
+    The ASCII ones are counted by a pattern ten times as fast.
+    """
     ascii_letters = sum(map(len, _ASCII_LETTERS.findall(text))) if letters.match("a") else 0
-    return ascii_letters + sum(map(len, letters.findall(_ASCII.sub("", text))))
+    if text.isascii():
+        return float(ascii_letters)
+    others = "".join(letters.findall(_ASCII.sub("", text)))
+    dense = sum(extra * len(script.findall(others)) for script, extra in _DENSE) if others else 0.0
+    return ascii_letters + len(others) + dense
 
 
 def _labels_of(code: str) -> tuple[str, ...]:
@@ -130,13 +160,26 @@ def _scores(segment: str, contest: Contest) -> list[float]:
     return [score - top for score in scores]
 
 
-def _winners(segments: list[str], contest: Contest) -> list[str]:
-    """The code that wins each segment: the best-scoring sequence under `SWITCH_COST` (Viterbi)."""
+def _outside(segment: str, contest: Contest) -> float:
+    """How far the best language outside the set is ahead of the best one in it, by letters of the set's scripts."""
+    segment = _others_letters(contest.own).sub(" ", segment)
+    inside = {label for labels in contest.labels for label in labels} | _VARIETIES
+    ranked = _model().rank(segment)  # the best first
+    ahead = next((score for label, score in ranked if label not in inside), ranked[-1][1])
+    return ahead - next((score for label, score in ranked if label in inside - _VARIETIES), ahead)
+
+
+def _winners(segments: list[str], contest: Contest, text: str) -> list[str]:
+    """The code that wins each segment, or `OUTSIDE`: the best-scoring sequence under `SWITCH_COST` (Viterbi)."""
     rows = [_scores(segment, contest) for segment in segments]
-    if all(row[0] == 0 for row in rows):  # nothing beats the language asked for anywhere
+    codes, costs = contest.codes, contest.costs
+    if any(_outside(end, contest) > OUTSIDE_COST for end in {text[:WINDOW], text[-WINDOW:]}):
+        rows = [[*row, _outside(segment, contest)] for row, segment in zip(rows, segments, strict=True)]
+        codes, costs = (*codes, OUTSIDE), (*costs, OUTSIDE_COST)
+    elif all(row[0] == 0 for row in rows):  # nothing beats the language asked for anywhere
         return [contest.codes[0]] * len(rows)
-    best, back = [-cost for cost in contest.costs], []
-    entry = [SWITCH_COST + cost for cost in contest.costs]
+    best, back = [-cost for cost in costs], []
+    entry = [SWITCH_COST + cost for cost in costs]
     for scores in rows:
         top = max(best)
         leader = best.index(top)
@@ -148,7 +191,7 @@ def _winners(segments: list[str], contest: Contest) -> list[str]:
         best = following
     winner, winners = best.index(max(best)), []
     for came_from in reversed(back):
-        winners.append(contest.codes[winner])
+        winners.append(codes[winner])
         winner = came_from[winner]
     return winners[::-1]
 
@@ -165,15 +208,15 @@ def segments(text: str) -> Iterator[str]:
         yield waiting
 
 
-def letters_won(text: str, contest: Contest) -> dict[str, int]:
-    """Code -> letters of `text` that it wins."""
+def letters_won(text: str, contest: Contest) -> dict[str, float]:
+    """Code, or `OUTSIDE` -> letters of `text` that it wins, in Latin letters (see `count`)."""
     if len(contest.codes) == 1:
         return {contest.codes[0]: count(contest.own, text)}
     # Letters of other scripts stay in the segment: kana are what tells Japanese from Chinese. Only its own are counted.
     parts = [(part, letters) for part in segments(text) if (letters := count(contest.own, part))]
-    won: dict[str, int] = {}
+    won: dict[str, float] = {}
     switching = ENGLISH in contest.codes[1:] and has_markers(text)
-    for code, (part, letters) in zip(_winners([part for part, _ in parts], contest), parts, strict=True):
+    for code, (part, letters) in zip(_winners([part for part, _ in parts], contest, text), parts, strict=True):
         if switching and code == contest.codes[0] and has_markers(part, 1):
             english = min(letters, english_letters(part, _lean(contest)))
             won[ENGLISH] = won.get(ENGLISH, 0) + english

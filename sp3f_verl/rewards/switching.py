@@ -6,6 +6,7 @@ words of a list of English ones, each clause with such a word is labelled again,
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable
 
 MIN_MARKERS = 4  # different ones in a text, before any of it is looked at again: "The New York Times" is a name
@@ -33,6 +34,24 @@ MARKERS = frozenset(
 def has_markers(text: str, least: int = MIN_MARKERS) -> bool:
     """Whether `text` has at least so many different words of `MARKERS`."""
     return len(MARKERS.intersection(_WORD.findall(text.lower()))) >= least
+
+
+# Letters that no composition takes apart, as what they look like.
+_LOOKS = str.maketrans("łŁøØđĐðÐıİħĦŧŦæÆœŒßŋŊƙƊɗɓƁəƏɛɔ", "lLoOdDdDiIhHtTaAoOsnNkDdbBeEeo")
+_COMBINING = re.compile("[\u0300-\u036f]")
+
+
+def undressed(text: str) -> str | None:
+    """`text` without marks on its letters, where that makes English words of words that are none; else None.
+
+    English dressed in the marks of another language: `Shẹ́ ṣẹ́llṣ ẹ́vẹ́ry ẹ́gg`. A text with as few as `MIN_MARKERS` such
+    words may be Vietnamese all the same; whoever asks has the bare text judged as a whole.
+    """
+    if text.isascii():
+        return None
+    bare = _COMBINING.sub("", unicodedata.normalize("NFD", text)).translate(_LOOKS)
+    words, dressed = set(_WORD.findall(bare.lower())), set(_WORD.findall(text.lower()))
+    return bare if len(MARKERS.intersection(words - dressed)) >= MIN_MARKERS else None
 
 
 def leaning(identifier, english: str, own: tuple[str, ...]) -> Callable[[str], float]:

@@ -106,9 +106,51 @@ def _talk_in_maths(match: re.Match) -> str:
     return match[0] if words >= FORMULA_WORDS or _PHRASE.search(match[0]) else " "
 
 
+_LETTER = regex.compile(r"\p{L}")
+_PLAIN_WORD = regex.compile(r"(?<![\\\p{L}])\p{L}{3,}")
+_FUNCTION_NAMES = frozenset("sin cos tan cot sec csc log exp lim min max gcd lcm mod sqrt frac cdot times".split())
+MIN_HIDDEN = 20  # letters of words in spans that are left out whatever stands beside them
+HIDDEN = 0.5  # letters of words in spans, for each letter outside of any, up to which they are left out
+
+
 def prose(text: str) -> str:
-    """The running text of an answer, NFC: no thinking, code, links, maths, LaTeX commands (`\\boxed{...}` too)."""
+    """The running text of an answer, NFC: no thinking, code, links, maths, LaTeX commands (`\\boxed{...}` too).
+
+    What is left out is bounded: where the words in spans of any kind have more than `HIDDEN` times the letters that are
+    left, they are text, and a whole answer cannot be said a word a span.
+    """
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), strip_think(text))
-    text = _CODE.sub(_talk_in_code, unicodedata.normalize("NFC", text))
-    text = _MATHS.sub(_talk_in_maths, _SPACE.sub(" ", _URL.sub(" ", text)))
-    return _VARIABLE.sub(" ", _drop_commands(text))
+    text = unicodedata.normalize("NFC", text)
+    kept = _MATHS.sub(_talk_in_maths, _SPACE.sub(" ", _URL.sub(" ", _CODE.sub(_talk_in_code, text))))
+    kept = _VARIABLE.sub(" ", _drop_commands(kept))
+    if "\\" not in text and "$" not in text and "`" not in text and "://" not in text:
+        return kept
+    whole = _ENVIRONMENT.sub(" ", _URL.sub(_words_of_link, _CODE.sub(_words_of_code, text)))
+    hidden = _letters_of_words(whole) - _letters_of_words(kept)
+    return _MARKUP.sub(" ", whole) if hidden > max(MIN_HIDDEN, HIDDEN * len(_LETTER.findall(kept))) else kept
+
+
+_HOST = re.compile(r"https?://[^/\s]*|www\.[^/\s]*")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{\w{1,20}\*?\}")
+
+
+_MARKUP = re.compile(r"\\[A-Za-z]+|[\\${}`/]")
+
+
+def _letters_of_words(text: str) -> int:
+    """Letters of the words of three or more in a text and in any span of it; a command is no word."""
+    words = (word for word in _PLAIN_WORD.findall(text) if word not in _FUNCTION_NAMES)
+    return sum(len(word) for word in words if len(word) > 4 or not word.isupper())  # PQRS is a figure
+
+
+def _words_of_code(match: re.Match) -> str:
+    """Of code between backticks what is talk, and a plain word or two; not what is written as code."""
+    code = match[1] or match[2] or ""
+    plain = len(code.split()) <= 2 and not re.search(r"[^\w\s]|_", code)
+    return f" {code} " if plain else f" {_talk_in_code(match)} "
+
+
+def _words_of_link(match: re.Match) -> str:
+    """The path of a link, where it is a word or two: an address is longer."""
+    path = _HOST.sub("", match[0])
+    return f" {path} " if len(_PLAIN_WORD.findall(path)) <= 2 else " "

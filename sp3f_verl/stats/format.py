@@ -19,16 +19,16 @@ def _cell(text: str) -> str:
 
 def mean_and_spread(values: Sequence[float | None]) -> str:
     """Mean ± sample standard deviation of two values or more; the first that is none or not finite, where one is."""
-    for each in values:
-        if each is None or not math.isfinite(each):
-            return number(each)
+    for value in values:
+        if value is None or not math.isfinite(value):
+            return number(value)
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
 def number(value: float | None) -> str:
     """Three decimals, or four significant digits where those would hide it; `–` where there is none.
 
-    Below 1e-6 all is noise of fp32 sums here, and told as 0. NaN and infinity are told as such.
+    Below 1e-6 all is noise of fp32 sums here, and shown as 0. NaN and infinity are shown as such.
     """
     if value is None:
         return "–"

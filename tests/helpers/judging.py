@@ -35,4 +35,4 @@ def longer_wins(body: dict) -> str:
 
 def questions(server) -> list[list[str]]:
     """The responses of every question that a ModelServer got."""
-    return [shown(each["body"]) for each in server.chats() if shown(each["body"])]
+    return [shown(entry["body"]) for entry in server.chats() if shown(entry["body"])]

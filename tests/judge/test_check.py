@@ -185,11 +185,11 @@ class TestMeasure:
         assert check.slot_a == [1, 0, 1, 1, 0.5, 0.5, 0.75, 0] and check.swapped == [True, False, True]
         assert (check.questions, check.calls, dict(check.failures)) == (10, 11, {"malformed": 1, "deadline": 1})
         assert check.seconds == [2.0] * 8 and len(check.tokens) == 9, "the one cut off by the deadline took none"
-        told = report(check)
-        assert "10 questions, 11 answers" in told and "failed: 2 (deadline 1, malformed 1)" in told
-        assert "parsed: 88.9%" in told, "8 of the 9 that were answered"
-        assert "accuracy      67.9%" in told and "n=7" in told and "latency: median 2.00 s" in told
-        assert "tokens a question: 100 in, 12 out" in told and "cost" not in told
+        text = report(check)
+        assert "10 questions, 11 answers" in text and "failed: 2 (deadline 1, malformed 1)" in text
+        assert "parsed: 88.9%" in text, "8 of the 9 that were answered"
+        assert "accuracy      67.9%" in text and "n=7" in text and "latency: median 2.00 s" in text
+        assert "tokens a question: 100 in, 12 out" in text and "cost" not in text
 
     def test_orders_are_compared_within_a_group_only(self):
         """A row comes back every epoch, and a panel's judges write one transcript."""
@@ -207,8 +207,8 @@ class TestMeasure:
 
     def test_nothing_and_only_failures_have_a_report(self):
         assert report(measure([], label_by_accuracy)) == "0 questions, 0 answers"
-        told = report(measure([record(RIGHT, WRONG, None, "connection", calls=0)], label_by_accuracy))
-        assert "no labelled pair got a verdict" in told and "failed: 1 (connection 1)" in told and "parsed" not in told
+        text = report(measure([record(RIGHT, WRONG, None, "connection", calls=0)], label_by_accuracy))
+        assert "no labelled pair got a verdict" in text and "failed: 1 (connection 1)" in text and "parsed" not in text
 
     @pytest.mark.parametrize(
         ("values", "expected"),
@@ -279,7 +279,9 @@ class Command:
         self.data = folder / "rows.parquet"
 
         def compose(overrides):
-            return OmegaConf.merge(config, OmegaConf.from_dotlist([each for each in overrides if each[0] != "+"]))
+            return OmegaConf.merge(
+                config, OmegaConf.from_dotlist([override for override in overrides if override[0] != "+"])
+            )
 
         patch.setattr(judge_check, "_compose", compose)
         self.rows([row(k, 2 * k + 3) for k in range(1, 9)])
@@ -291,12 +293,12 @@ class Command:
         """(exit code, what it prints, what it says of errors)"""
         where = [f"sp3f.judge.base_url={server.url}"] if server else []
         command = ["sp3f", "judge-check", f"--output={self.transcript}", *arguments]
-        if not any(each.startswith("--replay") for each in arguments):
+        if not any(argument.startswith("--replay") for argument in arguments):
             command += [f"data.train_files={self.data}", *where]
         self.patch.setattr(sys, "argv", command)
         code = main()
-        told = self.capsys.readouterr()
-        return code, told.out, "\n".join(line for line in told.err.splitlines() if line.startswith("sp3f: "))
+        captured = self.capsys.readouterr()
+        return code, captured.out, "\n".join(line for line in captured.err.splitlines() if line.startswith("sp3f: "))
 
     def refused(self, server: ModelServer | None, *arguments: str) -> str:
         code, out, error = self(server, *arguments)
@@ -359,9 +361,9 @@ class TestCommand:
     def test_responses_of_a_model(self, command):
         """A right and a wrong response of each row, shown without their thinking."""
         rows = [row(k, k) for k in range(1, 7)]
-        for each in rows:
-            gold = each["reward_model"]["ground_truth"]
-            each["responses"] = [f"<think>hm {gold}</think>so \\boxed{{{gold}}}", "I guess \\boxed{1}"]
+        for solved in rows:
+            gold = solved["reward_model"]["ground_truth"]
+            solved["responses"] = [f"<think>hm {gold}</think>so \\boxed{{{gold}}}", "I guess \\boxed{1}"]
         command.rows([*rows, row(9, 9, responses=["\\boxed{1}"])])
         with ModelServer(knows) as server:
             _, out, _ = command(server)
@@ -507,6 +509,6 @@ class TestRealCommandLine:
         ],
     )
     def test_arguments_that_do_not_compose(self, tmp_path, overrides, sentence):
-        with pytest.raises(BadInput) as told:
+        with pytest.raises(BadInput) as error:
             judge_check.judge_check(overrides, 4, None, tmp_path / "check.jsonl", 1)
-        assert sentence in str(told.value) and "\n" not in str(told.value)
+        assert sentence in str(error.value) and "\n" not in str(error.value)

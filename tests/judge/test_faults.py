@@ -238,8 +238,8 @@ def test_a_response_cannot_speak_for_the_judge(name):
         blocks = questions(server)
     assert outcome.rates == [0.0, 1.0] and outcome.metrics["judge/calls"] == 2
     assert sorted(sorted(pair, key=len) for pair in blocks) == [[neutralise(attack.strip()), honest.strip()]] * 2
-    own = [CONTROL.findall(message["content"]) for message in seen[0]]
-    assert own == [["\\boxed"] * 2, ["\\boxed"] * 2], "only the prompt's own"
+    controls = [CONTROL.findall(message["content"]) for message in seen[0]]
+    assert controls == [["\\boxed"] * 2, ["\\boxed"] * 2], "only the prompt's own"
     assert [message["role"] for message in seen[0]] == ["system", "user"]
 
 
@@ -276,8 +276,8 @@ def test_a_wrong_key_in_mid_run_ends_the_judges_and_is_not_repeated(monkeypatch)
             await service.close()
             return str(stopped.value)
 
-        told = run(main())
-        assert "authentication" in told and "401" in told and CANARY not in told
+        sentence = run(main())
+        assert "authentication" in sentence and "401" in sentence and CANARY not in sentence
         assert len(server.chats()) < 1 + 6 + 6, "the rest of the group was not asked"
 
 
@@ -292,9 +292,11 @@ def test_a_host_that_is_not_there_is_one_sentence_at_the_start(url, kind):
         finally:
             await service.close()
 
-    with pytest.raises(BadInput, match=rf"^judge=openai does not answer \({kind} after 1 retry .*mend its URL") as told:
+    with pytest.raises(
+        BadInput, match=rf"^judge=openai does not answer \({kind} after 1 retry .*mend its URL"
+    ) as error:
         run(main())
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_server_that_is_killed_and_restarted_in_mid_group_costs_no_pair():
@@ -476,16 +478,18 @@ def test_rates_of_an_antisymmetric_judge(responses, schedule, width, credit, tas
     model_judge.client = oracle
     result = asyncio.run(model_judge.judge(responses, ROW))
     assert [record.texts for record in result.records] == oracle.asked
-    said = [response.rpartition("</think>")[2].strip() for response in responses]
+    texts = [response.rpartition("</think>")[2].strip() for response in responses]
     assert all(0 <= rate <= 1 for rate in result.rates)
     assert len(set(oracle.asked)) == len(oracle.asked) and not [pair for pair in oracle.asked if "" in pair]
-    assert len(oracle.asked) <= len(set(said)) * (len(set(said)) - 1)
-    if len(set(said)) == 1:
-        assert result.rates == [0.5] * len(said) and not oracle.asked
+    assert len(oracle.asked) <= len(set(texts)) * (len(set(texts)) - 1)
+    if len(set(texts)) == 1:
+        assert result.rates == [0.5] * len(texts) and not oracle.asked
     if credit == "both" and schedule != "opponents":
         assert sum(result.rates) == pytest.approx(len(responses) / 2)
     if schedule == "all_pairs":
-        assert all(a == b or said[i] != said[j] for i, a in enumerate(result.rates) for j, b in enumerate(result.rates))
-        lone = [text for text in said if text]
-        if len(lone) < len(said):
-            assert max(rate for rate, text in zip(result.rates, said, strict=True) if not text) <= 0.5
+        assert all(
+            a == b or texts[i] != texts[j] for i, a in enumerate(result.rates) for j, b in enumerate(result.rates)
+        )
+        lone = [text for text in texts if text]
+        if len(lone) < len(texts):
+            assert max(rate for rate, text in zip(result.rates, texts, strict=True) if not text) <= 0.5

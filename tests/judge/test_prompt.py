@@ -122,8 +122,8 @@ class TestOrder:
     def test_query_solution_fence_responses_closing(self, name):
         user = rendered(name, ["satu", "dua"])[1]
         solution = [SOLUTION] if load_prompt(name).privileged else []
-        found = [user.index(place) for place in [QUERY, *solution, FENCE, "satu", "dua"]]
-        assert found == sorted(found)
+        places = [user.index(place) for place in [QUERY, *solution, FENCE, "satu", "dua"]]
+        assert places == sorted(places)
         assert len(user) - user.rindex(FENCE) < 250
 
     @pytest.mark.parametrize("name", COMPARING)
@@ -232,8 +232,8 @@ class TestOwnFile:
     def test_its_sections_follow_privileged(self, tmp_path):
         text = (FOLDER / "pairwise.txt").read_text(encoding="utf-8")
         for privileged, name in ((True, "privileged"), (False, "plain")):
-            own, shipped = self.load(tmp_path, text, privileged=privileged), load_prompt(name)
-            assert (own.system, own.user, own.version) == (shipped.system, shipped.user, shipped.version)
+            loaded, shipped = self.load(tmp_path, text, privileged=privileged), load_prompt(name)
+            assert (loaded.system, loaded.user, loaded.version) == (shipped.system, shipped.user, shipped.version)
 
     def test_a_shipped_name_says_itself_what_it_shows(self):
         assert load_prompt("privileged", privileged=False).privileged

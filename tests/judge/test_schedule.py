@@ -67,8 +67,8 @@ class TestOneOrder:
 class TestRing:
     @given(sizes, st.integers(1, 15), randoms)
     def test_each_is_equally_often_a_and_b(self, n, offsets, rng):
-        each = max(min(offsets, n - 1), 0)
-        assert slots(ring(n, offsets, rng), n) == ([each] * n, [each] * n)
+        meetings = max(min(offsets, n - 1), 0)
+        assert slots(ring(n, offsets, rng), n) == ([meetings] * n, [meetings] * n)
 
     @given(sizes, st.integers(0, 5), randoms)
     def test_the_widest_ring_is_all_pairs(self, n, more, rng):

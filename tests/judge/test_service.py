@@ -28,7 +28,7 @@ def judge(server: ModelServer, responses: list[str], row=ROW, **overrides):
         try:
             result = await service.judge(responses, row)
             n = len(responses)
-            chars = [len(each) for each in responses]
+            chars = [len(response) for response in responses]
             service.observe(ScoredGroup(result.comparisons, [True] + [False] * (n - 1), result.rates, chars))
             return result, service.take_step()
         finally:
@@ -109,15 +109,15 @@ def test_the_privileged_judge_sees_the_solution_and_the_plain_one_does_not():
     for privileged in (True, False):
         with ModelServer(longer_wins) as server:
             judge(server, ["a", "bb"], privileged=privileged)
-            text = json.dumps([each["body"] for each in server.chats()])
+            text = json.dumps([entry["body"] for entry in server.chats()])
             assert ("2 + 2 = 4" in text) == privileged and "How much is 2 + 2" in text
 
 
 def test_every_question_has_a_fence_of_its_own_after_the_shared_prefix():
     with ModelServer(longer_wins) as server:
         judge(server, ["a", "bb", "ccc"])
-        texts = [each["body"]["messages"][-1]["content"] for each in server.chats() if shown(each["body"])]
-        systems = {each["body"]["messages"][0]["content"] for each in server.chats() if shown(each["body"])}
+        texts = [entry["body"]["messages"][-1]["content"] for entry in server.chats() if shown(entry["body"])]
+        systems = {entry["body"]["messages"][0]["content"] for entry in server.chats() if shown(entry["body"])}
     fences = [re.search(r"token is (\w{24})", text)[1] for text in texts]
     assert len(set(fences)) == len(texts) == 6
     assert len({text.partition("token is")[0] for text in texts}) == len(systems) == 1
@@ -155,7 +155,7 @@ def test_the_language_judge_rewards_the_language_asked_for():
     with ModelServer(reply) as server:
         result, _ = judge(server, ["habari", "hello", ""], schedule="language")
         assert len(questions(server)) == 2
-        assert "2 + 2" not in json.dumps([each["body"] for each in server.chats()])
+        assert "2 + 2" not in json.dumps([entry["body"] for entry in server.chats()])
     assert result.rates == [1.0, 0.0, 0.0]
 
 
@@ -293,7 +293,7 @@ def test_a_biased_judge_shows_in_the_panel_beside_a_good_one():
 def test_one_fence_a_group_lets_questions_share_what_comes_before_b():
     with ModelServer(longer_wins) as server:
         judge(server, ["a", "bb", "ccc"], fence="group")
-        texts = [each["body"]["messages"][-1]["content"] for each in server.chats() if shown(each["body"])]
+        texts = [entry["body"]["messages"][-1]["content"] for entry in server.chats() if shown(entry["body"])]
     assert len({text.partition("response B")[0] for text in texts}) == 3, "one prefix for each A"
 
 

@@ -30,13 +30,13 @@ def settings(**values) -> JudgeSettings:
 
 
 def test_what_is_given_is_there_in_the_types_that_are_declared():
-    made = settings(
+    read = settings(
         weight=2, concurrency=4.0, budget_usd=1, prices={"m": {"input": 1, "output": 2}}, panel=None, seed=3,
         transcript={"path": "t.jsonl", "share": 1}, extra_body={"reasoning_effort": "low"}, retries=0,
     )  # fmt: skip
-    assert made.weight == 2.0 and made.concurrency == 4 and isinstance(made.concurrency, int)
-    assert made.known_price().input == 1 and made.transcript.path == "t.jsonl" and made.transcript.share == 1.0
-    assert made.extra_body == {"reasoning_effort": "low"} and made.members() == (made,)
+    assert read.weight == 2.0 and read.concurrency == 4 and isinstance(read.concurrency, int)
+    assert read.known_price().input == 1 and read.transcript.path == "t.jsonl" and read.transcript.share == 1.0
+    assert read.extra_body == {"reasoning_effort": "low"} and read.members() == (read,)
     assert settings(prices=None, extra_body=None, transcript=None) == settings()
     assert read_settings({"name": "none"}).members() == ()
 
@@ -113,9 +113,9 @@ BAD = {  # what is wrong -> (values, what the sentence says)
 @pytest.mark.parametrize("name", BAD)
 def test_a_wrong_value_is_one_sentence(name):
     values, sentence = BAD[name]
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as error:
         settings(**values)
-    assert sentence in str(told.value) and "\n" not in str(told.value) and str(told.value).endswith(".")
+    assert sentence in str(error.value) and "\n" not in str(error.value) and str(error.value).endswith(".")
 
 
 VALUES = st.recursive(
@@ -130,11 +130,11 @@ VALUES = st.recursive(
 )
 def test_whatever_is_given_is_taken_or_refused_in_a_sentence(name, values):
     try:
-        made = read_settings({"name": name, **values})
+        read = read_settings({"name": name, **values})
     except BadInput as error:
         assert str(error)
     else:
-        assert made.name in (*JUDGES, NONE) or made.kind
+        assert read.name in (*JUDGES, NONE) or read.kind
 
 
 def test_a_judge_of_the_panel_differs_where_it_says_so():
@@ -161,15 +161,15 @@ def test_a_model_that_the_run_serves_itself_costs_nothing():
 
 
 def test_a_prompt_of_ones_own(tmp_path):
-    own = tmp_path / "own.txt"
-    own.write_text((FOLDER / "pairwise.txt").read_text().replace("expert judge", "EXPERT"))
-    privileged, plain = (settings(prompt=str(own), privileged=sees).load_prompt() for sees in (True, False))
+    file = tmp_path / "own.txt"
+    file.write_text((FOLDER / "pairwise.txt").read_text().replace("expert judge", "EXPERT"))
+    privileged, plain = (settings(prompt=str(file), privileged=sees).load_prompt() for sees in (True, False))
     assert "EXPERT" in privileged.system and privileged.privileged and not plain.privileged
     with pytest.raises(BadInput, match=r"own\.txt is a prompt of kind pairwise, but schedule=listwise"):
-        settings(prompt=str(own), schedule="listwise")
-    own.write_text("kind: pairwise\n")
+        settings(prompt=str(file), schedule="listwise")
+    file.write_text("kind: pairwise\n")
     with pytest.raises(BadInput, match="needs the lines"):
-        settings(prompt=str(own))
+        settings(prompt=str(file))
 
 
 @pytest.mark.parametrize(
@@ -206,15 +206,15 @@ def composed() -> dict[str, dict]:
 @pytest.mark.parametrize("name", [*JUDGES, NONE])
 def test_the_recipe_of_every_judge_is_accepted_and_holds_no_secret(composed, canaries, name):
     config = composed[name]
-    made = read_settings(config["sp3f"]["judge"])
-    assert made.name == name and bool(config["sp3f"]["reward"]["weights"]["judge"]) == (name != "none")
+    read = read_settings(config["sp3f"]["judge"])
+    assert read.name == name and bool(config["sp3f"]["reward"]["weights"]["judge"]) == (name != "none")
     text = yaml.safe_dump(config)
     assert KEY not in text and URL not in text and "${" not in text
     if name == "openai":
-        assert make_judge(made).base_urls() == (URL,) and made.known_price() is not None and KEY not in repr(made)
-    if name != NONE and judge_class(made).asks_a_model:
-        assert made.transcript.path.endswith("judge_transcript.jsonl") and made.group_seconds < 600
-        assert read_settings({"name": name, **config["sp3f"]["judge"]}) == made
+        assert make_judge(read).base_urls() == (URL,) and read.known_price() is not None and KEY not in repr(read)
+    if name != NONE and judge_class(read).asks_a_model:
+        assert read.transcript.path.endswith("judge_transcript.jsonl") and read.group_seconds < 600
+        assert read_settings({"name": name, **config["sp3f"]["judge"]}) == read
 
 
 def test_the_shared_defaults_are_those_of_the_settings(composed):
@@ -222,8 +222,8 @@ def test_the_shared_defaults_are_those_of_the_settings(composed):
     shared = dict(composed["policy"]["sp3f"]["judge"])
     of_the_run = {name: shared.pop(name) for name in ("spending_file", "transcript", "panel")}
     assert of_the_run["panel"] == []
-    made, bare = read_settings(shared), read_settings({"name": "policy"})
-    differing = {name for name in shared if getattr(made, name) != getattr(bare, name)}
+    read, bare = read_settings(shared), read_settings({"name": "policy"})
+    differing = {name for name in shared if getattr(read, name) != getattr(bare, name)}
     assert differing == {"temperature"}, "1.0, as the original"
 
 
@@ -247,10 +247,10 @@ def test_overrides_of_the_command_line():
 def test_verl_takes_the_settings_of_the_judges_own_server(composed):
     from verl.utils.config import omega_conf_to_dataclass
 
-    made = omega_conf_to_dataclass(OmegaConf.create(composed["local"]["reward"]["reward_model"]))
-    assert made.enable and made.enable_resource_pool and (made.n_gpus_per_node, made.nnodes) == (1, 1)
-    assert (made.rollout.name, made.rollout.dtype, made.rollout.tensor_model_parallel_size) == ("vllm", "float32", 1)
-    assert made.rollout.skip_tokenizer_init is False, "a question comes as text"
+    read = omega_conf_to_dataclass(OmegaConf.create(composed["local"]["reward"]["reward_model"]))
+    assert read.enable and read.enable_resource_pool and (read.n_gpus_per_node, read.nnodes) == (1, 1)
+    assert (read.rollout.name, read.rollout.dtype, read.rollout.tensor_model_parallel_size) == ("vllm", "float32", 1)
+    assert read.rollout.skip_tokenizer_init is False, "a question comes as text"
     assert not composed["openai"]["reward"]["reward_model"]["enable"]
     assert composed["policy"]["actor_rollout_ref"]["rollout"]["skip_tokenizer_init"] is False
 

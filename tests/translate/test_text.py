@@ -166,8 +166,11 @@ class TestFeatures:
 
 
 class TestChoice:
-    def of(self, *found, reason=None):
-        return [Candidate(number, reason, None if reason else "text", None, each) for number, each in enumerate(found)]
+    def of(self, *features, reason=None):
+        return [
+            Candidate(number, reason, None if reason else "text", None, measured)
+            for number, measured in enumerate(features)
+        ]
 
     def test_the_best_and_of_equals_the_first(self):
         candidates = self.of(Features(0.9, 1, 1), Features(1, 1, 1), Features(1, 1, 1))
@@ -184,7 +187,7 @@ class TestChoice:
         assert (choose(candidates, Criteria()).reason, choose(candidates, Criteria()).number) == ("numbers", 1)
 
     @pytest.mark.parametrize(
-        ("found", "has_words", "fault"),
+        ("features", "has_words", "fault"),
         [
             (Features(0.8, 1.0, 1.0), True, None),
             (Features(0.79, 1.0, 1.0), True, "off_language"),
@@ -196,8 +199,8 @@ class TestChoice:
             (Features(1.0, 1.0, 0.99), True, "numbers"),
         ],
     )
-    def test_thresholds(self, found, has_words, fault):
-        assert Criteria().fault(found, 100, has_words) == fault and (fault is None or fault in REASONS)
+    def test_thresholds(self, features, has_words, fault):
+        assert Criteria().fault(features, 100, has_words) == fault and (fault is None or fault in REASONS)
 
     def test_the_length_of_a_short_text_says_nothing(self):
         assert Criteria().fault(Features(1.0, 3.0, 1.0), 5, True) is None

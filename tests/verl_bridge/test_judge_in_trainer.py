@@ -61,16 +61,16 @@ class Trainer:
 
 @pytest.fixture
 def trainer():
-    made = []
+    trainers = []
 
     def make(*args, **kwargs) -> Trainer:
-        made.append(Trainer(*args, **kwargs))
-        return made[-1]
+        trainers.append(Trainer(*args, **kwargs))
+        return trainers[-1]
 
     yield make
-    for each in made:
-        if getattr(each, "sp3f_judge", None) is not None:
-            ray.kill(each.sp3f_judge)
+    for trainer in trainers:
+        if getattr(trainer, "sp3f_judge", None) is not None:
+            ray.kill(trainer.sp3f_judge)
 
 
 def test_all_who_ask_for_the_judge_get_the_same_one_and_its_numbers_are_the_runs(trainer):
@@ -79,7 +79,7 @@ def test_all_who_ask_for_the_judge_get_the_same_one_and_its_numbers_are_the_runs
         run.init()
         other = judge_actor(run.config)  # as a reward worker does
         judged = ray.get([handle.judge.remote(GROUP, ROW) for handle in (run.sp3f_judge, other) * 4])
-        assert all(each.rates == [0.0, 0.5, 1.0] for each in judged)
+        assert all(result.rates == [0.0, 0.5, 1.0] for result in judged)
         assert server.peak <= 2, "the limit holds for all who ask"
         metrics = {}
         assert run.step(metrics, {}) == "batch"
@@ -142,10 +142,12 @@ def test_a_kind_of_ones_own_is_asked_by_the_reward_manager(trainer):
     """The actor makes it from its class; `judge=none` stands for the recipe that names it."""
     run = trainer({"name": "longer", "kind": "helpers.own_judge:LongerWins"})
     run.init()
-    own = ("sp3f.judge.name=longer", "+sp3f.judge.kind=helpers.own_judge:LongerWins", "sp3f.reward.weights.judge=1")
+    longer = ("sp3f.judge.name=longer", "+sp3f.judge.kind=helpers.own_judge:LongerWins", "sp3f.reward.weights.judge=1")
 
     async def scene():
-        manager = get_reward_manager_cls("sp3f")(compose_recipe("sp3f", "judge=none", "device=cpu", *own), None, None)
+        manager = get_reward_manager_cls("sp3f")(
+            compose_recipe("sp3f", "judge=none", "device=cpu", *longer), None, None
+        )
         return await manager.score_group(
             ["a", "bb", "bb"], {**ROW, "data_source": "sums", "extra_info": {}}, judged=True
         )

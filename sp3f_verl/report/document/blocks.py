@@ -4,14 +4,15 @@ A text is `Markdown` (ours, escape.py) or a plain str, which is escaped on its w
 are plain str.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from sp3f_verl.report.document.escape import Markdown
 
 SHARE = (-0.03, 1.03)  # the y axis of a share in [0, 1]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,12 @@ class Document:
 def paragraph(template: str, *values: object, **named: object) -> Text:
     """A paragraph of our own Markdown; what is put in for `{}` is escaped unless it is Markdown, too."""
     return Text(Markdown(template).format(*values, **named))
+
+
+def across(head: str, columns: Mapping[str, T], names: Iterable[str], show: Callable[[T, str], str]) -> Table:
+    """A column for each of several things, a row a name; rows without any value are left out."""
+    rows = [[name, *(show(column, name) for column in columns.values())] for name in dict.fromkeys(names)]
+    return Table([head, *columns], [row for row in rows if any(cell != "–" for cell in row[1:])])
 
 
 def picture(file: str, title: str, panels: Sequence[Panel | None]) -> list[Picture]:
