@@ -19,7 +19,7 @@ from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
 from sp3f_verl.verl_bridge.group import SESSIONS, STEP, VALIDATE
 from sp3f_verl.verl_bridge.judge_in_trainer import judge_actor
-from sp3f_verl.verl_bridge.validation import for_validation
+from sp3f_verl.verl_bridge.validation import validation_info
 
 SHOWN = ("id", "language", "query_en", "solution_en", "translated_solution", "reward_model")  # what a judge may see
 
@@ -62,7 +62,7 @@ def register() -> None:
             if validate:
                 lengths = data.non_tensor_batch["response_len"]
                 infos = [
-                    for_validation(info, row["language"], length) for info, length in zip(infos, lengths, strict=True)
+                    validation_info(info, row["language"], length) for info, length in zip(infos, lengths, strict=True)
                 ]
             if not whole_group:
                 return {"reward_score": scores[0], "reward_extra_info": infos[0]}
