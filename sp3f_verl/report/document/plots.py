@@ -68,12 +68,13 @@ def draw(picture: Picture, prefix: str = "p") -> Drawing:
         figure = Figure((WIDTH * count, max(map(_height, panels))), layout="constrained")
         axes = figure.subplots(1, count, squeeze=False)[0]
         marks = [_panel(axis, panel) for axis, panel in zip(axes, panels, strict=True)]
-        drawing = Drawing(_saved(figure, "png", dpi=140, facecolor="white"))
+        drawing = Drawing(_saved(figure, "png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.06))
         figure.set_layout_engine("none")
         for place_, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
             for other in axes:
                 other.set_visible(other is axis)
             box = axis.get_tightbbox().transformed(figure.dpi_scale_trans.inverted()).padded(0.04)
+            box.x1 += 0.03 * box.width  # a browser's letters are a little wider than matplotlib's
             svg = _saved(figure, "svg", bbox_inches=box, transparent=True)
 
             def place(x: float, y: float, axis=axis, box=box) -> tuple[float, float]:
