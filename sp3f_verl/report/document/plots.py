@@ -135,7 +135,7 @@ def _panel(axis, panel: Panel) -> dict[str, Mark]:
         names = [_short(label) for label in one]
         legend = axis.legend(one.values(), names, loc="lower left", bbox_to_anchor=(0, 1), ncols=_columns(one))
         legend.set(in_layout=True)
-    axis.set_title(panel.title, pad=8 + 14 * rows)
+    axis.set_title(_short(panel.title, 60), pad=8 + 14 * rows)
     return marks
 
 
@@ -162,7 +162,7 @@ def _lines(axis, panel: Lines) -> dict[str, Mark]:
         marks[f"line{place}"] = Mark("curve", line.name or line.label, values)
     for x, name in panel.marks:
         axis.axvline(x, color=SOFT, linewidth=0.9, linestyle=":")
-        axis.text(x, 0.01, f" {name}", transform=axis.get_xaxis_transform(), fontsize=8, color=SOFT, va="bottom")
+        axis.text(x, 0.01, f" {_short(name)}", transform=axis.get_xaxis_transform(), fontsize=8, color=SOFT, va="bottom")
     if panel.limits:
         axis.set_ylim(*panel.limits)
     elif axis.get_ylim()[0] < 0 < axis.get_ylim()[1]:
@@ -172,7 +172,7 @@ def _lines(axis, panel: Lines) -> dict[str, Mark]:
         axis.set_xticks(steps[:: -(-len(steps) // 8) or 1])
     elif all(float(x).is_integer() for x in steps):
         axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set_xlabel(panel.x_label)
+    axis.set_xlabel(_short(panel.x_label, 60))
     return marks
 
 
@@ -271,5 +271,5 @@ def _tick(value: float) -> str:
     return f"{int(value)}" if value == int(value) and abs(value) < 1e6 else f"{value:.4g}"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"
+def _short(name: str, longest: int = 24) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
