@@ -20,8 +20,8 @@ from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.schemas import RL, SFT, TRANSLATED
 from sp3f_verl.data.sets.mgsm import join
 from sp3f_verl.data.tables import as_batches, open_file, scan
+from sp3f_verl.data.tables.order import Keys, in_order
 from sp3f_verl.data.tables.prefetch import ahead
-from sp3f_verl.data.tables.sort_join import Keys, in_order
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.problems import QuestionFile
 

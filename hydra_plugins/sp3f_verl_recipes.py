@@ -14,6 +14,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from sp3f_verl import RECIPES
+from sp3f_verl.log import log
 
 
 def trainer_of(recipe: str) -> str | None:
@@ -35,9 +36,7 @@ def wrong_trainer(arguments: list[str], main_module: str | None) -> str | None:
         return None
     if main_module.startswith(f"verl.trainer.{wanted}"):  # sft_trainer_ray runs what sft_trainer runs
         return None
-    return (
-        f"sp3f_verl: +recipe={recipe} is for `python -m verl.trainer.{wanted}`, not {main_module}; start it with that."
-    )
+    return f"+recipe={recipe} is for `python -m verl.trainer.{wanted}`, not {main_module}; start it with that."
 
 
 def _device() -> str:
@@ -70,7 +69,7 @@ class SP3FRecipes(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         spec = getattr(sys.modules["__main__"], "__spec__", None)
         if sentence := wrong_trainer(sys.argv[1:], spec.name if spec else None):
-            print(sentence, file=sys.stderr, flush=True)
+            log.error(sentence)
             raise SystemExit(1)
         search_path.append(provider="sp3f_verl", path=f"file://{RECIPES}")
         _store_reward_presets()

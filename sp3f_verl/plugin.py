@@ -1,20 +1,18 @@
 """What verl loads in every process (entry point `verl.plugins`).
 
 Nothing heavy is imported here: `sp3f_verl.verl_bridge.hooks` waits until verl imports the module in question.
-verl logs a plugin that cannot be imported at DEBUG only and trains on without it, so a failure is told on stderr.
+verl logs a plugin that cannot be imported at DEBUG only and trains on without it, so a failure is logged here.
 """
-
-import sys
 
 try:
     from sp3f_verl.verl_bridge import hooks
 
     hooks.install()
 except Exception as error:
-    print(
-        f"sp3f_verl: the verl plugin failed ({type(error).__name__}: {error}); its recipes will not work in this "
-        "process. Run `sp3f doctor` to see what is wrong.",
-        file=sys.stderr,
-        flush=True,
+    from sp3f_verl.log import log
+
+    log.error(
+        f"the verl plugin failed ({type(error).__name__}: {error}); its recipes will not work in this process. Run "
+        "`sp3f doctor` to see what is wrong."
     )
     raise

@@ -1,7 +1,8 @@
 """What vLLM calls in each process of a server (entry point `vllm.general_plugins`)."""
 
 import os
-import sys
+
+from sp3f_verl.log import log
 
 
 def register() -> None:
@@ -13,5 +14,5 @@ def register() -> None:
 
         vllm_weights.install()
     except Exception as error:
-        print(f"sp3f_verl: the vLLM plugin failed ({type(error).__name__}: {error}).", file=sys.stderr, flush=True)
+        log.error(f"the vLLM plugin failed ({type(error).__name__}: {error}).")
         raise

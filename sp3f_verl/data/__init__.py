@@ -2,7 +2,7 @@
 
 schemas, rows, preference_rows, prompts   what a row is, whatever layout it came in; ids
 check, preference_report                  is a file what training needs, and what does a preference set teach
-tables                                    parquet and JSON lines in batches, in order, joined by id
+tables                                    parquet and JSON lines in batches, in order
 output, manifest, resume, files           a step's folder: whole or not there, done before or resumed
 assembly, candidate_files                 what `data_prep.sp3f` and `data_prep.croco` make their files from
 sets, hub                                 public data sets in their own files

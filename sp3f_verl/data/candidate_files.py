@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from sp3f_verl.data.schemas import CANDIDATE, extended
 from sp3f_verl.data.tables import open_file, scan
-from sp3f_verl.data.tables.sort_join import in_order
+from sp3f_verl.data.tables.order import in_order
 from sp3f_verl.selection.candidates import Candidates, text_key
 
 DUPLICATE = "duplicate"  # the status of an answer that its prompt got before

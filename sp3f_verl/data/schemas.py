@@ -13,7 +13,8 @@ MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 LANGUAGES = ("language", "prompt_lang", "chosen_lang", "rejected_lang", "lang_declared")
 
 
-def _schema(key: str, needed: dict[str, pa.DataType], others: dict[str, pa.DataType]) -> pa.Schema:
+def make_schema(key: str, needed: dict[str, pa.DataType], others: dict[str, pa.DataType]) -> pa.Schema:
+    """`key`: the columns that identify a row, joined by commas. `needed` columns have a value in every row."""
     fields = [pa.field(name, kind, nullable=False) for name, kind in needed.items()]
     return pa.schema(fields + [pa.field(name, kind) for name, kind in others.items()], metadata={"key": key})
 
@@ -32,13 +33,13 @@ def key(schema: pa.Schema) -> tuple[str, ...]:
 
 
 # The canonical row (SPEC 5). `meta` and `sampling` are JSON text, as their keys differ between sources.
-PROMPT = _schema(
+PROMPT = make_schema(
     "id",
     {"id": TEXT, "source": TEXT, "prompt_lang": TEXT, "prompt": MESSAGES},
     {"task": TEXT, "split": TEXT, "reference_en": TEXT, "ground_truth": TEXT, "meta": TEXT},
 )
 
-CANDIDATE = _schema(
+CANDIDATE = make_schema(
     "id,cand_id",
     {"id": TEXT, "cand_id": TEXT, "lang_declared": TEXT, "status": TEXT},
     {
@@ -60,7 +61,7 @@ CANDIDATE = _schema(
 )
 
 # The sides are texts: the assistant's turn that answers `prompt`.
-PREFERENCE = _schema(
+PREFERENCE = make_schema(
     "id,pair_id",
     {"id": TEXT, "pair_id": TEXT, "prompt": MESSAGES, "prompt_lang": TEXT, "chosen": TEXT, "rejected": TEXT},
     {
@@ -77,13 +78,13 @@ PREFERENCE = _schema(
 )
 
 # What SPIN and T-SPIN train on; the names are the roles of data/answers.py.
-TRIPLET = _schema("id", {"id": TEXT, "prompt": MESSAGES, "real": TEXT}, {"generated": TEXT, "proto": TEXT})
+TRIPLET = make_schema("id", {"id": TEXT, "prompt": MESSAGES, "real": TEXT}, {"generated": TEXT, "proto": TEXT})
 
-SFT = _schema("id", {"id": TEXT, "messages": MESSAGES}, {"language": TEXT})
+SFT = make_schema("id", {"id": TEXT, "messages": MESSAGES}, {"language": TEXT})
 
 # What `translate` writes and `sp3f` reads: `question` is in `language`, `query_en` and `solution` are English, and
 # `problem` is the same in every language of a problem. The features are those of the worse of question and solution.
-TRANSLATED = _schema(
+TRANSLATED = make_schema(
     "id",
     {
         "id": TEXT,
@@ -107,7 +108,7 @@ TRANSLATED = _schema(
 )
 
 # verl's columns and ours. `messages` is the same row for SFT, where it has a solution in its own language.
-RL = _schema(
+RL = make_schema(
     "id",
     {
         "id": TEXT,

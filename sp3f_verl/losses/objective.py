@@ -36,8 +36,8 @@ class Objective:
             if name not in known:
                 raise BadInput(f"{PLACE}.{name} is unknown{nearest(name, known)}; remove it.")
         self.loss, self.row = loss, LOSSES[loss]
-        own = self.row.settings.model_fields
-        self.settings = self.row.settings.read({name: settings[name] for name in settings if name in own}, PLACE)
+        fields = self.row.settings.model_fields
+        self.settings = self.row.settings.read({name: settings[name] for name in settings if name in fields}, PLACE)
         try:
             self([torch.zeros(1)] * len(self.roles), torch.zeros(1))  # the function's own ranges
         except BadInput as error:

@@ -61,6 +61,6 @@ def known(name: str, loss_type: str, types: Sequence[str]) -> None:
 
 def same_shape(name: str, **logps: torch.Tensor) -> None:
     """BadInput where log-probs that belong together have different shapes (they would broadcast without a word)."""
-    shapes = {field: tuple(each.shape) for field, each in logps.items()}
+    shapes = {field: tuple(values.shape) for field, values in logps.items()}
     if len(set(shapes.values())) > 1:
         raise BadInput(f"{name}: the log-probs differ in shape ({shapes}); give one per example, shape (batch,).")

@@ -84,7 +84,7 @@ def tspin_loss(
         if beta > 0:
             history, saturated_history = shape(bounded(alpha * (generated - proto)))
             losses = losses + beta * history
-    rewards = [alpha * each.detach() if each is not None else None for each in (real, generated, proto)]
+    rewards = [alpha * logps.detach() if logps is not None else None for logps in (real, generated, proto)]
     return TSPINLoss(losses, *rewards, saturated, saturated_history)
 
 

@@ -29,7 +29,7 @@ def _show(bar: ProgressBar, metrics: Path, shown: dict[str, str]) -> None:
 def run(
     name: str, command: list[str], log: Path, metrics: Path, steps: int, shown: dict[str, str], limit: float
 ) -> None:
-    """Run `command` with a progress bar of `steps` steps, told by verl's file logger in folder `metrics`.
+    """Run `command` with a progress bar of `steps` steps, which verl's file logger writes into folder `metrics`.
 
     shown: metric -> label of what stands beside the bar. limit: seconds after which the process and its children are
     ended. Raises StageFailed with the last lines of the log.

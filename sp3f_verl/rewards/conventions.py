@@ -100,6 +100,7 @@ class Conventions:
     option: tuple[str, ...] = ()
     conjunctions: tuple[str, ...] = ()
     disjunctions: tuple[str, ...] = ()
+    minus: tuple[str, ...] = ()  # none where the language's are not known
 
 
 def fold(spelling: str) -> str:
@@ -148,6 +149,7 @@ def _of(language: str, locale: str, comma: bool, arabic: bool) -> Conventions:
                 ("disjunctions", "or"),
             )
         },
+        minus=tuple(words.get("minus", ())),
     )
 
 
@@ -241,6 +243,20 @@ def _beside_number(text: str) -> tuple[str, bool] | None:
     if not number or bool(before) == bool(after):
         return None
     return before or after, bool(before)
+
+
+def unit_beside(text: str, start: int, end: int, conventions: Conventions) -> frozenset[str]:
+    """The units of the number at text[start:end], whichever side they stand on: the longest spelling that is one."""
+    after, before = text[end : end + 24].lstrip(" \u00a0"), text[max(0, start - 24) : start].rstrip(" \u00a0")
+    for size in range(min(len(after), 20), 0, -1):
+        whole = size == len(after) or not (after[size - 1].isascii() and after[size - 1 : size + 1].isalpha())
+        if whole and (units := conventions.units.get(fold(after[:size]))):
+            return units
+    for size in range(min(len(before), 20), 0, -1):
+        whole = size == len(before) or not (before[-size].isascii() and before[-size - 1 :][:2].isalpha())
+        if whole and (units := conventions.units.get(fold(before[-size:]))):
+            return units
+    return frozenset()
 
 
 def alternation(words: Iterable[str]) -> str:

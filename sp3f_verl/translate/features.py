@@ -4,7 +4,6 @@ import math
 import unicodedata
 from dataclasses import dataclass
 
-from sp3f_verl import languages
 from sp3f_verl.rewards import language_share
 from sp3f_verl.translate.numbers import numbers_kept
 
@@ -24,7 +23,7 @@ class Features:
 
 def features(source: str, translation: str, language: str) -> Features:
     """Of a translation from English; without back_translation."""
-    kept = numbers_kept(source, translation, languages.get(language).decimal_comma)
+    kept = numbers_kept(source, translation, language)
     return Features(language_share(translation, language), length_ratio(source, translation), kept)
 
 

@@ -219,11 +219,15 @@ verl.utils.tensordict_utils
     assign_non_tensor(tensor_dict) | preference.group_trainer | settings of rows
     get_non_tensor_data(data, key, default) | preference.head | settings of rows
 verl.utils.seqlen_balancing
-    get_seqlen_balanced_partitions(seqlen_list, k_partitions, equal_size) | preference.batches | tokens in balance
+<<<<<<< HEAD
+    get_seqlen_balanced_partitions(seqlen_list, k_partitions, equal_size) | preference.balance | tokens in balance
+=======
+    get_seqlen_balanced_partitions(seqlen_list, k_partitions, equal_size) | preference.group_trainer | tokens in balance
+>>>>>>> house
     rearrange_micro_batches(*, force_group_size) | preference.group_trainer | keeps a group together
 verl.utils.metric
-    AggregationType.SUM | preference.worker_loss | metrics of weighted groups
-    Metric(*, value, aggregation) | preference.worker_loss | metrics of weighted groups
+    AggregationType.SUM | preference.worker | metrics of weighted groups
+    Metric(*, value, aggregation) | preference.worker | metrics of weighted groups
     reduce_metrics(metrics) | preference.group_trainer | metrics of all workers
 verl.utils.debug
     marked_timer(name, timing_raw) | preference.group_trainer | timing_s/ metrics

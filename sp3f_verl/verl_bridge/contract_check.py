@@ -19,7 +19,8 @@ def problem(name: Name) -> str:
         return ""
     before, _, after = name.takes.partition("*")
     ordered, anywhere = ([part.strip() for part in side.split(",") if part.strip()] for side in (before, after))
-    parameters = [each for each in inspect.signature(inspect.unwrap(thing)).parameters if each not in ("self", "cls")]
+    signature = inspect.signature(inspect.unwrap(thing))
+    parameters = [parameter for parameter in signature.parameters if parameter not in ("self", "cls")]
     if (parameters and not name.takes) or parameters[: len(ordered)] != ordered or not set(anywhere) <= set(parameters):
         return f"{name} takes ({', '.join(parameters)}), not ({name.takes})"
     return ""
@@ -61,4 +62,4 @@ def sets(owner: type, attribute: str) -> bool:
     assigned = re.compile(
         rf"^    {attribute}: |^ +(?:self\.\w+, )*self\.{attribute}(?:, self\.\w+)*(?:: [^=\n]+)? = ", re.MULTILINE
     )
-    return any(assigned.search(_body(each)) for each in owner.__mro__)
+    return any(assigned.search(_body(ancestor)) for ancestor in owner.__mro__)

@@ -88,11 +88,11 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
         outputs = output if isinstance(output, list) else [output]
         if not outputs:
             raise SiblingFailed("the agent loop returned no output")
-        for each in outputs:
-            if not each.response_ids:  # verl writes the score to the last response token: there must be one
-                each.response_ids, each.response_mask = [self.tokenizer.eos_token_id], [0]
+        for sequence in outputs:
+            if not sequence.response_ids:  # verl writes the score to the last response token: there must be one
+                sequence.response_ids, sequence.response_mask = [self.tokenizer.eos_token_id], [0]
                 # verl's agent loop leaves None for an empty response, but every row needs what the others have
-                each.response_logprobs = [0.0] if self._log_probs else None
+                sequence.response_logprobs = [0.0] if self._log_probs else None
         return await super()._agent_loop_postprocess(output, validate, **kwargs)
 
     async def _compute_score(self, outputs, kwargs):

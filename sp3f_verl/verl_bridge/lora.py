@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 
+from sp3f_verl.log import log
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
 
 ADAPTER = "lora_adapter"
@@ -50,9 +51,9 @@ def loadable_checkpoints() -> None:
             return save(self, local_path, *args, **kwargs)
         contents = self.checkpoint_save_contents
         if self.should_save_hf_model and not mergeable(self.model):
-            self.checkpoint_save_contents = [each for each in contents if each != "hf_model"]
+            self.checkpoint_save_contents = [kind for kind in contents if kind != "hf_model"]
             if self.rank == 0:
-                print(f"sp3f_verl: this adapter is not of plain LoRA and is not merged; {local_path} holds it alone.")
+                log.warning(f"this adapter is not of plain LoRA and is not merged; {local_path} holds it alone.")
         save(self, local_path, *args, **kwargs)
         self.checkpoint_save_contents = contents
         save_adapter(self.model, os.path.join(local_path, ADAPTER))
@@ -78,8 +79,8 @@ def mergeable(model) -> bool:
     from peft.tuners.lora import Linear
 
     plain = (
-        type(each) is Linear and not each.lora_variant and not any(each.lora_bias.values())
-        for each in _layers(model).values()
+        type(layer) is Linear and not layer.lora_variant and not any(layer.lora_bias.values())
+        for layer in _layers(model).values()
     )
     return all(plain)
 

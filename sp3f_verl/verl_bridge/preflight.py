@@ -8,20 +8,25 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.check import check_rl, check_same_layout
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.checkers import load_checkers
-from sp3f_verl.verl_bridge import preflight_preference, preflight_selfplay, preflight_sft
-from sp3f_verl.verl_bridge.file_log import file_log
-from sp3f_verl.verl_bridge.preflight_judge import judge, judge_answers, needed_fields
-from sp3f_verl.verl_bridge.preflight_settings import declared_languages, group, recognisable, reward
+from sp3f_verl.log import log
+from sp3f_verl.verl_bridge import (
+    preflight_judge,
+    preflight_preference,
+    preflight_rl,
+    preflight_selfplay,
+    preflight_sft,
+)
 from sp3f_verl.verl_bridge.versions import check_versions
 
+Check = Callable[[DictConfig], None]  # raises BadInput, one sentence
+
+FILE_LOG = "VERL_FILE_LOGGER_PATH"  # verl's variable
 SHARED_MEMORY = "/dev/shm"
 SHARED_MEMORY_MIB = 256  # what a small run needs: Ray's object store and the buffer of a weight sync
 
@@ -42,7 +47,7 @@ class Preflight(Callback):
     @staticmethod
     def _stop(sentence: str) -> NoReturn:
         if int(os.environ.get("RANK", "0")) == 0:  # torchrun starts one process a worker
-            print(f"sp3f_verl: {sentence}", file=sys.stderr, flush=True)
+            log.error(sentence)
         raise SystemExit(1)
 
 
@@ -56,16 +61,16 @@ def plugin_loaded(config: DictConfig) -> None:
 def device(config: DictConfig) -> None:
     from verl.plugin.platform import get_platform
 
-    wanted, found = config.sp3f.device, get_platform().device_name
+    wanted, present = config.sp3f.device, get_platform().device_name
     address = OmegaConf.select(config, "ray_kwargs.ray_init.address") or os.environ.get("RAY_ADDRESS")
-    if wanted == "cpu" and found != "cpu":
-        raise BadInput(f"device=cpu, but verl found {found}; set VERL_PLATFORM=cpu so that every process agrees.")
-    if wanted == "gpu" and found == "cpu" and not address:
+    if wanted == "cpu" and present != "cpu":
+        raise BadInput(f"device=cpu, but verl found {present}; set VERL_PLATFORM=cpu so that every process agrees.")
+    if wanted == "gpu" and present == "cpu" and not address:
         raise BadInput("device=gpu, but verl finds no accelerator here; use device=cpu, or RAY_ADDRESS for a cluster.")
     os.environ["SP3F_DEVICE"] = wanted  # inherited by Ray and handed on to a Ray that runs elsewhere
     judges = OmegaConf.select(config, "reward.reward_model")
-    own = judges.n_gpus_per_node if judges and judges.enable and judges.enable_resource_pool else 0
-    os.environ["SP3F_LOGICAL_GPUS"] = str(config.trainer.n_gpus_per_node + own)
+    judge_gpus = judges.n_gpus_per_node if judges and judges.enable and judges.enable_resource_pool else 0
+    os.environ["SP3F_LOGICAL_GPUS"] = str(config.trainer.n_gpus_per_node + judge_gpus)
     if wanted == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         import torch
 
@@ -119,85 +124,70 @@ def batches(config: DictConfig) -> None:
             (key.format("rollout.log_prob"), data.train_batch_size * rollout.n, split, dynamic),
         ]
     for key, rows, split, dynamic in cuts:
-        size, own = OmegaConf.select(config, key), rows * split / workers
-        if size and not dynamic and own % size:
-            raise BadInput(f"{key}={size} does not divide the {own:g} sequences of a worker; set it to a divisor.")
+        size, sequences = OmegaConf.select(config, key), rows * split / workers
+        if size and not dynamic and sequences % size:
+            raise BadInput(
+                f"{key}={size} does not divide the {sequences:g} sequences of a worker; set it to a divisor."
+            )
 
 
-def data(config: DictConfig) -> None:
-    for key in ("train_files", "val_files"):
-        files = config.data[key]
-        files = [files] if isinstance(files, str) else list(files or [])
-        if not files and key == "train_files":
-            raise BadInput("data.train_files is empty; give a parquet file.")
-        try:
-            for path in files:
-                checkers = load_checkers(config.sp3f.reward.get("checkers"))
-                # validation compares no responses, so that benchmarks without English solutions serve
-                found = check_rl(path, needed_fields(config) if key == "train_files" else (), checkers)
-                recognisable(found, config)
-            check_same_layout(files)
-        except BadInput as error:
-            raise BadInput(f"data.{key}: {error}") from None
+def file_log(config: DictConfig) -> None:
+    """Where verl's file logger writes (trainer.logger=[..., file]): into the run's folder, a file an attempt, which is
+    where `sp3f report` looks. verl empties the file that it opens, so that a resumed run would lose what it had logged.
+
+    A variable that is set stays. It reaches the processes that this one starts, not those of a cluster.
+    """
+    if "file" not in config.trainer.logger or os.environ.get(FILE_LOG):
+        return
+    folder = Path(config.trainer.default_local_dir).expanduser().absolute() / "metrics"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ[FILE_LOG] = str(folder / f"{len(list(folder.glob('*.jsonl'))):03d}.jsonl")
 
 
-CHECKS: tuple[Callable[[DictConfig], None], ...] = (
-    plugin_loaded,
-    check_versions,
-    device,
-    shared_memory,
-    reward,
-    judge,
-    group,
-    declared_languages,
-    batches,
-    data,
-    model,
-    judge_answers,
-    file_log,
-)
-PREFERENCE_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
-    plugin_loaded,
-    check_versions,
-    device,
-    shared_memory,
-    preflight_preference.preference,
-    preflight_preference.group_batches,
-    preflight_preference.rows,
-    model,
-    preflight_preference.fused_head,
-    preflight_preference.stored_reference,
-)
-SELFPLAY_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
-    plugin_loaded,
-    check_versions,
-    device,
-    shared_memory,
-    preflight_preference.preference,
-    preflight_selfplay.selfplay,
-    preflight_preference.group_batches,
-    preflight_selfplay.annotated_rows,
-    model,
-    preflight_selfplay.positions,
-    preflight_preference.fused_head,
-    preflight_selfplay.recorded_run,
-)
-SFT_CHECKS: tuple[Callable[[DictConfig], None], ...] = (
-    plugin_loaded,
-    check_versions,
-    device,
-    shared_memory,
-    batches,
-    preflight_sft.rows,
-    model,
-    preflight_sft.mask,
-    file_log,
-)
+class Method(NamedTuple):
+    """What is asked about a way of training, beside what is asked about all of them."""
+
+    settings: tuple[Check, ...]
+    rows: Check
+    with_model: tuple[Check, ...]  # what takes the model's files, the run's folder or a server to say
 
 
-def checks_of(config: DictConfig) -> tuple[Callable[[DictConfig], None], ...]:
+METHODS: dict[str, Method] = {
+    "rl": Method(
+        (
+            preflight_rl.reward,
+            preflight_judge.judge,
+            preflight_rl.group,
+            preflight_rl.declared_languages,
+            batches,
+        ),
+        preflight_rl.rows,
+        (preflight_judge.judge_answers, file_log),
+    ),
+    "preference": Method(
+        (preflight_preference.preference, preflight_preference.group_batches),
+        preflight_preference.rows,
+        (preflight_preference.fused_head, preflight_preference.stored_reference),
+    ),
+    "selfplay": Method(
+        (preflight_preference.preference, preflight_selfplay.selfplay, preflight_preference.group_batches),
+        preflight_selfplay.annotated_rows,
+        (preflight_selfplay.positions, preflight_preference.fused_head, preflight_selfplay.recorded_run),
+    ),
+    "sft": Method((batches,), preflight_sft.rows, (preflight_sft.mask, file_log)),
+}
+
+
+def checks_of(config: DictConfig) -> tuple[Check, ...]:
+    """Every check of a run in the order in which all runs are asked: what costs least comes first."""
+    method = METHODS[method_of(config)]
+    machine = (plugin_loaded, check_versions, device, shared_memory)
+    return (*machine, *method.settings, method.rows, model, *method.with_model)
+
+
+def method_of(config: DictConfig) -> str:
     if config.sp3f.trainer == "sft_trainer":
-        return SFT_CHECKS
+        return "sft"
     if "selfplay" in config.sp3f:
-        return SELFPLAY_CHECKS
-    return CHECKS if config.sp3f.get("preference") is None else PREFERENCE_CHECKS
+        return "selfplay"
+    return "rl" if config.sp3f.get("preference") is None else "preference"

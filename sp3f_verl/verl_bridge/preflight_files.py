@@ -6,7 +6,7 @@
         enough(config, key, count)
 
 That a file exists, is parquet and has its columns is asked by the reader of its kind of row (`data.check.check_rl`,
-`data.check.check_sft`, `data.preference_rows.read_answers`); which key of the config it came from is said here.
+`data.check.check_sft`, `data.preference_rows.read_answers`); which key of the config it came from is named here.
 """
 
 from collections.abc import Iterator

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.check import check_sft
 from sp3f_verl.errors import BadInput
+from sp3f_verl.log import log
 from sp3f_verl.training.conversations import (
     Unmaskable,
     end_of_turn,
@@ -59,7 +60,7 @@ def mask(config: DictConfig) -> None:
             with named(key):
                 line = _check_file(config, model, path)
             if line and key == "data.train_files" and path == paths[0] and int(os.environ.get("RANK", "0")) == 0:
-                print(f"sp3f_verl: {key}, {line}", flush=True)
+                log.info(f"{key}, {line}")
 
 
 def _check_file(config: DictConfig, model, path: str) -> str:

@@ -19,7 +19,7 @@ from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
 from sp3f_verl.verl_bridge.group import SESSIONS, STEP, VALIDATE
 from sp3f_verl.verl_bridge.judge_in_trainer import judge_actor
-from sp3f_verl.verl_bridge.validation import told
+from sp3f_verl.verl_bridge.validation import validation_info
 
 SHOWN = ("id", "language", "query_en", "solution_en", "translated_solution", "reward_model")  # what a judge may see
 
@@ -61,7 +61,9 @@ def register() -> None:
             scores, infos = await self.score_group(responses, row, judged, step)
             if validate:
                 lengths = data.non_tensor_batch["response_len"]
-                infos = [told(info, row["language"], length) for info, length in zip(infos, lengths, strict=True)]
+                infos = [
+                    validation_info(info, row["language"], length) for info, length in zip(infos, lengths, strict=True)
+                ]
             if not whole_group:
                 return {"reward_score": scores[0], "reward_extra_info": infos[0]}
             return {"reward_score": scores, "reward_extra_info": infos}

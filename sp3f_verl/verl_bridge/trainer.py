@@ -18,7 +18,7 @@ OF_A_GROUP = ("judge_", "group_")
 def term_metrics(infos: Iterable[Mapping[str, float]], languages: Iterable[str]) -> dict[str, float]:
     """`reward/<term>/mean` over all rows and, for the terms of a response, `reward/<term>/<language>`.
 
-    What is told of a whole group has no value per language. A language share of -1 means "undefined" and is left out.
+    What holds for a whole group has no value per language. A language share of -1 means "undefined" and is left out.
     """
     values: dict[str, list[float]] = defaultdict(list)
     for info, language in zip(infos, languages, strict=True):
@@ -27,7 +27,7 @@ def term_metrics(infos: Iterable[Mapping[str, float]], languages: Iterable[str])
                 values[f"reward/{term}/mean"].append(float(value))
                 if not term.startswith(OF_A_GROUP):
                     values[f"reward/{term}/{language}"].append(float(value))
-    return {name: sum(each) / len(each) for name, each in values.items()}
+    return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
 
 
 def install() -> None:

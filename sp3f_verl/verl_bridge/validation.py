@@ -17,7 +17,7 @@ TERMS = ("accuracy", "parseable", "language_share")
 SHOWN = ("accuracy", "parseable", "fidelity", "undefined", TOKENS)
 
 
-def told(info: Mapping[str, float], language: str, length: int) -> dict[str, Any]:
+def validation_info(info: Mapping[str, float], language: str, length: int) -> dict[str, Any]:
     """The terms of a response in validation; length in tokens."""
     return {**info, LANGUAGE: language, TOKENS: float(length)}
 

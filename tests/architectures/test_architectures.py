@@ -79,8 +79,8 @@ def base(tmp_path):
 def config(path, url, name, **more):
     """A config file whose four models are all at the stub."""
     models = {
-        each: {"model": each, "base_url": url, "max_tokens": 99, "temperature": 0, "max_failure_share": 1}
-        for each in ("mt", "bad_mt", "strong", "weak")
+        name: {"model": name, "base_url": url, "max_tokens": 99, "temperature": 0, "max_failure_share": 1}
+        for name in ("mt", "bad_mt", "strong", "weak")
     }
     tree = {"name": name, "languages": {"en": 1, "de": 1, "es": 1}, "models": models, **ROLES.get(name, {}), **more}
     path.write_text(yaml.safe_dump(tree))
@@ -120,7 +120,7 @@ def test_every_text_by_its_writer_under_its_id(name, base, tmp_path):
             assert (row["recipe"], row["margin"]) == (COPY, 1.0)
             continue
         sentence = SENTENCES["German" if code == "de" else "Spanish"]
-        assert texts == tuple(f"{sentence} {told.format(n=n)}" for told in WRITERS[name])
+        assert texts == tuple(f"{sentence} {writer.format(n=n)}" for writer in WRITERS[name])
         assert (row["recipe"], row["source"], row["margin"]) == (name, "arena", None)
         assert {row[f"{side}_lang"] for side in ("chosen", "rejected")} == {code}
     assert len({row["pair_id"] for row in rows.values()}) == 18
@@ -189,16 +189,16 @@ def mix_of(folder, url, weights, languages=None):
 
 def test_a_mix_has_its_shares_and_its_seed(tmp_path):
     write_rows(english(40), ENGLISH, tmp_path / "english.parquet")
-    made = {}
+    rows_by_seed = {}
     with ModelServer(stub()) as server:
         mix = mix_of(tmp_path, server.url, {"A": 3, "C": 1})
         for seed in (3, 4):
             assert run(mix, tmp_path / "english.parquet", tmp_path / f"{seed}", "--set", f"seed={seed}") == 0
-            made[seed] = rows_of(tmp_path / f"{seed}")
-    for rows in made.values():
+            rows_by_seed[seed] = rows_of(tmp_path / f"{seed}")
+    for rows in rows_by_seed.values():
         counts = Counter((row["prompt_lang"], row["recipe"]) for row in rows.values())
         assert counts == {("en", COPY): 40, ("de", "A"): 30, ("de", "C"): 10, ("es", "A"): 15, ("es", "C"): 5}
-    places = [{(key, row["recipe"]) for key, row in rows.items()} for rows in made.values()]
+    places = [{(key, row["recipe"]) for key, row in rows.items()} for rows in rows_by_seed.values()]
     assert places[0] != places[1], "another seed, another draw"
 
 
@@ -224,9 +224,9 @@ def test_turns_system_and_a_model_per_language(tmp_path):
         system = "models.strong.system=Answer in {language}."
         assert run(file, tmp_path / "english.parquet", tmp_path / "out", "--set", per_language, system) == 0
         bodies = [entry["body"] for entry in server.chats()]
-    found = rows_of(tmp_path / "out")
+    translated = rows_of(tmp_path / "out")
     for code, name in (("de", "German"), ("es", "Spanish")):
-        prompt = found[f"{0:016x}", code]["prompt"]
+        prompt = translated[f"{0:016x}", code]["prompt"]
         about = ("{target} one", "two", "question 0")
         assert [turn["content"] for turn in prompt] == [f"{SENTENCES[name]} `mt-{code}: {text}`" for text in about]
         assert [turn["role"] for turn in prompt] == ["user", "assistant", "user"]
@@ -262,7 +262,7 @@ def test_a_killed_run_asks_nothing_twice(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "overrides", "told"),
+    ("more", "overrides", "message"),
     [
         ({"prompts": "copy"}, [], "prompts does not exist (did you mean 'prompt'?)"),
         ({"chosen": {"generate": "stong"}}, [], "no 'stong' (did you mean 'strong'?)"),
@@ -293,11 +293,11 @@ def test_a_killed_run_asks_nothing_twice(base, tmp_path):
         ({}, ["seed=1.5"], "seed=1.5 is not a whole number"),
     ],
 )
-def test_bad_configs_are_one_sentence(base, tmp_path, capsys, more, overrides, told):
+def test_bad_configs_are_one_sentence(base, tmp_path, capsys, more, overrides, message):
     file = config(tmp_path / "c.yaml", "http://127.0.0.1:1/v1", "C", **more)
     assert run(file, base, tmp_path / "out", *(["--set", *overrides] if overrides else [])) == 1
     error = capsys.readouterr().err
-    assert told in error and len(error.strip().splitlines()) == 1
+    assert message in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -335,7 +335,7 @@ def test_shipped_configs_are_the_papers(name):
     translator = plan.models["translator"]
     assert set(translator.model_by_language) == set(plan.languages) - {"en"}
     assert (translator.temperature, translator.max_tokens, translator.seed) == (0.6, 4096, 42)
-    for model in (plan.models[each] for each in ("strong", "weak") if each in plan.models):
+    for model in (plan.models[name] for name in ("strong", "weak") if name in plan.models):
         assert (model.temperature, model.max_tokens) == (0.7, 2048)
     if name == "C":
         assert (plan.models["weak_translator"].backend, plan.models["weak_translator"].max_tokens) == ("seq2seq", 2300)
@@ -380,11 +380,11 @@ def test_spread_gives_quotas_and_stays_near_them(weights, count):
 @given(st.integers(0, 30), st.floats(0, 1), st.integers(0, 5))
 def test_a_language_gets_its_share_of_the_rows(count, share, seed):
     sources = {str(n): "en" for n in range(count)}
-    found = jobs(sources, {"de": share, "en": 1}, {"A": 1}, seed, True)
-    assert abs(sum(job.language == "de" for job in found) - share * count) <= 0.5 + 1e-9
-    assert sum(job.architecture == COPY for job in found) == count
+    chosen = jobs(sources, {"de": share, "en": 1}, {"A": 1}, seed, True)
+    assert abs(sum(job.language == "de" for job in chosen) - share * count) <= 0.5 + 1e-9
+    assert sum(job.architecture == COPY for job in chosen) == count
     backwards = jobs(dict(reversed(sources.items())), {"en": 1, "de": share}, {"A": 1}, seed, True)
-    assert backwards == found
+    assert backwards == chosen
 
 
 KEYS = ["translate", "generate", "of", "mt", "de", "model", "stop"]

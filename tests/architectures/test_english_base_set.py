@@ -95,15 +95,15 @@ def files(tmp_path):
         "math_step": steps,
         "helpsteer2": helpsteer_rows(),
     }
-    found = {}
+    files = {}
     for name, rows in tables.items():
         lines = name in ("math_step", "helpsteer2")
-        found[name] = folder / f"{name}.{'jsonl' if lines else 'parquet'}"
+        files[name] = folder / f"{name}.{'jsonl' if lines else 'parquet'}"
         if lines:
-            found[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
+            files[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
         else:
-            pd.DataFrame(rows).to_parquet(found[name])
-    return found
+            pd.DataFrame(rows).to_parquet(files[name])
+    return files
 
 
 def build(files, output, *more, names=None):
@@ -144,9 +144,9 @@ def test_every_source_with_its_faults(files, tmp_path):
     assert (rows["How?"]["chosen"], rows["How?"]["rejected"]) == (LATEX, "So."), "b won, and keeps its structure"
     assert rows[LATEX]["chosen"] == LATEX + "\n\n- x" and rows[LATEX]["rejected"] == "b\nc"
     assert (rows["Good one"]["chosen"], rows["Good one"]["margin"]) == ("better", 1.0)
-    told = rows["Tell me more"]
-    assert [turn["role"] for turn in told["prompt"]] == ["user", "assistant", "user"]
-    assert (told["chosen"], told["chosen_score"], told["rejected_score"]) == ("high", 9.0, 1.0)
+    row = rows["Tell me more"]
+    assert [turn["role"] for turn in row["prompt"]] == ["user", "assistant", "user"]
+    assert (row["chosen"], row["chosen_score"], row["rejected_score"]) == ("high", 9.0, 1.0)
     assert rows["math 3?"]["chosen"] == "yes 3" and rows["math 3?"]["task"] == "mathematical_reasoning"
     report = manifest["notes"]["report"]
     assert report["overall"]["pairs"] == 53 and set(report["by_source"]) == set(SOURCES)
@@ -217,7 +217,7 @@ def test_tokens_are_those_of_the_tokenizer(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "sentence"),
     [
         (["--sources", "arina=x.parquet"], "no 'arina' (did you mean 'arena'?)"),
         (["--sources", "arena=none.parquet"], "none.parquet does not exist"),
@@ -229,7 +229,7 @@ def test_tokens_are_those_of_the_tokenizer(files, tmp_path):
         (["--sources", "gutenberg={broken}"], "broken.jsonl, line 2"),
     ],
 )
-def test_bad_input_is_one_sentence(files, tmp_path, capsys, monkeypatch, words, told):
+def test_bad_input_is_one_sentence(files, tmp_path, capsys, monkeypatch, words, sentence):
     (tmp_path / "broken.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": \n')
     (tmp_path / "other.json").write_text('{"gutenberg": ["strange"]}')
     places = {**files, "broken": tmp_path / "broken.jsonl", "other": tmp_path / "other.json"}
@@ -237,7 +237,7 @@ def test_bad_input_is_one_sentence(files, tmp_path, capsys, monkeypatch, words, 
     tokenizer = [] if "--tokenizer" in words else ["--tokenizer", "characters"]
     assert preferences.main([*words, *tokenizer, "--output", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
-    assert told in error and len(error.strip().splitlines()) == 1
+    assert sentence in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -15,8 +15,8 @@ from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import CANDIDATE, SFT, extended, key
-from sp3f_verl.data.tables import read_batches, read_rows, sort_join, write_rows
-from sp3f_verl.data.tables.sort_join import Keys, join
+from sp3f_verl.data.tables import order, read_batches, read_rows, write_rows
+from sp3f_verl.data.tables.order import Keys
 from sp3f_verl.errors import BadInput
 
 MESSAGES = [{"role": "user", "content": "¿1 + 1?"}, {"role": "assistant", "content": "2"}]
@@ -60,15 +60,15 @@ def test_the_order_of_the_input_changes_no_byte(tmp_path_factory, count, part, r
     folder, shuffled = tmp_path_factory.mktemp("order"), rows(count)
     write_rows(shuffled, SFT, folder / "one.parquet")
     rng.shuffle(shuffled)
-    before, sort_join.PART = sort_join.PART, part
+    before, order.PART = order.PART, part
     try:
         batches = [pa.RecordBatch.from_pylist(shuffled[at : at + 7], SFT) for at in range(0, count, 7)]
         keys = Keys(key(SFT))
         for batch in batches:
             keys.add(batch)
-        ordered = [row for batch in sort_join.in_order(batches, SFT, keys, folder) for row in batch.to_pylist()]
+        ordered = [row for batch in order.in_order(batches, SFT, keys, folder) for row in batch.to_pylist()]
     finally:
-        sort_join.PART = before
+        order.PART = before
     write_rows(shuffled, SFT, folder / "other.parquet")
     assert ordered == sorted(rows(count), key=lambda row: row["id"]) == read_parquet(folder / "one.parquet")
     assert (folder / "one.parquet").read_bytes() == (folder / "other.parquet").read_bytes()
@@ -88,32 +88,6 @@ def test_a_candidate_is_known_by_both_of_its_ids(tmp_path):
     with pytest.raises(BadInput, match="in two rows"):
         write_rows([*candidates, candidates[0]], CANDIDATE, tmp_path / "twice.parquet")
     assert not (tmp_path / "twice.parquet").exists()
-
-
-@settings(max_examples=25)
-@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30), min_size=1), st.integers(1, 9), st.randoms())
-def test_a_join_is_by_id_and_counts_who_has_no_partner(left, right, part, rng):
-    kinds = pa.schema([("id", pa.string()), ("a", pa.int64())]), pa.schema([("id", pa.string()), ("b", pa.int64())])
-    sides = []
-    for numbers, kind, name in zip((left, right), kinds, "ab", strict=True):
-        side = [{"id": row_id("j", n), name: n} for n in numbers]
-        rng.shuffle(side)
-        sides.append(([pa.RecordBatch.from_pylist(side, kind)], kind))
-    keys, dropped = Keys(("id",)), Counter()
-    keys.add(sides[1][0][0])
-    before, sort_join.PART = sort_join.PART, part
-    try:
-        joined = [
-            row
-            for batch in join(*sides, "id", keys, lambda why, n: dropped.update({why: n}))
-            for row in batch.to_pylist()
-        ]
-    finally:
-        sort_join.PART = before
-    assert {(row["a"], row["b"]) for row in joined} == {(n, n) for n in left & right} and len(joined) == len(
-        left & right
-    )
-    assert (dropped["no_partner"], dropped["not_asked_for"]) == (len(left - right), len(right - left))
 
 
 def test_broken_parquet_is_one_sentence(tmp_path):

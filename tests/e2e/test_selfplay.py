@@ -54,14 +54,14 @@ def killed_while_saving(line: list[str], folder: Path) -> None:
     while True:
         with started(line, folder / f"killed{attempt}.log") as run:
             if not before_it:
-                run.wait_for(lambda: recorded(folder, 0) is not None, 400, "manifest of iteration 0")
+                run.wait_for(lambda: recorded(folder, 0) is not None, 700, "manifest of iteration 0")
                 before_it = recorded(folder, 0)["steps"]  # a checkpoint ends the iteration
             step = (before_it // EVERY + 1) * EVERY
-            run.wait_for(lambda least=before_it: saved_step(folder) >= least, 400, f"checkpoint of step {before_it}")
+            run.wait_for(lambda least=before_it: saved_step(folder) >= least, 700, f"checkpoint of step {before_it}")
             place = folder / "checkpoints" / f"global_step_{step}"
             children = psutil.Process(run.process.pid).children(recursive=True)
             worker = next(process.pid for process in children if "PreferenceWorker" in " ".join(process.cmdline()))
-            run.wait_for(place.exists, 200, f"the folder of step {step}", pause=0)
+            run.wait_for(place.exists, 400, f"the folder of step {step}", pause=0)
             os.kill(worker, signal.SIGKILL)
             run.kill()
         if place.exists() and not (place / "data.pt").exists() and saved_step(folder) == before_it:

@@ -19,7 +19,7 @@ from sp3f_verl.losses.objective import Objective, measure
 from sp3f_verl.training.preference import attention, response_head
 from sp3f_verl.training.preference.tokens import Group, batch_of, filled_up, total_weight
 from sp3f_verl.verl_bridge.preference import head
-from sp3f_verl.verl_bridge.preference.group_trainer import balanced
+from sp3f_verl.verl_bridge.preference.balance import balanced
 from sp3f_verl.verl_bridge.preference.worker import group_loss
 
 GROUPS = 8
@@ -58,7 +58,7 @@ def make_groups(roles: int, vocabulary: int) -> tuple[list[Group], list[tuple]]:
     groups = [Group(ids(3, 12), tuple(ids(2, 30) for _ in range(roles))) for _ in range(GROUPS)]
     # references off the policy's values, so that margins are away from 0
     references = [
-        tuple((-6 + torch.randn(len(each), generator=generator)).numpy() for each in group.responses)
+        tuple((-6 + torch.randn(len(part), generator=generator)).numpy() for part in group.responses)
         for group in groups
     ]
     return groups, references
@@ -75,11 +75,11 @@ def plain(folder: str, objective: Objective, batch: dict) -> tuple[float, torch.
     reference = batch["reference"].values() if objective.needs_reference else None
     loss = measure(objective, torch.cat(rows), mask.values(), mask.offsets(), reference).losses.mean()
     loss.backward()
-    return loss.item(), torch.cat([each.grad.flatten() for _, each in sorted(model.named_parameters())])
+    return loss.item(), torch.cat([part.grad.flatten() for _, part in sorted(model.named_parameters())])
 
 
 def main(folder: str, output: str) -> None:
-    found = {}
+    results = {}
     for kind in ("logits", "fused", "response", "shared", "checkpointing"):
         fused = kind != "logits"
         config = HFModelConfig(
@@ -116,7 +116,7 @@ def main(folder: str, output: str) -> None:
             groups, references = make_groups(size, config.hf_config.vocab_size)
             if kind == "logits":
                 everything = batch_of(groups, range(GROUPS), [1.0] * GROUPS, references)
-                found[name, "plain"] = plain(folder, objective, everything)
+                results[name, "plain"] = plain(folder, objective, everything)
             for case, (packed, of_kind, fixed, dynamic, extra) in CASES.items():
                 if of_kind != kind:
                     continue
@@ -140,12 +140,12 @@ def main(folder: str, output: str) -> None:
                     engine.optimizer_zero_grad()
                     out = engine.forward_backward_batch(rows, functools.partial(group_loss, objective=objective))
                     parameters = sorted(engine.module.named_parameters())
-                    gradient = torch.cat([each.grad.full_tensor().flatten().clone() for _, each in parameters])
+                    gradient = torch.cat([part.grad.full_tensor().flatten().clone() for _, part in parameters])
                 loss = torch.tensor(sum(out["loss"]))
                 dist.all_reduce(loss)
-                found[name, case] = (loss.item() / ranks, gradient)
+                results[name, case] = (loss.item() / ranks, gradient)
     if dist.get_rank() == 0:
-        torch.save(found, output)
+        torch.save(results, output)
     dist.destroy_process_group()
 
 

@@ -8,13 +8,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from hydra_plugins.sp3f_verl_recipes import trainer_of
 from sp3f_verl.verl_bridge import preflight
+from sp3f_verl.verl_bridge.recipes import CONFIG_NAMES, shipped
 
 CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")  # verl's own, in which a recipe is an override
-CONFIG_OF = dict.fromkeys(
-    ("grpo", "sp3f", "dpo", "croco", "mdpo", "spin", "tspin"), "ppo_trainer"
-)  # recipe -> verl's config
-CONFIG_OF |= dict.fromkeys(("sft", "croco_sft"), "sft_trainer_engine")
+CONFIG_OF = {recipe: CONFIG_NAMES[trainer_of(recipe)] for recipe in shipped()}  # recipe -> verl's config
 
 
 def compose_run(*overrides: str, config: str = "ppo_trainer") -> DictConfig:

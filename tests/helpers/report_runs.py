@@ -9,7 +9,7 @@ Lines = list[tuple[int, dict[str, float]]]
 
 
 def measured(phase: str, roles: dict[str, tuple[float, float]], scale: float = 0.1, **more: float) -> dict[str, float]:
-    """The names of `measure` in verl_bridge/preference/objective.py. roles: role -> (log-prob a token, tokens); the
+    """The names of `measure` in losses/objective.py. roles: role -> (log-prob a token, tokens); the
     rewards are `scale` times the sums, as T-SPIN's; every pair is ordered rightly, by both orders."""
     told = {"loss": 0.5, "accuracy": 1.0, "saturated": 0.0}
     for role, (mean, tokens) in roles.items():

@@ -73,8 +73,8 @@ class TestAnswers:
         ok, cut, filtered, unwilling, broken = (answers[f"row-{number}", 0] for number in range(5))
         assert ok == Answer("row-0", 0, Status.OK, "fine", "stop", Usage(10, 0, 2), "stub")
         assert (cut.status, cut.text, cut.finish_reason) == (Status.TRUNCATED, "fi", "length")
-        for each in (filtered, unwilling):
-            assert (each.status, each.text, each.failure) == (Status.REFUSED, None, FailureKind.REFUSED)
+        for answer in (filtered, unwilling):
+            assert (answer.status, answer.text, answer.failure) == (Status.REFUSED, None, FailureKind.REFUSED)
         assert unwilling.message == "I will not."
         assert (broken.status, broken.text, broken.failure) == (Status.ERROR, None, FailureKind.SERVER_ERROR)
         assert "out of memory" in broken.message
@@ -205,11 +205,11 @@ class TestStore:
                     handed |= set(run.stdout.read().split("\n")[:-1])
                 assert server.wait_for(lambda server: server.current == 0)
                 asked = Counter(question(entry["body"]) for entry in server.chats())
-                before = {each: asked[each] for each in handed if each}
+                before = {name: asked[name] for name in handed if name}
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
             asked = Counter(question(entry["body"]) for entry in server.chats())
         assert sorted(done.stdout.split()) == sorted(f"question-{number}" for number in range(rows))
-        assert len(before) > 50 and all(asked[each] == count for each, count in before.items())
+        assert len(before) > 50 and all(asked[name] == count for name, count in before.items())
         assert sum(asked.values()) <= rows + 5 * 2 * concurrency
 
 
@@ -251,7 +251,7 @@ class TestPressure:
             for place, _ in enumerate(backend.answers(an_ask(number) for number in range(2500))):
                 if place % 1000 == 500:
                     gc.collect()
-                    most = max(most, sum(type(each) in (Ask, Answer) for each in gc.get_objects()))
+                    most = max(most, sum(type(value) in (Ask, Answer) for value in gc.get_objects()))
         assert 0 < most < 600
 
     def test_an_error_of_the_asks_comes_through_and_ends_what_runs(self):
@@ -272,8 +272,8 @@ class TestFailures:
             with pytest.raises(TooManyFailures) as caught:
                 ask_all(server, [an_ask(number) for number in range(3000)], tmp_path / "a")
             asked = len(server.chats())
-        said = str(caught.value)
-        assert "bad_request" in said and "--max-failure-share=0.1" in said and "\n" not in said
+        message = str(caught.value)
+        assert "bad_request" in message and "--max-failure-share=0.1" in message and "\n" not in message
         assert FEWEST <= asked < 600
         with Store(tmp_path / "a") as store:
             assert len(store) >= FEWEST // 2
@@ -327,7 +327,7 @@ class TestPrice:
         with ModelServer(lambda body: SPANISH) as server:
             for number, fresh in ((10, 10), (30, 20)):
                 totals = Totals(Price(input=1e6, output=2e6))  # a dollar a prompt token, two a generated one
-                ask_all(server, [an_ask(each) for each in range(number)], tmp_path / "a", totals)
+                ask_all(server, [an_ask(row) for row in range(number)], tmp_path / "a", totals)
                 assert totals.usd == fresh * (10 + 2 * 2)
             assert totals.expected_usd(50) == 40 * 14
 
@@ -371,7 +371,7 @@ class TestArguments:
             assert backend.totals.price == Price(input=0.5, output=4.0)
 
     @pytest.mark.parametrize(
-        ("line", "said"),
+        ("line", "message"),
         [
             (["--max-failure-share=2"], "--max-failure-share=2.0; give a share"),
             (["--adapter=a", "--model=m"], "--adapter is for --backend vllm and transformers"),
@@ -389,11 +389,11 @@ class TestArguments:
             ([], "OPENAI_API_KEY holds no key"),
         ],
     )
-    def test_bad_input(self, line, said, tmp_path, monkeypatch):
+    def test_bad_input(self, line, message, tmp_path, monkeypatch):
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
         with pytest.raises(BadInput) as caught:
             open_model(model_options(self.options(*line)), tmp_path / "s")
-        assert said in str(caught.value) and "\n" not in str(caught.value)
+        assert message in str(caught.value) and "\n" not in str(caught.value)
         assert not [thread for thread in threading.enumerate() if thread.name == "sp3f-asks"]
 
     def test_a_scorers_command_line(self, tiny_model, tmp_path):
@@ -426,7 +426,7 @@ class TestArguments:
         assert set(ModelOptions.model_fields) | {"store", "batch", "output"} == set(vars(self.options()))
 
     @pytest.mark.parametrize(
-        ("keys", "told"),
+        ("keys", "sentence"),
         [
             ({"batch": True}, "models.mt.batch is now backend: batch; write that."),
             ({"base_ulr": "http://a/v1"}, "models.mt.base_ulr does not exist (did you mean 'base_url'?)"),
@@ -438,7 +438,7 @@ class TestArguments:
             ("gpt-4o", "models.mt='gpt-4o' is not a mapping"),
         ],
     )
-    def test_bad_keys_are_one_sentence(self, keys, told):
+    def test_bad_keys_are_one_sentence(self, keys, sentence):
         with pytest.raises(BadInput) as caught:
             ModelOptions.read(keys, "models.mt")
-        assert told in str(caught.value)
+        assert sentence in str(caught.value)

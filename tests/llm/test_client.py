@@ -69,7 +69,7 @@ def raw_server(content):
                 with connection:
                     connection.recv(1)
                     connection.sendall(content)
-                    while connection.recv(65536):  # closing with unread data would reset what was said
+                    while connection.recv(65536):  # closing with unread data would reset what was sent
                         pass
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -194,9 +194,9 @@ class TestFaultsThatPass:
 
     def test_the_retries_end(self):
         with ModelServer(lambda body: Reply(status=500, json={"error": {"message": "out of memory"}})) as server:
-            said = failed(asked(server, max_retries=3), FailureKind.SERVER_ERROR, 3)
+            message = failed(asked(server, max_retries=3), FailureKind.SERVER_ERROR, 3)
             assert len(server.log) == 4
-        assert "HTTP 500: out of memory" in said and "after 3 retries" in said
+        assert "HTTP 500: out of memory" in message and "after 3 retries" in message
 
     @pytest.mark.parametrize("reply", [Reply(hang=True), Reply(text="x" * 100, drip=0.05)])
     def test_a_silent_or_dripping_server_times_out(self, reply):
@@ -236,7 +236,7 @@ class TestFaultsThatPass:
 
 class TestFaultsThatStay:
     @pytest.mark.parametrize(
-        ("reply", "kind", "said"),
+        ("reply", "kind", "message"),
         [
             (Reply(status=400, json={"error": {"message": "no such field"}}), "bad_request", "no such field"),
             (Reply(status=422, json={"detail": [{"loc": ["top_p"]}]}), "bad_request", "top_p"),
@@ -251,16 +251,16 @@ class TestFaultsThatStay:
             (Reply(text=None), "refused", "no content"),
         ],
     )
-    def test_they_are_told_at_once(self, reply, kind, said):
+    def test_they_are_reported_at_once(self, reply, kind, message):
         with ModelServer(lambda body: reply) as server:
-            assert said in failed(asked(server), FailureKind(kind))
+            assert message in failed(asked(server), FailureKind(kind))
             assert len(server.log) == 1
 
     def test_what_the_server_says_is_cut_and_made_printable(self):
         message = "line\nline\x1b[31m\x00" + "x" * 10_000
         with ModelServer(lambda body: Reply(status=400, json={"error": {"message": message}})) as server:
-            said = failed(asked(server), FailureKind.BAD_REQUEST)
-        assert "line line [31m x" in said and said.endswith("x...")
+            message = failed(asked(server), FailureKind.BAD_REQUEST)
+        assert "line line [31m x" in message and message.endswith("x...")
 
     def test_half_a_surrogate_pair_is_told_and_not_sent(self):
         with ModelServer() as server:

@@ -49,7 +49,7 @@ class TestRateLimit:
         times = sent(RateLimit(requests, tokens, clock), clock, arrivals)
         assert all(later > earlier - 1e-6 for earlier, later in itertools.pairwise(times))  # first come, first served
         for first, last in itertools.combinations_with_replacement(range(len(times)), 2):
-            seconds, window = times[last] - times[first], [each for _, each in arrivals[first : last + 1]]
+            seconds, window = times[last] - times[first], [tokens for _, tokens in arrivals[first : last + 1]]
             if requests is not None:
                 assert len(window) <= requests / 60 * seconds + max(1, requests / 60) + 1e-6
             if tokens is not None:  # a request of more than a second's worth goes after its wait, so it comes first
@@ -58,7 +58,7 @@ class TestRateLimit:
     @given(st.lists(st.integers(1, 3000), min_size=1, max_size=40), RATES)
     def test_it_waits_no_longer_than_the_rate_asks(self, tokens, rate):
         clock = Clock()
-        times = sent(RateLimit(None, rate, clock), clock, [(0.0, each) for each in tokens])
+        times = sent(RateLimit(None, rate, clock), clock, [(0.0, count) for count in tokens])
         for index, time in enumerate(times):
             assert time - clock.now == pytest.approx(max(0, sum(tokens[: index + 1]) / (rate / 60) - 1), abs=1e-6)
 
@@ -215,7 +215,7 @@ class TestPrice:
         assert Price.read(mapping, "judge.price") == Price(input=0, output=2.5)
 
     @pytest.mark.parametrize(
-        ("mapping", "said"),
+        ("mapping", "sentence"),
         [
             (
                 {"input": 1, "output": 2, "cached_imput": 1},
@@ -231,6 +231,6 @@ class TestPrice:
             (3, r"p=3 is not a mapping"),
         ],
     )
-    def test_read_says_what_is_wrong(self, mapping, said):
-        with pytest.raises(BadInput, match=said):
+    def test_read_says_what_is_wrong(self, mapping, sentence):
+        with pytest.raises(BadInput, match=sentence):
             Price.read(mapping, "p")

@@ -56,7 +56,7 @@ def test_answers_lengths_and_the_store(folder, tmp_path):
     assert first["one"].usage.prompt_tokens == 4
     with Seq2SeqBackend(folder, store=Store(tmp_path / "store")) as backend:
         again = {answer.id: answer for answer in backend.answers(asks[:2])}
-        assert backend.totals.reused == 2 and {key: each.text for key, each in again.items()} == alone
+        assert backend.totals.reused == 2 and {key: answer.text for key, answer in again.items()} == alone
 
 
 def test_bad_models_and_languages_are_one_sentence(folder, tmp_path):

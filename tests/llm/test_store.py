@@ -103,7 +103,7 @@ class TestStore:
     def test_processes_make_and_fill_one_file_together(self, tmp_path):
         path = tmp_path / "answers.sqlite"
         writers = [writer(path, name, 100) for name in "abcd"]
-        assert [each.wait(120) for each in writers] == [0, 0, 0, 0]
+        assert [writer.wait(120) for writer in writers] == [0, 0, 0, 0]
         with Store(path) as store:
             assert len(store) == 400
             assert store.get("d-99") == {"text": "d", "number": 99}
@@ -159,8 +159,8 @@ class TestStore:
 
 
 class TestFilesThatAreNoStore:
-    def refused(self, path, said):
-        with pytest.raises(BadInput, match=said) as caught:
+    def refused(self, path, sentence):
+        with pytest.raises(BadInput, match=sentence) as caught:
             Store(path)
         assert str(path) in str(caught.value) and "another file" in str(caught.value)
 

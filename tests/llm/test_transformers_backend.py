@@ -48,12 +48,12 @@ class TestSampling:
 
     def test_temperature_sharpens(self):
         """At 0.5 the probabilities are the squares: 0.5 and 0.3 become 25/34 and 9/34."""
-        found = shares(4000, [0.5, 0.3, 1e-9, 1e-9], temperature=0.5)
-        assert abs(found[0] - 25 / 34) < 4 * math.sqrt(25 * 9 / 34**2 / 4000)
+        drawn = shares(4000, [0.5, 0.3, 1e-9, 1e-9], temperature=0.5)
+        assert abs(drawn[0] - 25 / 34) < 4 * math.sqrt(25 * 9 / 34**2 / 4000)
 
     def test_top_p_keeps_the_fewest_tokens_that_have_the_share(self):
-        found = shares(2000, [0.5, 0.3, 0.15, 0.05], top_p=0.7)
-        assert found[2:] == [0, 0] and abs(found[0] - 0.5 / 0.8) < 4 * math.sqrt(0.625 * 0.375 / 2000)
+        drawn = shares(2000, [0.5, 0.3, 0.15, 0.05], top_p=0.7)
+        assert drawn[2:] == [0, 0] and abs(drawn[0] - 0.5 / 0.8) < 4 * math.sqrt(0.625 * 0.375 / 2000)
         assert shares(50, [0.5, 0.3, 0.15, 0.05], top_p=1e-6) == [1, 0, 0, 0]
 
 
@@ -72,7 +72,9 @@ class TestBackend:
         parts = {}
         for ask in reversed(candidates()):
             parts |= asked(tiny_model, [ask], batch=1)
-        assert {key: each.text for key, each in parts.items()} == {key: each.text for key, each in whole.items()}
+        assert {key: answer.text for key, answer in parts.items()} == {
+            key: answer.text for key, answer in whole.items()
+        }
         other = asked(tiny_model, candidates(seed=4))
         assert all(other[key].text != whole[key].text for key in whole)
 
@@ -86,8 +88,8 @@ class TestBackend:
             ids = tokenizer.apply_chat_template(
                 chat(text), add_generation_prompt=True, return_tensors="pt", return_dict=True
             )
-            made = model.generate(**ids, max_new_tokens=8, do_sample=False)
-            expected = tokenizer.decode(made[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+            generated = model.generate(**ids, max_new_tokens=8, do_sample=False)
+            expected = tokenizer.decode(generated[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
             asks = [Ask("a", chat(text), 8, temperature=0.0), *candidates(1)]  # beside sampled ones
             assert asked(tiny_model, asks)["a", 0].text == expected
 
@@ -103,8 +105,8 @@ class TestBackend:
         model = shutil.copytree(tiny_model, tmp_path / "model")
         tokenizer.save_pretrained(model)
         for name in ("config.json", "generation_config.json"):
-            told = json.loads((model / name).read_text()) | {"eos_token_id": generation}
-            (model / name).write_text(json.dumps(told))
+            config = json.loads((model / name).read_text()) | {"eos_token_id": generation}
+            (model / name).write_text(json.dumps(config))
         answer = asked(model, [ask])["a", 0]
         assert (answer.finish_reason, answer.usage.completion_tokens) == ("stop", 1)
 
@@ -123,8 +125,8 @@ class TestBackend:
             asked(tiny_model, asks, store=Store(tmp_path / "s"), adapter=adapter),
             asked(tmp_path / "merged", asks),
         )
-        assert {key: each.text for key, each in lora.items()} == {key: each.text for key, each in whole.items()}
-        assert {key: each.text for key, each in lora.items()} != {key: each.text for key, each in plain.items()}
+        assert {key: answer.text for key, answer in lora.items()} == {key: answer.text for key, answer in whole.items()}
+        assert {key: answer.text for key, answer in lora.items()} != {key: answer.text for key, answer in plain.items()}
 
     def test_what_cannot_be_answered_is_an_error_and_the_others_go_on(self, tiny_model):
         asks = [
@@ -144,5 +146,7 @@ class TestBackend:
         first = asked(tiny_model, candidates(), store=Store(tmp_path / "s"))
         monkeypatch.setattr(TransformersBackend, "_load", None)
         again = asked(tiny_model, candidates(), store=Store(tmp_path / "s"))
-        assert {key: each.text for key, each in again.items()} == {key: each.text for key, each in first.items()}
-        assert all(each.reused for each in again.values())
+        assert {key: answer.text for key, answer in again.items()} == {
+            key: answer.text for key, answer in first.items()
+        }
+        assert all(answer.reused for answer in again.values())

@@ -166,8 +166,8 @@ def greedy(model, text, adapter=None):
     if adapter is not None:
         loaded = PeftModel.from_pretrained(loaded, adapter).eval()
     ids = torch.tensor([Rendering(tokenizer, add_generation_prompt=True).ids(chat(text))])
-    made = loaded.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
-    return tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+    generated = loaded.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
+    return tokenizer.decode(generated[0, ids.shape[1] :], skip_special_tokens=True)
 
 
 @pytest.fixture(scope="module")
@@ -243,10 +243,10 @@ class TestScores:
         AutoTokenizer.from_pretrained(reward_model).save_pretrained(tmp_path / "model")
         items = [*conversations(1), ("long", 0, chat("x" * 300))]
         with TransformersScorer(tmp_path / "model", store=Store(tmp_path / "s")) as scorer:
-            found = {score.id: score for score in scorer.scores(items)}
+            scores = {score.id: score for score in scorer.scores(items)}
             assert len(scorer.store) == 0
-        assert (found["row-0"].status, found["row-0"].raw) == (Status.ERROR, None)
-        assert (found["long"].status, found["long"].raw) == (Status.TRUNCATED, None) and found["long"].tokens > 64
+        assert (scores["row-0"].status, scores["row-0"].raw) == (Status.ERROR, None)
+        assert (scores["long"].status, scores["long"].raw) == (Status.TRUNCATED, None) and scores["long"].tokens > 64
 
     def test_a_model_with_several_labels_is_none(self, tiny_model, tmp_path):
         from transformers import AutoConfig, AutoTokenizer, Qwen3ForSequenceClassification

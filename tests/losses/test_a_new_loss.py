@@ -86,7 +86,7 @@ def test_the_preflight_asks_for_its_columns_and_settings(tmp_path, tiny_model, c
 
 def test_the_workers_loss_and_the_record_of_the_run(tmp_path):
     """better -1 -2, worse -4: 1 from each other, 1 from the target 2; the gradient is -2 and 2 a token."""
-    ids = [torch.tensor(each, dtype=torch.int32).numpy() for each in ([5, 6], [7, 8], [9])]
+    ids = [torch.tensor(numbers, dtype=torch.int32).numpy() for numbers in ([5, 6], [7, 8], [9])]
     rows = batch_of([Group(ids[0], (ids[1], ids[2]))], [0], [1.0])
     log_probs = torch.tensor([-9.0, -1.0, -2.0, -9.0, -9.0, -4.0, -9.0], requires_grad=True)
     objective = Objective(loss="margin")

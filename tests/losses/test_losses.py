@@ -26,8 +26,8 @@ def doubles(*values: float) -> list[torch.Tensor]:
 
 def randoms(count: int, batch: int = 1000, spread: float = 10.0, seed: int = 0) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    made = torch.randn(count, batch, generator=generator, dtype=torch.float64) * spread - 40
-    return [each.clone().requires_grad_() for each in made]
+    drawn = torch.randn(count, batch, generator=generator, dtype=torch.float64) * spread - 40
+    return [tensor.clone().requires_grad_() for tensor in drawn]
 
 
 def same(loss: torch.Tensor, expected: torch.Tensor, inputs: list[torch.Tensor]) -> None:
@@ -54,8 +54,8 @@ def test_tspin_by_hand(loss_type, value, gradients):
     inputs = doubles(REAL, GENERATED, PROTO)
     out = L.tspin_loss(*inputs, alpha=1.0, beta=0.1, loss_type=loss_type)
     assert out.losses.item() == pytest.approx(value, abs=1e-6)
-    found = [each.item() for each in torch.autograd.grad(out.losses.sum(), inputs)]
-    assert found == pytest.approx(gradients, abs=1e-6)
+    derivatives = [tensor.item() for tensor in torch.autograd.grad(out.losses.sum(), inputs)]
+    assert derivatives == pytest.approx(gradients, abs=1e-6)
     assert [out.real_rewards.item(), out.generated_rewards.item(), out.proto_rewards.item()] == [REAL, GENERATED, PROTO]
 
 
@@ -130,7 +130,7 @@ def test_dpo_by_hand_and_at_the_reference():
     inputs = doubles(-123.0, -456.0)
     start = L.dpo_loss(*inputs, *doubles(-123.0, -456.0)).losses
     assert start.item() == pytest.approx(math.log(2))
-    assert [each.item() for each in torch.autograd.grad(start.sum(), inputs)] == pytest.approx([-0.05, 0.05])
+    assert [tensor.item() for tensor in torch.autograd.grad(start.sum(), inputs)] == pytest.approx([-0.05, 0.05])
     anchored = L.with_nll_anchor(torch.tensor([0.5]), torch.tensor([-2.0]), 0.25)
     assert anchored.item() == 1.0
 
@@ -149,7 +149,7 @@ def test_the_gradient_has_the_form_of_equation_8(loss_type, slope):
         return torch.tanh(weights @ theta) * 3
 
     def loss(theta):
-        return L.tspin_loss(*[each[None] for each in logps(theta)], alpha, beta, loss_type).losses.sum()
+        return L.tspin_loss(*[tensor[None] for tensor in logps(theta)], alpha, beta, loss_type).losses.sum()
 
     numeric = torch.stack(
         [(loss(theta + step * e) - loss(theta - step * e)) / (2 * step) for e in torch.eye(5, dtype=torch.float64)]
@@ -175,7 +175,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS)
 def test_gradcheck(call):
     count, loss = CALLS[call]
-    inputs = [each[:4].detach().requires_grad_() for each in randoms(count, spread=2.0, seed=1)]
+    inputs = [tensor[:4].detach().requires_grad_() for tensor in randoms(count, spread=2.0, seed=1)]
     assert torch.autograd.gradcheck(lambda *x: loss(*x).losses, inputs)
 
 
@@ -192,9 +192,11 @@ def test_any_finite_input_gives_a_finite_loss_and_gradient(call, values):
     for dtype in (torch.float32, torch.bfloat16):
         inputs = [torch.tensor([value]).clamp(-3e38, 3e38).to(dtype).requires_grad_() for value in values[:count]]
         out = loss(*inputs)
-        assert out.losses.dtype == torch.float32 and all(torch.isfinite(each).all() for each in out if each is not None)
+        assert out.losses.dtype == torch.float32 and all(
+            torch.isfinite(tensor).all() for tensor in out if tensor is not None
+        )
         gradients = torch.autograd.grad(out.losses.sum(), inputs, allow_unused=True)
-        assert all(torch.isfinite(each).all() for each in gradients if each is not None)
+        assert all(torch.isfinite(tensor).all() for tensor in gradients if tensor is not None)
 
 
 @pytest.mark.parametrize("call", [name for name in CALLS if name not in WITH_AN_OPTIMUM])
@@ -271,7 +273,7 @@ X = torch.zeros(2)
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "sentence"),
     [
         (lambda: L.dpo_loss(X, X, X, X, loss_type="sigmoyd"), "did you mean 'sigmoid'"),
         (lambda: L.dpo_loss(X, X, X, X, beta=0), "beta=0"),
@@ -289,10 +291,10 @@ X = torch.zeros(2)
         (lambda: L.sequence_logps(X, X[:1]), "shape"),
     ],
 )
-def test_a_wrong_argument_is_one_sentence(call, said):
+def test_a_wrong_argument_is_one_sentence(call, sentence):
     with pytest.raises(BadInput) as error:
         call()
-    assert said in str(error.value) and str(error.value).endswith(".") and "\n" not in str(error.value)
+    assert sentence in str(error.value) and str(error.value).endswith(".") and "\n" not in str(error.value)
 
 
 def test_the_room_imports_torch_and_nothing_of_verl():

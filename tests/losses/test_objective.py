@@ -25,28 +25,28 @@ def test_dpo_by_hand():
     """chosen -1 -2, rejected -4; reference -1.5 -2.5, -3: ratios 1 and -1, beta .1, z = .2."""
     log_probs, mask, offsets = packed([(3, [-1.0, -2.0]), (3, [-4.0])])
     reference, _, _ = packed([(3, [-1.5, -2.5]), (3, [-3.0])])
-    told = measure(Objective(), log_probs, mask, offsets, reference)
-    assert told.losses.tolist() == pytest.approx([0.598139])
-    found = {name: value.item() for name, value in told.metrics.items()}
+    measured = measure(Objective(), log_probs, mask, offsets, reference)
+    assert measured.losses.tolist() == pytest.approx([0.598139])
+    by_name = {name: value.item() for name, value in measured.metrics.items()}
     expected = {
         **{"reward/chosen": 0.1, "reward/rejected": -0.1, "margin": 0.2, "accuracy": 1, "saturated": 0},
         **{"logp/chosen": -3, "logp/rejected": -4, "logp_per_token/chosen": -1.5, "logp_per_token/rejected": -4},
         **{"tokens/chosen": 2, "tokens/rejected": 1, "length_gap": 1, "log_ratio/chosen": 1, "log_ratio/rejected": -1},
         **{"order_raw/both": 1, "order_per_token/both": 1, "loss": 0.598139},
     }
-    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert {name: by_name[name] for name in expected} == pytest.approx(expected)
 
 
 def test_a_triplet_and_its_contingency():
     """T-SPIN on sums: y -2 in 1 token, y' -3 in 3, y0 -8: raw order agrees with the reward, per token it is turned."""
     log_probs, mask, offsets = packed([(2, [-2.0]), (2, [-1.0, -1.0, -1.0]), (2, [-8.0])])
     objective = Objective(loss="tspin", loss_type="logistic", alpha=1.0, beta=0.1)
-    told = measure(objective, log_probs, mask, offsets, None)
+    measured = measure(objective, log_probs, mask, offsets, None)
     expected = losses.tspin_loss(*torch.tensor([[-2.0], [-3.0], [-8.0]])).losses
-    assert told.losses.item() == pytest.approx(expected.item())
-    found = {name: value.item() for name, value in told.metrics.items()}
-    assert found["history_margin"] == 5 and found["history_accuracy"] == 1
-    assert found["order_raw/both"] == 1 and found["order_per_token/reward_only"] == 1
+    assert measured.losses.item() == pytest.approx(expected.item())
+    by_name = {name: value.item() for name, value in measured.metrics.items()}
+    assert by_name["history_margin"] == 5 and by_name["history_accuracy"] == 1
+    assert by_name["order_raw/both"] == 1 and by_name["order_per_token/reward_only"] == 1
 
 
 def test_means_and_the_anchor():
@@ -65,7 +65,7 @@ def test_means_and_the_anchor():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "sentence"),
     [
         ({"loss": "dop"}, "did you mean 'dpo'"),
         ({"bta": 0.1}, "bta is unknown (did you mean 'beta'"),
@@ -78,10 +78,10 @@ def test_means_and_the_anchor():
         ({"loss": "tspin", "loss_type": "logistic", "alpha": 0}, "alpha=0"),
     ],
 )
-def test_settings_at_fault_are_one_sentence(settings, said):
+def test_settings_at_fault_are_one_sentence(settings, sentence):
     with pytest.raises(BadInput) as error:
         Objective(**settings)
-    assert said in str(error.value) and str(error.value).startswith("sp3f.preference.objective")
+    assert sentence in str(error.value) and str(error.value).startswith("sp3f.preference.objective")
 
 
 def test_every_loss_builds_from_its_defaults():
@@ -121,10 +121,10 @@ def test_micro_batches_add_up_to_the_mean_of_the_batch():
         }
         return batch_loss(objective, rows(log_probs).values(), data)
 
-    (first, told), (second, _) = micro(0, 2), micro(2, 3)
+    (first, metrics), (second, _) = micro(0, 2), micro(2, 3)
     assert (first.item() + second.item()) / 2 == pytest.approx(whole[:2].mean().item())
     assert second.item() == 0, "a group that only fills up has no part"
-    assert told["loss"] / 2 == pytest.approx(whole[:2].mean().item())
+    assert metrics["loss"] / 2 == pytest.approx(whole[:2].mean().item())
 
 
 def test_batches_are_filled_up():

@@ -52,9 +52,9 @@ def messages(turns) -> list[dict]:
 def marked(built, ids, mask) -> str:
     """The decoded tokens, what is trained on in «»."""
     text, on = "", 0
-    for each, label in zip([*ids, None], [*mask, 0], strict=True):
+    for token, label in zip([*ids, None], [*mask, 0], strict=True):
         text += ("«" if label else "»") if label != on else ""
-        text, on = text + ("" if each is None else built.decode([each])), label
+        text, on = text + ("" if token is None else built.decode([token])), label
     return text
 
 
@@ -72,8 +72,8 @@ def of(item) -> tuple[list[int], list[int]]:
 def test_the_mask_is_the_assistants_content_and_end_of_turn(name, tmp_path):
     """The same file holds both rows, so that parquet could mix them up; the prompt's ids are those of generation."""
     built = tokenizer(SHAPES[name])
-    found = dataset(built, tmp_path, [ONE, MANY])
-    for row, turns, expected in zip(found, (ONE, MANY), EXPECTED[name], strict=True):
+    read = dataset(built, tmp_path, [ONE, MANY])
+    for row, turns, expected in zip(read, (ONE, MANY), EXPECTED[name], strict=True):
         ids, mask = of(row)
         print(f"\n{name}: {marked(built, ids, mask)}")
         assert marked(built, ids, mask) == expected
@@ -105,8 +105,8 @@ def test_what_stock_verl_trains_on(tmp_path):
     stock = {"cls": MultiTurnSFTDataset, "ignore_input_ids_mismatch": True}
     ids, mask = of(dataset(built, tmp_path, [ONE], **stock)[0])
     assert marked(built, ids, mask).endswith("«It is 12.<|im_end|>\n»")
-    told = fault(built, *find_turns(renderer(built), messages(ONE), end_of_turn(built)), ids, mask)
-    assert told == r"in turn 1 'It is 12.<|im_end|>\n' is trained on, but the assistant writes 'It is 12.<|im_end|>'"
+    wrong = fault(built, *find_turns(renderer(built), messages(ONE), end_of_turn(built)), ids, mask)
+    assert wrong == r"in turn 1 'It is 12.<|im_end|>\n' is trained on, but the assistant writes 'It is 12.<|im_end|>'"
     with pytest.raises(TemplateError, match="alternate"):
         dataset(tokenizer(SHAPES["model"]), tmp_path, [ONE], **stock)
 
@@ -118,14 +118,16 @@ text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_any_content_is_trained_on_and_nothing_else(tokenizers, name, pairs):
     built = tokenizers[name]
-    row = [turn for asked, said in pairs for turn in (("user", asked), ("assistant", said))]
+    row = [turn for asked, content in pairs for turn in (("user", asked), ("assistant", content))]
     whole, turns = find_turns(renderer(built), messages(row), end_of_turn(built))
     ids, mask = encode(built, whole, turns)
     assert fault(built, whole, turns, ids, mask) is None
     stop = {"chatml": "<|im_end|>", "headers": "<|eot|>", "model": "<end_of_turn>"}[name]
-    said = [each if name == "chatml" else each.strip() for _, each in pairs]
-    assert [whole[turn.start : turn.end] for turn in turns] == [each + stop for each in said]
-    assert built.decode([i for i, on in zip(ids, mask, strict=True) if on]) == "".join(each + stop for each in said)
+    contents = [answer if name == "chatml" else answer.strip() for _, answer in pairs]
+    assert [whole[turn.start : turn.end] for turn in turns] == [content + stop for content in contents]
+    assert built.decode([i for i, on in zip(ids, mask, strict=True) if on]) == "".join(
+        content + stop for content in contents
+    )
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +152,11 @@ def test_words_of_the_template_in_the_content():
         "{{ m['content'] }}", "{{ '<think>\n\n</think>\n\n' if m['role'] == 'assistant' }}{{ m['content'] }}"
     )
     built = tokenizer(Shape(thinking, (), {}))
-    for said in ("think", "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nhello"):
-        whole, turns = find_turns(renderer(built), messages([("user", "7?"), ("assistant", said)]), end_of_turn(built))
-        assert [whole[turn.start : turn.end] for turn in turns] == [f"<think>\n\n</think>\n\n{said}<|im_end|>"]
+    for content in ("think", "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nhello"):
+        whole, turns = find_turns(
+            renderer(built), messages([("user", "7?"), ("assistant", content)]), end_of_turn(built)
+        )
+        assert [whole[turn.start : turn.end] for turn in turns] == [f"<think>\n\n</think>\n\n{content}<|im_end|>"]
 
 
 @pytest.mark.parametrize(
@@ -202,12 +206,12 @@ UNMASKABLE = {
 
 @pytest.mark.parametrize("name", UNMASKABLE)
 def test_a_template_that_hides_the_assistants_tokens_is_refused(name):
-    template, said = UNMASKABLE[name]
+    template, sentence = UNMASKABLE[name]
     shape = SHAPES["headers"] if "head" in template else SHAPES["chatml"]
     built = tokenizer(Shape(template, shape.special, shape.settings))
     with pytest.raises(Unmaskable) as error:
         find_turns(renderer(built), messages(MANY[1:]), end_of_turn(built))
-    assert said in str(error.value) and str(error.value).endswith(".")
+    assert sentence in str(error.value) and str(error.value).endswith(".")
 
 
 @pytest.mark.parametrize(("truncation", "kept"), [("left", slice(-12, None)), ("right", slice(12))])

@@ -34,22 +34,22 @@ def test_every_row_is_found_again_and_every_response_token_in_its_place(sizes, s
     groups = [drawn(draw, prompt, responses) for prompt, responses in sizes]
     batch = batch_of(groups, range(len(groups)), [1.0] * len(groups))
     ids, mask, offsets = batch["input_ids"].values(), batch["loss_mask"].values(), batch["input_ids"].offsets()
-    found = positions(ids, mask, offsets, batch["group"], share)
-    kept, at = ids[found.kept], batch["position_ids"].values()[found.kept]
+    places = positions(ids, mask, offsets, batch["group"], share)
+    kept, at = ids[places.kept], batch["position_ids"].values()[places.kept]
 
-    rows = [torch.from_numpy(np.concatenate([g.prompt, each])) for g in groups for each in g.responses]
+    rows = [torch.from_numpy(np.concatenate([g.prompt, part])) for g in groups for part in g.responses]
     seen = attention.sequences(at)
     assert len(seen) == len(rows)
-    for (prompt, own), row in zip(seen, rows, strict=True):
-        assert torch.equal(torch.cat([kept[prompt], kept[own]]), row)
-        assert torch.equal(torch.cat([at[prompt], at[own]]), torch.arange(len(row)))
-    assert torch.equal(found.place + 1, mask.nonzero()[:, 0])
-    assert torch.equal(kept[found.source], ids[found.place]) and (
-        torch.equal(at[found.source], batch["position_ids"].values()[found.place])
+    for (prompt, rest), row in zip(seen, rows, strict=True):
+        assert torch.equal(torch.cat([kept[prompt], kept[rest]]), row)
+        assert torch.equal(torch.cat([at[prompt], at[rest]]), torch.arange(len(row)))
+    assert torch.equal(places.place + 1, mask.nonzero()[:, 0])
+    assert torch.equal(kept[places.source], ids[places.place]) and (
+        torch.equal(at[places.source], batch["position_ids"].values()[places.place])
     )
-    assert found.lengths == tuple(len(each) for group in groups for each in group.responses)
+    assert places.lengths == tuple(len(part) for group in groups for part in group.responses)
     once = sum(len(g.prompt) + sum(map(len, g.responses)) for g in groups)
-    assert len(found.kept) == (once if share else len(ids))
+    assert len(places.kept) == (once if share else len(ids))
 
 
 def test_a_repeated_group_or_another_prompt_shares_nothing():
@@ -90,9 +90,9 @@ def test_a_models_logits_and_gradients_are_those_of_its_own_attention(kind, chec
 
     def gradients(logits):
         (logits.log_softmax(-1) * torch.linspace(-1, 1, logits.numel()).view(logits.shape)).sum().backward()
-        found = torch.cat([each.grad.flatten() for each in model.parameters()])
+        gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
         model.zero_grad()
-        return found
+        return gradient
 
     alone = torch.cat([model(row[None]).logits[0] for row in ids.unbind()])[at.place]
     theirs = gradients(alone)

@@ -88,10 +88,10 @@ JSONISH = st.recursive(
 @given(st.fixed_dictionaries({"prompt": JSONISH, "chosen": JSONISH, "rejected": JSONISH}))
 def test_no_row_is_anything_but_answers_or_unusable(row):
     try:
-        found = answers_of(row, SIDES)
+        answers = answers_of(row, SIDES)
     except Unusable:
         return
-    assert found.prompt and all(each.strip() for each in found.responses) and len(set(found.responses)) == 2
+    assert answers.prompt and all(part.strip() for part in answers.responses) and len(set(answers.responses)) == 2
 
 
 def test_files_are_read_in_order_and_faults_counted(tmp_path):
@@ -108,7 +108,7 @@ def test_files_at_fault_are_one_sentence(tmp_path):
     write_parquet([{"prompt": "a", "choosen": "b", "rejected": "c"}], tmp_path / "column.parquet")
     write_parquet([{"prompt": "a", "chosen": "b", "rejected": "b"}], tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("no")
-    for name, said in (
+    for name, sentence in (
         ("column", "no column 'chosen' (did you mean 'choosen'?)"),
         ("none", "no usable row (1 sides_identical)"),
         ("text", "is not a parquet file"),
@@ -116,7 +116,7 @@ def test_files_at_fault_are_one_sentence(tmp_path):
     ):
         with pytest.raises(BadInput) as error:
             read_answers(str(tmp_path / f"{name}.parquet"), SIDES)
-        assert said in str(error.value) and str(error.value).endswith(".")
+        assert sentence in str(error.value) and str(error.value).endswith(".")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def tokenizer(tiny_model):
 def test_a_response_begins_where_generation_would_and_ends_with_the_end_token(tokenizer):
     group = GroupEncoder(tokenizer)(USER, ("4", "5 or so"))
     assert tokenizer.decode(group.prompt) == "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"
-    assert [tokenizer.decode(each) for each in group.responses] == ["4<|im_end|>", "5 or so<|im_end|>"]
+    assert [tokenizer.decode(part) for part in group.responses] == ["4<|im_end|>", "5 or so<|im_end|>"]
 
 
 TURNS = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + 'END' }}{% endfor %}"
@@ -179,9 +179,9 @@ def test_a_batch_keeps_groups_together_and_aligns_the_reference_with_verls_log_p
     references = [(np.array([-1.0], np.float32), np.array([-2.0, -3.0], np.float32)), None]
     references[1] = (np.array([-4.0, -5.0, -6.0], np.float32), np.array([-7.0], np.float32))
     batch = batch_of(GROUPS, [1, 0], [1.0, 0.0], references)
-    assert [each.tolist() for each in batch["input_ids"].unbind()] == [[6, 7, 8, 9], [6, 1], [1, 2, 3], [1, 2, 4, 5]]
-    assert [each.tolist() for each in batch["loss_mask"].unbind()] == [[0, 1, 1, 1], [0, 1], [0, 0, 1], [0, 0, 1, 1]]
-    assert [each.tolist() for each in batch["reference"].unbind()] == [
+    assert [part.tolist() for part in batch["input_ids"].unbind()] == [[6, 7, 8, 9], [6, 1], [1, 2, 3], [1, 2, 4, 5]]
+    assert [part.tolist() for part in batch["loss_mask"].unbind()] == [[0, 1, 1, 1], [0, 1], [0, 0, 1], [0, 0, 1, 1]]
+    assert [part.tolist() for part in batch["reference"].unbind()] == [
         *([-4, -5, -6, 0], [-7, 0]),
         *([0, -1, 0], [0, -2, -3, 0]),
     ]
@@ -190,14 +190,14 @@ def test_a_batch_keeps_groups_together_and_aligns_the_reference_with_verls_log_p
 
 
 def test_the_store_computes_once_and_knows_whose_it_is(tmp_path):
-    rows = [np.full(len(each), -float(len(each))) for group in GROUPS for each in group.responses]
+    rows = [np.full(len(part), -float(len(part))) for group in GROUPS for part in group.responses]
     identity = {"model": "m", "rows": digest(GROUPS), "dtype": "fp32"}
     store = ReferenceStore(tmp_path, "train", identity)
     first = store.load_or_compute(GROUPS, lambda: rows)
     again = ReferenceStore(tmp_path, "train", identity).load_or_compute(GROUPS, lambda: pytest.fail("computed again"))
     for a, b in zip(first, again, strict=True):
-        assert [each.tolist() for each in a] == [each.tolist() for each in b]
-    assert [each.tolist() for each in first[1]] == [[-3, -3, -3], [-1]]
+        assert [part.tolist() for part in a] == [part.tolist() for part in b]
+    assert [part.tolist() for part in first[1]] == [[-3, -3, -3], [-1]]
     check_model(tmp_path, "m")
     for name, change in (("model", {"model": "other"}), ("rows", {"rows": digest(GROUPS[:1])})):
         with pytest.raises(BadInput, match=f"of another {name}; remove"):
@@ -212,7 +212,7 @@ def test_the_store_computes_once_and_knows_whose_it_is(tmp_path):
 
 def test_a_store_cut_short_is_computed_again_and_nan_never_stored(tmp_path):
     identity = {"model": "m", "rows": digest(GROUPS), "dtype": "fp32"}
-    rows = [np.zeros(len(each)) for group in GROUPS for each in group.responses]
+    rows = [np.zeros(len(part)) for group in GROUPS for part in group.responses]
     (tmp_path / "train.npy").write_bytes(b"half")  # killed between the values and their manifest
     ReferenceStore(tmp_path, "train", identity).load_or_compute(GROUPS, lambda: rows)
     assert json.loads((tmp_path / "train.json").read_text())["tokens"] == 7

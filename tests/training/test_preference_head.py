@@ -21,12 +21,12 @@ def problem(lengths, seed):
 
 
 def check(lengths, ties, derivative, hidden, weight, labels):
-    found = head.ResponseLogProbs.apply(hidden, weight, labels, lengths, ties)
+    log_probs = head.ResponseLogProbs.apply(hidden, weight, labels, lengths, ties)
     expected = (hidden @ weight.t()).log_softmax(-1).gather(-1, labels[:, None])[:, 0]
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    ours = torch.autograd.grad((found * derivative).sum(), (hidden, weight), retain_graph=True)
+    torch.testing.assert_close(log_probs, expected, rtol=1e-5, atol=1e-5)
+    ours = torch.autograd.grad((log_probs * derivative).sum(), (hidden, weight), retain_graph=True)
     theirs = torch.autograd.grad((expected * derivative).sum(), (hidden, weight))
-    again = torch.autograd.grad((found * derivative).sum(), (hidden, weight))  # what was built is used up
+    again = torch.autograd.grad((log_probs * derivative).sum(), (hidden, weight))  # what was built is used up
     for a, b, c in zip(ours, theirs, again, strict=True):
         assert (a - b).norm() <= 1e-5 * b.norm() and (c - b).norm() <= 1e-5 * b.norm()
 
@@ -65,9 +65,9 @@ def test_logits_are_computed_once_where_the_derivative_is_as_foreseen(tied, deri
     lengths = [300, 5, 70, 10]
     hidden, weight, labels, _ = problem(lengths, 0)
     seen = counting(monkeypatch)
-    found = head.ResponseLogProbs.apply(hidden, weight, labels, lengths, ties(lengths, tied))
-    derivative = torch.cat([torch.full((n,), each) for n, each in zip(lengths, derivatives, strict=True)])
-    found.backward(derivative)
+    log_probs = head.ResponseLogProbs.apply(hidden, weight, labels, lengths, ties(lengths, tied))
+    derivative = torch.cat([torch.full((n,), value) for n, value in zip(lengths, derivatives, strict=True)])
+    log_probs.backward(derivative)
     assert sum(len(range(*part.indices(sum(lengths)))) for part in seen) == passes * sum(lengths)
     assert max(len(range(*part.indices(sum(lengths)))) for part in seen) <= head.CHUNK
 
@@ -75,8 +75,8 @@ def test_logits_are_computed_once_where_the_derivative_is_as_foreseen(tied, deri
 def test_a_derivative_that_is_not_finite_reaches_the_gradient():
     """verl skips the update of a step whose gradient norm is not finite: it must not be lost on the way."""
     hidden, weight, labels, _ = problem([4, 4], 0)
-    found = head.ResponseLogProbs.apply(hidden, weight, labels, [4, 4], ties([4, 4], "sums"))
-    found.backward(torch.full((8,), float("nan")))
+    log_probs = head.ResponseLogProbs.apply(hidden, weight, labels, [4, 4], ties([4, 4], "sums"))
+    log_probs.backward(torch.full((8,), float("nan")))
     assert weight.grad.isnan().any() and hidden.grad.isnan().any()
 
 
@@ -90,9 +90,9 @@ def test_a_frozen_head_gets_no_gradient_and_bf16_gives_fp32(monkeypatch):
     hidden = torch.randn(1, 4, 8, dtype=torch.bfloat16, requires_grad=True)
     weight = torch.randn(9, 8, dtype=torch.bfloat16)
     seen = counting(monkeypatch)
-    found, entropy = stand_in([0, 1, 3], 4, (3,))(hidden, weight, torch.tensor([[1, 2, 5, 3]]))
-    assert found.dtype == torch.float32 and found[0, 2] == 0 and entropy is None
-    (found * torch.tensor([1.0, -2.0, 9.0, 3.0])).sum().backward()
+    log_probs, entropy = stand_in([0, 1, 3], 4, (3,))(hidden, weight, torch.tensor([[1, 2, 5, 3]]))
+    assert log_probs.dtype == torch.float32 and log_probs[0, 2] == 0 and entropy is None
+    (log_probs * torch.tensor([1.0, -2.0, 9.0, 3.0])).sum().backward()
     assert len(seen) == 1 and weight.grad is None
     assert hidden.grad.dtype == torch.bfloat16 and hidden.grad[0, 2].abs().sum() == 0
     exact = hidden.detach().float().requires_grad_()
@@ -117,9 +117,9 @@ def test_rows_without_response_tokens_have_part_in_nothing():
     assert ties((0, 3), "means") == [Tie(0, 1.0), Tie(0, -1 / 3)]
     hidden = torch.randn(1, 2, 8, requires_grad=True)
     weight = torch.randn(9, 8, requires_grad=True)
-    found, _ = stand_in([], 2, (0,))(hidden, weight, torch.tensor([[1, 2]]))
-    (found.sum() + 0 * hidden.sum()).backward()
-    assert not found.any() and not hidden.grad.any() and not weight.grad.any()
+    log_probs, _ = stand_in([], 2, (0,))(hidden, weight, torch.tensor([[1, 2]]))
+    (log_probs.sum() + 0 * hidden.sum()).backward()
+    assert not log_probs.any() and not hidden.grad.any() and not weight.grad.any()
 
 
 def test_another_temperature_is_refused():

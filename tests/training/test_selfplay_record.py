@@ -26,10 +26,10 @@ def record(tmp_path) -> Record:
 )
 def test_the_iteration_of_a_checkpoint(record, step, iteration):
     assert record.resume(step) == iteration
-    kept = [each for each in range(4) if record.manifest(each)]
+    kept = [number for number in range(4) if record.manifest(number)]
     assert kept == list(range(min(iteration, 2) + 1)), "what came after that checkpoint is another run's now"
-    aside = sorted(each.name for each in record.folder.glob("*.old-*"))
-    assert aside == [f"iteration_{each}.old-0" for each in range(iteration + 1, 3)], "and nothing is deleted"
+    aside = sorted(place.name for place in record.folder.glob("*.old-*"))
+    assert aside == [f"iteration_{number}.old-0" for number in range(iteration + 1, 3)], "and nothing is deleted"
 
 
 def test_a_step_without_a_record_is_refused(record):

@@ -21,14 +21,14 @@ def test_the_last_value_of_a_schedule_goes_on_and_beta_zero_needs_no_proto():
 def test_a_number_is_a_schedule_and_other_fields_stay():
     settings = SelfPlay.read({"schedule": {"alpha": 0.3}})
     base = Objective(loss="tspin_ref", loss_type="exponential", beta=0.5, nll_anchor=0.2)
-    found = settings.objective(base, 7)
-    changed = found.settings
-    assert (changed.alpha, changed.beta, found.loss, changed.nll_anchor) == (0.3, 0.5, "tspin_ref", 0.2)
+    scheduled = settings.objective(base, 7)
+    changed = scheduled.settings
+    assert (changed.alpha, changed.beta, scheduled.loss, changed.nll_anchor) == (0.3, 0.5, "tspin_ref", 0.2)
     assert changed.loss_type == "exponential"
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "sentence"),
     [
         ({"iteration": 3}, "did you mean 'iterations'"),
         ({"iterations": 0}, "sp3f.selfplay.iterations=0"),
@@ -52,10 +52,10 @@ def test_a_number_is_a_schedule_and_other_fields_stay():
         ({"greedy_validation": "no"}, "greedy_validation='no'"),
     ],
 )
-def test_settings_at_fault(settings, said):
+def test_settings_at_fault(settings, sentence):
     with pytest.raises(BadInput) as error:
         SelfPlay.read(settings)
-    assert said in str(error.value) and str(error.value).endswith(".")
+    assert sentence in str(error.value) and str(error.value).endswith(".")
 
 
 def test_a_schedule_value_that_the_loss_does_not_take():

@@ -24,24 +24,24 @@ def response(*values: int, complete: bool = True) -> Response:
     return Response(ids(*values), -1.0, complete)
 
 
-def responses(found) -> list[list[list[int]]]:
-    return [[each.tolist() for each in group.responses] for group in found.groups]
+def responses(assembled) -> list[list[list[int]]]:
+    return [[ids_of_role.tolist() for ids_of_role in group.responses] for group in assembled.groups]
 
 
 def test_roles_in_order_and_sampled_ids_untouched():
-    found = assemble([row(7, 9)], {2: [response(8, 9)]}, [response(5, 5, 9)], TRIPLET, False)
-    assert responses(found) == [[[7, 9], [8, 9], [5, 5, 9]]]
-    assert (found.rows, found.iterations, found.status) == ([0], [2], ["ok"]) and not found.dropped
-    assert found.groups[0].prompt.tolist() == [1, 2]
+    assembled = assemble([row(7, 9)], {2: [response(8, 9)]}, [response(5, 5, 9)], TRIPLET, False)
+    assert responses(assembled) == [[[7, 9], [8, 9], [5, 5, 9]]]
+    assert (assembled.rows, assembled.iterations, assembled.status) == ([0], [2], ["ok"]) and not assembled.dropped
+    assert assembled.groups[0].prompt.tolist() == [1, 2]
 
 
 def test_a_truncated_response_trains_nothing_unless_kept_and_a_proto_counts_where_it_is_used():
-    rows, own, first = [row(7, 9)] * 3, [response(8, complete=False), *[response(8, 9)] * 2], [response(5, 9)] * 2
+    rows, generated, first = [row(7, 9)] * 3, [response(8, complete=False), *[response(8, 9)] * 2], [response(5, 9)] * 2
     first = [*first, response(5, complete=False)]
-    assert assemble(rows, {1: own}, first, TRIPLET, False).status == ["truncated", "ok", "truncated"]
-    pairs = assemble(rows, {1: own}, first, PAIR, False)
+    assert assemble(rows, {1: generated}, first, TRIPLET, False).status == ["truncated", "ok", "truncated"]
+    pairs = assemble(rows, {1: generated}, first, PAIR, False)
     assert pairs.status == ["truncated", "ok", "ok"] and pairs.dropped == {"truncated": 1}
-    kept = assemble(rows, {1: own}, first, TRIPLET, True)
+    kept = assemble(rows, {1: generated}, first, TRIPLET, True)
     assert kept.status == ["ok"] * 3 and responses(kept)[0][1] == [8], "no end of sequence is put behind it"
 
 
@@ -56,9 +56,13 @@ def test_identical_sides_are_left_out_but_history_alone_still_trains():
 def test_several_iterations_of_responses():
     rows = [row(7, 9), row(6, 9)]
     by_iteration = {1: [response(1, 9), response(2, 9)], 0: [response(3, 9), response(6, 9)]}
-    found = assemble(rows, by_iteration, by_iteration[0], PAIR, False)
-    assert found.asked == [0, 1]
-    assert (found.iterations, found.rows, found.status) == ([0, 1, 1], [0, 0, 1], ["ok", "identical", "ok", "ok"])
+    assembled = assemble(rows, by_iteration, by_iteration[0], PAIR, False)
+    assert assembled.asked == [0, 1]
+    assert (assembled.iterations, assembled.rows, assembled.status) == (
+        [0, 1, 1],
+        [0, 0, 1],
+        ["ok", "identical", "ok", "ok"],
+    )
 
 
 @given(

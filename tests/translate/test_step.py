@@ -63,12 +63,12 @@ def test_faults_are_found_and_what_is_left_is_right(problems, tmp_path):
         assert translate.main(options(server, problems, tmp_path / "out", "--candidates", "2")) == 0
     candidates = read_parquet(tmp_path / "out" / "candidates.parquet")
     assert len(candidates) == 12 * 3 * 2 * 2
-    told, injected = Counter(row["reason"] or "" for row in candidates), Counter(faults.values())
+    reasons, injected = Counter(row["reason"] or "" for row in candidates), Counter(faults.values())
     # a question has no formula, so that there is no placeholder to lose
-    assert told["placeholder_lost"] <= injected["placeholder_lost"]
-    assert told[""] == injected[""] + injected["placeholder_lost"] - told["placeholder_lost"]
+    assert reasons["placeholder_lost"] <= injected["placeholder_lost"]
+    assert reasons[""] == injected[""] + injected["placeholder_lost"] - reasons["placeholder_lost"]
     for reason in ("refused", "truncated", "no_translation", "numbers", "off_language", "length"):
-        assert told[reason] == injected[reason] > 0
+        assert reasons[reason] == injected[reason] > 0
     assert all((row["text"] is None) == (row["status"] != "ok") for row in candidates)
 
     rows = read_parquet(tmp_path / "out" / "translated.parquet")
@@ -76,7 +76,7 @@ def test_faults_are_found_and_what_is_left_is_right(problems, tmp_path):
     both = Counter()
     for row in rows:
         assert row["question"] == chosen[row["id"], "question"]["text"]
-        assert row["solution_status"] in ("ok", *told)
+        assert row["solution_status"] in ("ok", *reasons)
         both[row["solution_status"] == "ok"] += 1
         if row["solution_status"] != "ok":
             assert row["translated_solution"] is None
@@ -227,9 +227,9 @@ def test_a_source_that_gives_orders_is_data(tmp_path):
         assert translate.main(options(server, source, tmp_path / "out", languages=("es",))) == 0
         prompts = [entry["body"]["messages"] for entry in server.chats()]
     assert all("<|im_end|>" not in turn["content"] for prompt in prompts for turn in prompt)
-    (found,) = read_parquet(tmp_path / "out" / "translated.parquet")
-    assert all(span in found["question"] for span in protect(hostile).spans) and "⟦7⟧" in protect(hostile).spans
-    assert extract_boxed(found["translated_solution"]) == "5"
+    (row,) = read_parquet(tmp_path / "out" / "translated.parquet")
+    assert all(span in row["question"] for span in protect(hostile).spans) and "⟦7⟧" in protect(hostile).spans
+    assert extract_boxed(row["translated_solution"]) == "5"
 
 
 def test_formulas_alone_cost_nothing_and_lines_are_counted(tmp_path):
@@ -249,8 +249,10 @@ def test_formulas_alone_cost_nothing_and_lines_are_counted(tmp_path):
         extra = ("--candidates", "1", "--keep-structure")
         assert translate.main(options(server, source, tmp_path / "out", *extra, languages=("es",))) == 0
         assert len(server.chats()) == 4  # the questions: the stub answers in one line
-    found = {row["answer"]: row["translated_solution"] for row in read_parquet(tmp_path / "out" / "translated.parquet")}
-    assert found == {
+    solutions = {
+        row["answer"]: row["translated_solution"] for row in read_parquet(tmp_path / "out" / "translated.parquet")
+    }
+    assert solutions == {
         str(2 * n): f"{n} * 2 = {2 * n}\n\nPor lo tanto, la respuesta es \\boxed{{{2 * n}}}." for n in (3, 4, 5)
     }
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"question: structure": 1}
@@ -267,7 +269,7 @@ GOOD = a_problem(1)
 
 
 @pytest.mark.parametrize(
-    ("content", "extra", "told"),
+    ("content", "extra", "sentence"),
     [
         ([], (), "is empty"),
         ([GOOD, {"question": "How many?", "answer": "4"}], (), "line 2: 'answer' does not end in"),
@@ -290,13 +292,13 @@ GOOD = a_problem(1)
         ([GOOD], ("--weights", "lenght=1"), "did you mean 'length'?"),
     ],
 )
-def test_bad_input_is_one_sentence_and_nothing_is_asked(tmp_path, capsys, content, extra, told):
+def test_bad_input_is_one_sentence_and_nothing_is_asked(tmp_path, capsys, content, extra, sentence):
     source = write(tmp_path / "rows.jsonl", content)
     with ModelServer(reply) as server:
         assert translate.main(options(server, source, tmp_path / "out", *extra)) == 1
         assert not server.chats()
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and error.startswith("data_prep.translate: ") and told in error
+    assert error.count("\n") == 1 and error.startswith("data_prep.translate: ") and sentence in error
     assert not (tmp_path / "out").exists()
 
 

@@ -13,6 +13,7 @@ import pytest
 import ray
 
 from helpers.relied_on import ROOT, inherited, sources
+from sp3f_verl.log import LEVEL_VARIABLE
 from sp3f_verl.verl_bridge import contract_check
 from sp3f_verl.verl_bridge.contract import HOOKS, NAMES, Name
 from sp3f_verl.verl_bridge.contract_check import plain, problem, resolve
@@ -296,7 +297,7 @@ def init(monkeypatch):
     given = {}
     monkeypatch.setattr(ray, "init", lambda address=None, **kwargs: given.update(address=address, **kwargs))
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    for name in ("RAY_ADDRESS", "VERL_PLATFORM", platform.DEVICE_VARIABLE, patches.GPUS_VARIABLE):
+    for name in ("RAY_ADDRESS", *patches.HANDED_ON, patches.GPUS_VARIABLE):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setenv(platform.DEVICE_VARIABLE, "cpu")  # as the preflight of our recipes does
@@ -336,6 +337,11 @@ def test_the_choice_of_device_travels_to_the_workers(init, monkeypatch):
     monkeypatch.setenv(platform.DEVICE_VARIABLE, "cpu")
     env = init(runtime_env={"env_vars": {"A": "1"}, "working_dir": None})["runtime_env"]
     assert env == {"env_vars": {"A": "1", platform.DEVICE_VARIABLE: "cpu"}, "working_dir": None}
+
+
+def test_the_level_of_the_log_travels_to_the_workers(init, monkeypatch):
+    monkeypatch.setenv(LEVEL_VARIABLE, "ERROR")
+    assert init()["runtime_env"]["env_vars"][LEVEL_VARIABLE] == "ERROR"
 
 
 @pytest.mark.parametrize("run", ["on a gpu", "without a recipe of ours"])

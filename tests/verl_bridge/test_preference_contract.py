@@ -5,6 +5,7 @@ import inspect
 from omegaconf import OmegaConf
 
 from sp3f_verl.verl_bridge import fused_head
+from sp3f_verl.verl_bridge.preference.balance import balanced
 
 
 def test_the_mode_is_registered_and_leaves_the_other_modes_alone():
@@ -37,6 +38,13 @@ def test_groups_stay_together_in_both_ways_of_cutting():
 
     assert 'key="force_group_size"' in inspect.getsource(prepare_micro_batches)
     assert "force_group_size" in inspect.signature(rearrange_micro_batches).parameters
+
+
+def test_groups_are_balanced_over_workers():
+    """By verl's own partition: on two workers the tokens, not the groups, are about the same."""
+    order = balanced([100, 1, 100, 1], 2)
+    assert sorted(order) == [0, 1, 2, 3] and sum([100, 1, 100, 1][i] for i in order[:2]) == 101
+    assert balanced([100, 1], 1) == [0, 1]
 
 
 def test_the_workers_calls():

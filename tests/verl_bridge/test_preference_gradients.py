@@ -38,12 +38,12 @@ def test_gradients_do_not_depend_on_how_the_batch_is_cut(model, workers, tmp_pat
     env = {**os.environ, "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-4000:]
-    found = torch.load(output)
+    gradients = torch.load(output)
     for loss in preference_gradients.OBJECTIVES:
-        expected, gradient = found[loss, "plain"]
+        expected, gradient = gradients[loss, "plain"]
         assert gradient.norm() > 1e-3
         for case in preference_gradients.CASES:
-            value, other = found[loss, case]
+            value, other = gradients[loss, case]
             assert value == pytest.approx(expected, rel=1e-5), (loss, case)
             error = ((other - gradient).norm() / gradient.norm()).item()
             assert error < 1e-5, (loss, case, error)

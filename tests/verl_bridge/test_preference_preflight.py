@@ -43,7 +43,7 @@ ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "sentence"),
     [
         (["data.train_files=missing.parquet"], "data.train_files: missing.parquet does not exist"),
         (["data.train_files=null"], "data.train_files is empty"),
@@ -64,16 +64,16 @@ ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
         (["actor_rollout_ref.model.path=/nowhere"], "does not exist"),
     ],
 )
-def test_settings_at_fault(run, overrides, said, capsys):
+def test_settings_at_fault(run, overrides, sentence, capsys):
     with pytest.raises(SystemExit) as stop:
         check(*run, *overrides)
     error = capsys.readouterr().err
-    assert stop.value.code == 1 and said in error
+    assert stop.value.code == 1 and sentence in error
     assert error.startswith("sp3f_verl: ") and error.count("\n") == 1 and error.rstrip().endswith("."), error
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "sentence"),
     [
         ([{"prompt": "2+2?", "chosen": "4"}], "no column 'rejected'"),
         ([{**ROW, "rejected": "4"}], "1 sides_identical"),
@@ -81,12 +81,12 @@ def test_settings_at_fault(run, overrides, said, capsys):
         ([{**ROW, "chosen_score": math.nan}], "1 score_not_finite"),
     ],
 )
-def test_data_at_fault(run, rows, said, tmp_path, capsys):
+def test_data_at_fault(run, rows, sentence, tmp_path, capsys):
     write_parquet(rows, tmp_path / "bad.parquet")
     with pytest.raises(SystemExit):
         check(*run, f"data.val_files={tmp_path / 'bad.parquet'}")
     error = capsys.readouterr().err
-    assert said in error and "data.val_files" in error and error.count("\n") == 1
+    assert sentence in error and "data.val_files" in error and error.count("\n") == 1
 
 
 def test_the_reference_of_another_model_is_refused(run, tmp_path, tiny_model, capsys):

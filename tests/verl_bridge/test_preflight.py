@@ -14,7 +14,7 @@ from sp3f_verl.data.check import check_rl
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.rows import REFERENCE, canonical
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge import file_log, preflight, versions
+from sp3f_verl.verl_bridge import preflight, versions
 
 pytestmark = pytest.mark.usefixtures("unchanged_environment")
 ROW = {
@@ -56,16 +56,16 @@ def test_a_good_run_passes(rl):
 @pytest.mark.parametrize("given", [None, "elsewhere.jsonl"])
 def test_the_file_log_goes_into_the_run_a_file_an_attempt(rl, tmp_path, monkeypatch, given):
     """verl empties the file that it opens: the attempt before must not lose what it logged."""
-    monkeypatch.setenv(file_log.VARIABLE, given or "")
+    monkeypatch.setenv(preflight.FILE_LOG, given or "")
     folder = tmp_path / "run" / "metrics"
     config = composed(*rl, f"trainer.default_local_dir={tmp_path / 'run'}", "trainer.logger=[console,file]")
     preflight.Preflight().on_job_start(config)
-    assert os.environ[file_log.VARIABLE] == (given or str(folder / "000.jsonl"))
+    assert os.environ[preflight.FILE_LOG] == (given or str(folder / "000.jsonl"))
     if given is None:
         (folder / "000.jsonl").touch()
-        monkeypatch.setenv(file_log.VARIABLE, "")
+        monkeypatch.setenv(preflight.FILE_LOG, "")
         preflight.Preflight().on_job_start(config)
-        assert os.environ[file_log.VARIABLE] == str(folder / "001.jsonl")
+        assert os.environ[preflight.FILE_LOG] == str(folder / "001.jsonl")
 
 
 def without(*names: str) -> dict:
@@ -191,7 +191,7 @@ def test_a_check_that_cannot_be_made_stops_the_run(rl, monkeypatch, capsys):
     def disk_gone(config):
         raise PermissionError("no access")
 
-    monkeypatch.setattr(preflight, "CHECKS", (disk_gone,))
+    monkeypatch.setattr(preflight, "checks_of", lambda config: (disk_gone,))
     assert "the check 'disk_gone' failed with PermissionError: no access." in refused(composed(*rl), capsys)
 
 

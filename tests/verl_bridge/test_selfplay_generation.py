@@ -27,7 +27,7 @@ class Client:
         await asyncio.sleep(0.001)
         self.now -= 1
         self.asked.append(tuple(prompt_ids))
-        answer = self.script(prompt_ids, sum(each == tuple(prompt_ids) for each in self.asked))
+        answer = self.script(prompt_ids, sum(entry == tuple(prompt_ids) for entry in self.asked))
         if isinstance(answer, Exception):
             raise answer
         if answer == "abort":
@@ -36,9 +36,9 @@ class Client:
 
 
 def servers(script) -> RolloutServers:
-    made = RolloutServers.__new__(RolloutServers)  # without verl's servers, which cannot be made to fail on purpose
-    made._client, made._room = Client(script), 8
-    return made
+    rollouts = RolloutServers.__new__(RolloutServers)  # without verl's servers, which cannot be made to fail on purpose
+    rollouts._client, rollouts._room = Client(script), 8
+    return rollouts
 
 
 def requests(count: int) -> list[Request]:
@@ -56,10 +56,10 @@ def test_complete_or_cut(kept):
     answers = {0: [4, END], 1: [4, 5, 6], 2: [4, 5, END]}
     asked = requests(3)
     assert kept.fill("p", asked, servers(lambda prompt, _: answers[prompt[0]]), Generation(at_once=8), "policy 0") == 0
-    found = [kept.kept("p", each) for each in asked]
-    assert [each.complete for each in found] == [True, False, True]
-    assert [each.ids.tolist() for each in found] == list(answers.values())
-    assert [each.logp for each in found] == [-1.0, -1.5, -1.5]
+    stored = [kept.kept("p", entry) for entry in asked]
+    assert [entry.complete for entry in stored] == [True, False, True]
+    assert [entry.ids.tolist() for entry in stored] == list(answers.values())
+    assert [entry.logp for entry in stored] == [-1.0, -1.5, -1.5]
 
 
 def test_errors_and_aborts_are_asked_again_and_counted(kept):
@@ -77,17 +77,17 @@ def test_three_failures_end_the_run_in_a_sentence_and_nothing_finished_is_lost(k
     with pytest.raises(GenerationFailed, match="failed 3 times, last with RuntimeError: out of memory"):
         kept.fill("p", asked, bad, Generation(at_once=4), "policy 0")
     missing = kept.missing("p", asked)
-    assert 19 in [int(each.prompt[0]) for each in missing] and len(missing) < 20
+    assert 19 in [int(entry.prompt[0]) for entry in missing] and len(missing) < 20
     good = servers(lambda *_: [4, END])
     kept.fill("p", missing, good, Generation(at_once=4), "policy 0")
-    assert sorted(good._client.asked) == sorted(tuple(each.prompt.tolist()) for each in missing), "nothing twice"
+    assert sorted(good._client.asked) == sorted(tuple(entry.prompt.tolist()) for entry in missing), "nothing twice"
     assert not kept.missing("p", asked)
 
 
 def test_no_more_in_flight_than_allowed(kept):
-    made = servers(lambda *_: [4, END])
-    kept.fill("p", requests(40), made, Generation(at_once=5), "policy 0")
-    assert made._client.most == 5
+    rollouts = servers(lambda *_: [4, END])
+    kept.fill("p", requests(40), rollouts, Generation(at_once=5), "policy 0")
+    assert rollouts._client.most == 5
 
 
 def test_another_policy_or_request_has_responses_of_its_own(kept):
@@ -99,8 +99,8 @@ def test_another_policy_or_request_has_responses_of_its_own(kept):
 
 
 def test_a_request_that_never_ends_is_given_up_and_asked_again(kept):
-    made = servers(lambda *_: [4, END])
-    answer, slow = made._client.generate, []
+    rollouts = servers(lambda *_: [4, END])
+    answer, slow = rollouts._client.generate, []
 
     async def generate(request_id, *, prompt_ids, sampling_params):
         if not slow:
@@ -108,6 +108,6 @@ def test_a_request_that_never_ends_is_given_up_and_asked_again(kept):
             await asyncio.sleep(60)
         return await answer(request_id, prompt_ids=prompt_ids, sampling_params=sampling_params)
 
-    made._client.generate = generate
-    assert kept.fill("p", requests(3), made, Generation(timeout_seconds=0.2), "policy 0") == 1
+    rollouts._client.generate = generate
+    assert kept.fill("p", requests(3), rollouts, Generation(timeout_seconds=0.2), "policy 0") == 1
     assert not kept.missing("p", requests(3))

@@ -13,6 +13,7 @@ import pytest
 from helpers.selfplay_without_workers import noted, run
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.quickstart.habits import make
+from sp3f_verl.training.objective_record import ObjectiveRecord
 
 ROWS, HELD_OUT, ITERATIONS = 24, 6, 3
 
@@ -36,9 +37,9 @@ def left_behind(folder: Path) -> dict:
         responses = dict(connection.execute("SELECT key, value FROM answers"))
     iterations = {}
     for t in range(ITERATIONS):
-        own = place / f"iteration_{t}"
-        tables = [read_parquet(own / f"{split}.parquet") for split in ("train", "validation")]
-        iterations[t] = (json.loads((own / "manifest.json").read_text()), tables)
+        home = place / f"iteration_{t}"
+        tables = [read_parquet(home / f"{split}.parquet") for split in ("train", "validation")]
+        iterations[t] = (json.loads((home / "manifest.json").read_text()), tables)
     return {
         "responses": responses,
         "iterations": iterations,
@@ -60,6 +61,8 @@ def test_the_run_itself(unbroken):
     dropped = [manifest["dropped"]["train"].get("truncated", 0) for manifest, _ in state["iterations"].values()]
     assert sum(dropped) > 0 and sorted(steps) == list(range(1, state["final"]["step"] + 1))
     assert {iteration for iteration, _ in steps.values()} == {0, 1, 2}
+    record = ObjectiveRecord.read(unbroken / "checkpoints")
+    assert (record.loss, record.roles, record.settings["beta"]) == ("tspin", ("real", "generated", "proto"), 0.1)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_good_run_passes_with_and_without_validation(run, recipe):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "sentence"),
     [
         (["data.train_files=missing.parquet"], "data.train_files: missing.parquet does not exist"),
         (["data.train_files=null"], "data.train_files is empty"),
@@ -80,22 +80,22 @@ def test_a_good_run_passes_with_and_without_validation(run, recipe):
         (["actor_rollout_ref.model.path=/nowhere"], "does not exist"),
     ],
 )
-def test_settings_at_fault(run, overrides, said, capsys):
-    assert said in refused(capsys, *run, *overrides)
+def test_settings_at_fault(run, overrides, sentence, capsys):
+    assert sentence in refused(capsys, *run, *overrides)
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "sentence"),
     [
         ([{"prompt": "2+2?", "answer": "4"}], "no column 'real'"),
         ([{**ROW, "real": " "}], "1 side_empty"),
         ([{"messages": [{"role": "user", "content": "2+2?"}]}], "1 side_does_not_end_with_the_assistant"),
     ],
 )
-def test_data_at_fault(run, bad, said, tmp_path, capsys):
+def test_data_at_fault(run, bad, sentence, tmp_path, capsys):
     write_parquet(bad, tmp_path / "bad.parquet")
     error = refused(capsys, *run, f"data.val_files={tmp_path / 'bad.parquet'}")
-    assert said in error and "data.val_files" in error
+    assert sentence in error and "data.val_files" in error
 
 
 def test_a_checkpoint_without_its_record_is_refused(run, tmp_path, capsys):
@@ -112,16 +112,16 @@ def test_the_template_must_end_as_generation_does(run, tmp_path, tiny_model):
     model = tmp_path / "model"
     shutil.copytree(tiny_model, model)
     cfg = compose_recipe("tspin", *run[:-2], f"actor_rollout_ref.model.path={model}", run[-1])
-    said = []
-    found = rows.annotated(cfg, AutoTokenizer.from_pretrained(model), said.append)
-    assert len(found["train"]) == 16 and "16 annotated prompts; left out or cut: none" in said[0]
+    sentence = []
+    splits = rows.annotated(cfg, AutoTokenizer.from_pretrained(model), sentence.append)
+    assert len(splits["train"]) == 16 and "16 annotated prompts; left out or cut: none" in sentence[0]
     settings = json.loads((model / "tokenizer_config.json").read_text())
     (model / "tokenizer_config.json").write_text(json.dumps({**settings, "eos_token": "<|endoftext|>"}))
-    told = json.loads((model / "generation_config.json").read_text())
+    generation_config = json.loads((model / "generation_config.json").read_text())
     end = AutoTokenizer.from_pretrained(model).eos_token_id
-    (model / "generation_config.json").write_text(json.dumps({**told, "eos_token_id": end}))
+    (model / "generation_config.json").write_text(json.dumps({**generation_config, "eos_token_id": end}))
     with pytest.raises(BadInput, match=r"ends a response with .* but generation ends with '<.endoftext.>'"):
-        rows.annotated(cfg, AutoTokenizer.from_pretrained(model), said.append)
+        rows.annotated(cfg, AutoTokenizer.from_pretrained(model), sentence.append)
 
 
 def test_the_papers_values():

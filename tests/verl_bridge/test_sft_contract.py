@@ -18,7 +18,7 @@ def test_what_the_dataset_takes_from_verls():
     parameters = list(inspect.signature(MultiTurnSFTDataset.__init__).parameters)
     assert parameters == ["self", "parquet_files", "tokenizer", "config", "processor", "max_samples"]
     whole, reading = (
-        inspect.getsource(each) for each in (MultiTurnSFTDataset, MultiTurnSFTDataset._read_files_and_process)
+        inspect.getsource(part) for part in (MultiTurnSFTDataset, MultiTurnSFTDataset._read_files_and_process)
     )
     for name in ("messages", "tools", "enable_thinking"):
         assert f"self.{name} = " in reading

@@ -21,14 +21,14 @@ def run(tmp_path, tiny_model):
 
 
 def write(folder, conversations):
-    write_parquet([{"messages": each} for each in conversations], folder / "rows.parquet")
+    write_parquet([{"messages": conversation} for conversation in conversations], folder / "rows.parquet")
 
 
 @pytest.mark.parametrize("recipe", ["sft", "croco_sft"])
 def test_a_good_run_passes_and_says_what_is_trained_on(run, capsys, recipe):
     preflight.Preflight().on_job_start(compose_recipe(recipe, *run, f"data.val_files={run[1].partition('=')[2]}"))
-    out = capsys.readouterr().out
-    assert "sp3f_verl: data.train_files, row 0: trained on are " in out and "tokens, '7+5=12<|im_end|>'\n" in out
+    lines = capsys.readouterr().err
+    assert "sp3f_verl: data.train_files, row 0: trained on are " in lines and "tokens, '7+5=12<|im_end|>'\n" in lines
 
 
 ROWS = {
@@ -57,21 +57,21 @@ ROWS = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_bad_rows(run, tmp_path, capsys, name):
-    conversations, said = ROWS[name]
+    conversations, sentence = ROWS[name]
     write(tmp_path, conversations)
     error = refused(compose_recipe("croco_sft", *run), capsys)
-    assert f"data.train_files: {tmp_path / 'rows.parquet'}, row " in error and said in error
+    assert f"data.train_files: {tmp_path / 'rows.parquet'}, row " in error and sentence in error
 
 
 def test_other_columns(tmp_path):
-    for rows, said in (
+    for rows, sentence in (
         ([{"mesages": GOOD}], "no column 'messages' (did you mean 'mesages'?)"),
         ([{"prompt": "7+5?", "completion": "12"}], "the columns 'prompt' and 'completion' and no 'messages'; write it"),
     ):
         write_parquet(rows, tmp_path / "rows.parquet")
         with pytest.raises(ValueError) as error:
             check_sft(str(tmp_path / "rows.parquet"))
-        assert said in str(error.value)
+        assert sentence in str(error.value)
 
 
 SETTINGS = {
@@ -103,8 +103,8 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_bad_settings(run, capsys, name):
-    overrides, said = SETTINGS[name]
-    assert said in refused(compose_recipe("sft", *run, *overrides), capsys)
+    overrides, sentence = SETTINGS[name]
+    assert sentence in refused(compose_recipe("sft", *run, *overrides), capsys)
 
 
 def templated(run, template: str):

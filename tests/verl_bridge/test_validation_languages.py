@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from helpers.recipes import compose_recipe
-from sp3f_verl.verl_bridge.validation import LANGUAGE, language_metrics, told
+from sp3f_verl.verl_bridge.validation import LANGUAGE, language_metrics, validation_info
 
 
 def response(accuracy, share, language, tokens=10, parseable=1.0):
-    return told({"accuracy": accuracy, "parseable": parseable, "language_share": share}, language, tokens)
+    return validation_info({"accuracy": accuracy, "parseable": parseable, "language_share": share}, language, tokens)
 
 
 ROWS = [  # (data source, uid, terms): two samples of each problem

@@ -13,32 +13,32 @@ import pyarrow as pa
 
 from sp3f_verl import languages
 from sp3f_verl.data.rows import draw_rank, row_id
-from sp3f_verl.data.schemas import NUMBER, TEXT, WHOLE, _schema
+from sp3f_verl.data.schemas import NUMBER, TEXT, WHOLE, make_schema
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
 
 HUB = "google/wmt24pp"
 COLUMNS = ("lp", "document_id", "segment_id", "is_bad_source", "source", "target")
 # `id` names the segment, in all languages; lp is the language pair, as two locales may have one language.
-SEGMENT = _schema(
+SEGMENT = make_schema(
     "id,lp",
     {"id": TEXT, "lp": TEXT, "language": TEXT, "source": TEXT, "reference": TEXT},
     {"domain": TEXT, "document_id": TEXT, "segment_id": TEXT, "place": WHOLE},
 )
-TRANSLATION = _schema("id,lp", {"id": TEXT, "lp": TEXT, "language": TEXT, "status": TEXT}, {"translation": TEXT})
+TRANSLATION = make_schema("id,lp", {"id": TEXT, "lp": TEXT, "language": TEXT, "status": TEXT}, {"translation": TEXT})
 # Of a translator: corpus scores and means of sentence scores; scores are null where it has nothing in the pair.
 KINDS = ("bleu", "chrf", "bleu_sentence", "chrf_sentence", "comet")
 ALL = "all"  # for a language pair: over all of them
 _NAMES = {"translator": TEXT, "lp": TEXT, "language": TEXT}
-SCORE = _schema("translator,lp", {**_NAMES, "segments": WHOLE, "missing": WHOLE}, dict.fromkeys(KINDS, NUMBER))
-SENTENCE = _schema("translator,lp,id", {**_NAMES, "id": TEXT, "bleu": NUMBER, "chrf": NUMBER}, {"comet": NUMBER})
+SCORE = make_schema("translator,lp", {**_NAMES, "segments": WHOLE, "missing": WHOLE}, dict.fromkeys(KINDS, NUMBER))
+SENTENCE = make_schema("translator,lp,id", {**_NAMES, "id": TEXT, "bleu": NUMBER, "chrf": NUMBER}, {"comet": NUMBER})
 # A translator minus the baseline; an interval only of means of sentence scores.
-TEST = _schema(
+TEST = make_schema(
     "translator,lp,metric",
     {"translator": TEXT, "lp": TEXT, "metric": TEXT, "baseline": TEXT, "segments": WHOLE, "difference": NUMBER},
     {"low": NUMBER, "high": NUMBER, "p": NUMBER},
 )
-AVERAGE = _schema("translator", {"translator": TEXT, "imputed": pa.list_(TEXT)}, dict.fromkeys(KINDS, NUMBER))
+AVERAGE = make_schema("translator", {"translator": TEXT, "imputed": pa.list_(TEXT)}, dict.fromkeys(KINDS, NUMBER))
 
 
 @dataclass

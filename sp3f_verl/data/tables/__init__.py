@@ -1,6 +1,6 @@
 """Tables of rows on disk: parquet and JSON lines, read and written in batches, in the order of their keys.
 
-A file is opened (`sources`), checked against a schema (`validate`), put in order or joined (`sort_join`), and written
+A file is opened (`sources`), checked against a schema (`validate`), put in order (`order`), and written
 whole or not at all (`writer`). What most callers need is here.
 """
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sp3f_verl.data.schemas import LANGUAGES, key
 from sp3f_verl.data.tables import validate
-from sp3f_verl.data.tables.sort_join import Keys, in_order
+from sp3f_verl.data.tables.order import Keys, in_order
 from sp3f_verl.data.tables.sources import BATCH, Lines, open_file
 from sp3f_verl.data.tables.writer import Written, open_writer
 from sp3f_verl.errors import BadInput

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from sp3f_verl.data.files import atomic_write
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import validate
-from sp3f_verl.data.tables.sort_join import Keys, in_order
+from sp3f_verl.data.tables.order import Keys, in_order
 from sp3f_verl.data.tables.sources import Parquet
 from sp3f_verl.errors import BadInput, nearest
 

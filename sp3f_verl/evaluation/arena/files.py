@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from sp3f_verl.data.schemas import NUMBER, TEXT, WHOLE, _schema
+from sp3f_verl.data.schemas import NUMBER, TEXT, WHOLE, make_schema
 from sp3f_verl.evaluation.arena.judging import Judgement
 from sp3f_verl.evaluation.arena.pairs import Pair, Pairing
 from sp3f_verl.judge.verdict import Verdict
@@ -12,7 +12,7 @@ from sp3f_verl.judge.verdict import Verdict
 _PAIR = {"candidate": TEXT, "language": TEXT, "id": TEXT, "sample": WHOLE}
 # preference: the candidate's credit, null without a verdict in both orders; settled: no judge was
 # needed (equal or empty texts).
-PAIR = _schema(
+PAIR = make_schema(
     "candidate,language,id,sample",
     {**_PAIR, "settled": pa.bool_(), "characters": WHOLE, "baseline_characters": WHOLE},
     {
@@ -22,7 +22,7 @@ PAIR = _schema(
 )
 # verdict: A or B, what was shown first or second, tie, failed, or with verdict=logprob a share; preference: the
 # candidate's credit.
-VERDICT = _schema(
+VERDICT = make_schema(
     "candidate,language,id,sample,judge,order",
     {**_PAIR, "judge": TEXT, "order": TEXT, "verdict": TEXT},
     {"preference": NUMBER, "failure": TEXT, "answer": TEXT, "tokens_in": WHOLE, "tokens_out": WHOLE},

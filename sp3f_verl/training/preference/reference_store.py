@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sp3f_verl.data.files import atomic_write, write_json
+from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import earlier_version
 from sp3f_verl.training.preference.tokens import Group
@@ -31,9 +32,9 @@ def check_model(folder: Path, model: str) -> None:
 
 def forget_others(folder: Path, split: str, identity: dict[str, str]) -> None:
     """Removes the kept log-probs of a split where they belong to something else than `identity`."""
-    manifest = folder / f"{split}.json"
-    if manifest.is_file() and not json.loads(manifest.read_text()).items() >= identity.items():
-        manifest.unlink()
+    work = Work(folder / f"{split}.json", identity)
+    if work.changed():
+        work.record.unlink()
 
 
 class ReferenceStore:
@@ -41,20 +42,17 @@ class ReferenceStore:
 
     def __init__(self, folder: Path, split: str, identity: dict[str, str]):
         """identity: what the log-probs belong to (model, rows, dtype). BadInput if the folder keeps others."""
-        self._values, self._manifest = folder / f"{split}.npy", folder / f"{split}.json"
-        self._identity = identity
-        if self._manifest.is_file():
-            kept = json.loads(self._manifest.read_text())
-            changed = [name for name, value in identity.items() if kept.get(name) != value]
-            if changed:
-                raise BadInput(
-                    f"{self._manifest} keeps reference log-probs of another {' and '.join(changed)}; remove the folder "
-                    "or set sp3f.preference.reference_dir to another one."
-                )
+        # The record is written last: a computation that was cut short is done again.
+        self._values, self._work = folder / f"{split}.npy", Work(folder / f"{split}.json", identity)
+        if changed := self._work.changed():
+            raise BadInput(
+                f"{self._work.record} keeps reference log-probs of another {' and '.join(changed)}; remove the folder "
+                "or set sp3f.preference.reference_dir to another one."
+            )
 
     @property
     def complete(self) -> bool:
-        return self._manifest.is_file()  # written last: a computation that was cut short is done again
+        return self._work.done
 
     def load_or_compute(self, groups: Sequence[Group], compute: Callable[[], Sequence[np.ndarray]]) -> list[tuple]:
         """Per group a tuple of (response tokens,) float32 arrays. `compute` gives one array a row, in order."""
@@ -64,7 +62,7 @@ class ReferenceStore:
                 raise BadInput("the reference gives log-probs that are not finite; check the model and its dtype.")
             with atomic_write(self._values) as partial, partial.open("wb") as file:
                 np.save(file, flat)
-            write_json({**self._identity, "tokens": len(flat)}, self._manifest)
+            write_json({**self._work.identity, "tokens": len(flat)}, self._work.record)
         flat, start, by_group = np.load(self._values, mmap_mode="r"), 0, []
         for group in groups:
             rows = []

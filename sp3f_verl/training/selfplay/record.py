@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.data.files import write_json
+from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import earlier_version
 from sp3f_verl.log import log
@@ -20,24 +21,20 @@ from sp3f_verl.log import log
 class Record:
     def __init__(self, folder: Path, identity: dict[str, Any]):
         """identity: what must not change while the run goes on. BadInput where the folder is another run's."""
-        self.folder, self._identity = folder, identity
-        file = folder / "run.json"
-        if file.is_file():
-            kept = json.loads(file.read_text())
-            if "model" in identity and earlier_version(str(kept.get("model"))):
-                raise BadInput(
-                    f"{file} is of a run that an earlier version began, which named models otherwise; end it with that "
-                    "version, or give this run a trainer.default_local_dir of its own."
-                )
-            for name, value in identity.items():
-                if kept.get(name) != value:
-                    raise BadInput(
-                        f"{file} is of a run with {name}={kept.get(name)}, not {value}; set it back, or give this run "
-                        "a trainer.default_local_dir of its own."
-                    )
+        self.folder, self._work = folder, Work(folder / "run.json", identity)
+        if "model" in identity and earlier_version(str((self._work.kept or {}).get("model"))):
+            raise BadInput(
+                f"{self._work.record} is of a run that an earlier version began, which named models otherwise; end it "
+                "with that version, or give this run a trainer.default_local_dir of its own."
+            )
+        for name, (kept, value) in self._work.changed().items():
+            raise BadInput(
+                f"{self._work.record} is of a run with {name}={kept}, not {value}; set it back, or give this run "
+                "a trainer.default_local_dir of its own."
+            )
 
     def open(self) -> None:
-        write_json(self._identity, self.folder / "run.json")
+        self._work.begin()
 
     def place(self, iteration: int) -> Path:
         return self.folder / f"iteration_{iteration}"

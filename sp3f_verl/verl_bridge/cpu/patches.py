@@ -7,8 +7,10 @@ import functools
 import importlib.metadata
 import os
 
+from sp3f_verl.log import LEVEL_VARIABLE
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE, is_cpu
 
+HANDED_ON = (DEVICE_VARIABLE, "VERL_PLATFORM", LEVEL_VARIABLE)  # to the workers, wherever they run
 GPUS_VARIABLE = "SP3F_LOGICAL_GPUS"  # workers of a node, set by the preflight from trainer.n_gpus_per_node
 # Arguments of ray.init that size a new cluster and that Ray refuses when it joins one that runs.
 LOCAL_CLUSTER_ONLY = ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard", "_temp_dir")
@@ -91,7 +93,7 @@ def logical_gpus() -> None:
     def init(address=None, **kwargs):
         if ray.is_initialized():
             return original(address, **kwargs)
-        chosen = {name: os.environ[name] for name in (DEVICE_VARIABLE, "VERL_PLATFORM") if name in os.environ}
+        chosen = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
         if chosen:
             runtime_env = dict(kwargs.get("runtime_env") or {})
             kwargs["runtime_env"] = {**runtime_env, "env_vars": {**(runtime_env.get("env_vars") or {}), **chosen}}

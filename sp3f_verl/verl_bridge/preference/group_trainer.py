@@ -18,7 +18,6 @@ from verl.trainer.ppo.v1 import PPOTrainer
 from verl.utils import tensordict_utils as tu
 from verl.utils.debug import marked_timer
 from verl.utils.metric import reduce_metrics
-from verl.utils.seqlen_balancing import get_seqlen_balanced_partitions
 from verl.utils.tracking import Tracking
 
 from sp3f_verl.log import log
@@ -26,6 +25,7 @@ from sp3f_verl.losses.objective import Objective, measure
 from sp3f_verl.training.objective_record import ObjectiveRecord
 from sp3f_verl.training.preference.resume import mend_tracker
 from sp3f_verl.training.preference.tokens import Group, batch_of, filled_up, response_logps, total_weight
+from sp3f_verl.verl_bridge.preference.balance import balanced
 from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker, group_loss
 
 
@@ -35,14 +35,6 @@ class NoRollouts:
     @classmethod
     def create(cls, **_kwargs):
         return cls()
-
-
-def balanced(tokens: Sequence[int], ranks: int) -> list[int]:
-    """An order of the groups in which consecutive `1/ranks` of them have about the same number of tokens."""
-    if ranks == 1:
-        return list(range(len(tokens)))
-    parts = get_seqlen_balanced_partitions(list(tokens), ranks, equal_size=True)
-    return [index for part in parts for index in part]
 
 
 class Split:

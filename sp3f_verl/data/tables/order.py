@@ -1,10 +1,10 @@
-"""Rows in the order of their key, and tables joined by a key, in memory that does not grow with the file.
+"""Rows in the order of their key, in memory that does not grow with the file.
 
 Large files are cut by ranges of the key into parts on disk, which are then sorted one by one.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -104,32 +104,3 @@ def parts(
             with pa.ipc.open_stream(pa.OSFile(str(file))) as reader:
                 yield reader.read_all()
             file.unlink()
-
-
-def join(
-    left: tuple[Iterable[pa.RecordBatch], pa.Schema],
-    right: tuple[Iterable[pa.RecordBatch], pa.Schema],
-    on: str,
-    right_keys: Keys,
-    drop: Callable[[str, int], None],
-    scratch: Path | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """The rows of `left` with the columns of the row of `right` that has the same `on`, in ranges of `on`.
-
-    `right_keys` has seen the right rows' `on` (of which each is unique). Rows without a partner are left out and told:
-    drop("no_partner", n) for left rows, drop("not_asked_for", n) for right ones. No column but `on` may be in both.
-    """
-    added = [field for field in right[1] if field.name != on]
-    schema = pa.schema([*left[1], *added], metadata=left[1].metadata)
-    bounds = right_keys.bounds()
-    sides = (parts(batches, kind, (on,), bounds, scratch) for batches, kind in (left, right))
-    for one, other in zip(*sides, strict=True):
-        place = pc.index_in(keys_of(one, (on,)), value_set=keys_of(other, (on,)))
-        if place.null_count:
-            drop("no_partner", place.null_count)
-        unasked = other.num_rows - len(pc.unique(place.drop_null()))
-        if unasked:
-            drop("not_asked_for", unasked)
-        one, partners = one.filter(pc.is_valid(place)), other.take(place.drop_null())
-        columns = [*one.columns, *(partners.column(field.name) for field in added)]
-        yield from pa.Table.from_arrays(columns, schema=schema).combine_chunks().to_batches()

@@ -1,4 +1,4 @@
-"""The part of the preflight that reads our own settings: reward, group, languages."""
+"""The part of the preflight about reinforcement learning: reward, group, languages, and the rows of both files."""
 
 from collections.abc import Iterable
 from numbers import Real
@@ -6,10 +6,13 @@ from numbers import Real
 from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl import languages
+from sp3f_verl.data.check import check_rl, check_same_layout
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.checkers import load_checkers
 from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.weights import active, check_weights
+from sp3f_verl.verl_bridge.preflight_files import files, named
+from sp3f_verl.verl_bridge.preflight_judge import needed_fields
 
 ON_FAILED_SIBLING = ("drop_group", "score_rest")
 
@@ -27,7 +30,7 @@ def reward(config: DictConfig) -> None:
         raise BadInput(f"sp3f.reward.weights: {error}") from None
     load_checkers(settings.reward.get("checkers"))
     limits = settings.reward.get("length_limits")
-    if limits is not None and (len(limits) != 2 or not all(isinstance(each, Real) for each in limits)):
+    if limits is not None and (len(limits) != 2 or not all(isinstance(limit, Real) for limit in limits)):
         raise BadInput(f"sp3f.reward.length_limits={limits}; give two numbers of characters, [from, to].")
     threshold = settings.reward.language_threshold
     if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
@@ -54,7 +57,7 @@ def group(config: DictConfig) -> None:
         raise BadInput(f"sp3f.group.deadline_seconds={deadline}; set it to a number of seconds above 0.")
 
 
-def recognisable(codes: Iterable[str], config: DictConfig) -> None:
+def _recognisable(codes: Iterable[str], config: DictConfig) -> None:
     """A language that no identifier knows cannot be rewarded."""
     if not active(OmegaConf.to_container(config.sp3f.reward.weights)) & {"language", "soft_language"}:
         return
@@ -74,3 +77,14 @@ def declared_languages(config: DictConfig) -> None:
             languages.get(code)
         except languages.UnknownLanguage as error:
             raise BadInput(f"sp3f.languages: {error}") from None
+
+
+def rows(config: DictConfig) -> None:
+    checkers = load_checkers(config.sp3f.reward.get("checkers"))
+    for key, paths in files(config):
+        # validation compares no responses, so that benchmarks without English solutions serve
+        needed = needed_fields(config) if key == "data.train_files" else ()
+        with named(key):
+            for path in paths:
+                _recognisable(check_rl(path, needed, checkers), config)
+            check_same_layout(paths)
