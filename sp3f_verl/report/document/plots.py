@@ -162,7 +162,8 @@ def _lines(axis, panel: Lines) -> dict[str, Mark]:
         marks[f"line{place}"] = Mark("curve", line.name or line.label, values)
     for x, name in panel.marks:
         axis.axvline(x, color=SOFT, linewidth=0.9, linestyle=":")
-        axis.text(x, 0.01, f" {_short(name)}", transform=axis.get_xaxis_transform(), fontsize=8, color=SOFT, va="bottom")
+        foot = axis.get_xaxis_transform()  # x in steps, y as a share of the axes
+        axis.text(x, 0.01, f" {_short(name)}", transform=foot, fontsize=8, color=SOFT, va="bottom")
     if panel.limits:
         axis.set_ylim(*panel.limits)
     elif axis.get_ylim()[0] < 0 < axis.get_ylim()[1]:
