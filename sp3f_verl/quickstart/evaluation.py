@@ -20,9 +20,9 @@ from sp3f_verl.evaluation.summary import Column, mean, merged
 from sp3f_verl.llm import Ask, Totals
 from sp3f_verl.llm.transformers_backend import TransformersBackend
 from sp3f_verl.progress import track
-from sp3f_verl.rewards.accuracy import answers_match
+from sp3f_verl.rewards.answers.accuracy import answers_match
+from sp3f_verl.rewards.answers.checkers import checker_of
 from sp3f_verl.rewards.boxed import extract_boxed
-from sp3f_verl.rewards.checkers import checker_of
 from sp3f_verl.rewards.terms import THRESHOLD, rule_terms
 
 MEASURES = ("accuracy", "lenient_accuracy", "fidelity", "parseable")
