@@ -25,7 +25,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Status
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
-from sp3f_verl.rewards.detect import language_found
+from sp3f_verl.rewards.fidelity.detect import language_found
 from sp3f_verl.selection import text_key
 
 SUFFIX = "Please respond in {language} and in no other language."

@@ -20,7 +20,7 @@ from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.sets.mgsm import read_questions
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.evaluation.problems import LETTERS, Layout, Problem
-from sp3f_verl.rewards.checkers import BUILT_IN, Checker, load_checkers
+from sp3f_verl.rewards.answers.checkers import BUILT_IN, Checker, load_checkers
 from sp3f_verl.settings import Settings, mend, shown
 
 SHIPPED = Path(__file__).with_name("benchmarks")

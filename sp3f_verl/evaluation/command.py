@@ -26,7 +26,7 @@ from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
 from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.log import log
-from sp3f_verl.rewards.checkers import BUILT_IN
+from sp3f_verl.rewards.answers.checkers import BUILT_IN
 from sp3f_verl.rewards.terms import THRESHOLD
 
 CACHE = Path("~/.cache/sp3f_verl/benchmarks")

@@ -13,7 +13,7 @@ from sp3f_verl.data.rows import canonical, field, row_id
 from sp3f_verl.data.sets.mgsm import read_questions
 from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.checkers import checker_of
+from sp3f_verl.rewards.answers.checkers import checker_of
 
 LETTERS = "ABCDEFGHIJ"
 OPTIONAL = ("id", "checker", "query_en", "solution_en")  # columns of a QuestionFile (checker: docs/rewards.md)

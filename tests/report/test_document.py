@@ -148,6 +148,8 @@ def test_a_text_at_the_beginning_of_a_line_begins_nothing(text):
 
 
 @given(TEXTS)
+@example("__0__")
+@example("a_b _c_ __init__")
 def test_a_text_reads_as_itself_wherever_it_is_put(text):
     one_line = " ".join("".join(each for each in text if each.isprintable() or each.isspace()).split())
     if one_line == text:
