@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.characters import whole
 from sp3f_verl.errors import BadInput
 
 _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
@@ -30,7 +31,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in text_lines(path):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = whole(json.loads(line))
             except (json.JSONDecodeError, RecursionError) as error:
                 cause = getattr(error, "msg", "it is nested too deeply")
                 raise BadInput(f"{path}, line {number} is not JSON ({cause}); mend or remove it.") from None
