@@ -119,9 +119,9 @@ def _check(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     _check(options)
-    asked = model_options(options)
     left_out = []
     prompts = Prompts(options.prompts, left_out.append)
+    asked = model_options(options)
     sampling = {name: getattr(options, name) for name in SAMPLING}
     with open_model(asked, store_of(options)) as backend:
         settings = {**sampling, "n": options.n, "min_language_share": options.min_language_share}
