@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 from sp3f_verl import languages
-from sp3f_verl.rewards import extract_boxed, rule_terms, rule_terms_async, symbolic
+from sp3f_verl.rewards import extract_boxed, rule_terms, rule_terms_async
+from sp3f_verl.rewards.answers import symbolic
 
 SP3F = tuple("ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split())
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")

@@ -16,9 +16,9 @@ import yaml
 
 from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.accuracy import answers_match
-from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
-from sp3f_verl.rewards.second_opinion import lingua_share
+from sp3f_verl.rewards.answers.accuracy import answers_match
+from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
+from sp3f_verl.rewards.fidelity.second_opinion import lingua_share
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or ROOT.parent / "shared" / "data")

@@ -21,7 +21,7 @@ from sp3f_verl.data.tables import read_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Backend, Status
 from sp3f_verl.llm.cli_options import watched
-from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
+from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
 
 BY = {f"{role}_by": pa.string() for role in ROLES}
 MADE = extended(PREFERENCE, source=pa.string(), task=pa.string(), **BY)

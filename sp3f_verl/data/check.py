@@ -8,7 +8,7 @@ from sp3f_verl import languages
 from sp3f_verl.data.rows import REQUIRED, SOURCES, field
 from sp3f_verl.data.tables.sources import Parquet
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.rewards.checkers import BUILT_IN, checker_of
+from sp3f_verl.rewards.answers.checkers import BUILT_IN, checker_of
 
 MENDS = {
     "prompt": "give every row a list of {role, content} messages",

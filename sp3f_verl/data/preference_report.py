@@ -16,7 +16,7 @@ import numpy as np
 from sp3f_verl import languages
 from sp3f_verl.data.preference_rows import Unusable, answers_of
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
+from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.repetition import repetition
 from sp3f_verl.selection.candidates import text_key
 from sp3f_verl.stats.format import number, table

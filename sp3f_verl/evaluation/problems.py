@@ -13,7 +13,7 @@ from sp3f_verl.data.rows import canonical, field, row_id
 from sp3f_verl.data.sets.mgsm import read_questions
 from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.checkers import checker_of
+from sp3f_verl.rewards.answers.checkers import checker_of
 
 LETTERS = "ABCDEFGHIJ"
 OPTIONAL = ("id", "checker", "query_en", "solution_en")  # columns of a QuestionFile (checker: docs/rewards.md)
@@ -233,7 +233,7 @@ class QuestionFile:
         name, colon, language = head.rpartition(":")
         if not (equals and colon and name and path):
             raise ValueError(f"{text!r} is not NAME:LANGUAGE=FILE, such as mgsm:es=mgsm_es.tsv")
-        return cls(name, language, Path(path))
+        return cls(name, language, Path(path).expanduser())
 
     def questions(self) -> Iterator[dict[str, Any]]:
         """`question`, `answer` and those of OPTIONAL that the file has. BadInput where it cannot be read."""

@@ -340,8 +340,8 @@ class HeldOut(Result):
     model: str | None = None
     data: DataFile = DataFile()
     decoding: dict[str, int] = {}
-    greedy: dict[str, dict[str, float | None]]
-    sampled: dict[str, dict[str, float | None]]
+    greedy: dict[str, dict[str, float | None]] = {}
+    sampled: dict[str, dict[str, float | None]] = {}
 
 
 # ---- the door ------------------------------------------------------------------------------------------------------

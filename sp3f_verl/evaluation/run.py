@@ -15,7 +15,7 @@ from sp3f_verl.evaluation.results import BenchmarkResult, Decoding, Measures
 from sp3f_verl.evaluation.scores import Scored, score
 from sp3f_verl.evaluation.summary import Column, describe, merged
 from sp3f_verl.llm import Answer, Ask
-from sp3f_verl.rewards.checkers import Checker, CheckerFailed
+from sp3f_verl.rewards.answers.checkers import Checker, CheckerFailed
 
 # SP3F's paper: 8 samples, temperature 0.7, top_p 0.8, prompt and answer in 2048 tokens.
 PAPER = Decoding(samples=8, temperature=0.7, top_p=0.8, max_tokens=2048, seed=1)

@@ -12,12 +12,12 @@ from typing import Any, Self
 
 from sp3f_verl.evaluation.problems import Problem
 from sp3f_verl.llm import Answer
+from sp3f_verl.rewards.answers.checkers import BUILT_IN, MATH, Checker, multiple_choice
+from sp3f_verl.rewards.answers.compare import MAX_ANSWER_CHARS
+from sp3f_verl.rewards.answers.conventions import conventions
+from sp3f_verl.rewards.answers.normalise import clean, squeeze, unwrap
+from sp3f_verl.rewards.answers.quantity import split_unit, value
 from sp3f_verl.rewards.boxed import extract_boxed
-from sp3f_verl.rewards.checkers import BUILT_IN, MATH, Checker, multiple_choice
-from sp3f_verl.rewards.compare import MAX_ANSWER_CHARS
-from sp3f_verl.rewards.conventions import conventions
-from sp3f_verl.rewards.normalise import clean, squeeze, unwrap
-from sp3f_verl.rewards.quantity import split_unit, value
 from sp3f_verl.rewards.terms import UNDEFINED, rule_terms
 
 THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(1, 11))  # of the fidelity curve

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sp3f_verl.rewards.accuracy import answers_match
+from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed, last_box
 from sp3f_verl.rewards.text import strip_think
 

@@ -20,9 +20,9 @@ from sp3f_verl.evaluation.summary import Column, mean, merged
 from sp3f_verl.llm import Ask, Totals
 from sp3f_verl.llm.transformers_backend import TransformersBackend
 from sp3f_verl.progress import track
-from sp3f_verl.rewards.accuracy import answers_match
+from sp3f_verl.rewards.answers.accuracy import answers_match
+from sp3f_verl.rewards.answers.checkers import checker_of
 from sp3f_verl.rewards.boxed import extract_boxed
-from sp3f_verl.rewards.checkers import checker_of
 from sp3f_verl.rewards.terms import THRESHOLD, rule_terms
 
 MEASURES = ("accuracy", "lenient_accuracy", "fidelity", "parseable")
@@ -98,7 +98,7 @@ def _by_language(columns: Mapping[str, Column]) -> dict[str, dict[str, float | N
 
 def _answers(model: Path, prompts: list[tuple[str, list]], decoding: Decoding) -> list[list[str]]:
     """For each (id, messages), in order: [greedy, sample 1, ..., sample n]."""
-    found: dict[str, dict[int, str]] = defaultdict(dict)
+    texts: dict[str, dict[int, str]] = defaultdict(dict)
     with TransformersBackend(model, totals=Totals(max_failure_share=0.0), batch=256) as backend:
         asks = [
             Ask(
@@ -115,5 +115,5 @@ def _answers(model: Path, prompts: list[tuple[str, list]], decoding: Decoding) -
         for answer in backend.answers(asks):
             if answer.text is None:
                 raise RuntimeError(f"no answer to {prompts[int(answer.id)][0]}: {answer.message}")
-            found[answer.id][answer.number] = answer.text
-    return [[text for _, text in sorted(found[str(at)].items())] for at in range(len(prompts))]
+            texts[answer.id][answer.number] = answer.text
+    return [[text for _, text in sorted(texts[str(at)].items())] for at in range(len(prompts))]

@@ -104,7 +104,7 @@ def _groups(candidate: ArenaCandidate, place: int) -> list[Block]:
     groups = groups_of(candidate)
     blocks: list[Block] = []
     for title, rows in groups.items():
-        blocks += picture(f"arena_{place}_{title}.png", f"Win rates by {title}", [_panel(title, rows)])
+        blocks += picture(f"arena_{place}_{title}.png", f"Win rates by {title}", [_panel(rows)])
     return [*blocks, *(table_of(title, rows) for title, rows in groups.items())]
 
 
@@ -115,7 +115,7 @@ def table_of(title: str, rows: Mapping[str, ArenaCell]) -> Table:
     return Table([title, *(COLUMNS[name] for name in columns)], cells, code(FILE))
 
 
-def _panel(title: str, rows: Mapping[str, ArenaCell]) -> Panel | None:
+def _panel(rows: Mapping[str, ArenaCell]) -> Panel | None:
     values = [
         Values(
             label,
@@ -126,7 +126,7 @@ def _panel(title: str, rows: Mapping[str, ArenaCell]) -> Panel | None:
         for colour, (name, label) in enumerate(RATES.items())
     ]
     kept = [series for series in values if any(known is not None for known in series.values)]
-    return Rows(f"win rate by {title} in percent, 95 % interval", list(rows), kept) if kept else None
+    return Rows("win rate in percent, 95 % interval", list(rows), kept) if kept else None
 
 
 def _shown(row: ArenaCell | PositionBias, name: str) -> str:

@@ -25,10 +25,11 @@ from sp3f_verl.report.values import cell, edges, finite, not_numbers, shown
 
 MEAN = "mean of languages"
 LISTED = 6  # files that a source names
-COLUMNS = ("majority", "fidelity", "parseable", "tokens", "truncated", "failed", "refused", "unscored")
+COLUMNS = ("majority", "fidelity", "undefined", "parseable", "tokens", "truncated", "failed", "refused", "unscored")
 DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could
 lead astray, and nothing about another prompt, another seed of training or contamination. Requests that failed are in no
-denominator; they are counted under *failed* and *refused*, and problems without any answer under *unscored*."""
+denominator; they are counted under *failed* and *refused*, and problems without any answer under *unscored*.
+*undefined* is the share of answers with too few letters to tell their language: they are in no fidelity."""
 
 
 def rows_of(benchmark: BenchmarkResult | None) -> dict[str, Measures]:

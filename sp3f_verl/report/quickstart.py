@@ -7,7 +7,7 @@ from typing import Any
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.results import read_object
+from sp3f_verl.evaluation.results import HeldOut, read_object
 from sp3f_verl.report.document.blocks import (
     SHARE,
     Block,
@@ -60,20 +60,17 @@ def read_results(output: Path) -> Results:
     """What the quickstart's evaluations wrote, for the stages sft and sp3f. FileNotFoundError where a file is not
     there, BadInput where it cannot be read."""
     contents = {key: read_object(output / file) for key, file in FILES.items()}
-    return {key: _means(content, output / FILES[key]) for key, content in contents.items()}
+    return {
+        key: _means(HeldOut.of_json(content, output / FILES[key]), output / FILES[key])
+        for key, content in contents.items()
+    }
 
 
-def _means(content: Mapping[str, Any], path: Path) -> dict[str, Means]:
-    results: dict[str, Means] = {}
-    for decoding in DECODINGS:
-        means = content.get(decoding)
-        if (
-            not isinstance(means, dict)
-            or not all(isinstance(one, dict) for one in means.values())
-            or not means.get("all")
-        ):
+def _means(held_out: HeldOut, path: Path) -> dict[str, Means]:
+    results = {decoding: getattr(held_out, decoding) for decoding in DECODINGS}
+    for decoding, means in results.items():
+        if not means.get("all"):
             raise BadInput(f"{path} has no means under {decoding}.all; run the quickstart again.")
-        results[decoding] = means
     return results
 
 

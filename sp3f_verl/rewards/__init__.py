@@ -1,9 +1,9 @@
 """Reward terms: pure functions of a response and its row. Imports neither verl, ray nor torch, and loads no model."""
 
-from sp3f_verl.rewards.accuracy import answers_match, answers_match_async
+from sp3f_verl.rewards.answers.accuracy import answers_match, answers_match_async
+from sp3f_verl.rewards.answers.checkers import checker_of, load_checkers
 from sp3f_verl.rewards.boxed import extract_boxed
-from sp3f_verl.rewards.checkers import checker_of, load_checkers
-from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
+from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.terms import TERMS, rule_terms, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sp3f_verl.rewards.normalise import INVISIBLE, TEXT_COMMANDS
+from sp3f_verl.rewards.answers.normalise import INVISIBLE, TEXT_COMMANDS
 from sp3f_verl.rewards.text import brace_pairs, strip_think
 
 _BOX = re.compile(r"\\boxed\s*(?=\{)")

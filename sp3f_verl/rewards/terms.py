@@ -6,9 +6,9 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from sp3f_verl.rewards.answers.checkers import BUILT_IN, MATH, Checker, check, check_async
 from sp3f_verl.rewards.boxed import extract_boxed
-from sp3f_verl.rewards.checkers import BUILT_IN, MATH, Checker, check, check_async
-from sp3f_verl.rewards.language import UnsupportedLanguage, language_share, language_shares
+from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share, language_shares
 from sp3f_verl.rewards.repetition import repetition
 from sp3f_verl.rewards.weights import TERMS, check_weights, total
 

@@ -5,8 +5,8 @@ import re
 from collections import Counter
 from fractions import Fraction
 
-from sp3f_verl.rewards.conventions import alternation, conventions, unit_beside
-from sp3f_verl.rewards.quantity import CURRENCIES, MAX_DIGITS, number, value
+from sp3f_verl.rewards.answers.conventions import alternation, conventions, unit_beside
+from sp3f_verl.rewards.answers.quantity import CURRENCIES, MAX_DIGITS, number, value
 from sp3f_verl.rewards.text import NUMBER_MARKS, ascii_digits
 
 _SEPARATORS = str.maketrans(NUMBER_MARKS)

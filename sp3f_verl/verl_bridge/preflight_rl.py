@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 from sp3f_verl import languages
 from sp3f_verl.data.check import check_rl, check_same_layout
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.checkers import load_checkers
-from sp3f_verl.rewards.language import UnsupportedLanguage, language_share
+from sp3f_verl.rewards.answers.checkers import load_checkers
+from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.weights import active, check_weights
 from sp3f_verl.verl_bridge.preflight_files import files, named
 from sp3f_verl.verl_bridge.preflight_judge import needed_fields

@@ -35,7 +35,7 @@ from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.tables import write_rows
 from sp3f_verl.llm.score import TransformersScorer
 from sp3f_verl.rewards import language_share
-from sp3f_verl.rewards.detect import language_found
+from sp3f_verl.rewards.fidelity.detect import language_found
 from sp3f_verl.selection import select_pair
 
 POOLS = {(f"p{at}", code) for at in range(6) for code in ASKED}

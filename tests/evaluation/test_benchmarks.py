@@ -14,7 +14,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import SHIPPED, Benchmark, names
 from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
 from sp3f_verl.evaluation.problems import of_parquet
-from sp3f_verl.rewards.checkers import BUILT_IN, check
+from sp3f_verl.rewards.answers.checkers import BUILT_IN, check
 
 BELEBELE = [
     {

@@ -211,7 +211,7 @@ def test_bad_options_are_one_sentence(options, told, bare_python, tmp_path, monk
 @pytest.mark.parametrize(
     ("told", "why"),
     [
-        ("package: [", "is no YAML"),
+        ("package: [", "cannot be read as YAML"),
         ("package: helm\ntasks: {}", "give `package: lm-eval`"),
         ("package: lm-eval\ntasks: {}", "name at least one task"),
         ("package: lm-eval\ntasks: {a: {metric: acc}}", "tasks.a.shots=None; give 0 or more"),
@@ -412,6 +412,7 @@ def test_lm_eval_gives_what_the_model_says(checkpoint, tmp_path, monkeypatch, ca
     assert summary["mean"]["value"] == pytest.approx((100 * share + 100 * 4 / 6) / 2)
     assert 0 < right < 12, "a model that is always right or wrong would prove little"
     assert summary["kind"] == "harness" and summary["suite"] == "mine" and summary["versions"]["lm-eval"]
-    assert "| Sums |" in out and not (tmp_path / "out" / ".tasks").exists()
+    assert "| Sums |" in (tmp_path / "out" / "report.md").read_text() and "\nSums  acc  " in out
+    assert not (tmp_path / "out" / ".tasks").exists()
     samples = (tmp_path / "out" / "tasks" / "told.samples.jsonl").read_text().splitlines()
     assert {json.loads(line)["resps"][0][0] for line in samples} == set(known)

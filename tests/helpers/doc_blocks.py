@@ -19,7 +19,7 @@ SHOWN = {
     "==== ": "what make test prints",
     "English problems (GSM8K, ...) ──": "a drawing",
     "five public sources ──": "a drawing",
-    "           accuracy           pass@8": "what sp3f evaluate prints",
+    "mgsm\nlanguage  problems": "what sp3f evaluate prints",
     "sp3f_verl: ": "a sentence that a run prints",
     "<|im_start|>": "a conversation",
     "'sp3f.": "a word of a command line; tests/rewards/test_reward_presets.py composes it",

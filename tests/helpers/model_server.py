@@ -138,7 +138,8 @@ class ModelServer:
 
     def chats(self) -> list[dict[str, Any]]:
         """The log's chat completions."""
-        return [entry for entry in self.log if entry["path"].endswith("/chat/completions")]
+        # a copy, made in one go: the server's thread goes on adding
+        return [entry for entry in self.log.copy() if entry["path"].endswith("/chat/completions")]
 
     def wait_for(self, condition: Callable[["ModelServer"], bool], seconds: float = 20.0) -> bool:
         """Polls from another thread than the server's until the condition holds; False if it never does."""

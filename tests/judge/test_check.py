@@ -32,7 +32,7 @@ from sp3f_verl.judge.check import (
 )
 from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
 from sp3f_verl.judge.transcript import VERSION, Entry, read_transcript
-from sp3f_verl.rewards.accuracy import answers_match
+from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.verl_bridge import judge_check
 

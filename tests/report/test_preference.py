@@ -41,19 +41,19 @@ def write_report(run: RunMetrics):
     return write_document(preference_document(run), run.folder / "report.md")
 
 
-def text_of(*parts: Block) -> str:
-    return blocks(parts)
+def text_of(*parts: Block | str) -> str:
+    return "".join(part if isinstance(part, str) else blocks([part]) + "\n" for part in parts)
 
 
 def cells(table: Table | str) -> dict[str, list[str]]:
     """First cell of a table's row in markdown -> the others."""
-    lines = [line.strip("| ").split(" | ") for line in str(table).splitlines() if line.startswith("|")]
+    lines = [line.strip("| ").split(" | ") for line in text_of(table).splitlines() if line.startswith("|")]
     return {first: rest for first, *rest in lines}
 
 
 def row(table: Table, name: str) -> dict[str, str]:
     """Column -> cell of one row."""
-    text = str(table)
+    text = text_of(table)
     header = next(line for line in text.splitlines() if line.startswith("| ")).strip("| ").split(" | ")
     return dict(zip(header[1:], cells(text)[name], strict=True))
 

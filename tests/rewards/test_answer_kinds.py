@@ -13,8 +13,8 @@ import pytest
 from helpers.shared import ROOT
 from sp3f_verl import languages
 from sp3f_verl.rewards import answers_match
-from sp3f_verl.rewards.checkers import multiple_choice, numeric
-from sp3f_verl.rewards.conventions import conventions
+from sp3f_verl.rewards.answers.checkers import multiple_choice, numeric
+from sp3f_verl.rewards.answers.conventions import conventions
 
 
 def verdicts(pairs, language="en"):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from helpers.shared import SHARED_DATA as DATA
 from sp3f_verl import languages
-from sp3f_verl.rewards import algebra, answers_match, extract_boxed
-from sp3f_verl.rewards.compare import compare
+from sp3f_verl.rewards import answers_match, extract_boxed
+from sp3f_verl.rewards.answers import algebra
+from sp3f_verl.rewards.answers.compare import compare
 
 CASES = yaml.safe_load(Path(__file__).with_name("checker_cases.yaml").read_text(encoding="utf-8"))
 FLAT = [(kind, *case) for kind, cases in CASES.items() for case in cases]

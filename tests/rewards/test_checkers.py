@@ -7,7 +7,14 @@ import pytest
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards import rule_terms, rule_terms_async
-from sp3f_verl.rewards.checkers import BUILT_IN, CheckerFailed, checker_of, load_checkers, multiple_choice, numeric
+from sp3f_verl.rewards.answers.checkers import (
+    BUILT_IN,
+    CheckerFailed,
+    checker_of,
+    load_checkers,
+    multiple_choice,
+    numeric,
+)
 
 CHOICES = [
     ("C", "C", True),

@@ -6,8 +6,8 @@ import pytest
 
 from helpers.shared import SHARED_DATA
 from sp3f_verl.rewards import language_share
-from sp3f_verl.rewards.identify import count
-from sp3f_verl.rewards.language import _LETTERS
+from sp3f_verl.rewards.fidelity.identify import count
+from sp3f_verl.rewards.fidelity.language import _LETTERS
 
 SP3F = tuple("ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split())
 ENGLISH = (

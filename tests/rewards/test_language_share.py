@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from helpers.shared import SHARED_DATA as DATA
 from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.identify import contest_of
-from sp3f_verl.rewards.language import UnsupportedLanguage, language_share, language_shares
-from sp3f_verl.rewards.second_opinion import lingua_share
+from sp3f_verl.rewards.fidelity.identify import contest_of
+from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share, language_shares
+from sp3f_verl.rewards.fidelity.second_opinion import lingua_share
 from sp3f_verl.rewards.text import prose
 
 SP3F = "ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split()

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sp3f_verl import rewards
-from sp3f_verl.rewards import answers_match, answers_match_async, check_weights, extract_boxed, symbolic, total
+from sp3f_verl.rewards import answers_match, answers_match_async, check_weights, extract_boxed, total
+from sp3f_verl.rewards.answers import symbolic
 from sp3f_verl.rewards.text import prose, strip_think
 
 BOXES = [
@@ -172,8 +173,8 @@ def test_a_decimal_matches_its_fraction(value):
 @given(st.text(max_size=60))
 @settings(max_examples=300)
 def test_settling_an_answer_never_raises_and_it_equals_itself(text):
-    from sp3f_verl.rewards.compare import compare
-    from sp3f_verl.rewards.normalise import clean, unwrap
+    from sp3f_verl.rewards.answers.compare import compare
+    from sp3f_verl.rewards.answers.normalise import clean, unwrap
 
     assert compare(text, text) is bool(unwrap(clean(text)))
     compare(text, "12")

@@ -13,7 +13,7 @@ from sp3f_verl import languages
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.tables.jsonl import text_lines
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards.accuracy import answers_match
+from sp3f_verl.rewards.answers.accuracy import answers_match
 
 _CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K marks: <<48/2=24>>
 _FINAL = re.compile(r"\n?#### *(.+?)\s*$")

@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.arena.files import PAIR, VERDICT, pair_rows, verdict_rows
 from sp3f_verl.evaluation.arena.judging import Judgement, Question, judge
 from sp3f_verl.evaluation.arena.outputs import Outputs, read_outputs
 from sp3f_verl.evaluation.arena.pairs import Pairing, pair_up, read_prompts_of
 from sp3f_verl.evaluation.arena.settings import identity, judge_settings
-from sp3f_verl.evaluation.arena.summary import summarise
+from sp3f_verl.evaluation.arena.summary import PAIR, VERDICT, pair_rows, summarise, verdict_rows
 from sp3f_verl.evaluation.results import FILE, ArenaCost, ArenaJudge
 from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.metrics import MALFORMED
@@ -77,7 +77,7 @@ def main(words: list[str]) -> Path:
         metavar="SETTING",
         help="judge=openai, judge=local or one of your own, and settings such as sp3f.judge.model=NAME (docs/judge.md)",
     )
-    options = parser.parse_intermixed_args(words)
+    options = parse(parser, words, intermixed=True)
     try:
         _run(options)
     except AlreadyDone as sentence:

@@ -40,11 +40,6 @@ class Table:
     rows: Sequence[Sequence[str]]
     source: str = ""
 
-    def __str__(self) -> str:
-        from sp3f_verl.report.document.markdown import blocks
-
-        return blocks([self])
-
 
 @dataclass(frozen=True)
 class Line:

@@ -68,12 +68,13 @@ def draw(picture: Picture, prefix: str = "p") -> Drawing:
         figure = Figure((WIDTH * count, max(map(_height, panels))), layout="constrained")
         axes = figure.subplots(1, count, squeeze=False)[0]
         marks = [_panel(axis, panel) for axis, panel in zip(axes, panels, strict=True)]
-        drawing = Drawing(_saved(figure, "png", dpi=140, facecolor="white"))
+        drawing = Drawing(_saved(figure, "png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.06))
         figure.set_layout_engine("none")
         for place_, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
             for other in axes:
                 other.set_visible(other is axis)
             box = axis.get_tightbbox().transformed(figure.dpi_scale_trans.inverted()).padded(0.04)
+            box.x1 += 0.03 * box.width  # a browser's letters are a little wider than matplotlib's
             svg = _saved(figure, "svg", bbox_inches=box, transparent=True)
 
             def place(x: float, y: float, axis=axis, box=box) -> tuple[float, float]:
@@ -134,7 +135,7 @@ def _panel(axis, panel: Panel) -> dict[str, Mark]:
         names = [_short(label) for label in one]
         legend = axis.legend(one.values(), names, loc="lower left", bbox_to_anchor=(0, 1), ncols=_columns(one))
         legend.set(in_layout=True)
-    axis.set_title(panel.title, pad=8 + 14 * rows)
+    axis.set_title(_short(panel.title, 60), pad=8 + 14 * rows)
     return marks
 
 
@@ -161,7 +162,8 @@ def _lines(axis, panel: Lines) -> dict[str, Mark]:
         marks[f"line{place}"] = Mark("curve", line.name or line.label, values)
     for x, name in panel.marks:
         axis.axvline(x, color=SOFT, linewidth=0.9, linestyle=":")
-        axis.text(x, 0.01, f" {name}", transform=axis.get_xaxis_transform(), fontsize=8, color=SOFT, va="bottom")
+        foot = axis.get_xaxis_transform()  # x in steps, y as a share of the axes
+        axis.text(x, 0.01, f" {_short(name)}", transform=foot, fontsize=8, color=SOFT, va="bottom")
     if panel.limits:
         axis.set_ylim(*panel.limits)
     elif axis.get_ylim()[0] < 0 < axis.get_ylim()[1]:
@@ -171,7 +173,7 @@ def _lines(axis, panel: Lines) -> dict[str, Mark]:
         axis.set_xticks(steps[:: -(-len(steps) // 8) or 1])
     elif all(float(x).is_integer() for x in steps):
         axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set_xlabel(panel.x_label)
+    axis.set_xlabel(_short(panel.x_label, 60))
     return marks
 
 
@@ -270,5 +272,5 @@ def _tick(value: float) -> str:
     return f"{int(value)}" if value == int(value) and abs(value) < 1e6 else f"{value:.4g}"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"
+def _short(name: str, longest: int = 24) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"

@@ -20,16 +20,16 @@ def write(value: dict, path: Path) -> None:
 def main(job: dict) -> None:
     from euroeval import Benchmarker
 
-    names = {each["task"]: each["name"] for each in job["tasks"]}
+    names = {task["task"]: task["name"] for task in job["tasks"]}
     benchmarker = Benchmarker(dataset=list(names), **job["benchmarker"])
     benchmarker.benchmark(model=job["model"])
     for result in benchmarker.benchmark_results:
         record = result.model_dump()
         if record["dataset"] in names:
-            told = {name: record[name] for name in ("few_shot", "validation_split")}
-            told |= {"values": record["results"]["total"], "n": len(record["results"]["raw"])}
-            told["version"] = record["euroeval_version"]
-            write(told, Path(job["results"]) / f"{names[record['dataset']]}.json")
+            outcome = {name: record[name] for name in ("few_shot", "validation_split")}
+            outcome |= {"values": record["results"]["total"], "n": len(record["results"]["raw"])}
+            outcome["version"] = record["euroeval_version"]
+            write(outcome, Path(job["results"]) / f"{names[record['dataset']]}.json")
 
 
 if __name__ == "__main__":

@@ -18,15 +18,15 @@ def write(value: dict, path: Path) -> None:
     os.replace(partial, path)
 
 
-def outcome(found: dict, task: str) -> dict:
+def outcome(results: dict, task: str) -> dict:
     """What lm-eval says about a task or a group, whose shots and problems are those of its leaves."""
-    leaves = found["configs"]
+    leaves = results["configs"]
     return {
-        "values": found["results"][task],
+        "values": results["results"][task],
         "shots": sorted({leaf["num_fewshot"] for leaf in leaves.values()}),
-        "n": sum(found["n-samples"][name]["effective"] for name in leaves),
-        "of": sum(found["n-samples"][name]["original"] for name in leaves),
-        "version": found["versions"].get(task),
+        "n": sum(results["n-samples"][name]["effective"] for name in leaves),
+        "of": sum(results["n-samples"][name]["original"] for name in leaves),
+        "version": results["versions"].get(task),
     }
 
 
@@ -37,27 +37,27 @@ def main(job: dict) -> None:
 
     manager, folder = TaskManager(include_path=job["include"] or None), Path(job["results"])
     known, tasks = set(manager.all_tasks), []
-    for each in job["tasks"]:
-        if each["task"] in known:
-            tasks.append(each)
+    for task in job["tasks"]:
+        if task["task"] in known:
+            tasks.append(task)
         else:
-            write({"error": f"lm-eval has no task {each['task']}"}, folder / f"{each['name']}.json")
+            write({"error": f"lm-eval has no task {task['task']}"}, folder / f"{task['name']}.json")
     if not tasks:
         return
     options = {"batch_size": job["batch_size"], "device": job["device"]}
     model = get_model(job["model_type"]).create_from_arg_obj(job["model_args"], options)
     same = {name: job[name] for name in ("limit", "batch_size", "device", "apply_chat_template", "log_samples")}
     seeds = dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), job["seed"])
-    for each in tasks:
-        path = folder / f"{each['name']}.json"
+    for task in tasks:
+        path = folder / f"{task['name']}.json"
         try:
-            settings = {"tasks": [each["task"]], "num_fewshot": each["shots"], "task_manager": manager}
-            found = simple_evaluate(model, **settings, **same, **seeds)
+            settings = {"tasks": [task["task"]], "num_fewshot": task["shots"], "task_manager": manager}
+            results = simple_evaluate(model, **settings, **same, **seeds)
             if job["log_samples"]:
-                rows = (row for of_task in found["samples"].values() for row in of_task)
+                rows = (row for of_task in results["samples"].values() for row in of_task)
                 lines = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
                 path.with_suffix(".samples.jsonl").write_text(lines, encoding="utf-8")
-            write(outcome(found, each["task"]), path)
+            write(outcome(results, task["task"]), path)
         except Exception as error:  # of this task's data, packages or answers; the others can do without it
             traceback.print_exc()
             write({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}, path)

@@ -6,8 +6,8 @@ A letter outside the language's scripts is not in it; where other candidates sha
 import regex
 
 from sp3f_verl import languages
-from sp3f_verl.rewards.identify import ENGLISH, Contest, UnsupportedLanguage, contest_of, count, letters_won
-from sp3f_verl.rewards.switching import MARKERS, has_markers, undressed
+from sp3f_verl.rewards.fidelity.identify import ENGLISH, Contest, UnsupportedLanguage, contest_of, count, letters_won
+from sp3f_verl.rewards.fidelity.switching import MARKERS, has_markers, undressed
 from sp3f_verl.rewards.text import prose
 
 __all__ = ["UnsupportedLanguage", "language_share", "language_shares", "running_text"]

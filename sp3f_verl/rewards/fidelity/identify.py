@@ -15,7 +15,7 @@ from typing import Any
 import regex
 
 from sp3f_verl import languages
-from sp3f_verl.rewards.switching import english_letters, has_markers, leaning
+from sp3f_verl.rewards.fidelity.switching import english_letters, has_markers, leaning
 
 SWITCH_COST = 20.0  # log-likelihood, in py3langid's own scale; 0 judges every clause alone
 UNDECLARED_COST = 20.0  # in the same scale, once for each: what speaks against a language that the run does not name

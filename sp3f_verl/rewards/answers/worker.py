@@ -11,8 +11,8 @@ import resource
 import signal
 import sys
 
-from sp3f_verl.rewards import algebra
-from sp3f_verl.rewards.compare import compare
+from sp3f_verl.rewards.answers import algebra
+from sp3f_verl.rewards.answers.compare import compare
 
 MEMORY_BYTES = 4 * 2**30  # address space: a tower of powers fills memory faster than its time ends it
 LOST = {signal.SIGPROF: "timeout"}  # how a fork died -> what the caller is told; anything else is a crash

@@ -18,11 +18,11 @@ from typing import Any
 import regex
 
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.rewards import accuracy
-from sp3f_verl.rewards.compare import MAX_ANSWER_CHARS
-from sp3f_verl.rewards.conventions import all_words, alternation, conventions
-from sp3f_verl.rewards.normalise import clean, squeeze, unwrap
-from sp3f_verl.rewards.quantity import split_unit, value
+from sp3f_verl.rewards.answers import accuracy
+from sp3f_verl.rewards.answers.compare import MAX_ANSWER_CHARS
+from sp3f_verl.rewards.answers.conventions import all_words, alternation, conventions
+from sp3f_verl.rewards.answers.normalise import clean, squeeze, unwrap
+from sp3f_verl.rewards.answers.quantity import split_unit, value
 
 MATH = "math"
 Checker = Callable[[str, str], bool | float]

@@ -1,7 +1,7 @@
 """Comparisons that need computer algebra, in a few worker processes that are killed at a deadline.
 
 Sympy can be made to compute for hours (`9^{9^{9^9}}`) and cannot be interrupted from inside a thread, so every
-comparison runs in a process of its own (`answer_worker`); one that overruns costs one deadline of one worker and counts
+comparison runs in a process of its own (`worker`); one that overruns costs one deadline of one worker and counts
 as unequal. The deadline is of the worker's own computing, so that a busy machine makes no right answer wrong.
 """
 
@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
+from pathlib import Path
 
 DEADLINE_SECONDS = 3.0  # of computing, for one comparison
 CEILING_SECONDS = 60.0  # on the clock: beyond it a worker that answers nothing is killed, however little it computed
@@ -31,7 +32,7 @@ _LOCK = threading.Lock()
 
 
 class _Worker:
-    """One `answer_worker`, started when the first comparison comes."""
+    """One `worker` process, started when the first comparison comes."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
@@ -39,10 +40,10 @@ class _Worker:
     def start(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        package = str(Path(__file__).resolve().parents[3])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sp3f_verl.rewards.answer_worker"],
+            [sys.executable, "-P", "-m", "sp3f_verl.rewards.answers.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
@@ -52,7 +53,7 @@ class _Worker:
             self.stop()
             raise RuntimeError(
                 f"the answer checker's worker process did not start within {START_SECONDS:.0f} s; run "
-                f"`{sys.executable} -m sp3f_verl.rewards.answer_worker` to see why"
+                f"`{sys.executable} -m sp3f_verl.rewards.answers.worker` to see why"
             )
 
     def compare(self, answer: str, gold: str, language: str | None) -> bool:

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from sp3f_verl.rewards.identify import ENGLISH, UnsupportedLanguage, contest_of, letters_won
-from sp3f_verl.rewards.language import MIN_LETTERS, running_text
+from sp3f_verl.rewards.fidelity.identify import ENGLISH, UnsupportedLanguage, contest_of, letters_won
+from sp3f_verl.rewards.fidelity.language import MIN_LETTERS, running_text
 
 
 def language_found(text: str, language: str, others: tuple[str, ...] = ()) -> tuple[float | None, str | None]:

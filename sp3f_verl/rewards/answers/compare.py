@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from sp3f_verl.rewards.beside import as_list, label_of, member_of, unassigned, without_label
-from sp3f_verl.rewards.conventions import Conventions, conventions
-from sp3f_verl.rewards.normalise import clean, degrees_in_arguments, spelt_out, squeeze, unwrap
-from sp3f_verl.rewards.quantity import split_unit, value
-from sp3f_verl.rewards.readable import readable, relation
-from sp3f_verl.rewards.structure import Outline, outline
+from sp3f_verl.rewards.answers.beside import as_list, label_of, member_of, unassigned, without_label
+from sp3f_verl.rewards.answers.conventions import Conventions, conventions
+from sp3f_verl.rewards.answers.normalise import clean, degrees_in_arguments, spelt_out, squeeze, unwrap
+from sp3f_verl.rewards.answers.quantity import split_unit, value
+from sp3f_verl.rewards.answers.readable import readable, relation
+from sp3f_verl.rewards.answers.structure import Outline, outline
 
 MAX_ANSWER_CHARS = 2000  # a longer answer is no answer: it is unequal without being looked at
 

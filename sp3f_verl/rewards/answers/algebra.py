@@ -4,7 +4,7 @@ import functools
 import logging
 import re
 
-from sp3f_verl.rewards.readable import relation
+from sp3f_verl.rewards.answers.readable import relation
 
 RELATIVE = 1e-12  # exact values agree far better; a decimal is compared to 14 digits before
 _POINTS = (

@@ -3,9 +3,9 @@
 import functools
 import re
 
-from sp3f_verl.rewards.conventions import Conventions, alternation
-from sp3f_verl.rewards.normalise import squeeze
-from sp3f_verl.rewards.readable import relation
+from sp3f_verl.rewards.answers.conventions import Conventions, alternation
+from sp3f_verl.rewards.answers.normalise import squeeze
+from sp3f_verl.rewards.answers.readable import relation
 
 _INDEX = r"(?: ?_ ?(?:\w|\{ ?\w{1,8} ?\}))?"
 _GREEK = (

@@ -6,8 +6,8 @@ It reads the same segments and chooses among the same languages; only the identi
 import functools
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.rewards import identify
-from sp3f_verl.rewards.language import MIN_LETTERS, running_text
+from sp3f_verl.rewards.fidelity import identify
+from sp3f_verl.rewards.fidelity.language import MIN_LETTERS, running_text
 
 
 @functools.cache

@@ -3,8 +3,8 @@
 import re
 from fractions import Fraction
 
-from sp3f_verl.rewards.conventions import Conventions, alternation, fold
-from sp3f_verl.rewards.normalise import TEXT_COMMANDS, unwrap
+from sp3f_verl.rewards.answers.conventions import Conventions, alternation, fold
+from sp3f_verl.rewards.answers.normalise import TEXT_COMMANDS, unwrap
 
 CURRENCIES = frozenset(
     """dollar cent euro pound yen yuan rupee taka baht won rouble naira dong lira shekel rupiah real shilling peso rial

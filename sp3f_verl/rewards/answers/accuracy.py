@@ -1,7 +1,7 @@
 """Does a boxed answer equal the gold answer? Text, numbers and outlines first, math-verify last, in a worker."""
 
-from sp3f_verl.rewards import symbolic
-from sp3f_verl.rewards.compare import compare
+from sp3f_verl.rewards.answers import symbolic
+from sp3f_verl.rewards.answers.compare import compare
 
 
 def answers_match(answer: str | None, gold: str, *, language: str | None = None) -> bool:
