@@ -67,19 +67,23 @@ BROKEN = frozenset({"abort", "error", "network_error", "insufficient_system_reso
 def parse_json(body: str) -> Any:
     """The JSON value; None for anything else (and for `null`). A byte-order mark, and `data: [DONE]` behind, are no
     part of it. Halves of characters in its texts become U+FFFD."""
+    return whole(_parsed(body))
+
+
+def _parsed(body: str) -> Any:
     text = body.lstrip("\ufeff \t\r\n")
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return whole(value) if text[end:].strip() in ("", "[DONE]", "data: [DONE]", "data:[DONE]") else None
+    return value if text[end:].strip() in ("", "[DONE]", "data: [DONE]", "data:[DONE]") else None
 
 
 def read_completion(body: str, seconds: float, retries: int, model: str) -> Completion | Fault:
     """The answer in the body of a successful response, or why it is none."""
     data = parse_json(body)
     if data is None and _is_stream(body):
-        data = _joined(body)
+        data = whole(_joined(body))  # not its parts: one may end in the middle of a character
     usage = read_usage(data.get("usage")) if isinstance(data, dict) else Usage()
     if isinstance(data, dict) and (fault := read_error(data, usage)) is not None:
         return fault
@@ -195,7 +199,7 @@ def _joined(body: str) -> dict[str, Any] | None:
         if event == "[DONE]":
             ended = True
             continue
-        data = parse_json(event)
+        data = _parsed(event)
         if not isinstance(data, dict):
             return None
         whole_body |= {name: value for name, value in data.items() if value is not None and name != "choices"}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.characters import whole
 from sp3f_verl.errors import BadInput
 
 _HALF = re.compile(r"\\[uU][dD][89a-fA-F]")  # an escape of half a pair; most have their other half
@@ -38,19 +39,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise BadInput(f"{path}, line {number} is not JSON ({cause}); mend or remove it.") from None
             if not isinstance(row, dict):
                 raise BadInput(f"{path}, line {number} is not a JSON object; give one object a line.")
-            yield number, encodable(row) if _HALF.search(line) else row
+            yield number, whole(row) if _HALF.search(line) else row
 
 
 def _cause(error: ValueError) -> str:
     return error.msg if isinstance(error, json.JSONDecodeError) else "a number in it has too many digits"
-
-
-def encodable(value: Any) -> Any:
-    """A JSON value with U+FFFD in place of half surrogate pairs, which no file and no server takes."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [encodable(item) for item in value]
-    if isinstance(value, dict):
-        return {encodable(key): encodable(item) for key, item in value.items()}
-    return value
