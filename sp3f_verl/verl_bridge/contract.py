@@ -184,6 +184,7 @@ verl.workers.engine_workers
     ActorRolloutRefWorker.set_loss_fn(loss_fn) | preference.group_trainer | a loss of groups
     ActorRolloutRefWorker.compute_log_prob(data) | preference.group_trainer | references
     ActorRolloutRefWorker.update_actor(data) | preference.group_trainer | a step
+    ActorRolloutRefWorker .save_checkpoint .load_checkpoint | preference.group_trainer | what verl's checkpoints call
     TrainingWorker.engine | preference.worker | reached through the worker's actor
 verl.workers.engine.fsdp.transformer_impl
     CPUOffloadPolicy(*, pin_memory) | cpu.patches | pins memory, which needs an accelerator
@@ -219,11 +220,7 @@ verl.utils.tensordict_utils
     assign_non_tensor(tensor_dict) | preference.group_trainer | settings of rows
     get_non_tensor_data(data, key, default) | preference.head | settings of rows
 verl.utils.seqlen_balancing
-<<<<<<< HEAD
     get_seqlen_balanced_partitions(seqlen_list, k_partitions, equal_size) | preference.balance | tokens in balance
-=======
-    get_seqlen_balanced_partitions(seqlen_list, k_partitions, equal_size) | preference.group_trainer | tokens in balance
->>>>>>> house
     rearrange_micro_batches(*, force_group_size) | preference.group_trainer | keeps a group together
 verl.utils.metric
     AggregationType.SUM | preference.worker | metrics of weighted groups

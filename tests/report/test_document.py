@@ -87,6 +87,7 @@ def holds_nothing_of(page: "Parsed") -> None:
 
 
 @given(TEXTS)
+@example("--")  # after the mark of a list it would be a rule
 def test_no_text_becomes_a_tag_an_attribute_a_link_or_a_cell(tmp_path_factory, text):
     folder = tmp_path_factory.getbasetemp()
     page = Parsed(page_of(everything(text), folder, drawn=False))
@@ -106,6 +107,7 @@ def test_no_text_becomes_a_tag_an_attribute_a_link_or_a_cell(tmp_path_factory, t
 @example(HOSTILE)
 @example("\x08\ud800\u202e")
 @given(TEXTS)
+@example("--")  # after the mark of a list it would be a rule
 def test_no_text_becomes_a_tag_in_a_plot(text):
     """What matplotlib wrote, put on the page: its tags are ours, every text is a text, and the ids are the panel's."""
     grid = Grid(text, [text], [text], [[None]])
@@ -141,7 +143,9 @@ def test_markup_of_another_hand_is_shown_and_not_obeyed(tmp_path):
     assert "\\| '\\`\\*" in cell
 
 
-@pytest.mark.parametrize("text", ["# a", "> a", "| a", "- a", "+ a", "1. a", "2) a", "---", "===", "=", "[a]: /b"])
+@pytest.mark.parametrize(
+    "text", ["# a", "> a", "| a", "- a", "+ a", "1. a", "2) a", "--", "---", "===", "=", "[a]: /b"]
+)
 def test_a_text_at_the_beginning_of_a_line_begins_nothing(text):
     line = markdown(Document("x", [Text(text)])).splitlines()[2]
     assert re.fullmatch(r"\d*\\\S.*", line) and line.replace("\\", "") == text

@@ -1,4 +1,4 @@
-"""What the preference trainer takes from verl without a promise: a move must fail here first."""
+"""How verl does what the preference trainer builds on. Its names and parameters are in test_contract.py."""
 
 import inspect
 
@@ -33,11 +33,9 @@ def test_what_verls_task_runner_calls():
 
 
 def test_groups_stay_together_in_both_ways_of_cutting():
-    from verl.utils.seqlen_balancing import rearrange_micro_batches
     from verl.workers.engine.utils import prepare_micro_batches
 
     assert 'key="force_group_size"' in inspect.getsource(prepare_micro_batches)
-    assert "force_group_size" in inspect.signature(rearrange_micro_batches).parameters
 
 
 def test_groups_are_balanced_over_workers():
@@ -47,13 +45,9 @@ def test_groups_are_balanced_over_workers():
     assert balanced([100, 1], 1) == [0, 1]
 
 
-def test_the_workers_calls():
-    from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
+def test_how_a_training_worker_takes_its_settings():
+    from verl.workers.engine_workers import TrainingWorker
 
-    worker = getattr(ActorRolloutRefWorker, "__ray_metadata__", None)
-    actor = worker.modified_class if worker else ActorRolloutRefWorker
-    for name in ("init_model", "set_loss_fn", "compute_log_prob", "update_actor", "save_checkpoint", "load_checkpoint"):
-        assert callable(getattr(actor, name)), name
     source = inspect.getsource(TrainingWorker)
     assert 'key="compute_loss"' in source and 'key="mini_batch_size"' in source
 
@@ -79,25 +73,13 @@ def test_the_head_is_left_to_the_root_only_for_fused_log_probs():
 
 
 def test_what_self_play_takes():
-    """Rollout servers of a worker group, the sync of weights, and an engine whose optimiser can be made anew."""
-    from verl.checkpoint_engine import CheckpointEngineManager
+    """An engine whose optimiser can be made anew, and is then what a checkpoint holds."""
     from verl.trainer.ppo.v1 import get_trainer_cls
     from verl.workers.engine.fsdp.transformer_impl import FSDPEngine
-    from verl.workers.rollout.llm_server import LLMServerClient, LLMServerManager
 
     from sp3f_verl.verl_bridge.selfplay.trainer import SelfPlayTrainer
 
     assert get_trainer_cls("selfplay") is SelfPlayTrainer
-    manager = inspect.signature(LLMServerManager.__init__).parameters
-    assert {"config", "worker_group", "rollout_resource_pool"} <= set(manager)
-    assert list(inspect.signature(CheckpointEngineManager.__init__).parameters) == [
-        "self",
-        "config",
-        "actor_wg",
-        "replicas",
-    ]
-    generate = inspect.signature(LLMServerClient.generate).parameters
-    assert {"request_id", "prompt_ids", "sampling_params"} <= set(generate)
     source = inspect.getsource(FSDPEngine)
     for line in ("self.optimizer = optimizer", "self.lr_scheduler = lr_scheduler", "self.optimizer_config"):
         assert line in source, line

@@ -15,8 +15,6 @@ from sp3f_verl.verl_bridge import lora
 def test_what_the_dataset_takes_from_verls():
     from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
 
-    parameters = list(inspect.signature(MultiTurnSFTDataset.__init__).parameters)
-    assert parameters == ["self", "parquet_files", "tokenizer", "config", "processor", "max_samples"]
     whole, reading = (
         inspect.getsource(part) for part in (MultiTurnSFTDataset, MultiTurnSFTDataset._read_files_and_process)
     )

@@ -19,7 +19,7 @@ _BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # could turn t
 # What has a meaning anywhere in a line: escapes, code, emphasis, HTML, links, entities, strike-through.
 _ANYWHERE = re.compile(r"([\\`*<]|\](?=[(\[:])|&(?=#?\w+;)|~(?=~)|(?<![^\W_])_|_(?![^\W_]))")
 # What has one where a line begins: headings, quotes, tables, lists, underlines of headings, definitions of links.
-_FIRST = re.compile(r"^(#{1,6}(?=\s|$)|>|\||\[|[-+](?=\s|$)|[-=]{3,}|=+$)")
+_FIRST = re.compile(r"^(#{1,6}(?=\s|$)|>|\||\[|[-+](?=\s|$)|[-=]{2,}|=+$)")
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _CODE = re.compile(r"(?<!\\)`([^`]+)`")  # in a text of others every backtick has a backslash
 
