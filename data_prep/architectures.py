@@ -15,6 +15,7 @@ from pathlib import Path
 from sp3f_verl.architectures.build import MADE, Builder, read_english
 from sp3f_verl.architectures.plan import Plan, read_plan
 from sp3f_verl.architectures.share import jobs
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.errors import BadInput
@@ -79,8 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     text = "values over the config's, such as models.chosen.model=NAME; may be repeated"
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
     parser.add_argument("--output", type=Path, required=True, help="folder for train.parquet and manifest.json")
-    options = parser.parse_args(arguments)
-    return run_step("architectures", lambda: _run(options))
+    options = parse(parser, arguments)
+    return run_step("architectures", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

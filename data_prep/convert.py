@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl import languages
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.layouts import LAYOUTS, Form
 from sp3f_verl.data.layouts.form import Drop, Row
 from sp3f_verl.data.output import Output, run_step
@@ -105,8 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--input", type=Path, nargs="+", required=True, metavar="FILE", help="parquet or JSON lines")
     parser.add_argument("--language", metavar="CODE", help="of all rows, where a layout does not tell it")
     parser.add_argument("--output", type=Path, required=True, help="folder for the files and manifest.json")
-    options = parser.parse_args(arguments)
-    return run_step("convert", lambda: _run(options))
+    options = parse(parser, arguments)
+    return run_step("convert", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

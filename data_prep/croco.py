@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.candidate_files import CandidateFiles, Texts
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_report import PreferenceReport, markdown
@@ -167,8 +168,8 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--keep-truncated", action="store_true", default=None)
     group.add_argument("--keep-duplicates", action="store_true", default=None)
     group.add_argument("--seed", type=int, help="of what is drawn, the split included (default: 1)")
-    options = parser.parse_args(arguments)
-    return run_step("croco", lambda: _run(options))
+    options = parse(parser, arguments)
+    return run_step("croco", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sp3f_verl import languages
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.candidate_files import DUPLICATE
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS, Prompts
@@ -118,9 +119,9 @@ def _check(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     _check(options)
-    asked = model_options(options)
     left_out = []
     prompts = Prompts(options.prompts, left_out.append)
+    asked = model_options(options)
     sampling = {name: getattr(options, name) for name in SAMPLING}
     with open_model(asked, store_of(options)) as backend:
         settings = {**sampling, "n": options.n, "min_language_share": options.min_language_share}
@@ -162,8 +163,8 @@ def main(arguments: list[str] | None = None) -> int:
     text = "share of the language asked for below which an answer is off_language (default: 0.7)"
     parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=text)
     add_model_options(parser)
-    options = parser.parse_args(arguments)
-    return run_step("generate", lambda: _run(options))
+    options = parse(parser, arguments)
+    return run_step("generate", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

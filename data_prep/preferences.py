@@ -17,6 +17,7 @@ import pyarrow as pa
 from sp3f_verl.architectures.draw import Drawn, characters, draw, named, tokens_of
 from sp3f_verl.architectures.hub import from_hub
 from sp3f_verl.architectures.sources import SOURCES, WHOLE, Pair
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.data.rows import row_id
@@ -168,8 +169,8 @@ def main(arguments: list[str] | None = None) -> int:
     text = "math_step: whole solutions as sides (default: single steps, as published)"
     parser.add_argument("--whole-solutions", action="store_true", help=text)
     parser.add_argument("--output", type=Path, required=True, help=f"folder for train.parquet, {IDS}, manifest.json")
-    options = parser.parse_args(arguments)
-    return run_step("preferences", lambda: _run(options))
+    options = parse(parser, arguments)
+    return run_step("preferences", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

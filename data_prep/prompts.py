@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from sp3f_verl import languages
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.data.rows import draw_rank
@@ -65,8 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, metavar="N", help=text)
     parser.add_argument("--seed", type=int, default=1, help="of --sample (default: 1)")
     parser.add_argument("--output", type=Path, required=True, help="folder for prompts.parquet")
-    options = parser.parse_args(arguments)
-    return run_step("prompts", lambda: _run(options))
+    options = parse(parser, arguments)
+    return run_step("prompts", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.candidate_files import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
@@ -127,8 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="what they answer")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet, with the rewards")
     add_scorer_options(parser)
-    options = parser.parse_args(arguments)
-    return run_step("score", lambda: _run(options))
+    options = parse(parser, arguments)
+    return run_step("score", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.layouts import spin, trl
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_rows import Unusable, answers_of, open_rows
@@ -123,8 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--input", type=Path, nargs="+", required=True, help="parquet or JSON lines")
     command.add_argument("--output", type=Path, required=True, help="folder for train.parquet and manifest.json")
     command.set_defaults(do=_import)
-    options = parser.parse_args(arguments)
-    return run_step("selfplay", lambda: options.do(options))
+    options = parse(parser, arguments)
+    return run_step("selfplay", lambda: options.do(options), options.debug)
 
 
 if __name__ == "__main__":

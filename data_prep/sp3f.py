@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.assembly.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.assembly.problems import Problems
 from sp3f_verl.data.assembly.rl import rl_batch
@@ -153,10 +154,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ngram", type=int, default=WORDS, help=f"words in a row that match (default: {WORDS})")
     text = f"characters in a row, in scripts without spaces (default: {CHARACTERS})"
     parser.add_argument("--characters", type=int, default=CHARACTERS, help=text)
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     if bool(options.questions) != bool(options.solutions):
         parser.error("--questions and --solutions go together")
-    return run_step("sp3f", lambda: _run(options))
+    return run_step("sp3f", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

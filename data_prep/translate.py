@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask
@@ -128,8 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
     text = "in the score of those that pass (default: {})".format(" ".join(f"{n}={w:g}" for n, w in WEIGHTS.items()))
     group.add_argument("--weights", type=_weight, nargs="+", default=[], metavar="NAME=NUMBER", help=text)
     add_model_options(parser)
-    options = parser.parse_args(arguments)
-    return run_step("translate", lambda: _run(options))
+    options = parse(parser, arguments)
+    return run_step("translate", lambda: _run(options), options.debug)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sp3f_verl.architectures.model import Model, SourceText
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.sets.wmt import (
     ALL,
@@ -207,8 +208,8 @@ def main(arguments: list[str] | None = None) -> int:
     command.set_defaults(do=_compare)
     for command in commands.choices.values():
         command.add_argument("--output", type=Path, required=True, help="folder for the files and manifest.json")
-    options = parser.parse_args(arguments)
-    return run_step("wmt", lambda: options.do(options))
+    options = parse(parser, arguments)
+    return run_step("wmt", lambda: options.do(options), options.debug)
 
 
 if __name__ == "__main__":

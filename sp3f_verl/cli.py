@@ -3,8 +3,9 @@
 import argparse
 import importlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
+
+from sp3f_verl.boundary import exit_status, expanded
 
 # flag -> module with `main(words) -> folder`, which writes a summary.json into the folder
 EVALUATE_MODES: dict[str, str] = {
@@ -47,7 +48,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sp3f", description=__doc__)
+    epilog = "--debug with any command: the whole stack trace of an error"
+    parser = argparse.ArgumentParser(prog="sp3f", description=__doc__, epilog=epilog)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("quickstart", help="train a tiny model end to end on a CPU and write a report")
@@ -98,24 +100,19 @@ def _evaluate(options: list[str]) -> int:
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["evaluate"]:
-        return _exit_status(lambda: _evaluate(sys.argv[2:]))
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    debug = len(words) < len(sys.argv[1:])
+    if words[:1] == ["evaluate"]:
+        return exit_status("sp3f", lambda: _evaluate(words[1:]), debug)
     parser = _parser()
-    arguments, rest = parser.parse_known_args()
+    arguments, rest = parser.parse_known_args(words)
     overrides = [word for word in rest if not word.startswith("-")]  # Hydra's, between options
     if len(overrides) < len(rest) or (rest and not hasattr(arguments, "overrides")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if overrides:
         arguments.overrides += overrides
-    return _exit_status(lambda: arguments.run(arguments))
-
-
-def _exit_status(run: Callable[[], int]) -> int:
-    try:
-        return run()
-    except (ValueError, OSError) as error:
-        print(f"sp3f: {error}", file=sys.stderr)
-        return 1
+    expanded(arguments, parser)
+    return exit_status("sp3f", lambda: arguments.run(arguments), debug)
 
 
 if __name__ == "__main__":

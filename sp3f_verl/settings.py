@@ -15,6 +15,7 @@ whole sentence, or `ValueError` with what follows the value ("is no price; give 
 
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
@@ -24,6 +25,19 @@ from pydantic.fields import FieldInfo
 from sp3f_verl.errors import BadInput, nearest
 
 LONGEST = 200  # characters of a user's value that a sentence shows
+
+
+def read_yaml(path: Path, what: str = "it") -> Any:
+    """A YAML file's content. BadInput, one sentence with the file, for one that cannot be read or nests too deeply."""
+    import yaml  # here, so that importing the package stays cheap in every worker
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: the encoding, a number or date that is none
+        reason = _one_line(str(error)).rstrip(".")
+    raise BadInput(f"{path}: {what} cannot be read as YAML ({_cut(reason)}); mend the file.")
 
 
 class mend(str):

@@ -26,6 +26,7 @@ from sp3f_verl import RECIPES, languages
 from sp3f_verl.architectures.model import Model
 from sp3f_verl.architectures.schema import ROLES, Architecture, Role
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.settings import read_yaml
 
 SHIPPED = RECIPES / "architecture"
 SET = ("seed", "english", "min_language_share", "languages")  # what --set may change beside models and architectures
@@ -188,10 +189,7 @@ def _checked(place: str, tree: dict[str, Any]) -> Architecture:
 
 
 def _mapping_of(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"{path} is no YAML ({' '.join(str(error).split())}); mend it.") from None
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise BadInput(f"{path} is no mapping of keys; see recipes/architecture/A.yaml.")
     return {str(key): value for key, value in tree.items()}

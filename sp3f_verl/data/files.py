@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.errors import BadInput
+
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -27,6 +29,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_file(path: Path | str, kind: str = "file") -> None:
+    """BadInput where there is no file to read, with what is there in its place."""
+    place = Path(path).expanduser()
+    if place.is_dir():
+        raise BadInput(f"{path} is a folder; give the path of a {kind}.")
+    if not place.exists():
+        raise BadInput(f"{path} does not exist; give the path of a {kind}.")
+    if not os.access(place, os.R_OK):
+        raise BadInput(f"{path} may not be read; change its permissions, or give another {kind}.")
+
+
+def check_folder(path: Path, option: str = "--output") -> None:
+    """BadInput where no folder at `path` can be written into, or be made: told before anything is asked or trained."""
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"{path} is a file; name a folder as {option}.")
+    above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not above.is_dir():
+        raise BadInput(f"{above} is a file, so that {path} cannot be made; name another {option}.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise BadInput(f"{above} may not be written into; change its permissions, or name another {option}.")
 
 
 def write_text(text: str, path: Path) -> None:

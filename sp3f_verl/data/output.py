@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -22,14 +21,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data.files import digest, write_text
+from sp3f_verl.boundary import exit_status
+from sp3f_verl.data.files import check_file, check_folder, digest, write_text
 from sp3f_verl.data.manifest import Manifest
 from sp3f_verl.data.resume import Work, differences
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import as_batches
 from sp3f_verl.data.tables.writer import Writer, open_writer
 from sp3f_verl.errors import BadInput
-from sp3f_verl.languages import UnknownLanguage
 
 CARD, REPORT = "README.md", "report.md"
 _WORK = ".partial"  # folder of the files until the step is through
@@ -104,8 +103,7 @@ class Output:
 
     def __enter__(self) -> "Output":
         for path in (*self._inputs, *self._prompts):
-            if not path.is_file():
-                raise BadInput(f"{path} does not exist; give the path of a file.")
+            check_file(path)
         self.inputs = {str(path): digest(path) for path in self._inputs}
         self.prompts = {path.name: digest(path)[:16] for path in self._prompts}
         self._work = Work(self.path("run.json"), self.manifest({}).identity())
@@ -125,8 +123,7 @@ class Output:
         return self
 
     def _check_folder(self) -> None:
-        if self.folder.exists() and not self.folder.is_dir():
-            raise BadInput(f"{self.folder} is a file; name a folder as --output.")
+        check_folder(self.folder)
         manifest = Manifest.read(self.folder)
         if manifest is not None:
             if difference := _difference(manifest.identity(), self._work.identity):
@@ -212,16 +209,16 @@ def card(out: Output) -> str:
     return "\n".join([*lines, "", "Inputs, hashes and versions stand in `manifest.json`."]) + "\n"
 
 
-def run_step(name: str, do: Callable[[], None]) -> int:
-    """The exit code of a step's `main`: 0 where it is done, or was, and 1 with one sentence on stderr for bad input."""
-    try:
-        do()
-    except (BadInput, UnknownLanguage) as error:
-        print(f"data_prep.{name}: {error}", file=sys.stderr)
-        return 1
-    except AlreadyDone as done:
-        print(done)
-    return 0
+def run_step(name: str, do: Callable[[], int | None], debug: bool = False) -> int:
+    """The exit status of a step's `main`: 0 where it is done, or was; see `boundary.exit_status` for what else."""
+
+    def done_or_do() -> int | None:
+        try:
+            return do()
+        except AlreadyDone as done:
+            print(done)
+
+    return exit_status(f"data_prep.{name}", done_or_do, debug)
 
 
 def _difference(kept: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from sp3f_verl import languages
@@ -21,7 +20,7 @@ from sp3f_verl.data.sets.mgsm import read_questions
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.evaluation.problems import LETTERS, Layout, Problem
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, Checker, load_checkers
-from sp3f_verl.settings import Settings, mend, shown
+from sp3f_verl.settings import Settings, mend, read_yaml, shown
 
 SHIPPED = Path(__file__).with_name("benchmarks")
 NAME = re.compile(r"\{([\w-]+)\}")
@@ -176,14 +175,12 @@ class Benchmark:
                     f"--benchmark={name} is none{nearest(name, names())}; the shipped ones are {', '.join(names())}, "
                     "and one of your own is the path of its YAML file (docs/evaluation.md)."
                 )
+        content = read_yaml(path)
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
             if not isinstance(content, dict):
                 raise BadInput("a benchmark is a mapping of keys, see docs/evaluation.md.")
             definition = Definition.read(content, "")
             return cls(path, definition, *_checkers(definition.checker or DEFAULT[bool(definition.choices)]))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise BadInput(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
         except ValueError as error:  # its sentences name the key
             raise BadInput(f"{path}: {error}") from None
 

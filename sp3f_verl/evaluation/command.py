@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sp3f_verl import languages
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
@@ -34,7 +35,7 @@ CACHE = Path("~/.cache/sp3f_verl/benchmarks")
 
 def main(words: list[str]) -> Path:
     """Answers the folder that it wrote to."""
-    options = _parser().parse_args(words)
+    options = parse(_parser(), words)
     try:
         evaluate(options)
     except AlreadyDone as sentence:

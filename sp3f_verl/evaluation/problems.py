@@ -233,7 +233,7 @@ class QuestionFile:
         name, colon, language = head.rpartition(":")
         if not (equals and colon and name and path):
             raise ValueError(f"{text!r} is not NAME:LANGUAGE=FILE, such as mgsm:es=mgsm_es.tsv")
-        return cls(name, language, Path(path))
+        return cls(name, language, Path(path).expanduser())
 
     def questions(self) -> Iterator[dict[str, Any]]:
         """`question`, `answer` and those of OPTIONAL that the file has. BadInput where it cannot be read."""

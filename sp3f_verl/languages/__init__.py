@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.languages.entry import CODE, Language
+from sp3f_verl.settings import read_yaml
 
 TABLE = Path(__file__).with_name("table.yaml")
 EXTRA_VARIABLE = "SP3F_LANGUAGES"
@@ -53,13 +54,7 @@ def _load(extra: str) -> dict[str, Language]:
 
 def _read(file: Path) -> dict[str, Language]:
     """Code -> `Language` for every entry of a YAML file; BadInput with one sentence if it cannot be used."""
-    import yaml  # here, so that importing the package stays cheap in every worker
-
-    try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"{file}: the language table cannot be read as YAML: {reason}.") from error
+    entries = read_yaml(file, "the language table")
     if not isinstance(entries, dict):
         raise BadInput(f"{file}: a language table maps language codes to entries, and this file does not.")
     return {code: _language(f"{file}: {code}", code, entry) for code, entry in entries.items()}

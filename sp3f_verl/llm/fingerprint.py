@@ -1,12 +1,14 @@
 """What a model's folder holds, as a short name: no store may answer with the model that was there before."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from sp3f_verl.errors import BadInput
+from sp3f_verl.errors import BadInput, one_line
 
 EDGE = 1 << 20  # bytes at each end of a file that are read: retrained weights differ everywhere
 READ = (".safetensors", ".bin", ".pt", ".json", ".jinja", ".txt", ".model")
@@ -39,6 +41,18 @@ def earlier_version(digest: str) -> bool:
     Such a name can be compared with none of today's, so what is kept under it is refused in words of its own.
     """
     return len(digest) == 64 and "/" not in digest
+
+
+@contextlib.contextmanager
+def loading(model: str | os.PathLike, kind: str = "model") -> Iterator[None]:
+    """BadInput, one sentence, for whatever the block raises: transformers raises many kinds, and says paragraphs."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        reason = one_line(error, 160).rstrip(".")
+        raise BadInput(f"{model} is no {kind} that can be loaded ({reason}); name one, whole, by --model.") from error
 
 
 def lora_rank(adapter: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sp3f_verl.llm.ask import Status
 from sp3f_verl.llm.cache import remembered
-from sp3f_verl.llm.fingerprint import fingerprint
+from sp3f_verl.llm.fingerprint import fingerprint, loading
 from sp3f_verl.llm.ray_pool import Pool, Spool
 from sp3f_verl.llm.store import Store, request_key
 from sp3f_verl.llm.vllm_worker import Pooler, Rendering, read_logit
@@ -152,10 +152,11 @@ class TransformersScorer(Scorer):
             import torch
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-            model = AutoModelForSequenceClassification.from_pretrained(self._path, dtype=self._dtype).eval()
+            with loading(self.model, "reward model"):
+                model = AutoModelForSequenceClassification.from_pretrained(self._path, dtype=self._dtype).eval()
+                tokenizer = AutoTokenizer.from_pretrained(self._path)
             model.config.pad_token_id = -1  # no token: the last one counts, whatever it is
             model.to("cuda" if torch.cuda.is_available() else "cpu")
-            tokenizer = AutoTokenizer.from_pretrained(self._path)
             self._loaded = model, Rendering(tokenizer, add_generation_prompt=False)
             self._most = self._most or getattr(model.config, "max_position_embeddings", None)
         return self._loaded

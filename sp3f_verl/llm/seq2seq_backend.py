@@ -12,7 +12,7 @@ from typing import Any
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends import Backend, Batch, Keyed
-from sp3f_verl.llm.fingerprint import fingerprint
+from sp3f_verl.llm.fingerprint import fingerprint, loading
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
@@ -32,13 +32,13 @@ class Seq2SeqBackend(Backend):
         super().__init__(store, totals)
         self.model = fingerprint(model)
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(model)
-            kind = dtype if dtype == "auto" else getattr(torch, dtype)
-            self._net = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=kind).eval()
-        except Exception as error:  # transformers raises many kinds
+            with loading(model, "encoder-decoder model"):
+                self._tokenizer = AutoTokenizer.from_pretrained(model)
+                kind = dtype if dtype == "auto" else getattr(torch, dtype)
+                self._net = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=kind).eval()
+        except BaseException:
             self.close()
-            reason = " ".join(str(error).split())[:120]
-            raise BadInput(f"{model} is no encoder-decoder model that can be loaded ({reason}); name one.") from None
+            raise
         self._net.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def _ask(self, fresh: Iterator[Keyed]) -> Generator[Batch, None, None]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends import Backend, Batch, Keyed
-from sp3f_verl.llm.fingerprint import fingerprint, lora_rank
+from sp3f_verl.llm.fingerprint import fingerprint, loading, lora_rank
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
@@ -93,9 +93,10 @@ class TransformersBackend(Backend):
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # of loading weights; the caller shows progress over the answers
-        self._tokenizer = AutoTokenizer.from_pretrained(self._path)
+        with loading(self.model):
+            self._tokenizer = AutoTokenizer.from_pretrained(self._path)
+            model = AutoModelForCausalLM.from_pretrained(self._path, dtype=self._dtype)
         self._rendering = Rendering(self._tokenizer, add_generation_prompt=True)
-        model = AutoModelForCausalLM.from_pretrained(self._path, dtype=self._dtype)
         # Only what an ask says, and the ends, which are the tokenizer's too as in vLLM: a checkpoint may bring a
         # repetition penalty and other habits along.
         ends = model.generation_config.eos_token_id
@@ -106,7 +107,8 @@ class TransformersBackend(Backend):
         if self._adapter is not None:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, self._adapter)
+            with loading(self._adapter, "LoRA adapter of this model"):
+                model = PeftModel.from_pretrained(model, self._adapter)
         self._loaded = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
     def _generate(self, group: list[Prepared]) -> Batch:

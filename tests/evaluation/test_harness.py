@@ -211,7 +211,7 @@ def test_bad_options_are_one_sentence(options, told, bare_python, tmp_path, monk
 @pytest.mark.parametrize(
     ("told", "why"),
     [
-        ("package: [", "is no YAML"),
+        ("package: [", "cannot be read as YAML"),
         ("package: helm\ntasks: {}", "give `package: lm-eval`"),
         ("package: lm-eval\ntasks: {}", "name at least one task"),
         ("package: lm-eval\ntasks: {a: {metric: acc}}", "tasks.a.shots=None; give 0 or more"),

@@ -2,12 +2,15 @@
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.characters import whole
 from sp3f_verl.errors import BadInput
 
+_HALF = re.compile(r"\\[uU][dD][89a-fA-F]")  # an escape of half a pair; most have their other half
 _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -31,9 +34,13 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if line.strip():
             try:
                 row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                cause = getattr(error, "msg", "it is nested too deeply")
+            except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
+                cause = "it is nested too deeply" if isinstance(error, RecursionError) else _cause(error)
                 raise BadInput(f"{path}, line {number} is not JSON ({cause}); mend or remove it.") from None
             if not isinstance(row, dict):
                 raise BadInput(f"{path}, line {number} is not a JSON object; give one object a line.")
-            yield number, row
+            yield number, whole(row) if _HALF.search(line) else row
+
+
+def _cause(error: ValueError) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else "a number in it has too many digits"

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sp3f_verl.data.files import check_file
 from sp3f_verl.data.tables import validate
 from sp3f_verl.data.tables.jsonl import json_lines
 from sp3f_verl.errors import BadInput, nearest
@@ -28,8 +29,7 @@ class _File:
 
     def __init__(self, path: str | Path):
         self.path, self.file_path = path, Path(path).expanduser()
-        if not self.file_path.is_file():
-            raise BadInput(f"{path} does not exist; give the path of a parquet file.")
+        check_file(path, "parquet file")
         if not self.file_path.stat().st_size:
             raise BadInput(f"{path} is empty; give a file with at least one row.")
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.judging import Judgement, Question, judge
@@ -76,7 +77,7 @@ def main(words: list[str]) -> Path:
         metavar="SETTING",
         help="judge=openai, judge=local or one of your own, and settings such as sp3f.judge.model=NAME (docs/judge.md)",
     )
-    options = parser.parse_intermixed_args(words)
+    options = parse(parser, words, intermixed=True)
     try:
         _run(options)
     except AlreadyDone as sentence:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import AlreadyDone
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.model import BACKENDS, euroeval_model, lm_eval_model
@@ -22,7 +23,7 @@ from sp3f_verl.evaluation.harness.suite import Suite, read_suite, shipped
 
 def main(words: list[str]) -> Path:
     """Answers the folder that it wrote to."""
-    options = _parser().parse_args(words)
+    options = parse(_parser(), words)
     suite = read_suite(options.suite).only(options.tasks, options.languages)
     versions = check_python(options.python, suite)
     job = _lm_eval(options) if suite.package == "lm-eval" else _euroeval(options, suite)

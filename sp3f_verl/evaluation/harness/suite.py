@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import Field, field_validator
 
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.settings import Number, Settings, Text, Whole, mend
+from sp3f_verl.settings import Number, Settings, Text, Whole, mend, read_yaml
 
 SUITES = Path(__file__).parent / "suites"
 PACKAGE = "give `package: lm-eval` or `package: euroeval`"
@@ -90,10 +89,7 @@ def read_suite(given: str) -> Suite:
     path = Path(given) if given not in shipped() else SUITES / f"{given}.yaml"
     if not path.is_file():
         raise BadInput(f"--harness={given} is neither {' nor '.join(shipped())} nor a file{nearest(given, shipped())}.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is no YAML ({' '.join(str(error).split())[:120]}).") from None
+    content = read_yaml(path)
     try:
         return _suite(path.stem, content)
     except BadInput as error:  # its sentence names the field

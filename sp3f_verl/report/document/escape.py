@@ -7,15 +7,14 @@ from the Markdown by a parser that lets no HTML through, so that this file is al
 
 import os
 import re
-import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-LONGEST = 300  # characters of a text of another hand
-_BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # could turn the numbers beside them around
+from sp3f_verl.errors import one_line
+
 # What has a meaning anywhere in a line: escapes, code, emphasis, HTML, links, entities, strike-through.
 _ANYWHERE = re.compile(r"([\\`*<]|\](?=[(\[:])|&(?=#?\w+;)|~(?=~)|(?<![^\W_])_|_(?![^\W_]))")
 # What has one where a line begins: headings, quotes, tables, lists, underlines of headings, definitions of links.
@@ -45,17 +44,6 @@ def code(value: object) -> Markdown:
 
 def joined(values, separator: str = ", ") -> Markdown:
     return Markdown(separator).join(values)
-
-
-def one_line(value: object) -> str:
-    """Without ends of lines, control characters and marks of direction, at most 300 characters."""
-    kept = "".join(
-        " " if char.isspace() or (kind := unicodedata.category(char)) == "Cc" else "\ufffd" if kind == "Cs" else char
-        for char in str(value)
-        if char not in _BIDI
-    )
-    text = " ".join(kept.split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def cell(text: Markup) -> Markdown:
