@@ -108,13 +108,8 @@ def with_duplicates(batches: Iterator[pa.RecordBatch], sampling: str, out: Outpu
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name, least in (("n", 1), ("max_tokens", 1)):
-        if getattr(options, name) < least:
-            raise BadInput(f"--{name.replace('_', '-')}={getattr(options, name)} is too few; give at least {least}.")
     if options.n > 1 and options.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer --n times; give one above 0, or --n 1.")
-    if not 0 <= options.min_language_share <= 1:
-        raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -164,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=text)
     add_model_options(parser)
     options = parse(parser, arguments)
-    return run_step("generate", lambda: _run(options), options.debug)
+    return run_step("generate", _run, options)
 
 
 if __name__ == "__main__":

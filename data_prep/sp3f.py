@@ -157,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(parser, arguments)
     if bool(options.questions) != bool(options.solutions):
         parser.error("--questions and --solutions go together")
-    return run_step("sp3f", lambda: _run(options), options.debug)
+    return run_step("sp3f", _run, options)
 
 
 if __name__ == "__main__":

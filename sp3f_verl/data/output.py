@@ -8,6 +8,7 @@ Files are written into a hidden folder and moved to their places when the step i
 that fails or is killed leaves nothing that looks like data. The same inputs and settings give the same bytes.
 """
 
+import argparse
 import contextlib
 import fcntl
 import json
@@ -29,6 +30,7 @@ from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import as_batches
 from sp3f_verl.data.tables.writer import Writer, open_writer
 from sp3f_verl.errors import BadInput
+from sp3f_verl.ranges import check_ranges
 
 CARD, REPORT = "README.md", "report.md"
 _WORK = ".partial"  # folder of the files until the step is through
@@ -209,16 +211,17 @@ def card(out: Output) -> str:
     return "\n".join([*lines, "", "Inputs, hashes and versions stand in `manifest.json`."]) + "\n"
 
 
-def run_step(name: str, do: Callable[[], int | None], debug: bool = False) -> int:
+def run_step(name: str, do: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
     """The exit status of a step's `main`: 0 where it is done, or was; see `boundary.exit_status` for what else."""
 
-    def done_or_do() -> int | None:
+    def check_and_do() -> int | None:
+        check_ranges(options)
         try:
-            return do()
+            return do(options)
         except AlreadyDone as done:
             print(done)
 
-    return exit_status(f"data_prep.{name}", done_or_do, debug)
+    return exit_status(f"data_prep.{name}", check_and_do, options.debug)
 
 
 def _difference(kept: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

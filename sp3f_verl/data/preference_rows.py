@@ -15,6 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.data.rows import id_of
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
@@ -70,7 +71,7 @@ def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
         raise Unusable("side_empty")
     if len(responses) > 1 and len(set(responses)) == 1:
         raise Unusable("sides_identical")
-    return Answers(prompt, responses, "" if row.get("id") is None else str(row["id"]))
+    return Answers(prompt, responses, id_of(row.get("id")) or "")
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:

@@ -10,7 +10,6 @@ The same command again goes on where it was stopped, and asks nothing twice. doc
 import argparse
 import hashlib
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
 from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.log import log
+from sp3f_verl.ranges import check_ranges
 from sp3f_verl.rewards.answers.checkers import BUILT_IN
 from sp3f_verl.rewards.terms import THRESHOLD
 
@@ -45,8 +45,10 @@ def main(words: list[str]) -> Path:
 
 def evaluate(options: argparse.Namespace) -> None:
     """BadInput, or UnknownLanguage, for what cannot be evaluated."""
+    check_ranges(options)
     decoding = Decoding(**{name: getattr(options, name) for name in Decoding.model_fields})
-    _check(decoding, options)
+    if decoding.samples > 1 and decoding.temperature == 0:
+        raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
     asked = model_options(options)
     given = asked.model
     if asked.engine != "openai":
@@ -149,19 +151,6 @@ def _rows(path: Path, wanted: list[str] | None, limit: int | None) -> Iterator[C
     for (name, code), problems in sorted(groups.items()):
         if wanted is None or code in wanted:
             yield Cell(name, code, distinct(problems)[:limit], tuple(sorted(every - {code})), BUILT_IN)
-
-
-def _check(decoding: Decoding, options: argparse.Namespace) -> None:
-    bounds = {
-        "samples": (1, math.inf), "temperature": (0, math.inf), "top_p": (1e-6, 1), "max_tokens": (1, math.inf)
-    }  # fmt: skip
-    for name, (least, most) in {**bounds, "threshold": (0, 1), "limit": (1, math.inf)}.items():
-        value = getattr(options, name)
-        if value is not None and not (least <= value <= most and math.isfinite(value)):
-            bound = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
-            raise BadInput(f"--{name.replace('_', '-')}={value:g}: give a number {bound}.")
-    if decoding.samples > 1 and decoding.temperature == 0:
-        raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,5 @@
 """A problem of a benchmark: what is asked, and what is right; and the files that problems are read from."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import canonical, field, row_id
-from sp3f_verl.data.sets.mgsm import read_questions
-from sp3f_verl.data.tables import open_file, read_rows
+from sp3f_verl.data.rows import canonical, field, id_of, row_id, text_of
+from sp3f_verl.data.sets.mgsm import question_rows
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.answers.checkers import checker_of
 
@@ -140,15 +139,6 @@ def folder_of(benchmark: str) -> str:
     return benchmark.replace("/", "_")
 
 
-def text_of(value: Any, place: str) -> str:
-    """The value as text, a whole float without its point. BadInput where it is missing, NaN or no text or number."""
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return str(int(value) if value == int(value) else value)
-    raise BadInput(f"{place} is {value!r}; give it a text or a number, or remove the row.")
-
-
 def distinct(problems: Iterable[Problem]) -> list[Problem]:
     """A row that comes twice gets an id, and is a problem, of its own each time."""
     ids, keys, distinct_ones = Counter(), Counter(), []
@@ -184,7 +174,7 @@ def of_parquet(path: Path, checkers: Sequence[str]) -> Iterator[tuple[str, Probl
             row["data_source"],
             Problem(
                 id=row["id"],
-                problem=str(raw.get("problem") or row["id"]),
+                problem=id_of(raw.get("problem"), place) or row["id"],
                 language=row["language"],
                 messages=[{"role": turn["role"], "content": turn["content"]} for turn in row["prompt"]],
                 gold=row["reward_model"]["ground_truth"],
@@ -238,16 +228,14 @@ class QuestionFile:
     def questions(self) -> Iterator[dict[str, Any]]:
         """`question`, `answer` and those of OPTIONAL that the file has. BadInput where it cannot be read."""
         languages.get(self.language)
-        if self.path.suffix == ".tsv":
-            yield from ({"question": question, "answer": answer} for question, answer in read_questions(self.path))
-        else:
-            yield from read_rows(self.path, ("question", "answer"), OPTIONAL)
+        for place, row in question_rows(self.path, OPTIONAL):
+            yield row | {"id": id_of(row.get("id"), place)}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Rows of schemas.RL; `data_source` is the file's name, by which verl tells validation scores apart."""
         instruction = languages.get(self.language).instruction
         for index, row in enumerate(self.questions()):
-            key = row.get("id") or row["question"]
+            key = row["question"] if row["id"] is None else row["id"]
             extra = {"index": index, "lang": self.language, "checker": row.get("checker")}
             try:
                 checker_of(extra)
@@ -258,7 +246,7 @@ class QuestionFile:
                 "problem": row_id(self.name, key),
                 "data_source": self.name,
                 "prompt": [{"role": "system", "content": instruction}, {"role": "user", "content": row["question"]}],
-                "reward_model": {"style": "rule", "ground_truth": str(row["answer"])},
+                "reward_model": {"style": "rule", "ground_truth": row["answer"]},
                 "extra_info": extra,
                 "language": self.language,
                 "query_en": row.get("query_en"),
