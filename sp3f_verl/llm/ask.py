@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sp3f_verl.llm.outcome import FailureKind, Usage
+from sp3f_verl.llm.outcome import NO_USAGE, FailureKind, Usage
+from sp3f_verl.llm.replies import WHOLE
 from sp3f_verl.llm.store import request_key
+
+VERSION = 2  # of stored answers; those without one may be what is no answer any more
 
 
 class Status(enum.StrEnum):
@@ -73,7 +76,8 @@ class Answer:
 
     finish_reason: the server's word: "stop", "length", ... model: the one that says it answered.
     failure: None where there is a text; message: one line of what the server said about the failure.
-    reused: from the store, or the answer to an equal question of the same run: it cost nothing.
+    reused: from the store, or the answer to an equal question of the same run: it cost nothing. wasted: tokens of the
+        attempts before it, which a server counted for what was no answer.
     """
 
     id: str
@@ -86,6 +90,7 @@ class Answer:
     failure: FailureKind | None = None
     message: str = ""
     reused: bool = False
+    wasted: Usage = NO_USAGE
 
     def stored(self) -> dict[str, Any]:
         """The value that the store keeps."""
@@ -98,11 +103,19 @@ class Answer:
             "model": self.model,
             "failure": self.failure,
             "said": self.message,
+            "version": VERSION,
         }
 
     @classmethod
-    def from_stored(cls, ask: Ask, value: Mapping[str, Any]) -> "Answer":
-        """The stored answer, as the answer to this ask. KeyError or ValueError where the value is something else."""
+    def from_stored(cls, ask: Ask, value: Mapping[str, Any]) -> "Answer | None":
+        """The stored answer, as the answer to this ask; None where it is no answer, which earlier versions kept.
+        KeyError or ValueError where the value is something else."""
+        if "version" not in value:
+            reason, message = (value["finish_reason"] or "").lower(), value["said"]
+            if value["text"] is None and message.startswith(("HTTP 403", "the message has no content")):
+                return None
+            if value["text"] is not None and reason and reason not in WHOLE and reason != "length":
+                return None
         return cls(
             ask.id,
             ask.number,
@@ -127,4 +140,4 @@ def failed(ask: Ask, kind: FailureKind, message: str, model: str, usage: Usage |
     """The answer where there is no text: refused where the model or a filter would not, else an error."""
     status = Status.REFUSED if kind is FailureKind.REFUSED else Status.ERROR
     finish_reason = "content_filter" if status is Status.REFUSED else None
-    return Answer(ask.id, ask.number, status, None, finish_reason, usage or Usage(), model, kind, message)
+    return Answer(ask.id, ask.number, status, None, finish_reason, usage or NO_USAGE, model, kind, message)

@@ -6,8 +6,10 @@ between the submission and the note of it, the server's list of batches says: ea
 """
 
 import json
+import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Coroutine, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +21,10 @@ from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends import Backend, Batch, Keyed
 from sp3f_verl.llm.client import Client, chat_body
 from sp3f_verl.llm.endpoint import Endpoint
+from sp3f_verl.llm.failures import read_failure
 from sp3f_verl.llm.loop import LoopThread
-from sp3f_verl.llm.outcome import AskFailed, Completion, FailureKind, one_line, read_completion, read_failure
+from sp3f_verl.llm.outcome import AskFailed, Completion, FailureKind, one_line
+from sp3f_verl.llm.replies import parse_json, read_completion
 from sp3f_verl.llm.retry import RETRIED
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
@@ -28,8 +32,17 @@ from sp3f_verl.log import log
 
 REQUESTS, BYTES = 10_000, 50_000_000  # of a batch at most; OpenAI takes 50,000 and 200 MB
 ENDED = ("completed", "expired", "cancelled", "failed")
+WAITING = ("validating", "in_progress", "finalizing", "cancelling")
+ODD_LOOKS = 10  # at a batch that has ended but whose answers cannot be read; then with what there is
 PAGE = 100  # batches of the server's list that are read at once
+_FULL = re.compile(
+    r"token_limit_exceeded|enqueued|in_progress batches|too many (active |pending )?batches|queue is full"
+)
 _NOBODY = Ask("", [], 0)  # answers are named when it is known who asked
+
+
+class _QueueFull(Exception):
+    """The server takes no batch before others are through."""
 
 
 class BatchBackend(Backend):
@@ -52,6 +65,8 @@ class BatchBackend(Backend):
         super().__init__(store, totals)
         self.model, self._folder, self._poll, self._requests = endpoint.model, folder, poll_seconds, requests
         self._client, self._thread = Client(endpoint), LoopThread()
+        self._odd: Counter[str] = Counter()  # looks in a row that came to nothing, by the batch's name
+        self._full: set[str] = set()  # names of batches that found the server's queue full
         folder.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
@@ -89,7 +104,10 @@ class BatchBackend(Backend):
             self._submit(notes[name])
         while wanted:
             for name in list(wanted):
-                answers = self._collect(notes[name])
+                waited_for = any(notes[other]["batch"] for other in wanted)
+                if notes[name]["batch"] is None and not (name in self._full and waited_for):
+                    self._submit(notes[name])
+                answers = self._collect(notes[name]) if notes[name]["batch"] else None
                 if answers is not None:
                     del wanted[name]
                     self._keep(answers)
@@ -112,60 +130,140 @@ class BatchBackend(Backend):
         return note["name"]
 
     def _submit(self, note: dict[str, Any]) -> None:
-        """Submits the batch, unless it is submitted."""
+        """Submits the batch, unless it is submitted. Its requests stay in the folder until it is collected: a queue
+        that is full may refuse it now or later."""
         if note["batch"] is not None:
             return
         name = note["name"]
         note["batch"] = self._require(self._find(name), "list its batches")
         if note["batch"] is None:
-            file = self._folder / f"{name}.jsonl"
-            note["batch"] = self._require(self._send(name, file), "take a batch")
+            try:
+                note["batch"] = self._require(self._send(note), "take a batch")
+            except _QueueFull as reason:
+                self._wait_for_room(note, str(reason))
+                return
             log.info("%s: submitted, %d requests", note["batch"], len(note["keys"]))
-        write_json(note, self._folder / f"{name}.json")
-        (self._folder / f"{name}.jsonl").unlink(missing_ok=True)
+        self._write(note)
 
-    async def _send(self, name: str, file: Path) -> str:
-        uploaded = json.loads(await self._client.upload("/files", file, {"purpose": "batch"}))
-        body = {"input_file_id": uploaded["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-        return json.loads(await self._client.post("/batches", {**body, "metadata": {"sp3f": name}}))["id"]
+    def _wait_for_room(self, note: dict[str, Any], reason: str) -> None:
+        if note["name"] not in self._full:
+            log.warning(
+                "the server's queue of batches is full (%s): %d requests wait until others are through; where there "
+                "are none, smaller batches fit (--batch-requests)",
+                reason,
+                len(note["keys"]),
+            )
+        self._full.add(note["name"])
+        note["batch"] = None
+        self._write(note)
+
+    def _write(self, note: dict[str, Any]) -> None:
+        kept = {name: note[name] for name in ("name", "keys", "batch")}
+        write_json(kept, self._folder / f"{note['name']}.json")
+
+    async def _send(self, note: dict[str, Any]) -> str:
+        if "file" not in note:
+            uploaded = json.loads(await self._client.upload("/files", self._file(note), {"purpose": "batch"}))
+            note["file"] = uploaded["id"]
+        body = {"input_file_id": note["file"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+        try:
+            sent = await self._client.post("/batches", {**body, "metadata": {"sp3f": note["name"]}})
+        except AskFailed as error:
+            if error.kind is FailureKind.RATE_LIMITED or _FULL.search(str(error).lower()):
+                raise _QueueFull(error.args[1]) from None
+            raise
+        return json.loads(sent)["id"]
 
     async def _find(self, name: str) -> str | None:
-        """The server's id of the batch with our name."""
+        """The server's id of the batch with our name; one that the server has not taken is none."""
         after = ""
         while True:
             page = json.loads(await self._client.get(f"/batches?limit={PAGE}{after}"))
             for batch in page["data"]:
-                if (batch.get("metadata") or {}).get("sp3f") == name:
+                if (batch.get("metadata") or {}).get("sp3f") == name and batch.get("status") != "failed":
                     return batch["id"]
             if not page.get("has_more") or not page["data"]:
                 return None
             after = f"&after={page['data'][-1]['id']}"
 
     def _collect(self, note: dict[str, Any]) -> Batch | None:
-        """All answers of the batch, None while it is under way or out of reach."""
-        try:
-            got = self._thread.run(self._client.get(f"/batches/{note['batch']}"))
-        except AskFailed as error:
-            if error.kind in RETRIED:
-                return None  # a day is long: the network comes back
-            file = self._folder / f"{note['name']}.json"
-            raise BadInput(f"{note['batch']} is lost ({error}): delete {file} to have it submitted again.") from None
-        batch = json.loads(got)
-        if batch["status"] not in ENDED:
+        """All answers of the batch; None while it is under way, out of reach, or waits for room in a full queue."""
+        name, ident = note["name"], note["batch"]
+        got = self._look(note, f"/batches/{ident}")
+        batch = parse_json(got) if got is not None else None
+        if got is None or (isinstance(batch, dict) and batch.get("status") in WAITING):
+            return None
+        if not isinstance(batch, dict) or batch.get("status") not in ENDED:
+            self._tell_odd(note, one_line(got))
             return None
         answers: dict[str, Answer] = {}
+        junk = ""
         for field in ("output_file_id", "error_file_id"):
             if batch.get(field):
-                lines = self._require(self._client.get(f"/files/{batch[field]}/content"), f"give {batch[field]}")
-                answers |= {key: answer for key, answer in (read_line(line, self.model) for line in lines.split("\n"))}
+                text = self._look(note, f"/files/{batch[field]}/content")
+                if text is None:
+                    return None
+                lines = [line for line in text.split("\n") if line.strip()]
+                read = dict(read_line(line, self.model) for line in lines)
+                junk = junk or next((line for line in lines if read_line(line, self.model)[0] == ""), "")
+                answers |= {key: self._without_key(answer) for key, answer in read.items()}
         if batch["status"] == "failed" and not answers:
-            self._forget(note["name"])
-            errors = (batch.get("errors") or {}).get("data") or [{}]
-            raise BadInput(f"{note['batch']} was not taken: {errors[0].get('message')}; mend that and start again.")
-        counts = batch.get("request_counts") or {}
-        log.info("%s: %s, %s failed", note["batch"], batch["status"], counts.get("failed", 0))
-        missing = without_answer(f"the batch is {batch['status']}", self.model)
+            return self._refused(note, batch)
+        known = [key for key in note["keys"] if key in answers]
+        if (batch["status"] == "completed" and len(known) < len(note["keys"])) or junk:
+            self._tell_odd(note, one_line(junk) or "answers are missing")
+            if self._odd[name] < ODD_LOOKS:
+                return None
+            if not known:
+                raise BadInput(
+                    f"{ident} has ended, but the server does not give its answers ({one_line(junk) or 'no file'}); "
+                    "start again later: they are still waited for."
+                )
+        counts = batch.get("request_counts") if isinstance(batch.get("request_counts"), dict) else {}
+        log.info("%s: %s, %s failed", ident, batch["status"], counts.get("failed", 0))
+        code = "lost" if batch["status"] == "completed" else "batch_expired"
+        missing = without_answer(f"the batch is {batch['status']}, without this answer", self.model, code)
         return [(key, answers.get(key, missing)) for key in note["keys"]]
+
+    def _look(self, note: dict[str, Any], path: str) -> str | None:
+        """The body of GET of the path, None where the way there fails: a day is long, and the network comes back."""
+        try:
+            return self._thread.run(self._client.get(path))
+        except AskFailed as error:
+            if error.kind in RETRIED:
+                return None
+            if error.kind is FailureKind.NOT_FOUND:
+                file = self._folder / f"{note['name']}.json"
+                raise BadInput(
+                    f"{note['batch']} is lost ({error}): delete {file} to have it submitted again."
+                ) from None
+            raise BadInput(
+                f"The server does not show {note['batch']} ({error}): mend that and start again, it is waited for."
+            ) from None
+
+    def _tell_odd(self, note: dict[str, Any], body: str) -> None:
+        self._odd[note["name"]] += 1
+        if self._odd[note["name"]] == 1:
+            log.warning("%s: the server says nothing that can be read (%s): looking again", note["batch"], body)
+
+    def _refused(self, note: dict[str, Any], batch: dict[str, Any]) -> None:
+        """A batch that failed as a whole: it waits where the queue was full; else BadInput."""
+        errors = batch["errors"].get("data") if isinstance(batch.get("errors"), dict) else None
+        error = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+        message = one_line(self._client.secrets.without(str(error.get("message") or "no reason is given")))
+        if _FULL.search(f"{error.get('code')} {message}".lower()) and self._file(note).exists():
+            self._wait_for_room(note, message)
+            return None
+        self._forget(note["name"])
+        raise BadInput(f"{note['batch']} was not taken: {message}; mend that and start again.")
+
+    def _file(self, note: dict[str, Any]) -> Path:
+        return self._folder / f"{note['name']}.jsonl"
+
+    def _without_key(self, answer: Answer) -> Answer:
+        secrets = self._client.secrets
+        text = answer.text and secrets.out_of_answer(answer.text)
+        return replace(answer, text=text, message=secrets.without(answer.message))
 
     def _require(self, coroutine: Coroutine[Any, Any, Any], what: str) -> Any:
         try:
@@ -208,12 +306,12 @@ def read_line(line: str, model: str) -> tuple[str, Answer]:
         return key, without_answer(_message(error), model, (error or {}).get("code"))
     body, status = json.dumps(response.get("body")), response.get("status_code")
     if status != 200:
-        fault = read_failure(status if isinstance(status, int) else 500, body)
+        fault = read_failure(status if isinstance(status, int) else 500, body, response.get("body"))
         return key, failed(_NOBODY, fault.kind, fault.message, model)
     got = read_completion(body, 0.0, 0, model)
     if isinstance(got, Completion):
         return key, answered(_NOBODY, got.text, got.finish_reason, got.usage, got.model)
-    return key, failed(_NOBODY, got.kind, got.message, model)
+    return key, failed(_NOBODY, got.kind, got.message, model, got.usage)
 
 
 def without_answer(message: str, model: str, code: Any = "batch_expired") -> Answer:

@@ -16,7 +16,7 @@ def remembered(
     items: Iterable[Item],
     store: Store | None,
     key: Callable[[Item], str],
-    recalled: Callable[[Item, dict[str, Any]], Value],
+    recalled: Callable[[Item, dict[str, Any]], Value | None],
     shared: Callable[[Item, Value], Value],
     work: Callable[[Iterator[list[tuple[str, Item]]]], Generator[list[tuple[str, Value]], None, None]],
 ) -> Generator[Value, None, None]:
@@ -24,7 +24,8 @@ def remembered(
 
     work: draws chunks of items that have no value yet (a chunk may be empty), and yields lists of values by key, an
         empty list at least after each chunk, so that what is known is handed on. It puts them into the store itself.
-    recalled: the value of an item of which the store has this. shared: the value of an item whose equal got that one.
+    recalled: the value of an item of which the store has this; None where that is no value. shared: the value of an
+        item whose equal got that one.
     """
     known: deque[Value] = deque()
     waiting: dict[str, list[Item]] = {}  # by the key of what is being worked out: its equals that came later
@@ -36,8 +37,9 @@ def remembered(
             stored = {} if store is None else store.get_many([name for name, _ in keyed])
             unknown = []
             for name, item in keyed:
-                if (value := stored.get(name)) is not None:
-                    known.append(recalled(item, value))
+                kept = stored.get(name)
+                if kept is not None and (value := recalled(item, kept)) is not None:
+                    known.append(value)
                 elif name in waiting:
                     waiting[name].append(item)
                 else:

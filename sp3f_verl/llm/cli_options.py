@@ -9,7 +9,7 @@ import argparse
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -37,7 +37,9 @@ Options = TypeVar("Options", bound=LoadedModel)
 def add_model_options(parser: argparse.ArgumentParser, backend: str = "openai") -> None:
     """Adds the flags that `model_options` and `store_of` read; `backend` is the default of --backend."""
     _add(parser, ModelOptions, backend)
-    parser.add_argument("--batch", action=_Moved, nargs=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--batch", dest="backend", action="store_const", const="batch", help="the same as --backend batch"
+    )
 
 
 def add_scorer_options(parser: argparse.ArgumentParser) -> None:
@@ -100,13 +102,6 @@ def _note(totals: Totals, total: int | None) -> str:
         expected = totals.expected_usd(total) if total else None
         notes.append(f"${totals.usd:.2f}" + (f" of about ${expected:.2f}" if expected else ""))
     return ", ".join(notes)
-
-
-class _Moved(argparse.Action):
-    """An old flag: its line of usage says what is written in its place."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        parser.error(f"{self.option_strings[0]} is now --backend {self.dest}; write that")
 
 
 def _add(parser: argparse.ArgumentParser, model: type[LoadedModel], backend: str) -> None:

@@ -1,6 +1,7 @@
 """One way to ask a model: a chat completion from any OpenAI-compatible server, with retries, limits and deadlines."""
 
 import asyncio
+import dataclasses
 import functools
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,22 +12,25 @@ from typing import Any, TypeVar
 import aiohttp
 import openai
 
-from sp3f_verl.llm.endpoint import Endpoint, officials, read_key
+from sp3f_verl.characters import whole
+from sp3f_verl.llm.endpoint import AnswerTooLarge, Endpoint, officials, read_key, url_remedy
+from sp3f_verl.llm.failures import read_failure
 from sp3f_verl.llm.outcome import (
+    ENDS_THE_RUN,
     AskFailed,
     AuthenticationFailed,
     Completion,
     FailureKind,
     Fault,
+    Usage,
     one_line,
-    read_completion,
-    read_context_length,
-    read_failure,
-    read_first_model,
 )
 from sp3f_verl.llm.rate_limit import RateLimit
+from sp3f_verl.llm.replies import parse_json, read_completion, read_context_length, read_first_model
 from sp3f_verl.llm.retry import RETRIED, backoff_seconds, retry_after_seconds
+from sp3f_verl.llm.secret import Secrets
 
+SAME_SHAPE = 3  # answers that are none for one reason, after which a server is taken to mean it
 PASSED_OVER = 5.0  # seconds for which a URL that failed to connect is left to the others, where there are others
 
 T = TypeVar("T")
@@ -41,12 +45,13 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, rate_limit: RateLimit | None = None, seed: int | None = None):
         self._endpoint, self._rate_limit, self._rng = endpoint, rate_limit or RateLimit(), random.Random(seed)
-        self._key = read_key(endpoint.api_key_env)
+        self._key, self._headers = read_key(endpoint.api_key_env), endpoint.read_headers()
+        self.secrets = Secrets(endpoint.secrets(self._key, self._headers))
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._officials: list[openai.AsyncOpenAI] = []
         self._passed_over: dict[int, float] = {}  # index of the URL, until when
-        self._model: asyncio.Task[tuple[str | Fault, int]] | None = None
+        self._model: asyncio.Task[tuple[str | Fault, list[Fault]]] | None = None
         self._closed = False
 
     async def ask(
@@ -74,7 +79,7 @@ class Client:
         on_retry: called with the failure before each retry. estimated_tokens: prompt and answer, for the rate limit.
         """
         loop = self._bind()
-        started, retried = loop.time(), []
+        started, retried = loop.time(), []  # the faults before the last
         sampling = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop}
         if top_logprobs is not None:
             sampling |= {"logprobs": True, "top_logprobs": top_logprobs}
@@ -90,9 +95,9 @@ class Client:
                 raise
             got = Fault(FailureKind.DEADLINE, "the deadline passed before an answer came")
         if isinstance(got, Completion):
-            return got
+            return dataclasses.replace(got, wasted=_usage_of(retried)) if retried else got
         # Raised here and not where it was caught: the exceptions below hold the request, and with it the key.
-        raise _failure(got, len(retried), loop.time() - started)
+        raise _failure(got, retried, loop.time() - started)
 
     async def model(self) -> str:
         """The endpoint's model, or the first that its first URL serves: asked for once, by all who wait together.
@@ -106,12 +111,12 @@ class Client:
             self._model = loop.create_task(self._first_model())
         task = self._model
         started = loop.time()
-        got, retries = await asyncio.shield(task)  # one waiter's deadline does not end it for the others
+        got, retried = await asyncio.shield(task)  # one waiter's deadline does not end it for the others
         if isinstance(got, str):
             return got
         if self._model is task:
             self._model = None
-        raise _failure(got, retries, loop.time() - started)
+        raise _failure(got, retried, loop.time() - started)
 
     async def context_length(self) -> int | None:
         """Tokens that fit into the model's context, prompt and answer together, where its server says (vLLM does)."""
@@ -127,7 +132,7 @@ class Client:
     async def post(self, path: str, body: Any) -> str:
         """The same for a POST of JSON, but sent once: what it makes may have been made although no answer came."""
         self._bind()
-        return self._without_failure(await self._answer(self._officials[0].post(path, body=body, cast_to=str)), 0)
+        return self._without_failure(await self._answer(self._officials[0].post(path, body=body, cast_to=str)), [])
 
     async def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> str:
         """The same for a form with a file, with retries: a file uploaded twice costs nothing."""
@@ -162,25 +167,25 @@ class Client:
             raise RuntimeError("This Client is closed: make another one.")
         if self._loop is None:
             self._loop = loop
-            self._officials = officials(self._endpoint, self._key)
+            self._officials = officials(self._endpoint, self._key, self._headers)
         if self._loop is not loop:
             raise RuntimeError("This Client's connections belong to another event loop: make one Client per loop.")
         return loop
 
     async def _insist(self, attempt: Callable[[int], Awaitable[str | Fault]]) -> str:
-        retried: list[FailureKind] = []
-        return self._without_failure(await self._retry(attempt, retried), len(retried))
+        retried: list[Fault] = []
+        return self._without_failure(await self._retry(attempt, retried), retried)
 
     @staticmethod
-    def _without_failure(got: str | Fault, retries: int) -> str:
+    def _without_failure(got: str | Fault, retried: list[Fault]) -> str:
         if isinstance(got, Fault):
-            raise _failure(got, retries, 0.0)
+            raise _failure(got, retried, 0.0)
         return got
 
     async def _retry(
         self,
         attempt: Callable[[int], Awaitable[T | Fault]],
-        retried: list[FailureKind],
+        retried: list[Fault],
         on_retry: Callable[[FailureKind], None] | None = None,
     ) -> T | Fault:
         """What the attempt number 0, 1, ... ends in; retried gets the failure before each retry."""
@@ -188,12 +193,16 @@ class Client:
             got = await attempt(len(retried))
             if not (isinstance(got, Fault) and got.kind in RETRIED and len(retried) < self._endpoint.max_retries):
                 return got
+            last = [*retried, got][-SAME_SHAPE:]
+            same = {fault.message for fault in last if fault.kind is FailureKind.INVALID_RESPONSE}
+            if len(last) == SAME_SHAPE and len(same) == 1 and last[0].kind is last[1].kind is got.kind:
+                return got
             if on_retry is not None:
                 on_retry(got.kind)
             retry_after = min(got.retry_after or 0.0, self._endpoint.retry_after_ceiling)
             # The server's wait is the same for all that it turned away: the random part keeps them apart.
             await asyncio.sleep(retry_after + backoff_seconds(0 if retry_after else len(retried), self._rng))
-            retried.append(got.kind)
+            retried.append(got)
 
     async def _complete(self, body: dict[str, Any], affinity: int, tokens: int, retries: int) -> Completion | Fault:
         await self._rate_limit.turn(tokens)
@@ -205,8 +214,8 @@ class Client:
             read = functools.partial(
                 read_completion, seconds=loop.time() - started, retries=retries, model=body["model"]
             )
-            completion = read(got)
-            got = completion if isinstance(completion, Completion) else read(self._without_key(got))
+            got = read(got)
+            got = self._told(got, url)
         if isinstance(got, Completion):
             self._rate_limit.settle(tokens, got.usage.prompt_tokens + got.usage.completion_tokens)
         elif got.kind is FailureKind.CONNECTION:
@@ -215,31 +224,51 @@ class Client:
             self._rate_limit.hold(min(got.retry_after, self._endpoint.retry_after_ceiling))
         return got
 
-    async def _first_model(self) -> tuple[str | Fault, int]:
-        """(model or failure, retries)"""
+    def _told(self, got: Completion | Fault, url: int) -> Completion | Fault:
+        """The outcome without the key, which parts of a stream or of a content may hold only when they are joined; a
+        fault that a wrong URL may have made, with what to write in its place."""
+        if isinstance(got, Completion):
+            text = self.secrets.out_of_answer(got.text)
+            return got if text == got.text else dataclasses.replace(got, text=text)
+        return self._with_remedy(got._replace(message=self.secrets.without(got.message)), url)
 
-        async def attempt(retries: int) -> str | Fault:
+    def _with_remedy(self, fault: Fault, url: int) -> Fault:
+        if fault.kind not in (FailureKind.NOT_FOUND, FailureKind.INVALID_RESPONSE):
+            return fault
+        remedy = url_remedy(self._endpoint.base_urls[url], fault)
+        return fault._replace(message=fault.message + remedy) if remedy not in fault.message else fault
+
+    async def _first_model(self) -> tuple[str | Fault, list[Fault]]:
+        """(model or failure, failures before each retry)"""
+
+        async def attempt(_: int) -> str | Fault:
             got = await self._answer(self._officials[0].get("/models", cast_to=str))
-            return got if isinstance(got, Fault) else read_first_model(self._without_key(got))
+            got = got if isinstance(got, Fault) else read_first_model(self.secrets.without(got))
+            return self._with_remedy(got, 0) if isinstance(got, Fault) else got
 
-        retried: list[FailureKind] = []
-        return await self._retry(attempt, retried), len(retried)
+        retried: list[Fault] = []
+        return await self._retry(attempt, retried), retried
 
     async def _answer(self, request: Awaitable[str]) -> str | Fault:
         """Body of a successful response, within the time of one attempt."""
         try:
             async with asyncio.timeout(self._endpoint.request_timeout):
-                return await request
+                return self.secrets.out_of_answer(await request)
+        except AnswerTooLarge as error:
+            return Fault(FailureKind.INVALID_RESPONSE, str(error))
         # Before TimeoutError, which some of aiohttp's are, too; its transport calls every broken connection a timeout.
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
-            cause = self._without_key(str(error.__cause__ or error))
+            cause = self.secrets.without(str(error.__cause__ or error))
             return Fault(FailureKind.CONNECTION, one_line(cause) or "the connection broke")
         except TimeoutError:
             return Fault(FailureKind.TIMEOUT, f"no complete answer within {self._endpoint.request_timeout:g} s")
-        except UnicodeEncodeError:
-            return Fault(FailureKind.BAD_REQUEST, "the messages hold half a surrogate pair, which has no UTF-8")
         except openai.APIStatusError as error:
-            fault = read_failure(error.status_code, self._without_key(error.response.text))
+            body = self.secrets.without(error.response.text)
+            fault = read_failure(error.status_code, body, parse_json(body))
+            if error.response.is_redirect:
+                location = self.secrets.without(str(error.response.headers.get("location", "")))
+                where = one_line(location.partition("?")[0].removesuffix("/chat/completions"))
+                fault = fault._replace(message=f"{fault.message} (it redirects to {where}: write that as base_url)")
             return fault._replace(retry_after=retry_after_seconds(error.response.headers, datetime.now(UTC)))
 
     def _reachable(self, start: int) -> int:
@@ -247,9 +276,6 @@ class Client:
         number, now = len(self._officials), asyncio.get_running_loop().time()
         indices = [(start + step) % number for step in range(number)]
         return next((url for url in indices if self._passed_over.get(url, now) <= now), indices[0])
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._endpoint.api_key_env else text
 
 
 def chat_body(
@@ -260,10 +286,22 @@ def chat_body(
     extra: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The JSON of a chat completion's request: extra in the place of the others, and without what is None."""
-    body = {"model": model, "messages": messages, "max_tokens": max_tokens, **sampling, **(extra or {})}
-    return {name: value for name, value in body.items() if value is not None}
+    # Some servers stream unless they are told not to.
+    body = {
+        "model": model,
+        "messages": messages,
+        "max_tokens": max_tokens,
+        "stream": False,
+        **sampling,
+        **(extra or {}),
+    }
+    return {name: whole(value) for name, value in body.items() if value is not None}
 
 
-def _failure(fault: Fault, retries: int, seconds: float) -> AskFailed:
-    kind = AuthenticationFailed if fault.kind is FailureKind.AUTHENTICATION else AskFailed
-    return kind(fault.kind, fault.message, retries, seconds)
+def _failure(fault: Fault, retried: list[Fault], seconds: float) -> AskFailed:
+    kind = AuthenticationFailed if fault.kind in ENDS_THE_RUN else AskFailed
+    return kind(fault.kind, fault.message, len(retried), seconds, _usage_of([*retried, fault]))
+
+
+def _usage_of(faults: list[Fault]) -> Usage:
+    return sum((fault.usage for fault in faults), Usage())

@@ -4,6 +4,7 @@ import asyncio
 import queue
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends import Backend, Batch, Keyed
@@ -11,7 +12,7 @@ from sp3f_verl.llm.cache import CHUNK
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.endpoint import Endpoint
 from sp3f_verl.llm.loop import LoopThread
-from sp3f_verl.llm.outcome import AskFailed
+from sp3f_verl.llm.outcome import ENDS_THE_RUN, AskFailed
 from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
@@ -117,8 +118,10 @@ class _Stream:
         try:
             got = await self._client.ask(ask.messages, max_tokens=ask.max_tokens, extra_body=ask.extra, **ask.sampling)
         except AskFailed as error:
-            return failed(ask, error.kind, error.args[1], self._model)
-        return answered(ask, got.text, got.finish_reason, got.usage, got.model)
+            if error.kind in ENDS_THE_RUN:
+                self._pending.clear()
+            return failed(ask, error.kind, error.args[1], self._model, error.usage)
+        return replace(answered(ask, got.text, got.finish_reason, got.usage, got.model), wasted=got.wasted)
 
     async def _write(self) -> None:
         """Keeps and hands over what is done, as much at once as came while the last was written."""

@@ -9,6 +9,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask, Status
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.price import Price
+from sp3f_verl.llm.reasons import Reasons
 
 FEWEST = 50  # answers before a share of failures says anything
 RECENT = 1000  # answers of which the share is: an endpoint that dies late is noticed as soon as one that never lived
@@ -33,7 +34,7 @@ class Totals:
     usage: Usage = field(default_factory=Usage)
     _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     _recent_failures: int = 0
-    _last_failure: str = ""
+    reasons: Reasons = field(default_factory=Reasons, compare=False)
 
     def add(self, answer: Answer) -> None:
         """Counts the answer; TooManyFailures where it is one failure too many."""
@@ -47,29 +48,39 @@ class Totals:
             self.reused += 1
             return
         self.fresh += 1
-        self.usage = self.usage + answer.usage
+        self.usage = self.usage + answer.usage + answer.wasted
         if answer.failure is not None:
             self.failures[answer.failure] += 1
+            self.reasons.add(answer.failure, answer.message)
         if is_error:
-            self._last_failure = answer.message
             if answer.failure is FailureKind.AUTHENTICATION:
                 raise TooManyFailures(f"The server does not take the key ({answer.message}): mend --api-key-env.")
+            if answer.failure is FailureKind.NO_MONEY:
+                raise TooManyFailures(
+                    f"The account or the key has nothing left on it ({answer.message}): pay or raise its limit and "
+                    "start again, what was answered is kept and not asked for again."
+                )
             if len(self._recent) >= FEWEST and self._recent_failures > self.max_failure_share * len(self._recent):
                 raise self._too_many()
 
     def finish(self) -> None:
         """TooManyFailures where not one answer was any good, however few they were."""
-        if self._recent and self._recent_failures == self.fresh + self.reused:
+        if self._recent and self.statuses[Status.ERROR] == self.fresh + self.reused:
             raise self._too_many()
 
     def _too_many(self) -> TooManyFailures:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in self.failures.most_common() if kind != "refused")
         return TooManyFailures(
             f"{self._recent_failures} of the last {len(self._recent)} requests failed "
-            f"({kinds}; last: {self._last_failure}), "
+            f"({self.failed()}), "
             f"more than --max-failure-share={self.max_failure_share:g}: mend the cause and start again, "
             "what was answered is kept and not asked for again."
         )
+
+    def failed(self) -> str:
+        """The errors by kind, and what the server said most often about them; "" where there are none."""
+        kinds = [(kind, count) for kind, count in self.failures.most_common() if kind is not FailureKind.REFUSED]
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds)
+        return f"{counts}; most often: {self.reasons.commonest([kind for kind, _ in kinds])}" if kinds else ""
 
     @property
     def usd(self) -> float | None:
@@ -88,6 +99,7 @@ class Totals:
         return {
             "answers": {str(status): count for status, count in sorted(self.statuses.items())},
             "failures": {str(kind): count for kind, count in sorted(self.failures.items())},
+            "reasons": {str(kind): self.reasons.commonest([kind]) for kind in sorted(self.failures)},
             "asked": self.fresh,
             "from_store": self.reused,
             "prompt_tokens": usage.prompt_tokens,

@@ -10,12 +10,13 @@ class Batches:
 
     polls: looks at a batch before it ends. ends: of the batches in turn, and then completed for ever: "expired" (its
     second half is not answered), "failed" (nothing is). hang_after_submit: a batch is made, and the answer never comes.
-    made: the batches, in order; a batch is the JSON object that the server tells.
+    error: of a batch that fails. made: the batches, in order; a batch is the JSON object that the server tells.
     """
 
     def __init__(self, server: Any):
         self._server, self._files = server, {}
         self.polls, self.ends, self.hang_after_submit = 1, [], False
+        self.error = {"code": "invalid_json_line", "message": "Line 3 is no request"}
         self.made: list[dict[str, Any]] = []
         self._left: dict[str, int] = {}
 
@@ -74,7 +75,7 @@ class Batches:
     def _end(self, batch: dict[str, Any]) -> None:
         batch["status"] = self.ends.pop(0) if self.ends else "completed"
         if batch["status"] == "failed":
-            batch["errors"] = {"data": [{"message": "Enqueued token limit reached"}]}
+            batch["errors"] = {"data": [self.error]}
             return
         lines = [json.loads(line) for line in self._files[batch["input_file_id"]].splitlines()]
         answered = lines[: len(lines) // 2] if batch["status"] == "expired" else lines

@@ -91,6 +91,7 @@ class TestAnswers:
             "model": "stub",
             "messages": ask.messages,
             "max_tokens": 9,
+            "stream": False,
             "temperature": 0.7,
             "top_p": 0.8,
             "seed": ask.own_seed,
@@ -408,10 +409,8 @@ class TestArguments:
         with pytest.raises(BadInput, match="--model is missing"):
             scorer_options(parser.parse_args([]))
 
-    def test_a_moved_flag_says_where_it_went(self, capsys):
-        with pytest.raises(SystemExit):
-            self.options("--batch")
-        assert "--batch is now --backend batch; write that" in capsys.readouterr().err
+    def test_batch_is_short_for_its_backend(self):
+        assert self.options("--batch") == self.options("--backend", "batch")
 
     def test_a_key_of_yaml_is_a_flag(self):
         """One set of fields: what YAML takes, the command line takes, and the other way round."""
@@ -423,7 +422,7 @@ class TestArguments:
             for words in (["http://a/v1", "http://b/v1"], ["http://a/v1,http://b/v1"])
         ]
         assert {model_options(options).base_url for options in urls} == {("http://a/v1", "http://b/v1")}
-        assert set(ModelOptions.model_fields) | {"store", "batch", "output"} == set(vars(self.options()))
+        assert set(ModelOptions.model_fields) | {"store", "output"} == set(vars(self.options()))
 
     @pytest.mark.parametrize(
         ("keys", "sentence"),

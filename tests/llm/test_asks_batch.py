@@ -115,7 +115,7 @@ def test_an_expired_batch_gives_what_it_has(tmp_path):
 def test_a_batch_that_is_not_taken_is_told_and_submitted_again(tmp_path):
     with ModelServer(question) as server:
         server.batches.ends = ["failed"]
-        with pytest.raises(BadInput, match="Enqueued token limit reached"):
+        with pytest.raises(BadInput, match="Line 3 is no request"):
             collected(server, tmp_path, 3)
         answers, _ = collected(server, tmp_path, 3)
         assert len(answers) == 3 and len(server.batches.made) == 2

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sp3f_verl.characters import whole
 from sp3f_verl.data.tables.forms import damaged, open_bytes
 from sp3f_verl.errors import BadInput
 
@@ -65,15 +66,4 @@ def _value(text: str, place: str) -> Any:
     except ValueError as error:  # no JSON, or a number of thousands of digits
         cause = error.msg if isinstance(error, json.JSONDecodeError) else "a number in it has too many digits"
         raise BadInput(f"{place} is not JSON ({cause}); mend or remove it.") from None
-    return encodable(value) if _HALF.search(text) else value
-
-
-def encodable(value: Any) -> Any:
-    """A JSON value with U+FFFD in place of half surrogate pairs, which no file and no server takes."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [encodable(item) for item in value]
-    if isinstance(value, dict):
-        return {encodable(key): encodable(item) for key, item in value.items()}
-    return value
+    return whole(value) if _HALF.search(text) else value

@@ -1,0 +1,209 @@
+"""What a server that gives no answer means: status, code, type and message, in the words of the public providers.
+
+OpenAI, Azure, Anthropic, Gemini, Mistral, Cohere, DeepSeek, xAI, Bedrock, Alibaba, Zhipu, Moonshot, OpenRouter,
+LiteLLM, vLLM, SGLang, llama.cpp, TGI. Codes and types decide before the words of the message do.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sp3f_verl.llm.outcome import FailureKind, Fault, Usage, one_line
+
+READ = 1000  # characters of a message that are looked at: the rest may quote the question
+_NESTED = ("innererror", "inner_error", "metadata", "error", "errors", "details")  # where codes stand deeper
+
+_CODES = {  # of codes and types, in lower case and with _ between their words
+    FailureKind.REFUSED: (
+        "content_?(filter|policy|moderation)",
+        "moderation|guardrail|safety|censor|high_risk|^sensitive",
+        "responsible_?ai|data_?inspection|prohibited_?content",
+        "^invalid_prompt$",  # OpenAI
+        "^1301$",  # Zhipu
+    ),
+    FailureKind.TOO_LONG: (
+        "context_?(length|window|size|limit)",
+        "(prompt|input|string|request|payload|entity)_(is_)?(too_(long|large)|above_max)",
+        "tokens_limit_reached|prompt_tokens_exceeded",
+        "^1261$",  # Zhipu
+    ),
+    FailureKind.NO_MONEY: (
+        "insufficient_?(quota|balance|credit|fund)",
+        "billing|payment_required|arrear|budget_?exceeded|quota_?exhausted",
+        "exceeded_current_quota|out_of_credit|no_credit",
+        "^1113$",  # Zhipu
+    ),
+    FailureKind.AUTHENTICATION: (
+        "(invalid|incorrect|wrong|missing|no|expired|revoked|disabled|deactivated)_?(api_?)?key",
+        "api_?key_(invalid|expired|not_found|missing|disabled|revoked)",
+        "^authentication|^unauth|invalid_token",
+    ),
+}
+_WORDS = {  # of messages, in lower case
+    FailureKind.REFUSED: (
+        "content[ _-]?(filter|policy|management|moderation|exists risk|violates)",
+        "responsible ?ai|usage (policy|policies|guidelines)|safety (system|check|setting|filter|polic)",
+        r"moderation|\bflagged\b|high risk|inappropriate content|prohibited[ _]content|guardrail",
+        r"violat\w+ (of )?(our|the) \w*\s?polic",
+        "敏感|不安全|违规",
+    ),
+    FailureKind.TOO_LONG: (
+        "context ?(length|window|size|limit)|contextwindowexceeded",
+        "maximum (model|prompt|input|sequence) length|max_model_len|maxlength|range of input length",
+        "(prompt|input|message|request|sequence|text|string|conversation|payload|entity)s?`?( length| size| tokens?)?"
+        "( is| are| was| were)? (too (long|large|big)|over the limit|longer than)",
+        "too many (input |prompt )?tokens|too long for|超长|输入过长",
+        r"inputs?`? tokens \+|requests? exceed\w* (the |our |model |model's )*(token|size|max)",
+        r"(prompt|input|message|token)\w*\b[^.]{0,80}"
+        r"\b(exceed|cannot be longer|must (have|be) (less|fewer|<)|larger than|greater than|longer than|above)\w*"
+        r"[^.]{0,80}\b(token|length|limit|context|maximum|size)",
+        "reduce (the|your) (length|size|prompt|input|message)",
+    ),
+    FailureKind.NO_MONEY: (
+        "insufficient[ _](quota|balance|credit|fund)|credit balance|account balance|余额不足|欠费",
+        "exceeded your (current|monthly|weekly|daily) (quota|usage|spend|budget|limit)",
+        r"(out of|no|not enough|enough|more) (remaining |api )?credits?\b",
+        "(key|spend\\w*|budget|usage|monthly|credit|cost) limits? (was |has been |is |been )?(exceeded|reached|hit)",
+        "budget has been exceeded|exceeded (its|the|your) budget|specified (api )?usage limit",
+        "billing|payment (is )?required|in good standing|top up|recharge",
+    ),
+    FailureKind.AUTHENTICATION: (
+        "(invalid|incorrect|wrong|missing|no|expired|revoked|disabled|unknown|bad)( or \\w+)?"
+        " (x-)?(api[ _-]?key|(access|auth|bearer) token|credentials?|bearer|authentication)",
+        r"(api[ _-]?key|credentials?)( \w+)?( was| is| has been)?"
+        " (not valid|not found|invalid|incorrect|expired|missing|revoked|disabled|suspended|required)",
+        "unauthori[sz]ed|not authenticated|authentication (failed|error)",
+    ),
+}
+_CODES = {kind: re.compile("|".join(patterns)) for kind, patterns in _CODES.items()}
+_WORDS = {kind: re.compile("|".join(patterns)) for kind, patterns in _WORDS.items()}
+_WORDED = {  # statuses at which a kind is read out of words alone: at others they may be the question's
+    FailureKind.REFUSED: (400, 403, 422, 451),
+    FailureKind.TOO_LONG: (400, 413, 422),
+    FailureKind.NO_MONEY: (400, 401, 402, 403, 429),
+    FailureKind.AUTHENTICATION: (400, 403),
+}
+_OUTPUT = re.compile(r"\b(max_tokens|max_completion_tokens|max_new_tokens|completion tokens)\b")
+_AGAIN = re.compile(r"(retry|try again) (in|after)|retrydelay|per ?(minute|second|hour|day)|\b[rt]pm\b|rate limit")
+_NEVER = re.compile(r"request too large|must be reduced|input too large")  # a 429 to more than a minute allows
+_KINDS = {
+    401: FailureKind.AUTHENTICATION,
+    402: FailureKind.NO_MONEY,
+    403: FailureKind.FORBIDDEN,
+    404: FailureKind.NOT_FOUND,
+    405: FailureKind.NOT_FOUND,
+    408: FailureKind.TIMEOUT,
+    409: FailureKind.SERVER_ERROR,
+    413: FailureKind.TOO_LONG,
+    425: FailureKind.SERVER_ERROR,
+    429: FailureKind.RATE_LIMITED,
+    451: FailureKind.REFUSED,
+}
+
+
+class Words(NamedTuple):
+    """What a body says: its message, one text, and its codes and types in lower case."""
+
+    message: str
+    codes: tuple[str, ...] = ()
+
+
+def read_failure(status: int, body: str, data: Any) -> Fault:
+    """What an HTTP status other than success means, with the server's words. data: the body's JSON, or None."""
+    words = server_words(data, body)
+    message = one_line(words.message)
+    return Fault(kind_of(status, words), f"HTTP {status}: {message}" if message else f"HTTP {status}")
+
+
+def read_error(data: Mapping[str, Any], usage: Usage) -> Fault | None:
+    """The error object that stands in a body of status 200, or in its choice; None where there is none."""
+    choices = data.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
+    error = data.get("error") or choice.get("error")
+    if not error:
+        return None
+    code = error.get("code") if isinstance(error, Mapping) else None
+    status = int(code) if str(code).isdecimal() and 400 <= int(code) < 600 else None
+    words = server_words({"error": error}, "")
+    kind = kind_of(status or 400, words)
+    if status is None and kind is FailureKind.BAD_REQUEST:
+        kind = FailureKind.SERVER_ERROR  # it began to answer, so the request was none too bad
+    return Fault(kind, one_line(f"the server broke the answer off: {words.message}"), usage=usage)
+
+
+def kind_of(status: int, words: Words) -> FailureKind:
+    """The kind of an HTTP status with these words."""
+    message = words.message[:READ].lower()
+    if status == 429 and _NEVER.search(message):
+        return FailureKind.TOO_LONG
+    for kind, pattern in _CODES.items():
+        if any(map(pattern.search, words.codes)) and not (
+            kind is FailureKind.NO_MONEY and _waits(status, words, message)
+        ):
+            return kind
+    for kind, pattern in _WORDS.items():
+        if status not in _WORDED[kind] or not pattern.search(message):
+            continue
+        if kind is FailureKind.TOO_LONG and status != 413 and _is_of_the_output(message):
+            continue
+        if kind is FailureKind.NO_MONEY and _waits(status, words, message):
+            continue
+        return kind
+    if status >= 500:
+        return FailureKind.SERVER_ERROR
+    if status < 400:  # a redirect, which is not followed: the key is for this address only
+        return FailureKind.NOT_FOUND
+    return _KINDS.get(status, FailureKind.BAD_REQUEST)
+
+
+def _waits(status: int, words: Words, message: str) -> bool:
+    """Whether a 429 that speaks of a quota means one that fills again: Gemini says so of its limits per minute."""
+    return status == 429 and "insufficient_quota" not in words.codes and _AGAIN.search(message) is not None
+
+
+def _is_of_the_output(message: str) -> bool:
+    """Whether only max_tokens is too large, so that a shorter question changes nothing."""
+    return _OUTPUT.search(message) is not None and not re.search(r"context|prompt|input|messages", message)
+
+
+def server_words(data: Any, body: str) -> Words:
+    """The words of `{"error": {...}}` (OpenAI), `[{"error": ...}]` (Gemini), `{"message": ...}`, `{"detail": ...}`
+    (FastAPI), `{"errors": [...]}`, or of a text."""
+    if isinstance(data, list) and data:
+        data = data[0]
+    if not isinstance(data, Mapping):
+        return Words(body)
+    error = data.get("error") or data.get("errors") or data
+    if isinstance(error, list):
+        error = error[0] if error else data
+    if not isinstance(error, Mapping):
+        return Words(str(error), tuple(_codes(data)))
+    message = next((_text(error[name]) for name in ("message", "detail", "msg", "error_msg") if error.get(name)), body)
+    raw = error["metadata"].get("raw") if isinstance(error.get("metadata"), Mapping) else None
+    message = f"{message}: {raw}" if isinstance(raw, str) and raw else message  # OpenRouter: what the provider said
+    return Words(message or str(dict(error)), tuple(_codes(data)))
+
+
+def _text(message: Any) -> str:
+    """A message; of a list of pydantic's complaints the complaints alone, since they quote what was sent."""
+    if not isinstance(message, list):
+        return str(message)
+    complaints = [part for part in message if isinstance(part, Mapping) and part.get("msg")]
+    if not complaints:
+        return "; ".join(map(str, message))
+    return "; ".join(f"{'.'.join(map(str, part.get('loc') or ()))} {part['msg']}".strip() for part in complaints)
+
+
+def _codes(value: Any, depth: int = 0) -> Iterator[str]:
+    """code, type, status and reason of an error and of what stands in it."""
+    if isinstance(value, list):
+        value, rest = (value[0] if value else None), value[1:]
+        for part in rest[:8]:
+            yield from _codes(part, depth + 1)
+    if not isinstance(value, Mapping) or depth > 4:
+        return
+    for name in ("code", "type", "status", "reason", "error_type"):
+        if isinstance(code := value.get(name), str | int) and not isinstance(code, bool):
+            yield re.sub(r"[\s-]+", "_", str(code)[:100]).lower()
+    for name in _NESTED:
+        yield from _codes(value.get(name), depth + 1)

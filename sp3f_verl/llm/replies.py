@@ -1,0 +1,254 @@
+"""The bodies that servers answer with: chat completions in all the shapes in which they come, and lists of models."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sp3f_verl.characters import whole
+from sp3f_verl.llm.failures import read_error, server_words
+from sp3f_verl.llm.outcome import Completion, FailureKind, Fault, Usage, one_line
+
+MOST_TOKENS = 10**9  # of a request; a server that counts more counts wrongly
+
+# Finish reasons in lower case. An answer is whole only with one of the first set; what is in none is no answer.
+WHOLE = frozenset(
+    {
+        "stop",
+        "end_turn",  # Anthropic
+        "stop_sequence",
+        "eos_token",  # TGI
+        "eos",
+        "complete",  # Cohere
+        "completed",
+        "finish_reason_stop",
+    }
+)
+CUT_OFF = frozenset(
+    {
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "max_completion_tokens",
+        "max_length",
+        "model_length",  # Mistral
+        "token_limit",
+        "context_length",
+        "context_length_exceeded",
+        "context_limit",
+        "model_context_window_exceeded",  # Anthropic
+        "finish_reason_max_tokens",
+        "repetition",  # vLLM, where the text went round in circles
+    }
+)
+REFUSALS = frozenset(
+    {
+        "content_filter",
+        "content_filtered",
+        "contentfilter",
+        "content_policy",
+        "content_policy_violation",
+        "guardrail_intervened",  # Bedrock
+        "refusal",  # Anthropic
+        "safety",
+        "image_safety",
+        "recitation",
+        "blocklist",
+        "prohibited_content",
+        "spii",  # Gemini, as the five before
+        "sensitive",  # Zhipu
+        "moderation",
+        "error_toxic",  # Cohere
+    }
+)
+BROKEN = frozenset({"abort", "error", "network_error", "insufficient_system_resource", "timeout", "cancelled", "other"})
+
+
+def parse_json(body: str) -> Any:
+    """The JSON value; None for anything else (and for `null`). A byte-order mark, and `data: [DONE]` behind, are no
+    part of it. Halves of characters in its texts become U+FFFD."""
+    return whole(_parsed(body))
+
+
+def _parsed(body: str) -> Any:
+    text = body.lstrip("\ufeff \t\r\n")
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if text[end:].strip() in ("", "[DONE]", "data: [DONE]", "data:[DONE]") else None
+
+
+def read_completion(body: str, seconds: float, retries: int, model: str) -> Completion | Fault:
+    """The answer in the body of a successful response, or why it is none."""
+    data = parse_json(body)
+    if data is None and _is_stream(body):
+        data = whole(_joined(body))  # not its parts: one may end in the middle of a character
+    usage = read_usage(data.get("usage")) if isinstance(data, dict) else Usage()
+    if isinstance(data, dict) and (fault := read_error(data, usage)) is not None:
+        return fault
+    match data:
+        case {"choices": [{"message": dict(message)} as choice, *_]}:
+            pass
+        case {"promptFeedback": {"blockReason": reason}}:  # Gemini
+            return Fault(FailureKind.REFUSED, one_line(f"the prompt was blocked: {reason}"), usage=usage)
+        case _:
+            words = one_line(server_words(data, body).message)
+            return Fault(FailureKind.INVALID_RESPONSE, f"no chat completion: {words}", usage=usage)
+    text, refusal = _text_and_refusal(message)
+    finish_reason = choice.get("finish_reason")
+    if not isinstance(finish_reason, str | None) or not isinstance(text, str | None):
+        return Fault(FailureKind.INVALID_RESPONSE, "a message whose content or finish_reason is no text", usage=usage)
+    reason = (finish_reason or "").lower()
+    if reason in REFUSALS or refusal:
+        return Fault(FailureKind.REFUSED, one_line(refusal or "stopped by the content filter"), usage=usage)
+    if reason in BROKEN:
+        return Fault(FailureKind.SERVER_ERROR, f"the server broke the answer off ({finish_reason})", usage=usage)
+    if reason in CUT_OFF:  # a reasoning model that ran out of max_tokens before its answer has not refused
+        text, finish_reason = text or "", "length"
+    elif reason and reason not in WHOLE:
+        words = one_line(f"the answer ended with {finish_reason}, which is no end of a whole one")
+        return Fault(FailureKind.INVALID_RESPONSE, words, usage=usage)
+    elif text is None or (not text.strip() and _said_otherwise(message)):
+        return Fault(FailureKind.INVALID_RESPONSE, "the message has no content", usage=usage)
+    try:
+        top_logprobs = _first_token_logprobs(choice.get("logprobs"))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return Fault(FailureKind.INVALID_RESPONSE, "logprobs that are none", usage=usage)
+    served = data.get("model")
+    model = served if isinstance(served, str) and served else model
+    return Completion(text, finish_reason, usage, top_logprobs, model, seconds, retries)
+
+
+def read_first_model(body: str) -> str | Fault:
+    """The first name in the body of GET /models."""
+    match data := parse_json(body):
+        case {"data": [{"id": str(name)}, *_]} if name.isprintable() and name:
+            return name
+        case {"data": [{"id": str(name)}, *_]} if name:
+            message = f"the model's name {one_line(name)!r} holds characters that cannot be shown"
+            return Fault(FailureKind.INVALID_RESPONSE, message)
+    words = one_line(server_words(data, body).message)
+    return Fault(FailureKind.INVALID_RESPONSE, f"no list of models: {words}")
+
+
+def read_context_length(body: str, model: str) -> int | None:
+    """vLLM's `max_model_len` of the model in the body of GET /models; None where it is not said."""
+    match parse_json(body):
+        case {"data": list(models)}:
+            cards = [card for card in models if isinstance(card, dict) and card.get("id") == model]
+            length = cards[0].get("max_model_len") if cards else None
+            return length if isinstance(length, int) and length > 0 else None
+    return None
+
+
+def read_usage(usage: Any) -> Usage:
+    """Tokens that are paid for. Servers leave out any of it, and what is no count is 0.
+
+    Reasoning is a part of completion_tokens (OpenAI), stands beside them (xAI), or in the total alone (Gemini).
+    """
+
+    def count(mapping: Any, *names: str) -> int:
+        values = [mapping.get(name) for name in names] if isinstance(mapping, Mapping) else []
+        return max((value for value in values if type(value) is int and 0 < value < MOST_TOKENS), default=0)
+
+    def part(name: str) -> Any:
+        return usage.get(name) if isinstance(usage, Mapping) else None
+
+    prompt = count(usage, "prompt_tokens", "input_tokens")
+    generated = count(usage, "completion_tokens", "output_tokens")
+    reasoning = max(
+        count(part(name), "reasoning_tokens") for name in ("completion_tokens_details", "output_tokens_details")
+    )
+    beside = generated + reasoning if reasoning > generated else 0
+    cached = max(count(part(name), "cached_tokens") for name in ("prompt_tokens_details", "input_tokens_details"))
+    return Usage(prompt, cached, max(generated, beside, count(usage, "total_tokens") - prompt))
+
+
+def _text_and_refusal(message: Mapping[str, Any]) -> tuple[Any, str]:
+    """The content, the text parts of a list joined, and what the model says in place of an answer."""
+    content, refusal = message.get("content"), message.get("refusal")
+    refusals = [refusal] if refusal else []
+    if isinstance(content, list):
+        parts = [part if isinstance(part, Mapping) else {"type": "text", "text": part} for part in content]
+        refusals += [part["refusal"] for part in parts if part.get("refusal")]
+        texts = [part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")]
+        texts = [text for text in texts if isinstance(text, str)]
+        content = "".join(texts) if texts else None
+    return content, " ".join(map(str, refusals))
+
+
+def _said_otherwise(message: Mapping[str, Any]) -> bool:
+    """Whether the message holds something beside its content: thoughts, calls of tools."""
+    names = ("reasoning_content", "reasoning", "tool_calls", "function_call")
+    return any(message.get(name) for name in names)
+
+
+def _is_stream(body: str) -> bool:
+    return body.lstrip("\ufeff \t\r\n").startswith(("data:", "event:", ":", "id:", "retry:"))
+
+
+def _joined(body: str) -> dict[str, Any] | None:
+    """The completion that a stream of server-sent events comes to, though none was asked for; None for no such stream.
+
+    One that ends without a finish reason or [DONE] was broken off: its error says so.
+    """
+    content, refusal, message, choice, whole_body = [], [], {}, {"finish_reason": None}, {}
+    ended = False
+    for event in _events(body):
+        if event == "[DONE]":
+            ended = True
+            continue
+        data = _parsed(event)
+        if not isinstance(data, dict):
+            return None
+        whole_body |= {name: value for name, value in data.items() if value is not None and name != "choices"}
+        choices = data.get("choices")
+        part = next((part for part in choices or () if isinstance(part, dict) and not part.get("index")), None)
+        if part is None:
+            continue
+        delta = part.get("delta") or part.get("message") or {}
+        text, refused = _text_and_refusal(delta)
+        content += [text] if isinstance(text, str) else []
+        refusal += [refused]
+        message |= {name: value for name, value in delta.items() if value}
+        choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
+        if part.get("logprobs") and not choice.get("logprobs"):
+            choice["logprobs"] = part["logprobs"]
+        if part.get("error"):
+            choice["error"] = part["error"]
+    if not (ended or choice["finish_reason"] or whole_body.get("error") or choice.get("error")):
+        choice["error"] = {"message": "the stream ended before the answer did"}
+    message |= {"content": "".join(content) if content else None, "refusal": "".join(refusal)}
+    return {**whole_body, "choices": [{**choice, "message": message}]}
+
+
+def _events(body: str) -> Iterator[str]:
+    """The data of each server-sent event."""
+    lines: list[str] = []
+    for line in [*body.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
+        if line.startswith("data:"):
+            lines.append(line.removeprefix("data:").removeprefix(" "))
+        elif not line and lines:
+            yield "\n".join(lines)
+            lines = []
+
+
+def _first_token_logprobs(logprobs: Any) -> dict[str, float] | None:
+    if not logprobs or not logprobs.get("content"):
+        return None
+    first = logprobs["content"][0]
+    merged: dict[str, float] = {}
+    for entry in first.get("top_logprobs") or ([first] if "token" in first else []):
+        if entry.get("logprob") is None:
+            continue  # of a token of which the server knows none
+        token, logprob = str(entry["token"]), float(entry["logprob"])
+        if math.isnan(logprob):
+            raise ValueError("a log-probability that is no number")
+        merged[token] = _logaddexp(merged[token], logprob) if token in merged else logprob
+    return merged
+
+
+def _logaddexp(a: float, b: float) -> float:
+    high, low = max(a, b), min(a, b)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))

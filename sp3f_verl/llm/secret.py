@@ -1,0 +1,35 @@
+"""The key in what servers send back: taken out wherever their words are told or written."""
+
+import re
+from collections.abc import Iterable
+
+HIDDEN = "***"
+LEAST = 12  # characters of a key that is taken out of answers, too: "EMPTY" is no secret, and may be an answer
+
+
+class Secrets:
+    """Finds the keys as they are and as JSON, HTML or a URL may write them: `\\/`, `\\u0073`, `&#47;`, `%2F`."""
+
+    def __init__(self, keys: Iterable[str]):
+        keys = sorted({key for key in keys if key}, key=len, reverse=True)
+        self._all, self._long = _pattern(keys), _pattern([key for key in keys if len(key) >= LEAST])
+
+    def without(self, text: str) -> str:
+        """A failure's words without the keys."""
+        return self._all.sub(HIDDEN, text) if self._all else text
+
+    def out_of_answer(self, text: str) -> str:
+        """An answer's body or text, without keys that no answer has by chance."""
+        return self._long.sub(HIDDEN, text) if self._long else text
+
+
+def _pattern(keys: list[str]) -> re.Pattern | None:
+    return re.compile("|".join("".join(map(_written, key)) for key in keys)) if keys else None
+
+
+def _written(char: str) -> str:
+    # Each branch begins with a character of its own, so that the search skips ahead: a body is read in microseconds.
+    code, escaped = ord(char), re.escape(char)
+    in_json = rf"\\+(?:{escaped}|u(?i:{code:04x}))"
+    in_html = rf"&#(?:0*{code}|[xX]0*(?i:{code:x}));"
+    return f"(?:{escaped}|{in_json}|%(?i:{code:02x})|{in_html})"
