@@ -85,7 +85,8 @@ def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bo
         for row, language in pairs
     )
     name, schema = ("translated", rows.PROBLEMS) if is_problem else ("chats", rows.CHATS)
-    out.write(name, (row for row in translated if row is not None), schema)
+    if not out.write(name, (row for row in translated if row is not None), schema):
+        out.refuse(f"not one of {len(pairs)} rows is translated")
     out.write("candidates", rows.candidate_rows(texts, candidates, best, drawn, sampling), rows.CANDIDATES)
 
 

@@ -73,6 +73,8 @@ def _translate(options: argparse.Namespace) -> None:
                 translations.append(identity | {"status": str(answer.status), "translation": text if good else None})
             out.models.append(backend.model)
             out.note("asked", backend.totals.as_dict())
+        if not any(row["translation"] for row in translations):
+            out.refuse(f"not one of {len(translations)} segments is translated")
         out.write("translations", translations, TRANSLATION)
     print(
         f"{len(translations) - sum(out.drops.values())} of {len(translations)} segments translated in {options.output}"

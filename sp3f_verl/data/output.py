@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -29,7 +29,7 @@ from sp3f_verl.data.resume import Work, differences
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import as_batches
 from sp3f_verl.data.tables.writer import Writer, open_writer
-from sp3f_verl.errors import BadInput
+from sp3f_verl.errors import BadInput, one_line
 from sp3f_verl.ranges import check_ranges
 
 CARD, REPORT = "README.md", "report.md"
@@ -94,6 +94,11 @@ class Output:
     def drop(self, reason: str, n: int = 1) -> None:
         """Counts rows that were left out."""
         self.drops[reason] += n
+
+    def refuse(self, what: str) -> NoReturn:
+        """BadInput for a step that lost all its rows: nothing is written, and the same command asks again."""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.drops.most_common()) or "no rows"
+        raise BadInput(f"{what} ({reasons}); mend the cause and start again.")
 
     def note(self, name: str, value: Any) -> None:
         """Adds a fact to the manifest under `notes`, such as a cost."""
@@ -202,12 +207,15 @@ def card(out: Output) -> str:
         "",
         "## How it was made",
         "",
-        f"Settings: `{json.dumps(out.settings, ensure_ascii=False, sort_keys=True)}`",
+        f"Settings: {_code(json.dumps(out.settings, ensure_ascii=False, sort_keys=True))}",
     ]
-    lines += [f"Models: {', '.join(out.models)}"] if out.models else []
+    lines += [f"Models: {', '.join(map(_code, out.models))}"] if out.models else []
     if out.drops:
         lines += ["", "| left out because | rows |", "|---|---|"]
-        lines += [f"| {reason} | {count} |" for reason, count in sorted(out.drops.items())]
+        lines += [
+            f"| {one_line(reason).replace('|', ' ').replace('<', '&lt;')} | {count} |"
+            for reason, count in sorted(out.drops.items())
+        ]
     return "\n".join([*lines, "", "Inputs, hashes and versions stand in `manifest.json`."]) + "\n"
 
 
@@ -222,6 +230,11 @@ def run_step(name: str, do: Callable[[argparse.Namespace], int | None], options:
             print(done)
 
     return exit_status(f"data_prep.{name}", check_and_do, options.debug)
+
+
+def _code(text: str) -> str:
+    """A text of another hand as Markdown that shows it and obeys nothing in it."""
+    return f"`{one_line(text, None).replace('`', chr(39))}`"
 
 
 def _difference(kept: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

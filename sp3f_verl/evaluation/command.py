@@ -21,7 +21,7 @@ from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import Benchmark, names
 from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
-from sp3f_verl.evaluation.problems import distinct, of_parquet
+from sp3f_verl.evaluation.problems import check_parallel, distinct, of_parquet
 from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
 from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
@@ -98,10 +98,13 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
             skipped[benchmark.name] = lacking
         sources = benchmark.sources(codes, options.cache.expanduser())
         inputs += sources.values()
+        problems_of = {place: benchmark.problems(*place, path) for place, path in sources.items()}
+        if problems_of and "problem" not in benchmark.definition.columns:
+            _check_parallel(benchmark, {place: (sources[place], problems) for place, problems in problems_of.items()})
         for code in codes:
             problems = []
             for variant in benchmark.variants[code]:
-                problems += benchmark.problems(code, variant, sources[code, variant])[: options.limit]
+                problems += problems_of[code, variant][: options.limit]
             others = tuple(other for other in benchmark.every if other != code)
             cells.append(Cell(benchmark.name, code, problems, others, benchmark.checkers))
     for path in options.data:
@@ -120,6 +123,15 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
     for name, codes in skipped.items():
         log.warning("%s is not there in %s: left out", name, ", ".join(codes))
     return cells, inputs, [benchmark.path for benchmark in benchmarks], skipped
+
+
+def _check_parallel(benchmark: Benchmark, files: dict) -> None:
+    try:
+        check_parallel(files)
+    except BadInput as error:
+        if benchmark.files:
+            raise
+        log.warning("%s: %s", benchmark.name, error)  # as published: whoever evaluates it cannot mend it
 
 
 def _digest(cells: list[Cell]) -> str:

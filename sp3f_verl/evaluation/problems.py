@@ -9,9 +9,10 @@ from typing import Any
 
 from sp3f_verl import languages
 from sp3f_verl.data.rows import canonical, field, id_of, row_id, text_of
-from sp3f_verl.data.sets.mgsm import question_rows
+from sp3f_verl.data.sets.mgsm import check_languages_differ, question_rows
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.answers.checkers import checker_of
 
 LETTERS = "ABCDEFGHIJ"
@@ -124,6 +125,26 @@ class Layout:
                 f"{place}: the answer {answer!r} is none of {', '.join([*dict(choices), *numbers])}; mend it."
             )
         return f"{letter}::{dict(choices)[letter]}"
+
+
+def check_parallel(files: Mapping[tuple[str, str], tuple[Path, Sequence[Problem]]]) -> None:
+    """BadInput where rows that are the same problems by position differ in number or gold answer, or where two
+    languages have the same questions. files: (language, variant) -> (file, problems), of a benchmark without a key."""
+    questions: dict[str, list[str]] = {}
+    (first, known), *_ = files.values()
+    for (language, variant), (path, problems) in files.items():
+        if len(problems) != len(known):
+            raise BadInput(f"{path} has {len(problems)} rows and {first} {len(known)}; give files with the same rows.")
+        for row, (problem, other) in enumerate(zip(problems, known, strict=True), 1):
+            golds = [gold.split("::")[0] if problem.choices else gold for gold in (problem.gold, other.gold)]
+            if not answers_match(*golds):
+                raise BadInput(
+                    f"{path}, row {row}: the answer is {golds[0]!r}, but {golds[1]!r} in {first}; give files whose "
+                    "rows are the same problems in the same order."
+                )
+        if variant in ("", next(iter(files))[1]):
+            questions[language] = [problem.messages[-1]["content"] for problem in problems]
+    check_languages_differ(questions)
 
 
 def _names(column: str | tuple[str, ...]) -> tuple[str, ...]:

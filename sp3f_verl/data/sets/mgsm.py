@@ -5,8 +5,9 @@ and the question files be equally long: a shuffled or shortened file is refused 
 1g-15). Two rows with the same answer that changed places cannot be noticed.
 """
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ def _lines(path: Path) -> list[str]:
     return text.rstrip("\n").split("\n")  # a blank line inside is an error: it shifts rows
 
 
+def check_languages_differ(questions: Mapping[str, Sequence[str]]) -> None:
+    """BadInput where most rows of two languages hold the same question: a label is wrong, or nobody translated.
+
+    questions: language -> questions, row by row.
+    """
+    for (one, texts), (other, other_texts) in itertools.combinations(questions.items(), 2):
+        same = sum(
+            text == known and any(map(str.isalpha, text)) for text, known in zip(texts, other_texts, strict=False)
+        )
+        if 2 * same > min(len(texts), len(other_texts)):
+            raise BadInput(f"{one} and {other} have the same question in {same} rows; mend the label of one file.")
+
+
 def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
     """Rows of schemas.TRANSLATED, language by language. Raises BadInput where files disagree."""
     solved = read_solutions(solutions)
@@ -80,6 +94,7 @@ def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
     if len(lengths) > 1:
         counts = ", ".join(f"{questions[code]} has {len(asked)}" for code, asked in read.items())
         raise BadInput(f"the question files differ in length ({counts} rows); give files with the same rows.")
+    check_languages_differ({code: [question for question, _ in asked] for code, asked in read.items()})
     rows = []
     for code, path in questions.items():
         asked = read[code]

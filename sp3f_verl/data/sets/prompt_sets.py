@@ -108,9 +108,7 @@ def prompts(
             language = code or language_of(row[columns.language])
             written = code or row[columns.language], row.get(columns.script)
             if code and columns.language and language_of(row.get(columns.language)) not in (None, code):
-                raise BadInput(
-                    f"{file.place(number)} says that it is {row[columns.language]}, not {code}; mend --files."
-                )
+                raise BadInput(f"{file.place(number)} says it is {row[columns.language]}, not {code}; mend a label.")
             if language is None:
                 read.dropped["unknown_language"] += 1
             elif wanted and language not in wanted:
