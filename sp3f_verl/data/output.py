@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from sp3f_verl.data.resume import Work, differences
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import as_batches
 from sp3f_verl.data.tables.writer import Writer, open_writer
-from sp3f_verl.errors import BadInput
+from sp3f_verl.errors import BadInput, one_line
 
 CARD, REPORT = "README.md", "report.md"
 _WORK = ".partial"  # folder of the files until the step is through
@@ -200,13 +201,20 @@ def card(out: Output) -> str:
         "",
         "## How it was made",
         "",
-        f"Settings: `{json.dumps(out.settings, ensure_ascii=False, sort_keys=True)}`",
+        f"Settings: {code(json.dumps(out.settings, ensure_ascii=False, sort_keys=True))}",
     ]
-    lines += [f"Models: {', '.join(out.models)}"] if out.models else []
+    lines += [f"Models: {', '.join(map(code, out.models))}"] if out.models else []
     if out.drops:
         lines += ["", "| left out because | rows |", "|---|---|"]
         lines += [f"| {reason} | {count} |" for reason, count in sorted(out.drops.items())]
     return "\n".join([*lines, "", "Inputs, hashes and versions stand in `manifest.json`."]) + "\n"
+
+
+def code(text: str) -> str:
+    """A text of another hand, a model's name say, as Markdown's code: no markup in it does anything."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{ticks}{pad}{one_line(text, None)}{pad}{ticks}"
 
 
 def run_step(name: str, do: Callable[[], int | None], debug: bool = False) -> int:

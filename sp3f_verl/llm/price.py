@@ -1,12 +1,18 @@
 """What asking costs."""
 
 import math
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from sp3f_verl.llm.outcome import Usage
 from sp3f_verl.settings import Settings
+
+_VERSION = re.compile(r"[-@:](20\d\d-?\d\d-?\d\d|\d{4}|latest|v\d+(:\d+)?)$")  # -2024-07-18, @20240620, -2411
+_VENDOR = re.compile(r"^(.*/|((us|eu|apac)\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai)\.)")
+_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens")
 
 
 def _usd(value: Any) -> float:
@@ -32,3 +38,37 @@ class Price(Settings):
         cached_price = self.input if self.cached_input is None else self.cached_input
         fresh = (usage.prompt_tokens - cached) * self.input
         return (fresh + cached * cached_price + usage.completion_tokens * self.output) / 1e6
+
+
+def price_of(prices: Mapping[str, Price], model: str) -> Price | None:
+    """The model's price in a table by name; else that of its name without a vendor's prefix and a version's date, which
+    the table's names may have, too. The dearest where several fit."""
+    if model in prices:
+        return prices[model]
+    for bare in (_without_version, _without_vendor, lambda name: _without_vendor(_without_version(name))):
+        if fitting := [price for name, price in prices.items() if bare(name.lower()) == bare(model.lower())]:
+            return max(fitting, key=lambda price: (price.output, price.input))
+    return None
+
+
+def _without_vendor(name: str) -> str:
+    return _VENDOR.sub("", name)
+
+
+def _without_version(name: str) -> str:
+    while (shorter := _VERSION.sub("", name)) != name:
+        name = shorter
+    return name
+
+
+def longest_answer(max_tokens: int, extra: Mapping[str, Any] | None) -> int | None:
+    """Tokens that one answer may have at most: what the request says, `extra` included; None where it says nothing."""
+    body = {"max_tokens": max_tokens, **(extra or {})}
+    limits = [int(body[name]) for name in _BOUNDS if isinstance(body.get(name), int | float)]
+    return max(limits, default=None)
+
+
+def answers_of(extra: Mapping[str, Any] | None) -> int:
+    """Answers that are made, and paid for, of one request: `n` and `best_of` in its extra fields."""
+    counts = [(extra or {}).get(name) for name in ("n", "best_of")]
+    return max([1, *(math.ceil(count) for count in counts if isinstance(count, int | float))])

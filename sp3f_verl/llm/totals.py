@@ -8,7 +8,7 @@ from typing import Any
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask, Status
 from sp3f_verl.llm.outcome import FailureKind, Usage
-from sp3f_verl.llm.price import Price
+from sp3f_verl.llm.price import Price, answers_of, longest_answer
 from sp3f_verl.llm.reasons import Reasons
 
 FEWEST = 50  # answers before a share of failures says anything
@@ -78,9 +78,16 @@ class Totals:
 
     def failed(self) -> str:
         """The errors by kind, and what the server said most often about them; "" where there are none."""
-        kinds = [(kind, count) for kind, count in self.failures.most_common() if kind is not FailureKind.REFUSED]
-        counts = ", ".join(f"{kind} {count}" for kind, count in kinds)
-        return f"{counts}; most often: {self.reasons.commonest([kind for kind, _ in kinds])}" if kinds else ""
+        counts = Counter({kind: count for kind, count in self.failures.items() if kind is not FailureKind.REFUSED})
+        return self._with_reason(counts)
+
+    def without_text(self) -> str:
+        """The same, refusals included."""
+        return self._with_reason(self.failures)
+
+    def _with_reason(self, failures: Counter[FailureKind]) -> str:
+        counts = ", ".join(f"{kind} {count}" for kind, count in failures.most_common())
+        return f"{counts}; most often: {self.reasons.commonest(failures)}" if counts else ""
 
     @property
     def usd(self) -> float | None:
@@ -118,5 +125,5 @@ def most_usd(asks: Iterable[Ask], price: Price) -> float:
     for ask in asks:
         text = sum(len(str(message.get("content") or "").encode(errors="replace")) for message in ask.messages)
         prompt += text / BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * len(ask.messages)
-        answer += ask.max_tokens
+        answer += answers_of(ask.extra) * (longest_answer(ask.max_tokens, ask.extra) or ask.max_tokens)
     return (prompt * price.input + answer * price.output) / 1e6
