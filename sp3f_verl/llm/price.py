@@ -41,12 +41,15 @@ class Price(Settings):
 
 
 def price_of(prices: Mapping[str, Price], model: str) -> Price | None:
-    """The model's price in a table by name; else that of its name without a vendor's prefix and a version's date, which
-    the table's names may have, too. The dearest where several fit."""
+    """The model's price in a table by name. A vendor's prefix does not count (openai/gpt-4o), and where the table has no
+    price for a version's date, that of the name without it; the dearest where several fit."""
     if model in prices:
         return prices[model]
-    for bare in (_without_version, _without_vendor, lambda name: _without_vendor(_without_version(name))):
-        if fitting := [price for name, price in prices.items() if bare(name.lower()) == bare(model.lower())]:
+    name = _without_vendor(model.lower())
+    tables = [(_without_vendor(other.lower()), price) for other, price in prices.items()]
+    bare_tables = [(_without_version(other), price) for other, price in tables]
+    for wanted, table in ((name, tables), (_without_version(name), tables), (_without_version(name), bare_tables)):
+        if fitting := [price for other, price in table if other == wanted]:
             return max(fitting, key=lambda price: (price.output, price.input))
     return None
 
@@ -64,11 +67,14 @@ def _without_version(name: str) -> str:
 def longest_answer(max_tokens: int, extra: Mapping[str, Any] | None) -> int | None:
     """Tokens that one answer may have at most: what the request says, `extra` included; None where it says nothing."""
     body = {"max_tokens": max_tokens, **(extra or {})}
-    limits = [int(body[name]) for name in _BOUNDS if isinstance(body.get(name), int | float)]
-    return max(limits, default=None)
+    return max(_counts(body, _BOUNDS), default=None)
 
 
 def answers_of(extra: Mapping[str, Any] | None) -> int:
     """Answers that are made, and paid for, of one request: `n` and `best_of` in its extra fields."""
-    counts = [(extra or {}).get(name) for name in ("n", "best_of")]
-    return max([1, *(math.ceil(count) for count in counts if isinstance(count, int | float))])
+    return max([1, *_counts(extra or {}, ("n", "best_of"))])
+
+
+def _counts(body: Mapping[str, Any], names: tuple[str, ...]) -> list[int]:
+    values = [body.get(name) for name in names]
+    return [math.ceil(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
