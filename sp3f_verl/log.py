@@ -41,4 +41,9 @@ def _logger() -> logging.Logger:
     return logger
 
 
+def show(line: str) -> None:
+    """What a run is asked to show, on stdout, at any level: what it trains on."""
+    print(f"sp3f_verl: {line}", flush=True)
+
+
 log = _logger()

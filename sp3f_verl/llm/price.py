@@ -41,8 +41,8 @@ class Price(Settings):
 
 
 def price_of(prices: Mapping[str, Price], model: str) -> Price | None:
-    """The model's price in a table by name. A vendor's prefix does not count (openai/gpt-4o), and where the table has no
-    price for a version's date, that of the name without it; the dearest where several fit."""
+    """The model's price in a table by name. A vendor's prefix does not count (openai/gpt-4o), and where the table has
+    no price for a version's date, that of the name without it; the dearest where several fit."""
     if model in prices:
         return prices[model]
     name = _without_vendor(model.lower())

@@ -56,6 +56,13 @@ HOOKS = (
     Hook("verl.utils.distributed", "after", f"{_BRIDGE}.cpu.patches:one_backend_per_device", "cpu:gloo named once"),
     Hook("verl.workers.engine.base", "after", f"{_BRIDGE}.cpu.patches:engine_registry_key", "FSDP engines on a CPU"),
     Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.lora:seeded_start", "an adapter drawn with the seed"),
+    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.engine_check:install", "log-probs are checked before step 1"),
+    Hook(
+        "verl.models.transformers.monkey_patch",
+        "after",
+        f"{_BRIDGE}.engine_check:keep_forwards",
+        "the model's own forward, to compare the fused head with",
+    ),
     Hook(
         "verl.workers.engine.fsdp.transformer_impl",
         "after",
@@ -190,6 +197,9 @@ verl.workers.engine.fsdp.transformer_impl
     CPUOffloadPolicy(*, pin_memory) | cpu.patches | pins memory, which needs an accelerator
     FSDPEngine._build_lora_module(module) | lora | seeded
     FSDPEngine.engine_config | lora | the seed
+    FSDPEngineWithLMHead .initialize .eval_mode | engine_check | checked once it is built
+    FSDPEngineWithLMHead.forward_backward_batch(data, loss_function, forward_only) | engine_check | log-probs
+    FSDPEngine._autocast_dtype | engine_check | how much rounding is no fault
     FSDPEngine .model_config .use_ulysses_sp | preference.head | can our head replace verl's?
     FSDPEngine.pad_to_length | training.preference.attention | can prompts be shared?
     FSDPEngine .optimizer .lr_scheduler .optimizer_config .module | preference.worker | begun anew
@@ -214,6 +224,8 @@ verl.utils.experimental.torch_functional
     FusedLinearForPPO.forward(hidden_states, vocab_weights, input_ids, temperature) | preference.head | so is its call
 verl.utils.memory_utils
     aggressive_empty_cache(force_sync) | preference.worker | room for the rollout servers
+verl.models.transformers.monkey_patch
+    patch_forward_with_backends(model, use_fused_kernels, fused_kernels_backend) | engine_check | keeps the forward
 # ---- batches
 verl.utils.tensordict_utils
     get_tensordict(tensor_dict, non_tensor_dict) | preference.group_trainer | rows

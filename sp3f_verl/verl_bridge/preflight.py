@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.errors import BadInput
-from sp3f_verl.log import log
+from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.verl_bridge import (
     preflight_judge,
     preflight_preference,
@@ -22,6 +22,7 @@ from sp3f_verl.verl_bridge import (
     preflight_selfplay,
     preflight_sft,
 )
+from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
 from sp3f_verl.verl_bridge.versions import check_versions
 
 Check = Callable[[DictConfig], None]  # raises BadInput, one sentence
@@ -44,10 +45,18 @@ class Preflight(Callback):
                 reason = " ".join(str(error).split())
                 self._stop(f"the check {check.__name__!r} failed with {type(error).__name__}: {reason}.")
 
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_kwargs) -> None:
+        """What a trainer or a worker refused ends the run as what is refused here does, without the stacks of Ray."""
+        error = job_return._return_value
+        while isinstance(cause := getattr(error, "cause", None), Exception):  # Ray's, of the worker's own
+            error = cause
+        if isinstance(error, BadInput):
+            self._stop(str(error))
+
     @staticmethod
     def _stop(sentence: str) -> NoReturn:
         if int(os.environ.get("RANK", "0")) == 0:  # torchrun starts one process a worker
-            log.error(sentence)
+            print(f"sp3f_verl: {sentence}", file=sys.stderr, flush=True)  # no level of logging hides why a run ended
         raise SystemExit(1)
 
 
@@ -75,6 +84,17 @@ def device(config: DictConfig) -> None:
         import torch
 
         torch.set_num_threads(1)  # with one process a worker, more threads wait for each other: 20 times slower, seen
+
+
+def engine_check(config: DictConfig) -> None:
+    """Hands `sp3f.check.engine` on to the workers."""
+    from sp3f_verl.verl_bridge.engine_check import MODES
+
+    mode = config.sp3f.check.engine
+    mode = "off" if mode is False else mode  # YAML's
+    if mode not in MODES:
+        raise BadInput(f"sp3f.check.engine={mode}; use one of {', '.join(MODES)}{nearest(str(mode), MODES)}.")
+    os.environ[CHECK_VARIABLE] = mode
 
 
 def shared_memory(config: DictConfig, path: str = SHARED_MEMORY) -> None:
@@ -167,12 +187,12 @@ METHODS: dict[str, Method] = {
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),
         preflight_preference.rows,
-        (preflight_preference.fused_head, preflight_preference.stored_reference),
+        (preflight_preference.stored_reference,),
     ),
     "selfplay": Method(
         (preflight_preference.preference, preflight_selfplay.selfplay, preflight_preference.group_batches),
         preflight_selfplay.annotated_rows,
-        (preflight_selfplay.positions, preflight_preference.fused_head, preflight_selfplay.recorded_run),
+        (preflight_selfplay.positions, preflight_selfplay.recorded_run),
     ),
     "sft": Method((batches,), preflight_sft.rows, (preflight_sft.mask, file_log)),
 }
@@ -181,7 +201,7 @@ METHODS: dict[str, Method] = {
 def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
-    machine = (plugin_loaded, check_versions, device, shared_memory)
+    machine = (plugin_loaded, check_versions, device, shared_memory, engine_check)
     return (*machine, *method.settings, method.rows, model, *method.with_model)
 
 

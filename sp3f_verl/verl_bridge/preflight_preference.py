@@ -12,9 +12,6 @@ from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.preference.reference_store import check_model
 from sp3f_verl.verl_bridge.preflight_files import enough, files, named
 
-# what some models (Cohere, Granite, Gemma 2) do to their logits after the head
-AFTER_THE_HEAD = ("logit_scale", "logits_scaling", "final_logit_softcapping")
-
 
 def objective_of(config: DictConfig) -> Objective:
     return Objective(**OmegaConf.to_container(config.sp3f.preference.objective, resolve=True))
@@ -58,22 +55,6 @@ def group_batches(config: DictConfig) -> None:
             raise BadInput(
                 f"actor_rollout_ref.{key}={limit} is less than a group of sp3f.preference.max_length tokens a "
                 f"response; set it to at least {longest}."
-            )
-
-
-def fused_head(config: DictConfig) -> None:
-    """verl's fused log-probs multiply hidden states with the head's weight, and do no more: other log-probs, unseen."""
-    from transformers import AutoConfig
-
-    node = config.actor_rollout_ref.model
-    if not node.use_fused_kernels:
-        return
-    model = AutoConfig.from_pretrained(str(Path(node.path).expanduser()), trust_remote_code=node.trust_remote_code)
-    for name in AFTER_THE_HEAD:
-        if getattr(model, name, None) not in (None, 1):
-            raise BadInput(
-                f"actor_rollout_ref.model.use_fused_kernels=true leaves out {name}={getattr(model, name)} of "
-                f"{node.path}; set it to false."
             )
 
 

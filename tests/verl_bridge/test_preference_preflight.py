@@ -1,8 +1,6 @@
 """A preference run that cannot work is refused in one sentence before Ray starts; recipes carry the papers' values."""
 
-import json
 import math
-import shutil
 
 import pytest
 
@@ -109,20 +107,6 @@ def test_triplets_need_a_proto_where_history_counts(run, tmp_path, capsys):
     with pytest.raises(SystemExit):
         check(*tspin, f"{OBJECTIVE}.beta=0.1")
     assert "no column 'proto'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["logit_scale", "logits_scaling", "final_logit_softcapping"])
-def test_fused_log_probs_are_refused_where_a_model_scales_its_logits(name, run, tmp_path, tiny_model, capsys):
-    model = tmp_path / "model"
-    shutil.copytree(tiny_model, model)
-    settings = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps({**settings, name: 0.0625}))
-    scaled = [*run[:-2], f"actor_rollout_ref.model.path={model}", run[-1]]
-    check(*run)
-    check(*scaled, "actor_rollout_ref.model.use_fused_kernels=false")
-    with pytest.raises(SystemExit):
-        check(*scaled)
-    assert f"leaves out {name}=0.0625" in capsys.readouterr().err
 
 
 def test_the_papers_values():

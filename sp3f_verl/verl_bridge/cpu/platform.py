@@ -6,6 +6,7 @@ import types
 from contextlib import contextmanager
 
 DEVICE_VARIABLE = "SP3F_DEVICE"  # `gpu` in a run's environment: this process must not take itself for a CPU run
+CHECK_VARIABLE = "SP3F_CHECK_ENGINE"  # sp3f.check.engine, for the workers: see engine_check.py
 
 
 def is_cpu() -> bool:

@@ -14,7 +14,7 @@ from verl.trainer.ppo.v1 import register_trainer
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import model_digest
-from sp3f_verl.log import log
+from sp3f_verl.log import show
 from sp3f_verl.training.preference.reference_store import ReferenceStore
 from sp3f_verl.training.preference.tokens import digest, encode_all
 from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
@@ -61,7 +61,7 @@ class DPOTrainer(GroupTrainer):
         groups, counts = encode_all(self.tokenizer, rows, self.config.sp3f.preference.max_length)
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
         tokens = sum(group.tokens for group in groups)
-        log.info(f"{name}: {len(groups)} prompts, {tokens} tokens; left out or cut: {reasons}")
+        show(f"{name}: {len(groups)} prompts, {tokens} tokens; left out or cut: {reasons}")
         if not groups:
             raise BadInput(f"{name}: no row is left ({reasons}); set sp3f.preference.max_length higher.")
         return Split(name, groups)

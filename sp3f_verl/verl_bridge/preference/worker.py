@@ -12,6 +12,7 @@ from verl.workers.engine_workers import ActorRolloutRefWorker
 from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.preference import attention
 from sp3f_verl.training.preference.batch_loss import batch_loss
+from sp3f_verl.verl_bridge import engine_check
 from sp3f_verl.verl_bridge.preference import head
 
 # our names -> transformers'
@@ -27,9 +28,11 @@ def group_loss(model_output, data, dp_group=None, *, objective: Objective):
 class PreferenceWorker(ActorRolloutRefWorker):
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self):
-        super().init_model()
+        with engine_check.postponed():
+            super().init_model()
         engine = self.actor.engine
         head.install(engine, share=attention.install(engine))
+        engine_check.check(engine)
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def start_iteration(self, lr: float, steps: int, lr_scheduler: str):

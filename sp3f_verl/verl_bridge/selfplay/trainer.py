@@ -16,7 +16,7 @@ from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.llm.store import Store
-from sp3f_verl.log import log
+from sp3f_verl.log import log, show
 from sp3f_verl.training.preference.reference_store import ReferenceStore, forget_others
 from sp3f_verl.training.preference.resume import step_to_resume, workers_folder
 from sp3f_verl.training.preference.tokens import digest, response_logps
@@ -50,7 +50,7 @@ class SelfPlayTrainer(GroupTrainer):
     def _setup(self):
         self._init_tokenizer()
         self.settings = SelfPlay.read(OmegaConf.to_container(self.config.sp3f.selfplay))
-        self.data = rows.annotated(self.config, self.tokenizer, log.info)
+        self.data = rows.annotated(self.config, self.tokenizer, show)
         self.train_dataloader = _Stateless()
         node = self.config.actor_rollout_ref.model
         initial = model_digest(node.path, node.get("lora_adapter_path"))
