@@ -139,14 +139,6 @@ class RunMetrics:
         return ()
 
     @cached_property
-    def has_reference(self) -> bool:
-        """Whether rewards are of log-ratios to a reference or opponent, or where that is not recorded, whether such
-        were logged."""
-        if self.objective is not None:
-            return self.objective.needs_reference
-        return any("/log_ratio/" in name for name in self.names)
-
-    @cached_property
     def manifests(self) -> dict[int, tuple[dict[str, Any], str]]:
         """iteration -> (manifest, its file), of those that can be read."""
         manifests = {}
@@ -242,28 +234,6 @@ class RunMetrics:
 
     def last_held_out(self, metric: str) -> Point | None:
         return self[f"val/{metric}"][-1] if self[f"val/{metric}"] else None
-
-    def reward_scale(self) -> tuple[str, float, Point] | None:
-        """(`raw` or `per_token`, a, where) where rewards are a times the summed or mean log-prob: T-SPIN's, SimPO's.
-
-        Read off the means of the last step.
-        """
-        if self.has_reference:
-            return None
-        orders = {"raw": "logp", "per_token": "logp_per_token"}
-        if self.objective is not None:
-            order = "per_token" if self.objective.means else "raw"
-            orders = {order: orders[order]}
-        for order, logp in orders.items():
-            for phase in ("val", "train"):
-                pairs = [(self[f"{phase}/reward/{r}"], self[f"{phase}/{logp}/{r}"]) for r in self.roles[:2]]
-                if not all(rewards and logps and rewards[-1].step == logps[-1].step for rewards, logps in pairs):
-                    continue
-                scales = [rewards[-1].value / logps[-1].value for rewards, logps in pairs if logps[-1].value]
-                if len(scales) == 2 and scales[0] > 0 and math.isclose(*scales, rel_tol=1e-3):
-                    return order, scales[0], pairs[0][0][-1]
-                break
-        return None
 
 
 def where(points: Iterable[Point | None]) -> Markdown:

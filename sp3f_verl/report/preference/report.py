@@ -1,7 +1,10 @@
 """The report of a preference or self-play run, as a document. docs/diagnostics.md."""
 
+from pathlib import Path
+
 from sp3f_verl.report.document.blocks import Block, Document, Items, Section, Text, paragraph
 from sp3f_verl.report.document.escape import Markdown, code, joined
+from sp3f_verl.report.preference.compare import compare_runs
 from sp3f_verl.report.preference.pictures import READ, pictures
 from sp3f_verl.report.preference.signs import THRESHOLDS, signs
 from sp3f_verl.report.preference.tables import (
@@ -12,7 +15,8 @@ from sp3f_verl.report.preference.tables import (
     orders_by_iteration,
     training_table,
 )
-from sp3f_verl.report.run_metrics import RunMetrics, where
+from sp3f_verl.report.run_metrics import RunMetrics
+from sp3f_verl.report.side_by_side import Named, contents
 from sp3f_verl.training.objective_record import FILE
 
 NOT_RECORDED = """The objective is not recorded ({} is not there: the run began before it was written), so that its loss
@@ -29,10 +33,10 @@ so both orders are one, and the cells off the diagonal are 0 whatever was learne
 pairs. {}"""
 
 
-def preference_document(run: RunMetrics) -> Document:
+def document(folder: Path, run: RunMetrics) -> Document:
     title = f"{'Self-play' if run.starts else 'Preference'} run" + (f": {run.loss}" if run.loss else "")
     sections = [_signs(run), _pictures(run), _numbers(run), *_iterations(run), _orders(run)]
-    return Document(title, [*_head(run), *sections], run.folder)
+    return Document(title, [*_head(run), *sections], folder)
 
 
 def _head(run: RunMetrics) -> list[Block]:
@@ -93,19 +97,16 @@ def _iterations(run: RunMetrics) -> list[Section]:
 
 
 def _orders(run: RunMetrics) -> Section:
-    scale = run.reward_scale()
-    own = Markdown("This run's rewards are log-ratios to a reference or opponent: neither table is a tautology.")
-    if scale and scale[0] == "raw":
-        own = Markdown("This run is such a case: its rewards are {:.4g} times the sums ({}).")
-        own = own.format(scale[1], where([scale[2]]))
-    elif scale:
-        own = Markdown("""In this run rewards are {:.4g} times the log-likelihood per token ({}):
-here the table per token is the tautology; read the raw one, beside the length gap.""")
-        own = own.format(scale[1], where([scale[2]]))
-    elif not run.has_reference:
-        own = Markdown("")
-    first, second = run.roles[:2]
-    blocks: list[Block] = [paragraph(ORDERS, code(first), code(second)), paragraph(TAUTOLOGY, own)]
+    """Which table is a tautology is worked out of the objective that the run recorded."""
+    objective, own = run.objective, Markdown("")
+    if objective and objective.needs_reference:
+        own = Markdown("This run's rewards are log-ratios to a reference or opponent: neither table is a tautology.")
+    elif objective and objective.means:
+        own = Markdown("""In this run rewards are {:.4g} times the log-likelihood per token:
+here the table per token is the tautology; read the raw one, beside the length gap.""").format(objective.reward_scale)
+    elif objective:
+        own = Markdown("This run is such a case: its rewards are {:.4g} times the sums.").format(objective.reward_scale)
+    blocks: list[Block] = [paragraph(ORDERS, *map(code, run.roles[:2])), paragraph(TAUTOLOGY, own)]
     if run.starts:
         blocks += [Text("Held-out at the end of each iteration:"), *orders_by_iteration(run)]
     return Section("Reward order against log-likelihood order", blocks + contingency_tables(run))
@@ -113,3 +114,7 @@ here the table per token is the tautology; read the raw one, beside the length g
 
 def _has_held_out(run: RunMetrics) -> bool:
     return any(name.startswith(("val/", "start/")) for name in run.series)
+
+
+def compare(named: Named[RunMetrics]) -> list[Block]:
+    return compare_runs(list(contents(named).values()))

@@ -118,8 +118,7 @@ def _overfit(run: RunMetrics) -> Iterator[Markdown]:
 
 
 def _disagreement(run: RunMetrics) -> Iterator[Markdown]:
-    scale = run.reward_scale()
-    of_means = scale is not None and scale[0] == "per_token"
+    of_means = run.objective is not None and run.objective.means and not run.objective.needs_reference
     order, how = ("raw", "summed log-likelihood") if of_means else ("per_token", "log-likelihood per token")
     cells = contingency(run, "val", order)
     if cells and (share := cells[0]["reward_only"] + cells[0]["logp_only"]) >= DISAGREE:
