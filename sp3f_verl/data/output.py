@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -207,16 +208,20 @@ def card(out: Output) -> str:
         "",
         "## How it was made",
         "",
-        f"Settings: {_code(json.dumps(out.settings, ensure_ascii=False, sort_keys=True))}",
+        f"Settings: {code(json.dumps(out.settings, ensure_ascii=False, sort_keys=True))}",
     ]
-    lines += [f"Models: {', '.join(map(_code, out.models))}"] if out.models else []
+    lines += [f"Models: {', '.join(map(code, out.models))}"] if out.models else []
     if out.drops:
         lines += ["", "| left out because | rows |", "|---|---|"]
-        lines += [
-            f"| {one_line(reason).replace('|', ' ').replace('<', '&lt;')} | {count} |"
-            for reason, count in sorted(out.drops.items())
-        ]
+        lines += [f"| {_cell(reason)} | {count} |" for reason, count in sorted(out.drops.items())]
     return "\n".join([*lines, "", "Inputs, hashes and versions stand in `manifest.json`."]) + "\n"
+
+
+def code(text: str) -> str:
+    """A text of another hand, a model's name say, as Markdown's code: no markup in it does anything."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{ticks}{pad}{one_line(text, None)}{pad}{ticks}"
 
 
 def run_step(name: str, do: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
@@ -232,9 +237,8 @@ def run_step(name: str, do: Callable[[argparse.Namespace], int | None], options:
     return exit_status(f"data_prep.{name}", check_and_do, options.debug)
 
 
-def _code(text: str) -> str:
-    """A text of another hand as Markdown that shows it and obeys nothing in it."""
-    return f"`{one_line(text, None).replace('`', chr(39))}`"
+def _cell(text: str) -> str:
+    return one_line(text).replace("|", "/").replace("<", "&lt;")
 
 
 def _difference(kept: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
