@@ -51,7 +51,8 @@ def reward_presets() -> dict[str, dict]:
     table = yaml.safe_load((RECIPES / "rewards.yaml").read_text(encoding="utf-8"))
     zeros, presets = dict.fromkeys(table["always_there"], 0.0), {}
     for name, preset in table["presets"].items():
-        settings = {"weights": zeros | preset["weights"], "language_threshold": table["language_threshold"]}
+        settings = {key: table[key] for key in ("language_threshold", "reduced")}
+        settings["weights"] = zeros | preset["weights"]
         presets |= {name: settings, f"compute_score_reward_{preset['original']}": settings}
     return presets
 

@@ -152,16 +152,6 @@ class PreferenceReport:
             self.roles[key, text] = self.roles.get((key, text), 0) | role
 
 
-def preference_report(
-    rows: Iterable[Mapping[str, Any]], others: Iterable[str] = (), check_language: bool = True
-) -> dict:
-    """`PreferenceReport` over all rows at once."""
-    report = PreferenceReport(others, check_language)
-    for row in rows:
-        report.add(row)
-    return report.result()
-
-
 def _count(group: _Group, facts: dict[str, float | None]) -> None:
     group.pairs += 1
     for name, value in facts.items():

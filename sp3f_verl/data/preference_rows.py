@@ -3,10 +3,13 @@
 The roles are columns: `chosen` and `rejected` (DPO), `real` and `generated` (SPIN), or these and `proto` (T-SPIN); or
 `real` alone, for which SFT's `messages` stand in.
 Layouts, per row: `prompt` and the roles as strings; or as lists of {role, content} messages; or no prompt, and
-conversations that differ in their last turn only; or a prompt beside such conversations. A string prompt is one user
-message. Rows that cannot be trained on are left out and counted by reason. Files are parquet or JSON lines.
+conversations that differ in their last turn only; or a prompt beside such conversations, of which one then ends with
+the other. A string prompt is one user message. Further keys of the prompt's messages, and the columns `tools` and
+`chat_template_kwargs`, are for the chat template. Rows that cannot be trained on are left out and counted by reason.
+Files are parquet or JSON lines.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +18,13 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.data.rows import id_of
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
-Message = dict[str, str]
+Message = dict[str, Any]  # role, content, and what a chat template may read beside them
+# of a side's answer, these would be lost: only its content is trained on
+WITH_A_MEANING = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 
 
 @dataclass(frozen=True)
@@ -26,14 +32,19 @@ class Answers:
     prompt: tuple[Message, ...]  # ends with the turn that is answered
     responses: tuple[str, ...]  # in the order of the roles
     id: str = ""  # the row's own, where it has one
+    tools: list | None = None  # these two as for apply_chat_template
+    template: Mapping[str, Any] | None = None
 
 
 class Unusable(ValueError):
     """The row is left out; the message is the reason under which it is counted."""
 
 
-def read_answers(paths: str | Sequence[str], roles: Sequence[str]) -> tuple[list[Answers], Counter[str]]:
-    """The usable rows of parquet files, in order, and how many were left out for which reason.
+def read_answers(
+    paths: str | Sequence[str], roles: Sequence[str], limit: int = -1
+) -> tuple[list[Answers], Counter[str]]:
+    """The usable rows of the files, in order, and how many were left out for which reason. limit: the first so many
+    usable rows (verl's train_max_samples); -1 for all.
 
     BadInput where a file is missing, is not parquet, lacks a column, or has no usable row.
     """
@@ -48,7 +59,7 @@ def read_answers(paths: str | Sequence[str], roles: Sequence[str]) -> tuple[list
         if len(usable) == before:
             reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
             raise BadInput(f"{path} has no usable row ({reasons}); give rows with a prompt, {' and '.join(roles)}.")
-    return usable, dropped
+    return usable[:limit] if limit > 0 else usable, dropped
 
 
 def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
@@ -61,28 +72,61 @@ def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
             raise Unusable("score_not_finite")
     contexts, responses = zip(*(_side(row[role]) for role in roles), strict=True)
     prompt, context = _prompt(row.get("prompt")), contexts[0]
-    if any(other != context for other in contexts) or (context and prompt and prompt[-1] != context[-1]):
+    if prompt and context and context[0]["role"] == "assistant":
+        raise Unusable("side_of_several_turns")
+    shorter, longer = sorted((prompt, context), key=len)
+    if any(other != context for other in contexts) or (shorter and longer[-len(shorter) :] != shorter):
         raise Unusable("sides_answer_different_prompts")
-    prompt = context or prompt
+    prompt = longer
     if not prompt or prompt[-1]["role"] == "assistant":
         raise Unusable("no_prompt")
     if not all(response.strip() for response in responses):
         raise Unusable("side_empty")
     if len(responses) > 1 and len(set(responses)) == 1:
         raise Unusable("sides_identical")
-    return Answers(prompt, responses, "" if row.get("id") is None else str(row["id"]))
+    name = id_of(row.get("id")) or ""
+    return Answers(prompt, responses, name, *(_for_the_template(row, *column) for column in TEMPLATE_COLUMNS))
+
+
+TEMPLATE_COLUMNS = (("tools", list), ("chat_template_kwargs", dict))
+
+
+def _for_the_template(row: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A list or object, which the file may hold as JSON text; None where it is empty."""
+    value = row.get(name)
+    try:
+        value = _given(json.loads(value) if isinstance(value, str) and value.strip() else value) or None
+    except ValueError:
+        raise Unusable(f"{name}_not_json") from None
+    if value is not None and not isinstance(value, kind):
+        raise Unusable(f"{name}_not_a_{kind.__name__}")
+    return value
+
+
+def _given(value: Any) -> Any:
+    """Without the nulls that parquet puts where another row has a key. Unusable for text that is no Unicode."""
+    if isinstance(value, Mapping):
+        return {key: _given(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list | tuple):
+        return [_given(entry) for entry in value]
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which no tokenizer takes
+            raise Unusable("not_unicode") from None
+    return value
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
     if isinstance(value, str):
-        return ({"role": "user", "content": value},) if value.strip() else ()
+        return ({"role": "user", "content": _given(value)},) if value.strip() else ()
     return _messages(value) if value is not None else ()
 
 
 def _side(value: Any) -> tuple[tuple[Message, ...], str]:
     """(the turns before it, the response) of a string or of messages that end with the assistant's."""
     if isinstance(value, str):
-        return (), value
+        return (), _given(value)
     if value is None:
         raise Unusable("side_empty")
     messages = _messages(value)
@@ -90,28 +134,41 @@ def _side(value: Any) -> tuple[tuple[Message, ...], str]:
         raise Unusable("side_empty")
     if messages[-1]["role"] != "assistant":
         raise Unusable("side_does_not_end_with_the_assistant")
+    for key in WITH_A_MEANING:
+        if messages[-1].get(key):
+            raise Unusable(f"side_has_{key}")
     return messages[:-1], messages[-1]["content"]
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
     try:
-        messages = tuple({"role": message["role"], "content": message["content"]} for message in value)
-    except (TypeError, KeyError):
+        messages = tuple(map(_message, value))
+    except Unusable:
+        raise
+    except (TypeError, KeyError, ValueError):
         raise Unusable("not_a_string_or_list_of_messages") from None
     if not all(isinstance(message["role"], str) and isinstance(message["content"], str) for message in messages):
         raise Unusable("not_a_string_or_list_of_messages")
     return messages
 
 
+def _message(value: Mapping[str, Any]) -> Message:
+    message = _given(dict(value))
+    if "content" not in message and message.get("tool_calls"):  # as OpenAI writes a turn that only calls
+        message["content"] = ""
+    return {"role": message.pop("role"), "content": message.pop("content"), **message}
+
+
 def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:
     columns, rows = open_rows(path)
     if tuple(roles) == ("real",) and "real" not in columns and "messages" in columns:
-        yield from ({"id": row.get("id"), "real": row["messages"]} for row in rows({"messages", "id"}))
+        yield from ({**row, "real": row["messages"]} for row in rows({"messages", "id", "tools"}))
         return
     for name in roles:
         if name not in columns:
             raise BadInput(f"{path} has no column {name!r}{nearest(name, columns)}; the loss needs {', '.join(roles)}.")
-    yield from rows({"id", "prompt", "status", *roles, *(f"{role}_score" for role in roles)})
+    further = {"id", "prompt", "status", *(name for name, _ in TEMPLATE_COLUMNS)}
+    yield from rows({*further, *roles, *(f"{role}_score" for role in roles)})
 
 
 def open_rows(path: str | Path) -> tuple[list[str], Callable[[set[str]], Iterator[dict[str, Any]]]]:

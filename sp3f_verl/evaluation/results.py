@@ -377,9 +377,10 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def not_finite(result: Result) -> list[str]:
-    """The places in the file (a.b[0].c) at which a value is NaN, infinite or null."""
-    return list(_not_finite(result.model_dump(exclude_unset=True), ""))
+def not_finite(content: Result | dict[str, Any], place: str = "") -> list[str]:
+    """The places in the file (a.b[0].c, below `place`) at which a value is NaN, infinite or null."""
+    content = content.model_dump(exclude_unset=True) if isinstance(content, Result) else content
+    return list(_not_finite(content, place))
 
 
 def _not_finite(value: Any, place: str) -> Iterator[str]:

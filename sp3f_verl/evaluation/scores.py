@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from sp3f_verl.evaluation.problems import Problem
 from sp3f_verl.llm import Answer
-from sp3f_verl.rewards.answers.checkers import BUILT_IN, MATH, Checker, multiple_choice
+from sp3f_verl.rewards.answers.checkers import BUILT_IN, MATH, REDUCED, Checker, multiple_choice
 from sp3f_verl.rewards.answers.compare import MAX_ANSWER_CHARS
 from sp3f_verl.rewards.answers.conventions import conventions
 from sp3f_verl.rewards.answers.normalise import clean, squeeze, unwrap
@@ -155,7 +155,7 @@ def ballot(text: str, language: str, checker: str, choices: Sequence[tuple[str, 
             if multiple_choice(answer, f"{letter}::{option}"):
                 return letter
     answer = clean(answer[:MAX_ANSWER_CHARS])
-    if checker in (MATH, "numeric"):
+    if checker in (MATH, REDUCED, "numeric"):
         writing = conventions(language)
         amount = value(unwrap(split_unit(answer, writing)[0]), writing)
         if amount is not None:

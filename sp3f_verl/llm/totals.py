@@ -1,20 +1,17 @@
 """What a stream of questions came to: counts, tokens, price, and when to give up."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.llm.ask import Answer, Ask, Status
+from sp3f_verl.llm.ask import Answer, Status
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.price import Price
 from sp3f_verl.llm.reasons import Reasons
 
 FEWEST = 50  # answers before a share of failures says anything
 RECENT = 1000  # answers of which the share is: an endpoint that dies late is noticed as soon as one that never lived
-BYTES_PER_TOKEN = 3.0  # of UTF-8 text: English has about 4, most other languages of the table 2 to 4
-TOKENS_PER_MESSAGE = 8  # what a chat template adds
 
 
 class TooManyFailures(BadInput):
@@ -78,9 +75,16 @@ class Totals:
 
     def failed(self) -> str:
         """The errors by kind, and what the server said most often about them; "" where there are none."""
-        kinds = [(kind, count) for kind, count in self.failures.most_common() if kind is not FailureKind.REFUSED]
-        counts = ", ".join(f"{kind} {count}" for kind, count in kinds)
-        return f"{counts}; most often: {self.reasons.commonest([kind for kind, _ in kinds])}" if kinds else ""
+        counts = Counter({kind: count for kind, count in self.failures.items() if kind is not FailureKind.REFUSED})
+        return self._with_reason(counts)
+
+    def without_text(self) -> str:
+        """The same, refusals included."""
+        return self._with_reason(self.failures)
+
+    def _with_reason(self, failures: Counter[FailureKind]) -> str:
+        counts = ", ".join(f"{kind} {count}" for kind, count in failures.most_common())
+        return f"{counts}; most often: {self.reasons.commonest(failures)}" if counts else ""
 
     @property
     def usd(self) -> float | None:
@@ -107,16 +111,3 @@ class Totals:
             "completion_tokens": usage.completion_tokens,
             "usd": self.usd,
         }
-
-
-def most_usd(asks: Iterable[Ask], price: Price) -> float:
-    """What the questions may cost at most, before any is asked: every answer as long as max_tokens allows.
-
-    The prompt's tokens are estimated from its bytes; a tokenizer that fits the language badly makes more of them.
-    """
-    prompt = answer = 0.0
-    for ask in asks:
-        text = sum(len(str(message.get("content") or "").encode(errors="replace")) for message in ask.messages)
-        prompt += text / BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * len(ask.messages)
-        answer += ask.max_tokens
-    return (prompt * price.input + answer * price.output) / 1e6

@@ -1,48 +1,20 @@
 """The report of a folder of `sp3f evaluate --arena`: win rates against a baseline, by language and category."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from sp3f_verl.evaluation.results import (
-    FILE,
-    ArenaCandidate,
-    ArenaCell,
-    ArenaJudge,
-    ArenaSummary,
-    Estimate,
-    PairedGap,
-    PositionBias,
-    not_finite,
-)
-from sp3f_verl.report.document.blocks import (
-    Block,
-    Document,
-    Panel,
-    Rows,
-    Section,
-    Table,
-    Values,
-    paragraph,
-    picture,
-)
+from sp3f_verl.evaluation.results import FILE, ArenaCandidate, ArenaCell, ArenaJudge, ArenaSummary, not_finite
+from sp3f_verl.report.document.blocks import Block, Document, Section, Text, across, listed, paragraph, picture, section
 from sp3f_verl.report.document.escape import Markdown, code, joined
-from sp3f_verl.report.values import cell, count, edges, finite, percent, places_sentence
+from sp3f_verl.report.side_by_side import Named, contents, sources_of
+from sp3f_verl.report.values import cell, count, dots, fixed, not_numbers, with_mean
 from sp3f_verl.stats.format import number
 
-MEAN = "mean of languages"
+SOURCE = code(FILE)
 RATES = {"win_rate": "win rate", "lc_win_rate": "at equal length"}
 COLUMNS = {
-    "prompts": "prompts",
-    **RATES,
-    "wins": "wins",
-    "ties": "ties",
-    "losses": "losses",
-    "wrong_language": "wrong language",
-    "baseline_wrong_language": "baseline's wrong language",
-    "unparseable": "unparseable",
-    "failed": "failed",
-    "one_order": "one order only",
-    "unjudged": "not judged",
+    **{"prompts": "prompts", **RATES, "wins": "wins", "ties": "ties", "losses": "losses"},
+    **{"wrong_language": "wrong language", "baseline_wrong_language": "baseline's wrong language"},
+    **{"unparseable": "unparseable", "failed": "failed", "one_order": "one order only", "unjudged": "not judged"},
     "missing": "missing",
 }
 MEASURED = ("languages", "categories", "mean", "others", "paired")
@@ -62,35 +34,44 @@ def judge_name(summary: ArenaSummary) -> str:
     return (summary.judge.model if summary.judge else None) or "?"
 
 
-def groups_of(candidate: ArenaCandidate) -> dict[str, dict[str, ArenaCell]]:
+def _groups(candidate: ArenaCandidate) -> dict[str, dict[str, ArenaCell]]:
     """language and category -> row -> its numbers, the mean of the languages last."""
-    groups = {
-        "language": candidate.languages | ({MEAN: candidate.mean} if candidate.mean else {}),
-        "category": candidate.categories,
-    }
+    groups = {"language": with_mean(candidate.languages, candidate.mean), "category": candidate.categories}
     return {title: rows for title, rows in groups.items() if rows}
 
 
-def arena_document(folder: Path, summary: ArenaSummary) -> Document:
+def document(folder: Path, summary: ArenaSummary) -> Document:
     candidates, baseline = summary.candidates, summary.baseline or "?"
     judges = list(map(_judge, summary.judges)) or [code("?")]
-    names = joined(map(code, candidates))
+    places = [place for place in not_finite(summary) if place.split(".")[0].split("[")[0] in MEASURED]
     unknown = summary.language_not_recognised
-    lead = [
-        paragraph("{} against {}, judged by {}.", names, code(baseline), joined(judges)),
+    gaps = {
+        "prompts": lambda gap: count(gap.prompts),
+        "difference in points": fixed,
+        "p": lambda gap: number(gap.p),
+    }
+    cost = summary.cost.model_dump(exclude_unset=True) if summary.cost else {}
+    amount = {"how much": lambda name: _amount(name, cost[name])}
+    blocks = [
+        paragraph("{} against {}, judged by {}.", joined(map(code, candidates)), code(baseline), joined(judges)),
         paragraph(LEAD),
-        *places_sentence(
-            [place for place in not_finite(summary) if place.split(".")[0].split("[")[0] in MEASURED], FILE
-        ),
+        *not_numbers(places),
         *([paragraph("Every verdict: `preferences.parquet`.")] if (folder / "preferences.parquet").is_file() else []),
         *([paragraph("Languages that cannot be recognised: {}.", joined(unknown))] if unknown else []),
+        *(
+            Section(f"{name} against {baseline}", _candidate(candidate, place))
+            for place, (name, candidate) in enumerate(candidates.items())
+        ),
+        *(
+            Section(
+                f"{pair.a} minus {pair.b}, on the same prompts",
+                [listed("language", with_mean(pair.languages, pair.mean), gaps, SOURCE)],
+            )
+            for pair in summary.paired
+        ),
+        *section("Cost of the judge", listed("what", list(cost), amount, SOURCE)),
     ]
-    sections = [
-        Section(f"{name} against {baseline}", [*_groups(candidate, place), *_bias(candidate)])
-        for place, (name, candidate) in enumerate(candidates.items())
-    ]
-    title = f"Arena: {', '.join(candidates)} against {baseline}"
-    return Document(title, [*lead, *sections, *map(_paired, summary.paired), *_cost(summary)], folder)
+    return Document(f"Arena: {', '.join(candidates)} against {baseline}", blocks, folder)
 
 
 def _judge(judge: ArenaJudge) -> Markdown:
@@ -100,59 +81,54 @@ def _judge(judge: ArenaJudge) -> Markdown:
     return Markdown("{} (prompt {})").format(model, code(version)) if judge.prompt else model
 
 
-def _groups(candidate: ArenaCandidate, place: int) -> list[Block]:
-    groups = groups_of(candidate)
-    blocks: list[Block] = []
+def _amount(name: str, amount: float | None) -> str:
+    return "not known" if amount is None else cell(amount) if name == "usd" else count(amount)
+
+
+def _candidate(candidate: ArenaCandidate, place: int) -> list[Block]:
+    """Pictures and tables by language and category, and what the judge does with the order."""
+    groups, pictures, tables = _groups(candidate), [], []
     for title, rows in groups.items():
-        blocks += picture(f"arena_{place}_{title}.png", f"Win rates by {title}", [_panel(rows)])
-    return [*blocks, *(table_of(title, rows) for title, rows in groups.items())]
+        rates = {label: [getattr(row, name) for row in rows.values()] for name, label in RATES.items()}
+        panel = dots("win rate in percent, 95 % interval", rows, rates)
+        pictures += picture(f"arena_{place}_{title}.png", f"Win rates by {title}", [panel])
+        columns = {
+            label: lambda row, name=name: _shown(getattr(row, name))
+            for name, label in COLUMNS.items()
+            if any(name in row.model_fields_set for row in rows.values())
+        }
+        tables.append(listed(title, rows, columns, SOURCE))
+    if candidate.mean and (bias := candidate.mean.position_bias):
+        entries = {label: getattr(bias, name) for name, label in BIAS.items() if name in bias.model_fields_set}
+        if entries:
+            tables.append(listed("the judge and the order, in percent", entries, {"value": _shown}, SOURCE))
+    return [*pictures, *tables]
 
 
-def table_of(title: str, rows: Mapping[str, ArenaCell]) -> Table:
-    """A row a language or category, in the columns that any of them has."""
-    columns = [name for name in COLUMNS if any(name in row.model_fields_set for row in rows.values())]
-    cells = [[name, *(_shown(row, column) for column in columns)] for name, row in rows.items()]
-    return Table([title, *(COLUMNS[name] for name in columns)], cells, code(FILE))
+def _shown(entry) -> str:
+    return str(entry) if isinstance(entry, int) else fixed(entry)
 
 
-def _panel(rows: Mapping[str, ArenaCell]) -> Panel | None:
-    values = [
-        Values(
-            label,
-            [finite(getattr(row, name)) for row in rows.values()],
-            [edges(getattr(row, name)) for row in rows.values()],
-            colour,
-        )
-        for colour, (name, label) in enumerate(RATES.items())
-    ]
-    kept = [series for series in values if any(known is not None for known in series.values)]
-    return Rows("win rate in percent, 95 % interval", list(rows), kept) if kept else None
+def compare(named: Named[ArenaSummary]) -> list[Block]:
+    blocks: list[Block] = []
+    summaries = contents(named)
+    baselines = {summary.baseline or "?" for summary in summaries.values()}
+    for kind, names in (("baselines", baselines), ("judges", set(map(judge_name, summaries.values())))):
+        if len(names) > 1:
+            text = f"**They have different {kind}** ({{}}): do not compare them."
+            blocks.append(paragraph(text, joined(map(code, sorted(names)))))
+    groups = {
+        f"{label}: {name}": _groups(candidate)
+        for label, summary in summaries.items()
+        for name, candidate in summary.candidates.items()
+    }
+    for title in dict.fromkeys(title for own in groups.values() for title in own):
+        names = [name for own in groups.values() for name in own.get(title, {})]
+        for metric, label in RATES.items():
 
+            def rate(own: dict, name: str, title=title, metric=metric) -> str:
+                return cell(getattr(own.get(title, {}).get(name), metric, None))
 
-def _shown(row: ArenaCell | PositionBias, name: str) -> str:
-    entry: Estimate | float | None = getattr(row, name)
-    return str(entry) if isinstance(entry, int) else percent(entry)
-
-
-def _bias(candidate: ArenaCandidate) -> list[Table]:
-    bias = candidate.mean.position_bias if candidate.mean else None
-    if bias is None:
-        return []
-    rows = [[label, _shown(bias, name)] for name, label in BIAS.items() if name in bias.model_fields_set]
-    return [Table(["the judge and the order, in percent", "value"], rows, code(FILE))] if rows else []
-
-
-def _paired(gaps: PairedGap) -> Section:
-    rows = gaps.languages | ({MEAN: gaps.mean} if gaps.mean else {})
-    cells = [[name, count(gap.prompts), percent(gap), number(gap.p)] for name, gap in rows.items()]
-    table = Table(["language", "prompts", "difference in points", "p"], cells, code(FILE))
-    return Section(f"{gaps.a} minus {gaps.b}, on the same prompts", [table])
-
-
-def _cost(summary: ArenaSummary) -> list[Section]:
-    cost = summary.cost.model_dump(exclude_unset=True) if summary.cost else {}
-    rows = [
-        [name, "not known" if amount is None else cell(amount) if name == "usd" else count(amount)]
-        for name, amount in cost.items()
-    ]
-    return [Section("Cost of the judge", [Table(["what", "how much"], rows, code(FILE))])] if rows else []
+            blocks += section(f"By {title}: {label}, percent", across(title, groups, names, rate))
+    text = "Candidates of one arena are tested against each other on the same prompts in its own report."
+    return [*blocks, Text(text), sources_of(named)]

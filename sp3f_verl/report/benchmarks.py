@@ -1,52 +1,43 @@
 """The report of a folder of `sp3f evaluate`: per benchmark and language, with intervals, and the fidelity curve."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sp3f_verl.evaluation.problems import folder_of
-from sp3f_verl.evaluation.results import FILE, BenchmarkResult, BenchmarkSummary, Measures
-from sp3f_verl.report.document.blocks import (
-    SHARE,
-    Document,
-    Line,
-    Lines,
-    Panel,
-    Rows,
-    Section,
-    Table,
-    Values,
-    paragraph,
-    picture,
-)
+from sp3f_verl.evaluation.results import FILE, BenchmarkResult, BenchmarkSummary, Measures, not_finite
+from sp3f_verl.report.document import blocks as doc
+from sp3f_verl.report.document.blocks import Document, Section, Table, Text, listed, paragraph, picture
 from sp3f_verl.report.document.escape import Markdown, code, joined
-from sp3f_verl.report.values import cell, edges, finite, not_numbers, shown
+from sp3f_verl.report.side_by_side import Named, contents, minus, sources_of, unlike
+from sp3f_verl.report.values import MEAN, cell, dots, finite, not_numbers, shown, with_mean
+from sp3f_verl.stats.bootstrap import paired
+from sp3f_verl.stats.format import number
 
-MEAN = "mean of languages"
 LISTED = 6  # files that a source names
+METRICS = {"accuracy": "accuracy", "fidelity": "language fidelity"}
+COUNTED = ("problems", "samples", "accuracy")
 COLUMNS = ("majority", "fidelity", "undefined", "parseable", "tokens", "truncated", "failed", "refused", "unscored")
 DENOMINATOR = """In brackets: the 95 % interval, by resampling problems. It says how far the sample of problems could
 lead astray, and nothing about another prompt, another seed of training or contamination. Requests that failed are in no
 denominator; they are counted under *failed* and *refused*, and problems without any answer under *unscored*.
 *undefined* is the share of answers with too few letters to tell their language: they are in no fidelity."""
+Rows = Mapping[str, Measures]
 
 
-def rows_of(benchmark: BenchmarkResult | None) -> dict[str, Measures]:
-    """language -> its numbers, and the mean of the languages at the end where it is known."""
-    if benchmark is None:
-        return {}
-    return benchmark.languages | ({MEAN: benchmark.mean} if benchmark.mean else {})
+def _rows_of(benchmark: BenchmarkResult) -> Rows:
+    return with_mean(benchmark.languages, benchmark.mean)
 
 
-def evaluate_document(folder: Path, summary: BenchmarkSummary) -> Document:
+def document(folder: Path, summary: BenchmarkSummary) -> Document:
     model, decoding = summary.model or "?", summary.decoding.model_dump(exclude_unset=True)
     drawn = joined(Markdown("{} {}").format(name, json.dumps(setting)) for name, setting in decoding.items())
     fidelity = f" Fidelity: at least {summary.threshold:g} of a response in the language." if summary.threshold else ""
     lead = [
         paragraph("Model {}; {}.", code(model), drawn),
         paragraph(DENOMINATOR + fidelity),
-        *not_numbers(summary, "benchmarks"),
+        *not_numbers(_missing(summary)),
         *(
             paragraph("Not evaluated, as {} is not there in them: {}.", name, joined(languages))
             for name, languages in summary.skipped.items()
@@ -57,27 +48,26 @@ def evaluate_document(folder: Path, summary: BenchmarkSummary) -> Document:
     return Document(f"Evaluation of {model}", [*lead, *sections], folder)
 
 
+def _missing(summary: BenchmarkSummary) -> list[str]:
+    return [place for place in not_finite(summary) if place.startswith("benchmarks")]
+
+
 def _benchmark(folder: Path, name: str, benchmark: BenchmarkResult) -> Section:
-    rows = rows_of(benchmark)
-    drawing = picture(f"evaluate_{file_name(name)}.png", f"{name}: per language", _panels(rows))
-    return Section(name, [*drawing, table_of(name, benchmark, folder)])
-
-
-def table_of(name: str, benchmark: BenchmarkResult, folder: Path | None = None) -> Table:
-    """A row a language. `folder`: where its answers are, named below it."""
-    rows = rows_of(benchmark)
-    passes = sorted({k for measures in rows.values() for k in measures.pass_at_k}, key=lambda k: (len(k), k))
-    cells = [
-        [
-            language,
-            *(shown(getattr(measures, name)) for name in ("problems", "samples", "accuracy")),
-            *(cell(measures.pass_at_k.get(k)) for k in passes),
-            *(shown(getattr(measures, name)) for name in COLUMNS),
-        ]
-        for language, measures in rows.items()
+    rows = _rows_of(benchmark)
+    panels: list[doc.Panel | None] = [
+        dots(f"{title}, 95 % interval", rows, {"": [getattr(one, metric) for one in rows.values()]}, doc.SHARE)
+        for metric, title in METRICS.items()
     ]
-    header = ["language", "problems", "samples", "accuracy", *(f"pass@{k}" for k in passes), *COLUMNS]
-    return Table(header, cells, _source(folder, name, list(benchmark.languages)) if folder else "")
+    if curve := _fidelity_lines(rows):
+        panels.append(doc.Lines("fidelity by threshold", curve, "threshold: share of the response", doc.SHARE))
+    passes = sorted({k for measures in rows.values() for k in measures.pass_at_k}, key=lambda k: (len(k), k))
+    columns = {
+        **{name: lambda one, name=name: shown(getattr(one, name)) for name in COUNTED},
+        **{f"pass@{k}": lambda one, k=k: cell(one.pass_at_k.get(k)) for k in passes},
+        **{name: lambda one, name=name: shown(getattr(one, name)) for name in COLUMNS},
+    }
+    table = listed("language", rows, columns, _source(folder, name, list(benchmark.languages)))
+    return Section(name, [*picture(f"evaluate_{_file_name(name)}.png", f"{name}: per language", panels), table])
 
 
 def _source(folder: Path, name: str, languages: list[str]) -> Markdown:
@@ -85,46 +75,133 @@ def _source(folder: Path, name: str, languages: list[str]) -> Markdown:
     files = [file for file in files if (folder / file).is_file()]
     if not files:
         return code(FILE)
-    if len(files) > LISTED:
-        return Markdown("{}; the answers: {}").format(code(FILE), code(f"{folder_of(name)}/LANGUAGE/output.jsonl"))
+    files = files if len(files) <= LISTED else [f"{folder_of(name)}/LANGUAGE/output.jsonl"]
     return Markdown("{}; the answers: {}").format(code(FILE), joined(map(code, files)))
 
 
-def file_name(name: str) -> str:
+def _file_name(name: str) -> str:
     return "".join(char if char.isalnum() else "_" for char in name)
 
 
-def _panels(rows: Mapping[str, Measures]) -> list[Panel]:
-    panels: list[Panel] = []
-    for metric, title in (("accuracy", "accuracy, 95 % interval"), ("fidelity", "language fidelity, 95 % interval")):
-        values = [finite(getattr(measures, metric)) for measures in rows.values()]
-        if any(known is not None for known in values):
-            spread = [edges(getattr(measures, metric)) for measures in rows.values()]
-            panels.append(Rows(title, list(rows), [Values("", values, spread)], SHARE))
-    curve = fidelity_lines(rows)
-    return panels + (
-        [Lines("fidelity by threshold", curve, "threshold: share of the response", SHARE)] if curve else []
-    )
-
-
-def fidelity_lines(rows: Mapping[str, Measures]) -> list[Line]:
+def _fidelity_lines(rows: Rows) -> list[doc.Line]:
     """The mean of the languages in front where it is known, a line a language behind."""
-    lines = []
+    lines: list[doc.Line] = []
     for language, measures in rows.items():
-        points = []
-        for threshold, share in measures.fidelity_curve.items():
-            try:
-                points.append((float(threshold), finite(share)))
-            except ValueError:
-                continue
-        points = sorted((x, y) for x, y in points if y is not None)
+        known = {at: share for at, share in measures.fidelity_curve.items() if finite(share) is not None}
+        points = sorted((float(at), share) for at, share in known.items() if _is_number(at))
         if points and language == MEAN:
-            lines.append(Line(language, points, 0, thick=True))
+            lines.append(doc.Line(language, points, 0, thick=True))
         elif points:
             many = len(rows) > 6
             label, colour = ("a language", 4) if many else (language, 1 + len(lines) % 5)
-            lines.append(Line(label, points, colour, faint=many, name=language))
+            lines.append(doc.Line(label, points, colour, faint=many, name=language))
     return lines
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
+
+
+# ---- side by side --------------------------------------------------------------------------------------------------
+
+
+def compare(named: Named[BenchmarkSummary]) -> list[doc.Block]:
+    summaries, first = contents(named), next(iter(named))
+    blocks: list[doc.Block] = [
+        paragraph(
+            "Differences are to **{}**, over the problems that both have; their intervals and p-values pair each "
+            "problem with itself. Without the answers of both (`output.jsonl`) there is only a difference of means.",
+            first,
+        ),
+        paragraph(DENOMINATOR),
+    ]
+    for label, summary in summaries.items():
+        blocks += [paragraph("{}: {}", label, one.text) for one in not_numbers(_missing(summary))]
+    blocks += unlike(
+        {
+            label: {**one.decoding.model_dump(exclude_unset=True), "threshold": one.threshold, "limit": one.limit}
+            for label, one in summaries.items()
+        }
+    )
+    names = [name for name in summaries[first].benchmarks if all(name in one.benchmarks for one in summaries.values())]
+    if not names:
+        blocks.append(Text("They have no benchmark in common."))
+    return [*blocks, *(_compared(named, name) for name in names), sources_of(named)]
+
+
+def _compared(named: Named[BenchmarkSummary], name: str) -> Section:
+    rows = {label: _rows_of(summary.benchmarks[name]) for label, summary in contents(named).items()}
+    languages = list(dict.fromkeys(language for own in rows.values() for language in own))
+    panels, tables = [], []
+    first, *others = named
+    for metric in METRICS:
+        measured = {
+            label: [getattr(own.get(language), metric, None) for language in languages] for label, own in rows.items()
+        }
+        panels.append(dots(f"{metric}, 95 % interval", languages, measured, doc.SHARE))
+        cells = [
+            [
+                language,
+                *(cell(entries[at]) for entries in measured.values()),
+                *(_difference(named, rows, label, language, name, metric) for label in others),
+            ]
+            for at, language in enumerate(languages)
+        ]
+        tables.append(Table([metric, *named, *minus(others, first)], cells))
+    drawing = picture(f"compare_{_file_name(name)}.png", f"{name}, side by side", panels)
+    return Section(name, [*drawing, *_other_languages(rows), *tables])
+
+
+def _languages(rows: Rows) -> set[str]:
+    return set(rows) - {MEAN}
+
+
+def _other_languages(rows: Mapping[str, Rows]) -> list[Text]:
+    """At most one sentence: whose mean of languages is over others than the first one's."""
+    told = {label: f"{label} ({', '.join(sorted(_languages(own)))})" for label, own in rows.items()}
+    first, *others = rows
+    differ = [told[label] for label in others if _languages(rows[label]) != _languages(rows[first])]
+    text = "**Means over other languages**, so without a difference: {} and {}."
+    return [paragraph(text, joined(differ), told[first])] if differ else []
+
+
+def _difference(named: Named[BenchmarkSummary], rows, label: str, language: str, name: str, metric: str) -> str:
+    """The label's minus the first one's."""
+    first = next(iter(named))
+    if language == MEAN and _languages(rows[label]) != _languages(rows[first]):
+        return "–"
+    (folder, summary), (base_folder, base) = named[label], named[first]
+    languages = [language] if language != MEAN else list(base.benchmarks[name].languages)
+    pairs = _pairs(folder, base_folder, name, languages, metric, finite(summary.threshold) or 0.7)
+    if pairs:
+        try:
+            got = paired(*zip(*pairs, strict=True))
+        except ValueError:  # a value in it is not finite
+            got = None
+        if got and got.n:
+            return f"{got.mean:+.3f} [{number(got.low)}; {number(got.high)}], p {got.p:.2g}, n {got.n}"
+    values = [finite(getattr(rows[one].get(language), metric, None)) for one in (label, first)]
+    return "–" if None in values else f"{values[0] - values[1]:+.3f} (of means)"
+
+
+def _pairs(
+    folder: Path, base: Path, name: str, languages: Sequence[str], metric: str, threshold: float
+) -> list[tuple[list[float], list[float]]]:
+    """A problem's values under both, its translations as one problem; none where a language has other problems."""
+    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    problems = []
+    for language in languages:
+        rows = [output_rows(one, name, language) for one in (folder, base)]
+        both = sorted(rows[0].keys() & rows[1].keys())
+        problem_of = {ident: str(rows[0][ident].get("problem", ident)) for ident in both}
+        problems.append(set(problem_of.values()))
+        for ident in both:
+            sides = pairs.setdefault(problem_of[ident], ([], []))
+            values = [_samples(side[ident], metric, threshold) for side in rows]
+            if all(values):
+                for side, own in zip(sides, values, strict=True):
+                    side.append(sum(own) / len(own))
+    return list(pairs.values()) if all(own == problems[0] for own in problems) else []
 
 
 def output_rows(folder: Path, benchmark: str, language: str) -> dict[str, dict[str, Any]]:
@@ -143,14 +220,9 @@ def output_rows(folder: Path, benchmark: str, language: str) -> dict[str, dict[s
     return rows
 
 
-def samples(row: Mapping[str, Any], metric: str, threshold: float) -> list[float]:
+def _samples(row: Mapping[str, Any], metric: str, threshold: float) -> list[float]:
     """The values of one problem: accuracy as it is, fidelity by the threshold. Undefined ones are left out."""
     entry = row.get("lang" if metric == "fidelity" else metric)
     entries = entry if isinstance(entry, list) else [entry]
     values = [float(one) for one in entries if isinstance(one, int | float) and not isinstance(one, bool)]
     return [float(share >= threshold) for share in values] if metric == "fidelity" else values
-
-
-def problem_of(row: Mapping[str, Any], ident: str) -> str:
-    """Rows of one problem, its translations and variants, share it."""
-    return str(row.get("problem", ident))

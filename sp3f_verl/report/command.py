@@ -1,67 +1,32 @@
 """`sp3f report`: which report a folder gets is decided by what it holds."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.report import quickstart
-from sp3f_verl.report.arena import arena_document
-from sp3f_verl.report.benchmarks import evaluate_document
-from sp3f_verl.report.dataset import dataset_document
-from sp3f_verl.report.document.blocks import Block, Document, Section
+from sp3f_verl.report import arena, benchmarks, dataset, harness, quickstart, rl_and_sft, translation
+from sp3f_verl.report.document.blocks import Document, Section
 from sp3f_verl.report.document.markdown import markdown
 from sp3f_verl.report.document.terminal import shown
 from sp3f_verl.report.document.write import write
 from sp3f_verl.report.folders import Folder, look
-from sp3f_verl.report.harness import harness_document
 from sp3f_verl.report.papers.compare import paper_document
-from sp3f_verl.report.preference.compare import compare as compare_preferences
-from sp3f_verl.report.preference.report import preference_document
-from sp3f_verl.report.rl_and_sft import trainer_document
-from sp3f_verl.report.run_metrics import RunMetrics
-from sp3f_verl.report.side_by_side import (
-    compare_arenas,
-    compare_datasets,
-    compare_evaluations,
-    compare_harnesses,
-    compare_trainers,
-    compare_translations,
-    labels,
-)
-from sp3f_verl.report.translation import translation_document
+from sp3f_verl.report.preference import report as preference
+from sp3f_verl.report.side_by_side import labels
 
-
-@dataclass(frozen=True)
-class Kind:
-    """`document`: the report of one folder; `compared`: of several, by their labels."""
-
-    title: str
-    document: Callable[[Path, Any], Document]
-    compared: Callable[[Mapping[str, tuple[Path, Any]]], list[Block]]
-
-
-def _runs(compare: Callable[[Sequence[RunMetrics]], list[Block]]) -> Callable:
-    return lambda named: compare([run for _, run in named.values()])
-
-
-KINDS = {
-    "quickstart": Kind(
-        "Quickstarts",
-        lambda path, _: quickstart.quickstart_document(path),
-        lambda named: quickstart.compare_seeds([path for path, _ in named.values()]),
-    ),
-    "preference": Kind(
-        "Preference and self-play runs", lambda _, run: preference_document(run), _runs(compare_preferences)
-    ),
-    "trainer": Kind("RL and SFT runs", lambda _, run: trainer_document(run), _runs(compare_trainers)),
-    "dataset": Kind("Data sets", dataset_document, compare_datasets),
-    "evaluate": Kind("Evaluations", evaluate_document, compare_evaluations),
-    "arena": Kind("Arenas", arena_document, compare_arenas),
-    "harness": Kind("Harnesses", harness_document, compare_harnesses),
-    "translation": Kind("Comparisons of translators", translation_document, compare_translations),
+# kind of a folder -> (title of several side by side, module): document(path, content) is the report of one folder,
+# compare(label -> (path, content)) the blocks of several
+KINDS: dict[str, tuple[str, ModuleType]] = {
+    "quickstart": ("Quickstarts", quickstart),
+    "preference": ("Preference and self-play runs", preference),
+    "trainer": ("RL and SFT runs", rl_and_sft),
+    "dataset": ("Data sets", dataset),
+    "evaluate": ("Evaluations", benchmarks),
+    "arena": ("Arenas", arena),
+    "harness": ("Harnesses", harness),
+    "translation": ("Comparisons of translators", translation),
 }
 
 
@@ -98,7 +63,7 @@ def tables(path: Path) -> str:
 
 
 def document_of(folder: Folder) -> Document:
-    return KINDS[folder.kind].document(folder.path, folder.content)
+    return KINDS[folder.kind][1].document(folder.path, folder.content)
 
 
 def side_by_side(folders: Sequence[Folder]) -> Document:
@@ -110,7 +75,7 @@ def side_by_side(folders: Sequence[Folder]) -> Document:
     }
     if len(parts) == 1:
         ((kind, part),) = parts.items()
-        return Document(f"{KINDS[kind].title}: {len(folders)} side by side", part.blocks, part.base)
+        return Document(f"{KINDS[kind][0]}: {len(folders)} side by side", part.blocks, part.base)
     return Document(f"{len(folders)} folders", list(parts.values()))
 
 
@@ -118,7 +83,7 @@ def _part(folders: Sequence[Folder]) -> Section:
     if len(folders) == 1:
         document = document_of(folders[0])
         return Section(document.title, document.blocks, document.base)
-    kind = KINDS[folders[0].kind]
+    title, module = KINDS[folders[0].kind]
     names = labels([folder.path for folder in folders])
     named = {name: (folder.path, folder.content) for name, folder in zip(names, folders, strict=True)}
-    return Section(kind.title, kind.compared(named), Path(".").resolve())
+    return Section(title, module.compare(named), Path(".").resolve())

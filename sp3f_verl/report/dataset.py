@@ -6,49 +6,39 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.data.manifest import MANIFEST, Manifest
-from sp3f_verl.report.document.blocks import (
-    Block,
-    Document,
-    Items,
-    Rows,
-    Section,
-    Table,
-    Text,
-    Values,
-    paragraph,
-    picture,
-)
+from sp3f_verl.evaluation.results import not_finite
+from sp3f_verl.report.document import blocks as doc
+from sp3f_verl.report.document.blocks import Section, Table, Text, across, listed, paragraph, picture, section
 from sp3f_verl.report.document.escape import Markdown, code, joined
-from sp3f_verl.report.values import cell, count, in_json, places_sentence
+from sp3f_verl.report.side_by_side import Named, contents, sources_of
+from sp3f_verl.report.values import cell, count, dots, not_numbers
 
 ASKED = ("asked", "asking")  # notes that hold what asking models cost
-PAIRS = ("pairs", "report")  # notes that hold selection.report of a preference set
+PAIRS = ("pairs", "report")  # notes that hold the report of a preference set (data.preference_report)
 MOST = 200  # notes in the table
 SOURCE = code(MANIFEST)
 
 
-def drops_of(manifest: Manifest) -> dict[str, int]:
-    """reason -> what was left out, the most first."""
-    return {reason: n for reason, n in sorted(manifest.drops.items(), key=lambda drop: -drop[1]) if n}
+def _counts(manifest: Manifest) -> dict[str, int]:
+    """What was left out by reason, the most first, and the rows of each file."""
+    drops = sorted(manifest.drops.items(), key=lambda drop: -drop[1])
+    kept = {code(f"{name}.parquet"): sum(counts.values()) for name, counts in manifest.rows.items()}
+    return {**{f"left out: {reason}": n for reason, n in drops if n}, **kept}
 
 
-def dataset_document(folder: Path, manifest: Manifest) -> Document:
+def document(folder: Path, manifest: Manifest) -> doc.Document:
     asking = Markdown(", asking {}").format(joined(map(code, manifest.models))) if manifest.models else ""
-    notes = _priced(manifest.notes)
-    return Document(
-        f"Data set {folder.resolve().name}",
-        [
-            paragraph("Step {}{}.", code(f"data_prep.{manifest.step}"), asking),
-            *places_sentence(in_json(notes, "notes"), MANIFEST),
-            _funnel(manifest),
-            *_languages(manifest),
-            *_pairs(manifest),
-            *_cost(manifest),
-            *_notes(manifest),
-            _making(manifest),
-        ],
-        folder,
-    )
+    pairs = _pair_report(manifest)
+    blocks = [
+        paragraph("Step {}{}.", code(f"data_prep.{manifest.step}"), asking),
+        *not_numbers(not_finite(_priced(manifest.notes), "notes"), MANIFEST),
+        _funnel(manifest),
+        *_languages(manifest),
+        *(_pairs(pairs) if pairs else []),
+        *_notes(manifest, pairs),
+        _making(manifest),
+    ]
+    return doc.Document(f"Data set {folder.resolve().name}", blocks, folder)
 
 
 def _priced(notes: Any) -> Any:
@@ -59,77 +49,62 @@ def _priced(notes: Any) -> Any:
 
 
 def _funnel(manifest: Manifest) -> Section:
-    drops = drops_of(manifest)
-    kept = {f"{name}.parquet": sum(counts.values()) for name, counts in manifest.rows.items()}
-    names = [*(f"left out: {reason}" for reason in drops), *kept]
-    values = [float(n) for n in (*drops.values(), *kept.values())]
-    rows = [[f"left out: {reason}", str(n)] for reason, n in drops.items()]
-    rows += [[code(name), str(n)] for name, n in kept.items()]
-    panel = Rows("rows", names, [Values("", values)], bars=True) if values else None
+    counts = _counts(manifest)
+    panel = dots("rows", [name.replace("`", "") for name in counts], {"": counts.values()}, bars=True)
     text = "A row may stand in several files, and a step may count drops per candidate: the numbers need not add up."
     drawing = picture("funnel.png", "Rows kept and left out", [panel])
-    return Section("Rows", [*drawing, Text(text), Table(["rows", "count"], rows, SOURCE)])
+    return Section("Rows", [*drawing, Text(text), listed("rows", counts, {"count": str}, SOURCE)])
 
 
 def _languages(manifest: Manifest) -> list[Section]:
-    files = manifest.rows
-    languages = sorted({language for counts in files.values() for language in counts} - {"all"})
-    if not languages:
-        return []
-    rows = [[language, *(str(counts.get(language, 0)) for counts in files.values())] for language in languages]
-    header = ["language", *(code(f"{name}.parquet") for name in files)]
-    return [Section("By language", [Table(header, rows, SOURCE)])]
+    languages = sorted({language for counts in manifest.rows.values() for language in counts} - {"all"})
+    columns = {
+        code(f"{name}.parquet"): lambda language, counts=counts: str(counts.get(language, 0))
+        for name, counts in manifest.rows.items()
+    }
+    return section("By language", listed("language", languages, columns, SOURCE))
 
 
-def _pairs(manifest: Manifest) -> list[Section]:
-    """What the pairs of a preference set teach beside quality: `selection.report.PreferenceReport`."""
-    report = _pair_report(manifest)
-    if report is None:
-        return []
+def _pairs(report: Mapping[str, Any]) -> list[Section]:
+    """What the pairs of a preference set teach beside quality."""
     groups = {"all": report["overall"]}
     for kind in ("language", "source"):
         groups |= {f"{kind} {name}": group for name, group in report[f"by_{kind}"].items()}
-    columns = [name for name in report["overall"] if any(group.get(name) is not None for group in groups.values())]
-    rows = [[name, *(_number(group.get(column)) for column in columns)] for name, group in groups.items()]
+    columns = {
+        name.replace("_", " "): lambda group, name=name: _number(group.get(name))
+        for name in report["overall"]
+        if any(group.get(name) is not None for group in groups.values())
+    }
     usable = report["overall"].get("pairs")
     lead = f"{usable} usable of {report.get('rows')} rows, {report.get('prompts')} prompts."
     warnings = [f"Warning: {warning}" for warning in report.get("warnings", [])]
-    table = Table(["pairs of", *(name.replace("_", " ") for name in columns)], rows, SOURCE)
-    return [Section("Pairs", [Text(lead), table, *([Items(warnings)] if warnings else [])])]
+    table = listed("pairs of", groups, columns, SOURCE)
+    return [Section("Pairs", [Text(lead), table, *([doc.Items(warnings)] if warnings else [])])]
 
 
-def _pair_report(manifest: Manifest) -> dict[str, Any] | None:
-    for name in PAIRS:
-        note = manifest.notes.get(name)
+def _pair_report(manifest: Manifest) -> Mapping[str, Any] | None:
+    for note in map(manifest.notes.get, PAIRS):
         parts = [note.get(part) for part in ("overall", "by_language", "by_source")] if isinstance(note, dict) else []
         if parts and all(isinstance(part, dict) for part in parts):
             return note
     return None
 
 
-def _cost(manifest: Manifest) -> list[Section]:
-    rows = [
-        [name, _number(amount)]
-        for note in ASKED
-        for name, amount in (manifest.notes.get(note) or {}).items()
-        if isinstance(amount, int | float)
-    ]
-    return [Section("Cost of asking models", [Table(["what", "how much"], rows, SOURCE)])] if rows else []
-
-
 def _number(value: Any) -> str:
     return cell(value) if isinstance(value, float) or value is None else count(value)
 
 
-def _notes(manifest: Manifest) -> list[Section]:
-    pairs = _pair_report(manifest)
+def _notes(manifest: Manifest, pairs: Mapping[str, Any] | None) -> list[Section]:
+    """What asking models cost, and all other notes."""
+    costs = [(name, amount) for note in ASKED for name, amount in (manifest.notes.get(note) or {}).items()]
+    cost = [[name, _number(amount)] for name, amount in costs if isinstance(amount, int | float)]
     notes = {name: note for name, note in manifest.notes.items() if name not in ASKED and note is not pairs}
-    rows = list(_flat(notes, "")) if notes else []
-    if not rows:
-        return []
-    more: list[Block] = [paragraph(f"{len(rows) - MOST} more stand in {{}}.", SOURCE)] if len(rows) > MOST else []
-    table = Table(["note", "value"], [[code(name), entry] for name, entry in rows[:MOST]], SOURCE)
-    return [Section("Notes of the step", [table, *more])]
+    rows = [[code(name), entry] for name, entry in _flat(notes, "")] if notes else []
+    more = [paragraph(f"{len(rows) - MOST} more stand in {{}}.", SOURCE)] if len(rows) > MOST else []
+    return [
+        *section("Cost of asking models", Table(["what", "how much"], cost, SOURCE)),
+        *section("Notes of the step", Table(["note", "value"], rows[:MOST], SOURCE), *more),
+    ]
 
 
 def _flat(entry: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -143,11 +118,22 @@ def _flat(entry: Any, place: str) -> Iterator[tuple[str, str]]:
 def _making(manifest: Manifest) -> Section:
     settings = [[code(name), _json(value)] for name, value in manifest.settings.items()]
     inputs = [[code(name), code(digest[:16])] for name, digest in manifest.inputs.items()]
-    blocks: list[Block] = [Table(["setting", "value"], settings, SOURCE)] if settings else []
-    blocks += [Table(["input", "SHA-256, first 16 digits"], inputs, SOURCE)] if inputs else []
+    tables = [Table(["setting", "value"], settings, SOURCE)]
+    tables += [Table(["input", "SHA-256, first 16 digits"], inputs, SOURCE)]
     versions = joined(f"{name} {version}" for name, version in manifest.versions.items())
-    return Section("How it was made", [*blocks, paragraph("Versions: {}.", versions or "not known")])
+    written = [table for table in tables if table.rows]
+    return Section("How it was made", [*written, paragraph("Versions: {}.", versions or "not known")])
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def compare(named: Named[Manifest]) -> list[doc.Block]:
+    """The step, what was left out, and the rows of each file."""
+    cells = {
+        label: {"step": code(one.step), **{name: str(n) for name, n in _counts(one).items()}}
+        for label, one in contents(named).items()
+    }
+    names = [name for own in cells.values() for name in own]
+    return [across("rows", cells, names, lambda own, name: own.get(name, "–")), sources_of(named, MANIFEST)]

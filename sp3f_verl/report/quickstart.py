@@ -1,32 +1,20 @@
 """The report of a quickstart, and a table over several seeds."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.results import HeldOut, read_object
-from sp3f_verl.report.document.blocks import (
-    SHARE,
-    Block,
-    Document,
-    Items,
-    Rows,
-    Section,
-    Table,
-    Text,
-    Values,
-    paragraph,
-    picture,
-)
+from sp3f_verl.evaluation.results import HeldOut, not_finite, read_object
+from sp3f_verl.report.document import blocks as doc
+from sp3f_verl.report.document.blocks import Block, Document, Items, Section, Table, Text, listed, paragraph, picture
 from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.document.write import write
 from sp3f_verl.report.rl_and_sft import trainer_sections
 from sp3f_verl.report.run_metrics import RunMetrics
-from sp3f_verl.report.side_by_side import labels, sources
-from sp3f_verl.report.values import finite, in_json, places_sentence
+from sp3f_verl.report.side_by_side import Named, sources
+from sp3f_verl.report.values import dots, not_numbers
 from sp3f_verl.stats.format import mean_and_spread, number
 
 SPLITS = {
@@ -83,32 +71,36 @@ def is_finished(output: Path) -> bool:
 
 def table_of(results: Results, decoding: str) -> Table:
     """One row a split: SFT → SP3F of each measure, as the mean over the languages."""
-    rows = []
-    for split in SPLITS:
-        before, after = (results[stage, split][decoding]["all"] for stage in ("sft", "sp3f"))
-        rows.append([split, *(_change(before, after, name) for name in COLUMNS)])
-    return Table(["split", *COLUMNS.values()], rows)
+    return _changes("split", list(SPLITS), _of_split(results, decoding), number)
 
 
-def _change(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> str:
-    return f"{number(before.get(name))} → {number(after.get(name))}"
+def _changes(head: str, names: Iterable[str], of: Callable, show: Callable, source: str = "") -> Table:
+    """A row a name, SFT → SP3F of each measure. of: (stage, name, measure) -> what `show` makes a cell of."""
+    columns = {
+        title: lambda name, measure=measure: " → ".join(show(of(stage, name, measure)) for stage in ("sft", "sp3f"))
+        for measure, title in COLUMNS.items()
+    }
+    return listed(head, names, columns, source)
+
+
+def _of_split(results: Results, decoding: str) -> Callable[[str, str, str], float | None]:
+    return lambda stage, split, measure: results[stage, split][decoding]["all"].get(measure)
 
 
 def _not_numbers(results: Results) -> list[Text]:
-    return [text for key, file in FILES.items() for text in places_sentence(in_json(results[key]), file)]
+    return [text for key, file in FILES.items() for text in not_numbers(not_finite(results[key]), file)]
 
 
 def write_report(output: Path) -> Path:
     """Write report.md, report.html and plots into `output`, the folder of a finished quickstart (else
     FileNotFoundError); answers the path of report.md."""
-    return write(quickstart_document(output), output / "report.md")
+    return write(document(output), output / "report.md")
 
 
-def quickstart_document(output: Path) -> Document:
+def document(output: Path, _: None = None) -> Document:
     results = read_results(output)
     run, sft = (RunMetrics(output / stage, base=output) for stage in ("sp3f", "sft"))
-    before, after = (results[stage, "test"]["greedy"] for stage in ("sft", "sp3f"))
-    languages = [language for language in before if language != "all"]
+    languages = [language for language in results["sft", "test"]["greedy"] if language != "all"]
     steps = max((point.step for points in run.series.values() for point in points), default=0)
     rows = len(read_parquet(output / "data" / "sft.parquet"))
     lead = paragraph(
@@ -117,48 +109,39 @@ in on purpose (missing boxes, answers in English), then {steps} steps of SP3F. E
 over {len(languages)} languages ({{}}).""",
         joined(languages),
     )
+    one_seed = "One seed. docs/quickstart.md has three and their spread."
     sections = [
-        _outcome(results, before, after, languages),
-        _per_language(before, after, languages),
-        _how_to_read(run),
+        *_outcome(results, languages),
+        Section("How to read it", [Items([*map(Markdown, READING), _weights_sentence(run), one_seed])]),
         *([Section("Stage 2: SP3F", trainer_sections(run))] if run.names else []),
         *([Section("Stage 1: SFT", trainer_sections(sft, "sft_"))] if sft.names else []),
     ]
     return Document("SP3F quickstart", [lead, *_not_numbers(results), *sections], output)
 
 
-def _outcome(results: Results, before: Means, after: Means, languages: list[str]) -> Section:
+def _outcome(results: Results, languages: list[str]) -> list[Section]:
+    def of(stage: str, language: str, measure: str) -> float | None:
+        return results[stage, "test"]["greedy"].get(language, {}).get(measure)
+
+    stages = {"SFT": "sft", "SP3F": "sp3f"}
     panels = [
-        Rows(
+        dots(
             f"{COLUMNS[name]}, test, greedy",
             languages,
-            [
-                Values(stage, [finite(means.get(language, {}).get(name)) for language in languages], (), colour)
-                for colour, (stage, means) in enumerate((("SFT", before), ("SP3F", after)))
-            ],
-            SHARE,
+            {label: [of(stage, language, name) for language in languages] for label, stage in stages.items()},
+            doc.SHARE,
         )
         for name in ("accuracy", "fidelity")
     ]
-    blocks: list[Block] = picture("languages.png", "Accuracy and fidelity per language", panels if languages else [])
-    for decoding, label in DECODINGS.items():
-        blocks += [Text(f"{label}:"), table_of(results, decoding)]
+    tables = [block for key, label in DECODINGS.items() for block in (Text(f"{label}:"), table_of(results, key))]
     meanings = Items([Markdown("**{}**: {}.").format(split, meaning) for split, meaning in SPLITS.items()])
-    return Section("Before and after", [*blocks, meanings, paragraph("From {}.", SOURCE)])
-
-
-def _per_language(before: Means, after: Means, languages: list[str]) -> Section:
-    rows = [
-        [language, *(_change(before.get(language, {}), after.get(language, {}), name) for name in COLUMNS)]
-        for language in languages
+    drawing = picture("languages.png", "Accuracy and fidelity per language", panels)
+    source = joined(code(FILES[stage, "test"]) for stage in stages.values())
+    by_language = _changes("language", languages, of, number, source)
+    return [
+        Section("Before and after", [*drawing, *tables, meanings, paragraph("From {}.", SOURCE)]),
+        Section("Per language", [Text("Split test, greedy:"), by_language]),
     ]
-    source = joined(code(FILES[stage, "test"]) for stage in ("sft", "sp3f"))
-    return Section("Per language", [Text("Split test, greedy:"), Table(["language", *COLUMNS.values()], rows, source)])
-
-
-def _how_to_read(run: RunMetrics) -> Section:
-    one_seed = "One seed. docs/quickstart.md has three and their spread."
-    return Section("How to read it", [Items([*map(Markdown, READING), _weights_sentence(run), one_seed])])
 
 
 def _weights_sentence(run: RunMetrics) -> Markdown:
@@ -175,36 +158,25 @@ def _weights_sentence(run: RunMetrics) -> Markdown:
 # ---- several seeds -------------------------------------------------------------------------------------------------
 
 
-def compare_seeds(folders: list[Path]) -> list[Block]:
+def compare(named: Named[None]) -> list[Block]:
     """Mean ± sample standard deviation over several quickstart folders, SFT → SP3F, greedy and sampled."""
-    every = [read_results(folder) for folder in folders]
-    named = dict(zip(labels(folders), folders, strict=True))
-    blocks: list[Block] = _same_seeds(named)
-    for label, results in zip(named, every, strict=True):
-        blocks += [paragraph("{}: {}", label, text.text) for text in _not_numbers(results)]
-    if len({_settings(folder, seeds=False) for folder in folders}) > 1:
-        blocks.append(paragraph("**They were not run with the same settings**: ± is no spread over seeds."))
-    for decoding in DECODINGS:
-        rows = []
-        for split in SPLITS:
-            cells = []
-            for name in COLUMNS:
-                before, after = (
-                    mean_and_spread([results[stage, split][decoding]["all"].get(name) for results in every])
-                    for stage in ("sft", "sp3f")
-                )
-                cells.append(f"{before} → {after}")
-            rows.append([split, *cells])
-        blocks += [Text(f"{decoding}, {len(folders)} seeds:"), Table(["split", *COLUMNS.values()], rows)]
-    return [*blocks, sources(named, SOURCE)]
-
-
-def _same_seeds(named: Mapping[str, Path]) -> list[Block]:
+    folders = {label: folder for label, (folder, _) in named.items()}
+    results = {label: read_results(folder) for label, folder in folders.items()}
     of_seeds: dict[str, list[str]] = {}
-    for label, folder in named.items():
+    for label, folder in folders.items():
         of_seeds.setdefault(_settings(folder, seeds=True), []).append(label)
     text = "**{} have the same seeds**: ± is no spread over seeds."
-    return [paragraph(text, joined(same, " and ")) for seeds, same in of_seeds.items() if seeds and len(same) > 1]
+    blocks: list[Block] = [
+        *(paragraph(text, joined(same, " and ")) for seeds, same in of_seeds.items() if seeds and len(same) > 1),
+        *(paragraph("{}: {}", label, one.text) for label, own in results.items() for one in _not_numbers(own)),
+    ]
+    if len({_settings(folder, seeds=False) for folder in folders.values()}) > 1:
+        blocks.append(paragraph("**They were not run with the same settings**: ± is no spread over seeds."))
+    for decoding in DECODINGS:
+        every = [_of_split(own, decoding) for own in results.values()]
+        table = _changes("split", list(SPLITS), lambda *key, every=every: [of(*key) for of in every], mean_and_spread)
+        blocks += [Text(f"{decoding}, {len(folders)} seeds:"), table]
+    return [*blocks, sources((label, folder, SOURCE) for label, folder in folders.items())]
 
 
 def _settings(folder: Path, seeds: bool) -> str:

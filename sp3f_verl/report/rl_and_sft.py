@@ -4,31 +4,35 @@ Means of the first and last 10 steps stand for a beginning and an end: one batch
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from statistics import mean, median
 
+from sp3f_verl.report.document import blocks as doc
 from sp3f_verl.report.document.blocks import (
     SHARE,
-    Block,
     Document,
-    Line,
-    Lines,
-    Panel,
-    Picture,
-    Rows,
     Section,
     Table,
     Text,
-    Values,
+    across,
+    listed,
     paragraph,
     picture,
+    section,
 )
 from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.run_metrics import Point, RunMetrics, span
+from sp3f_verl.report.side_by_side import Named, contents, sources
+from sp3f_verl.report.values import dots
 from sp3f_verl.stats.format import number
 
 ENDS = 10  # steps
+AVERAGE = f"{ENDS}-step average"
+HEAD = (f"first {ENDS} steps", f"last {ENDS} steps")
 NAMED = 8  # metrics that a sentence names
+REWARD = {"critic/score/mean": "whole reward"}
 TERMS = {
     "reward/accuracy/mean": "accuracy",
     "reward/parseable/mean": "parseable",
@@ -36,27 +40,28 @@ TERMS = {
     "reward/judge/mean": "win rate (0.5 by construction)",
 }
 BY_LANGUAGE = ("accuracy", "parseable", "language", "judge")
+SUMMED = "questions calls groups groups_failed retries shortened skipped_pairs stored".split()  # of judge/, and failed/
 JUDGE = {
-    "questions": ("questions asked", "sum"),
-    "calls": ("answers that came", "sum"),
-    "groups": ("groups judged", "sum"),
-    "groups_failed": ("groups without a verdict", "sum"),
-    "failed_rate": ("questions without a verdict", "mean"),
-    "malformed_rate": ("answers without a verdict in them", "mean"),
-    "retries": ("requests sent again", "sum"),
-    "latency_p50": ("median latency, seconds", "mean"),
-    "latency_p95": ("95th percentile of latency, seconds", "mean"),
-    "slot_a_rate": ("A preferred (0.5: no position bias)", "mean"),
-    "swap_consistency": ("same outcome in both orders", "mean"),
-    "tie_rate": ("ties", "mean"),
-    "agreement_with_accuracy": ("the correct one preferred, where one of two is", "mean"),
-    "intransitive_triads": ("triads without an order", "mean"),
-    "zero_variance_groups": ("groups in which all win rates are equal", "mean"),
-    "chars_preferred": ("characters of the preferred response", "mean"),
-    "chars_other": ("characters of the other", "mean"),
-    "shortened": ("questions shortened to fit", "sum"),
-    "skipped_pairs": ("pairs that needed no question", "sum"),
-    "stored": ("answers from the store", "sum"),
+    "questions": "questions asked",
+    "calls": "answers that came",
+    "groups": "groups judged",
+    "groups_failed": "groups without a verdict",
+    "failed_rate": "questions without a verdict",
+    "malformed_rate": "answers without a verdict in them",
+    "retries": "requests sent again",
+    "latency_p50": "median latency, seconds",
+    "latency_p95": "95th percentile of latency, seconds",
+    "slot_a_rate": "A preferred (0.5: no position bias)",
+    "swap_consistency": "same outcome in both orders",
+    "tie_rate": "ties",
+    "agreement_with_accuracy": "the correct one preferred, where one of two is",
+    "intransitive_triads": "triads without an order",
+    "zero_variance_groups": "groups in which all win rates are equal",
+    "chars_preferred": "characters of the preferred response",
+    "chars_other": "characters of the other",
+    "shortened": "questions shortened to fit",
+    "skipped_pairs": "pairs that needed no question",
+    "stored": "answers from the store",
 }
 TRAINING = {
     "critic/score/mean": "reward of a response",
@@ -83,7 +88,37 @@ TOKENS = {
     "perf/total_num_tokens": "tokens of prompts and responses trained on",
     "train/global_tokens": "tokens trained on",
 }
+MEMORY = ("actor/perf/max_memory_allocated_gb", "perf/max_memory_allocated_gb")
+DEVICE = {"perf/throughput": "tokens a second and device, median"}
+DEVICE |= dict.fromkeys(MEMORY, "memory of a device, GB, largest")
 VALIDATION = ("validation/", "val-core/", "val-aux/")  # by language (verl_bridge/validation.py), and verl's own
+JUDGED = {
+    "judge/slot_a_rate": "A preferred",
+    "judge/swap_consistency": "same in both orders",
+    "judge/tie_rate": "ties",
+    "judge/agreement_with_accuracy": "agrees with accuracy",
+    "judge/failed_rate": "no verdict",
+}
+LENGTHS = {"judge/chars_preferred": "preferred", "judge/chars_other": "other"}
+LOSS = {"train/loss": "training batch", "val/loss": "held-out"}
+# (file, title of the panel, metric -> label in the legend, limits of the y axis)
+PANELS = (
+    ("rewards.png", f"reward terms, {AVERAGE}", TERMS, SHARE),
+    ("rewards.png", f"whole reward, {AVERAGE}", {"critic/score/mean": ""}, None),
+    ("judge.png", f"shares, {AVERAGE}", JUDGED, SHARE),
+    ("judge.png", f"characters of a response, {AVERAGE}", LENGTHS, None),
+    ("training.png", "entropy (nats a token)", {"actor/entropy": ""}, None),
+    ("training.png", "gradient norm", {"actor/grad_norm": ""}, None),
+    ("training.png", "response tokens", {"response_length/mean": ""}, None),
+    ("loss.png", "loss", LOSS, None),
+    ("loss.png", "gradient norm", {"train/grad_norm": ""}, None),
+)
+READ_TERMS = f"""Means over {ENDS} steps, or all there are. The win rate compares the rollouts of a prompt with each \
+other: its mean is 0.5 whatever is learned. Terms without weight are logged, too."""
+READ_LANGUAGES = f"""Rollouts in training, first {ENDS} → last {ENDS} steps that had the language. They are of other \
+prompts, drawn at the training temperature: no measure of the model, for which {{}} is."""
+READ_JUDGE = """Watch the agreement with accuracy and the lengths: a judge that is being gamed shows there first. What \
+each number means: docs/judge.md of sp3f_verl."""
 
 
 def is_rl(run: RunMetrics) -> bool:
@@ -94,140 +129,124 @@ def is_sft(run: RunMetrics) -> bool:
     return bool({"train/loss", "val/loss"} & run.names) and not is_rl(run)
 
 
-def trainer_document(run: RunMetrics) -> Document:
+def document(folder: Path, run: RunMetrics) -> Document:
     kind = "RL" if is_rl(run) else "SFT"
     steps = sorted({point.step for points in (*run.series.values(), *run.not_finite.values()) for point in points})
     head = paragraph(f"Steps {steps[0]} to {steps[-1]}; {{}}.", run.attempts)
-    return Document(f"{kind} run: {run.folder.resolve().name}", [head, *trainer_sections(run)], run.folder)
+    return Document(f"{kind} run: {folder.resolve().name}", [head, *trainer_sections(run)], folder)
 
 
-def trainer_sections(run: RunMetrics, prefix: str = "") -> list[Block]:
+def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
     """prefix: of the names of the pictures."""
-    parts = (_rewards, _languages, _validation, _judge, _training) if is_rl(run) else (_sft,)
-    return [*not_finite(run), *(section for part in parts for section in part(run, prefix)), *_cost(run)]
+    drawn, table = partial(_drawn, run, prefix), partial(_ends_table, run)
+    if not is_rl(run):
+        own = section("Training", *drawn("loss.png", "Loss over steps", smooth=False), table(SFT, "training"))
+        return [*_not_finite(run), *own, *_cost(run)]
+    others = sorted(name for name in run.names if re.fullmatch(r"reward/[^/]+/mean", name) and name not in TERMS)
+    terms = table({**REWARD, **TERMS, **dict.fromkeys(others, "")}, "term")
+    return [
+        *_not_finite(run),
+        *section("Reward terms", *drawn("rewards.png", "Reward terms over steps"), Text(READ_TERMS), terms),
+        *_languages(run, prefix),
+        *_validation(run, prefix),
+        *section("The judge", *drawn("judge.png", "The judge over steps"), Text(READ_JUDGE), _judge(run)),
+        *section("Training", *drawn("training.png", "Training over steps"), table(TRAINING, "training")),
+        *_cost(run),
+    ]
 
 
 # ---- what the parts share ------------------------------------------------------------------------------------------
 
 
-def ends(points: list[Point]) -> tuple[float, float]:
+def _ends(values: Sequence[float]) -> tuple[float, float]:
     """Means of the first and of the last steps."""
-    return mean(point.value for point in points[:ENDS]), mean(point.value for point in points[-ENDS:])
+    return mean(values[:ENDS]), mean(values[-ENDS:])
 
 
-def smoothed(points: list[Point]) -> list[tuple[int, float]]:
-    """The moving average over the last 10 steps."""
-    values = [point.value for point in points]
-    return [(point.step, mean(values[max(0, at - ENDS + 1) : at + 1])) for at, point in enumerate(points)]
-
-
-def labelled(label: str, metric: str) -> Markdown:
-    return Markdown("{} ({})").format(label, code(metric)) if label else code(metric)
-
-
-def _ends_table(run: RunMetrics, labels: Mapping[str, str], head: str) -> list[Table]:
-    """labels: metric -> what it is. A row for each that was logged, finite or not; none where nothing was."""
-    rows, used = [], []
-    for metric, label in labels.items():
-        points = run[metric]
-        if not points and metric not in run.not_finite:
-            continue
-        cells = ["NaN"] * 3
-        if points:
-            first, last = ends(points)
-            cells = [number(first), number(last) if run.ends_finite(metric) else "NaN", number(last - first)]
-        used += points or run.not_finite[metric]
-        rows.append([labelled(label, metric), *cells])
-    return [Table([head, f"first {ENDS} steps", f"last {ENDS} steps", "change"], rows, span(used))] if rows else []
-
-
-def _curves(
-    run: RunMetrics, metrics: Mapping[str, str], title: str, limits: tuple[float, float] | None = None, smooth=True
-) -> Lines | None:
-    """A panel of metrics (-> label) over steps; None where nothing was logged."""
+def _panel(title: str, series: Mapping[str, Sequence[Point]], limits=None, smooth: bool = True) -> doc.Lines | None:
+    """Points by their label over steps, `smooth`: the average over the last 10; None where there are none."""
     lines = []
-    for metric, label in metrics.items():
-        if points := run[metric]:
-            drawn = smoothed(points) if smooth else [(point.step, point.value) for point in points]
-            lines.append(Line(label, drawn, len(lines), thick=not smooth and len(drawn) <= 40))
-    return Lines(title, lines, limits=limits) if lines else None
+    for colour, (label, points) in enumerate(series.items()):
+        values = [point.value for point in points]
+        shown = [mean(values[max(0, at - ENDS + 1) : at + 1]) for at in range(len(values))] if smooth else values
+        line = [(point.step, y) for point, y in zip(points, shown, strict=True)]
+        lines += [doc.Line(label, line, colour, thick=not smooth and len(line) <= 40)] if line else []
+    return doc.Lines(title, lines, limits=limits) if lines else None
 
 
-def not_finite(run: RunMetrics) -> list[Text]:
+def _drawn(run: RunMetrics, prefix: str, file: str, title: str, smooth: bool = True) -> list[doc.Picture]:
+    panels = [
+        _panel(name, {label: run[metric] for metric, label in metrics.items() if run[metric]}, limits, smooth)
+        for own, name, metrics, limits in PANELS
+        if own == file
+    ]
+    return picture(f"{prefix}{file}", title, panels)
+
+
+def _labelled(labels: Mapping[str, str]) -> dict[str, Markdown]:
+    """metric -> what it is, with its name."""
+    return {
+        name: Markdown("{} ({})").format(label, code(name)) if label else code(name) for name, label in labels.items()
+    }
+
+
+Cells = Callable[[str, list[float]], Sequence[str]]
+
+
+def _table(run: RunMetrics, header: Sequence[str], labels: Mapping[str, str], cells: Cells) -> Table:
+    """A row for each metric that was logged; below it the steps of all of them. cells: of a metric and its values."""
+    rows, used = [], []
+    for name in (name for name in labels if name in run.names):
+        values = [point.value for point in run[name]]
+        rows.append([labels[name], *(cells(name, values) if values else ["NaN"] * (len(header) - 1))])
+        used += run[name] or run.not_finite[name]
+    return Table(header, rows, span(used))
+
+
+def _ends_table(run: RunMetrics, labels: Mapping[str, str], head: str) -> Table:
+    def cells(name: str, values: list[float]) -> list[str]:
+        first, last = _ends(values)
+        return [number(first), number(last) if run.ends_finite(name) else "NaN", number(last - first)]
+
+    return _table(run, [head, *HEAD, "change"], _labelled(labels), cells)
+
+
+def _not_finite(run: RunMetrics) -> list[Text]:
     """At most one sentence: how many values are NaN or infinite, and of which metrics."""
     if not run.not_finite:
         return []
-    how_many = sum(map(len, run.not_finite.values()))
+    bad = [point for points in run.not_finite.values() for point in points]
     named = [
         Markdown("{} {} of {}").format(code(name), len(points), len(points) + len(run[name]))
-        for name, points in sorted(run.not_finite.items())[:NAMED]
+        for name, points in sorted(run.not_finite.items())
     ]
-    more = len(run.not_finite) - len(named)
-    first = min((point for points in run.not_finite.values() for point in points), key=lambda point: point.step)
+    listed = named if len(named) <= NAMED else [*named[:NAMED], f"and {len(named) - NAMED} more"]
+    first = min(bad, key=lambda point: point.step)
     text = "{} values are NaN or infinite and left out of means and plots (first: {} step {}): {}."
-    listed = joined([*named, *([f"and {more} more"] if more else [])])
-    return [paragraph(text, how_many, code(first.file), first.step, listed)]
-
-
-def total(points: Iterable[Point]) -> float:
-    return sum(point.value for point in points)
-
-
-def _section(title: str, blocks: list[Block]) -> list[Section]:
-    """None where neither a table nor a picture is in it."""
-    return [Section(title, blocks)] if any(isinstance(block, Table | Picture) for block in blocks) else []
+    return [paragraph(text, len(bad), code(first.file), first.step, joined(listed))]
 
 
 # ---- the parts -----------------------------------------------------------------------------------------------------
 
 
-def _rewards(run: RunMetrics, prefix: str) -> list[Section]:
-    others = sorted(name for name in run.names if re.fullmatch(r"reward/[^/]+/mean", name) and name not in TERMS)
-    panels = [_curves(run, TERMS, f"reward terms, {ENDS}-step average", SHARE)]
-    panels.append(_curves(run, {"critic/score/mean": ""}, f"whole reward, {ENDS}-step average"))
-    text = (
-        f"Means over {ENDS} steps, or all there are. The win rate compares the rollouts of a prompt with each "
-        "other: its mean is 0.5 whatever is learned. Terms without weight are logged, too."
-    )
-    labels = {"critic/score/mean": "whole reward", **TERMS, **dict.fromkeys(others, "")}
-    drawing = picture(f"{prefix}rewards.png", "Reward terms over steps", panels)
-    return _section("Reward terms", [*drawing, Text(text), *_ends_table(run, labels, "term")])
-
-
 def _languages(run: RunMetrics, prefix: str) -> list[Section]:
     pattern = rf"reward/({'|'.join(BY_LANGUAGE)})/([^/]+)"
-    names = {match[2] for name in run.names if (match := re.fullmatch(pattern, name))}
-    languages = sorted(names - {"mean"})
-    if not languages:
-        return []
+    languages = sorted({match[2] for name in run.names if (match := re.fullmatch(pattern, name))} - {"mean"})
     points = {(term, language): run[f"reward/{term}/{language}"] for term in BY_LANGUAGE for language in languages}
-    terms = [term for term in BY_LANGUAGE if any(points[term, language] for language in languages)]
-    rows = []
-    for language in languages:
-        series = [points[term, language] for term in terms]
-        rows.append([language, *(" → ".join(map(number, ends(own))) if own else "–" for own in series)])
-    panels: list[Panel] = []
+    ends = {key: _ends([point.value for point in own]) for key, own in points.items() if own}
+    terms = [term for term in BY_LANGUAGE if any((term, language) in ends for language in languages)]
+    columns = {term: lambda name, term=term: " → ".join(map(number, ends.get((term, name), [None]))) for term in terms}
+    panels = []
     for term in ("accuracy", "language"):
-        both = [ends(own) if (own := points[term, language]) else (None, None) for language in languages]
-        if any(pair[0] is not None for pair in both):
-            values = [
-                Values(f"{which} {ENDS} steps", [pair[at] for pair in both], (), at)
-                for at, which in enumerate(("first", "last"))
-            ]
-            panels.append(Rows(f"{term}, rollouts in training", languages, values, SHARE))
-    text = (
-        f"Rollouts in training, first {ENDS} → last {ENDS} steps that had the language. They are of other prompts, "
-        "drawn at the training temperature: no measure of the model, for which {} is."
-    )
+        both = [ends.get((term, language), (None, None)) for language in languages]
+        values = {head: [pair[at] for pair in both] for at, head in enumerate(HEAD)}
+        panels.append(dots(f"{term}, rollouts in training", languages, values, SHARE))
     title = "Rollouts per language, beginning and end of training"
-    source = span(point for own in points.values() for point in own)
-    return _section(
+    return section(
         "By language, in training",
-        [
-            *picture(f"{prefix}rollout_languages.png", title, panels),
-            paragraph(text, code("sp3f evaluate")),
-            Table(["language", *terms], rows, source),
-        ],
+        *picture(f"{prefix}rollout_languages.png", title, panels),
+        paragraph(READ_LANGUAGES, code("sp3f evaluate")),
+        listed("language", languages, columns, span(point for own in points.values() for point in own)),
     )
 
 
@@ -235,102 +254,64 @@ def _validation(run: RunMetrics, prefix: str) -> list[Section]:
     names = sorted(name for name in run.names if name.startswith(VALIDATION))
     means = [name for name in names if re.fullmatch(r"validation/.+/mean/(accuracy|fidelity|parseable)", name)]
     drawn = (means or [name for name in names if name.startswith("val-core/")])[:6]
-    panel = _curves(run, {name: name.split("/", 1)[1] for name in drawn}, "validation", smooth=False)
-    rows = []
-    for name in names:
-        if points := run[name]:
-            first, last = points[0].value, points[-1].value
-            change = number(last - first) if len(points) > 1 else "–"
-            rows.append([code(name), number(first), number(last), change])
-    source = span(point for name in names for point in run[name])
-    table = [Table(["validation", "first", "last", "change"], rows, source)] if rows else []
-    return _section("Validation", [*picture(f"{prefix}validation.png", "Validation over steps", [panel]), *table])
+    panel = _panel("validation", {name.split("/", 1)[1]: run[name] for name in drawn if run[name]}, smooth=False)
+
+    def cells(_: str, values: list[float]) -> list[str]:
+        return [number(values[0]), number(values[-1]), number(values[-1] - values[0]) if len(values) > 1 else "–"]
+
+    table = _table(run, ["validation", "first", "last", "change"], _labelled(dict.fromkeys(names, "")), cells)
+    return section("Validation", *picture(f"{prefix}validation.png", "Validation over steps", [panel]), table)
 
 
-def _judge(run: RunMetrics, prefix: str) -> list[Section]:
-    rows, used = [], []
+def _judge(run: RunMetrics) -> Table:
     failed = sorted(name for name in run.names if name.startswith("judge/failed/"))
-    labels = {f"judge/{name}": entry for name, entry in JUDGE.items()}
-    labels |= {name: (f"failed: {name.removeprefix('judge/failed/')}", "sum") for name in failed}
-    for name, (label, how) in labels.items():
-        if points := run[name]:
-            first, last = ends(points)
-            cells = [number(total(points)), "–", "–"] if how == "sum" else ["–", number(first), number(last)]
-            rows.append([labelled(label, name), *cells])
-            used += points
-    if not rows:
-        return []
-    shares = {
-        "judge/slot_a_rate": "A preferred",
-        "judge/swap_consistency": "same in both orders",
-        "judge/tie_rate": "ties",
-        "judge/agreement_with_accuracy": "agrees with accuracy",
-        "judge/failed_rate": "no verdict",
-    }
-    lengths = {"judge/chars_preferred": "preferred", "judge/chars_other": "other"}
-    panels = [
-        _curves(run, shares, f"shares, {ENDS}-step average", SHARE),
-        _curves(run, lengths, f"characters of a response, {ENDS}-step average"),
-    ]
-    text = (
-        "Watch the agreement with accuracy and the lengths: a judge that is being gamed shows there first. What each "
-        "number means: docs/judge.md of sp3f_verl."
-    )
-    drawing = picture(f"{prefix}judge.png", "The judge over steps", panels)
-    header = ["judge", "sum", f"first {ENDS} steps", f"last {ENDS} steps"]
-    return _section("The judge", [*drawing, paragraph(text), Table(header, rows, span(used))])
+    labels = {f"judge/{name}": label for name, label in JUDGE.items()}
+    labels |= {name: f"failed: {name.removeprefix('judge/failed/')}" for name in failed}
+    summed = {*failed, *(f"judge/{name}" for name in SUMMED)}
 
+    def cells(name: str, values: list[float]) -> list[str]:
+        return [number(sum(values)), "–", "–"] if name in summed else ["–", *map(number, _ends(values))]
 
-def _training(run: RunMetrics, prefix: str) -> list[Section]:
-    panels = [
-        _curves(run, {"actor/entropy": ""}, "entropy (nats a token)"),
-        _curves(run, {"actor/grad_norm": ""}, "gradient norm"),
-        _curves(run, {"response_length/mean": ""}, "response tokens"),
-    ]
-    drawing = picture(f"{prefix}training.png", "Training over steps", panels)
-    return _section("Training", [*drawing, *_ends_table(run, TRAINING, "training")])
-
-
-def _sft(run: RunMetrics, prefix: str) -> list[Section]:
-    panels = [
-        _curves(run, {"train/loss": "training batch", "val/loss": "held-out"}, "loss", smooth=False),
-        _curves(run, {"train/grad_norm": ""}, "gradient norm", smooth=False),
-    ]
-    drawing = picture(f"{prefix}loss.png", "Loss over steps", panels)
-    return _section("Training", [*drawing, *_ends_table(run, SFT, "training")])
+    return _table(run, ["judge", "sum", *HEAD], _labelled(labels), cells)
 
 
 def _cost(run: RunMetrics) -> list[Section]:
-    rows, used = [], []
+    seconds = sum(point.value for point in run["timing_s/step"])
+    parts = sorted(name for name in run.series if name.startswith("timing_s/") and name != "timing_s/step")
+    labels = {"judge/usd_total": "judge, USD, with all resumes"} if run["judge/usd_total"] else {}
+    labels = labels or {"judge/usd": "judge, USD"}
+    labels |= _labelled({**TOKENS, "timing_s/step": "seconds in steps"})
+    labels |= {name: f"of which {name.removeprefix('timing_s/')}" for name in parts if seconds}
+    labels |= _labelled(DEVICE)
 
-    def row(label: str, amount: str, points: list[Point]) -> None:
-        rows.append([label, amount])
-        used.extend(points)
+    def cells(name: str, values: list[float]) -> list[str]:
+        if name in parts:
+            return [f"{sum(values):.1f} ({sum(values) / seconds:.0%})"]
+        of = {"judge/usd_total": lambda values: values[-1], "perf/throughput": median, **dict.fromkeys(MEMORY, max)}
+        return [number(of.get(name, sum)(values))]
 
-    if points := run["judge/usd_total"]:
-        row("judge, USD, with all resumes", number(points[-1].value), points)
-    elif points := run["judge/usd"]:
-        row("judge, USD", number(total(points)), points)
-    for name, label in TOKENS.items():
-        if points := run[name]:
-            row(labelled(label, name), number(total(points)), points)
-    if step := run["timing_s/step"]:
-        row(Markdown("seconds in steps ({})").format(code("timing_s/step")), number(total(step)), step)
-        for name in sorted(name for name in run.series if name.startswith("timing_s/") and name != "timing_s/step"):
-            share = total(run[name]) / total(step) if total(step) else 0.0
-            label = f"of which {name.removeprefix('timing_s/')}"
-            row(label, f"{total(run[name]):.1f} ({share:.0%})", run[name])
-    if points := run["perf/throughput"]:
-        row(
-            labelled("tokens a second and device, median", "perf/throughput"),
-            number(median(point.value for point in points)),
-            points,
-        )
-    for name in ("actor/perf/max_memory_allocated_gb", "perf/max_memory_allocated_gb"):
-        if points := run[name]:
-            row(
-                labelled("memory of a device, GB, largest", name),
-                number(max(point.value for point in points)),
-                points,
-            )
-    return _section("Cost", [Table(["what", "how much"], rows, span(used))] if rows else [])
+    return section("Cost", _table(run, ["what", "how much"], labels, cells))
+
+
+def compare(named: Named[RunMetrics]) -> list[doc.Block]:
+    runs = contents(named)
+    metrics = {**REWARD, **TERMS, **TRAINING, **SFT}
+    panels = [
+        _panel(f"{metrics[metric]}, {AVERAGE}", {label: run[metric] for label, run in runs.items()})
+        for metric in (*REWARD, *list(TERMS)[:3], "train/loss", "val/loss")
+    ]
+    names = {label: name for name, label in _labelled(metrics).items()}
+    validated = {name for run in runs.values() for name in run.series if name.startswith(VALIDATION[:2])}
+    validations = {code(name): name for name in sorted(validated)}
+    validation = across("last validation", runs, validations, lambda run, name: _last(run[validations[name]], 1))
+    return [
+        *picture("compare_training.png", "Training, side by side", panels),
+        Text(f"Means of the last {ENDS} steps that were logged."),
+        across("metric", runs, names, lambda run, name: _last(run[names[name]], ENDS)),
+        *([validation] if validation.rows else []),
+        sources((label, run.folder, run.attempts) for label, run in runs.items()),
+    ]
+
+
+def _last(points: Sequence[Point], steps: int) -> str:
+    return number(mean(point.value for point in points[-steps:])) if points else "–"

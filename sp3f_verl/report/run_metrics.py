@@ -139,14 +139,6 @@ class RunMetrics:
         return ()
 
     @cached_property
-    def has_reference(self) -> bool:
-        """Whether rewards are of log-ratios to a reference or opponent, or where that is not recorded, whether such
-        were logged."""
-        if self.objective is not None:
-            return self.objective.needs_reference
-        return any("/log_ratio/" in name for name in self.names)
-
-    @cached_property
     def manifests(self) -> dict[int, tuple[dict[str, Any], str]]:
         """iteration -> (manifest, its file), of those that can be read."""
         manifests = {}
@@ -182,11 +174,7 @@ class RunMetrics:
 
     def iteration_of(self, step: int) -> int:
         """In which a training step, and what was measured after it, falls; step 0 falls in the first iteration."""
-        return self.iterations[max(bisect.bisect_right(self._begins, step) - 1, 0)]
-
-    @cached_property
-    def _begins(self) -> list[int]:
-        return list(self.starts.values())
+        return self.iterations[max(bisect.bisect_right(list(self.starts.values()), step) - 1, 0)]
 
     @cached_property
     def iterations(self) -> list[int]:
@@ -198,20 +186,14 @@ class RunMetrics:
         return [point for point in self[name] if self.iteration_of(point.step) == iteration]
 
     def of_policy(self, name: str) -> dict[int, Point]:
-        """t -> the value of policy pi_t as measured before iteration t trains it; the policy that ends the run last.
-
-        It may be logged at the number of steps done or at that of the step to come.
-        """
+        """t -> the value of policy pi_t as measured, at the number of steps done, before iteration t trains it; the
+        policy that ends the run last."""
         policies: dict[int, Point] = {}
-        begins = {start: t for t, start in self.starts.items()}
-        logged = {point.step for point in self[name]}
+        begins = {start - 1: t for t, start in self.starts.items()}
         for point in self[name]:
-            t = begins.get(point.step + 1)
-            if t is None and point.step - 1 not in logged:
-                t = begins.get(point.step)
-            if t is not None:
-                policies[t] = point
-            elif begins and point.step >= max(begins):
+            if point.step in begins:
+                policies[begins[point.step]] = point
+            elif begins and point.step > max(begins):
                 policies[self.iterations[-1] + 1] = point
         return policies
 
@@ -231,7 +213,7 @@ class RunMetrics:
     def held_out(self, metric: str, iteration: int) -> list[Point]:
         """Before an iteration trains, where that was measured, and then what was measured in it."""
         before = self.before(metric, iteration)
-        return [before] * (before is not None) + self.after(metric, iteration)
+        return [*([before] if before else []), *self.after(metric, iteration)]
 
     @property
     def attempts(self) -> Markdown:
@@ -242,28 +224,6 @@ class RunMetrics:
 
     def last_held_out(self, metric: str) -> Point | None:
         return self[f"val/{metric}"][-1] if self[f"val/{metric}"] else None
-
-    def reward_scale(self) -> tuple[str, float, Point] | None:
-        """(`raw` or `per_token`, a, where) where rewards are a times the summed or mean log-prob: T-SPIN's, SimPO's.
-
-        Read off the means of the last step.
-        """
-        if self.has_reference:
-            return None
-        orders = {"raw": "logp", "per_token": "logp_per_token"}
-        if self.objective is not None:
-            order = "per_token" if self.objective.means else "raw"
-            orders = {order: orders[order]}
-        for order, logp in orders.items():
-            for phase in ("val", "train"):
-                pairs = [(self[f"{phase}/reward/{r}"], self[f"{phase}/{logp}/{r}"]) for r in self.roles[:2]]
-                if not all(rewards and logps and rewards[-1].step == logps[-1].step for rewards, logps in pairs):
-                    continue
-                scales = [rewards[-1].value / logps[-1].value for rewards, logps in pairs if logps[-1].value]
-                if len(scales) == 2 and scales[0] > 0 and math.isclose(*scales, rel_tol=1e-3):
-                    return order, scales[0], pairs[0][0][-1]
-                break
-        return None
 
 
 def where(points: Iterable[Point | None]) -> Markdown:

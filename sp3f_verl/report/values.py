@@ -1,15 +1,20 @@
 """Values of typed results (evaluation/results.py) as cells of tables and points of plots."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from sp3f_verl.evaluation.results import FILE, Estimate, Result, not_finite
-from sp3f_verl.report.document.blocks import Text, paragraph
+from sp3f_verl.evaluation.results import FILE, Estimate
+from sp3f_verl.report.document.blocks import Rows, T, Text, Values, paragraph
 from sp3f_verl.report.document.escape import code, joined
 from sp3f_verl.stats.format import number
 
+MEAN = "mean of languages"
 NAMED = 6  # values that a sentence names
+
+
+def with_mean(languages: Mapping[str, T], mean: T | None) -> dict[str, T]:
+    """A row a language, and their mean at the end where it is known."""
+    return {**languages, MEAN: mean} if mean else dict(languages)
 
 
 def value(entry: Estimate | float | None) -> float | None:
@@ -35,13 +40,13 @@ def cell(entry: Estimate | float | None) -> str:
     return number(value(entry)) + (f" [{number(pair[0])}; {number(pair[1])}]" if pair else "")
 
 
-def percent(entry: Estimate | float | None, digits: int = 1, scale: float = 1.0) -> str:
-    """The same of a number in percent, with a fixed number of digits."""
+def fixed(entry: Estimate | float | None, digits: int = 1, scale: float = 1.0, sign: str = "") -> str:
+    """The same of `scale` times a number, with a fixed number of digits; `sign`: "+" shows it always."""
     if finite(entry) is None:
         return number(value(entry))
     pair = edges(entry)
     interval = f" [{scale * pair[0]:.{digits}f}; {scale * pair[1]:.{digits}f}]" if pair else ""
-    return f"{scale * finite(entry):.{digits}f}{interval}"
+    return f"{scale * finite(entry):{sign}.{digits}f}{interval}"
 
 
 def count(entry: float | None) -> str:
@@ -51,36 +56,32 @@ def count(entry: float | None) -> str:
 
 def shown(entry: Estimate | float | str | None) -> str:
     """A cell by the type of its value: texts as they are, counts whole, all else by `cell`."""
-    if isinstance(entry, str | int):
-        return str(entry)
-    return cell(entry)
+    return str(entry) if isinstance(entry, str | int) else cell(entry)
 
 
-def not_numbers(result: Result, place: str = "", file: str = FILE) -> list[Text]:
-    """At most one sentence: which values (below `place`) are NaN, infinite or null."""
-    return places_sentence([name for name in not_finite(result) if name.startswith(place)], file)
+def dots(
+    title: str,
+    categories: Iterable[str],
+    series: Mapping[str, Iterable[Estimate | float | None]],
+    limits: tuple[float, float] | None = None,
+    bars: bool = False,
+) -> Rows | None:
+    """A panel with a row a category. series: label -> an entry a category; those without a number are left out, and
+    with all of them the panel."""
+    lists = {label: list(entries) for label, entries in series.items()}
+    values = [
+        Values(label, [finite(entry) for entry in entries], [edges(entry) for entry in entries], colour)
+        for colour, (label, entries) in enumerate(lists.items())
+    ]
+    kept = [one for one in values if any(known is not None for known in one.values)]
+    return Rows(title, list(categories), kept, limits, bars) if kept else None
 
 
-def places_sentence(places: list[str], file: str) -> list[Text]:
+def not_numbers(places: list[str], file: str = FILE) -> list[Text]:
+    """At most one sentence: the places at which a value is NaN, infinite or null."""
     if not places:
         return []
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
     verb = "value is" if len(places) == 1 else "values are"
-    names = joined(map(code, places[:NAMED]))
-    return [
-        paragraph(
-            f"{len(places)} {verb} NaN, infinite or null in {{}} and shown as such: {{}}{more}.", code(file), names
-        )
-    ]
-
-
-def in_json(content: Mapping[str, Any], place: str = "") -> list[str]:
-    """The places of a JSON object at which a value is NaN, infinite or null."""
-    places = []
-    for name, inner in content.items():
-        where = f"{place}.{name}" if place else str(name)
-        if isinstance(inner, Mapping):
-            places += in_json(inner, where)
-        elif inner is None or (isinstance(inner, float) and not math.isfinite(inner)):
-            places.append(where)
-    return places
+    text = f"{len(places)} {verb} NaN, infinite or null in {{}} and shown as such: {{}}{more}."
+    return [paragraph(text, code(file), joined(map(code, places[:NAMED])))]

@@ -18,7 +18,7 @@ from sp3f_verl.selection.scale import SCALES, ranking_scores
 VALUES = {
     "pool": ("in_language", "cross_language"),
     "scale": SCALES,
-    "rule": RULES,
+    "rule": tuple(RULES),
     "consistency": ("none", "pair", "prompt"),
     "prompt_language": ("chosen", "rejected", "random"),
 }

@@ -69,17 +69,6 @@ def by_pool_size(candidates: Candidates, pairs: Pairs, sizes: Sequence[int] = SI
     return table
 
 
-def simulated_pool_sizes(
-    sizes: Sequence[int] = (4, 8, 16, 32, 64), rule: str = "mean_minus_2sigma", draws: int = 20_000, seed: int = 1
-) -> list[dict]:
-    """The same table for normal scores: what the rule does by itself (SPEC 2c)."""
-    random = np.random.default_rng(seed)
-    return [
-        {"k": k, **_places(random.standard_normal(draws * k), np.repeat(np.arange(draws), k), draws, rule)}
-        for k in sizes
-    ]
-
-
 def _places(scores: np.ndarray, pool: np.ndarray, pools: int, rule: str) -> dict:
     top, low, reason = select_pairs(pool, scores, pools, rule)
     top, low = top[reason == 0], low[reason == 0]

@@ -5,13 +5,18 @@ very worst. Statistics are the population's, as in the original.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from sp3f_verl.errors import BadInput, nearest
 
-RULES = ("mean_minus_2sigma", "q1", "min")
+# Rule -> the target score of each pool. values: (pools, candidates), ascending in each pool.
+RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean_minus_2sigma": lambda values: values.mean(axis=1) - 2 * values.std(axis=1),
+    "q1": lambda values: np.percentile(values, 25, axis=1),
+    "min": lambda values: values[:, 0],
+}
 # Why a pool gives no pair; REASONS is what the codes of `select_pairs` mean.
 TOO_SMALL, ALL_EQUAL, MARGIN, LENGTH = "pool_too_small", "all_equal", "margin_too_small", "no_length_match"
 REASONS = ("", TOO_SMALL, ALL_EQUAL, MARGIN, LENGTH)
@@ -119,18 +124,12 @@ def _block(raw, rule, min_margin, lengths, ratio) -> tuple[np.ndarray, np.ndarra
     # A power of two changes no digit, and keeps squares of huge or tiny scores within the range of floats.
     values = np.ldexp(raw, -np.frexp(np.abs(raw).max(axis=1))[1][:, None])
     # Sorted: sums then do not depend on the order of the candidates.
-    distance = np.where(allowed, np.abs(values - _targets(np.sort(values, axis=1), rule)[:, None]), np.inf)
+    distance = np.where(allowed, np.abs(values - RULES[rule](np.sort(values, axis=1))[:, None]), np.inf)
     return top[:, 0], distance.argmin(axis=1), reason
 
 
 def _note(reason: np.ndarray, allowed: np.ndarray, why: str) -> None:
     reason[(reason == 0) & ~allowed.any(axis=1)] = REASONS.index(why)
-
-
-def _targets(values: np.ndarray, rule: str) -> np.ndarray:
-    if rule == "mean_minus_2sigma":
-        return values.mean(axis=1) - 2 * values.std(axis=1)
-    return np.percentile(values, 25, axis=1) if rule == "q1" else values[:, 0]
 
 
 def check_rule(rule: str) -> None:

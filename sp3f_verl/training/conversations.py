@@ -7,7 +7,7 @@ that token (a newline, mostly) are not part of it.
 SFT trains on every turn of the assistant and refuses a conversation of which it cannot be told where one begins and
 ends (`find_turns`, `encode`). Preference and self-play train on responses to a prompt, most of which a model has
 generated after exactly that prompt: where the template writes answered turns otherwise, the response is put behind the
-prompt as it was generated (`ResponseEncoder`).
+prompt as it was generated (`ResponseEncoder`), thoughts that a template strips from answered turns included.
 """
 
 import re
@@ -42,16 +42,18 @@ def renderer(tokenizer, tools: list | None = None, **settings: Any) -> Render:
             return tokenizer.apply_chat_template(
                 list(messages), tools=tools, add_generation_prompt=to_generate, tokenize=False, **settings
             )
-        except (TemplateError, TypeError, KeyError) as error:
+        except (TemplateError, TypeError, KeyError, ValueError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise Unmaskable(f"the chat template refuses the turns ({reason}); change the row's roles.") from None
 
     return render
 
 
-def run_renderer(tokenizer, processor, data: Mapping, tools: list | None, thinking: bool | None) -> Render:
-    """The chat template as a run with the config `data` uses it for a row with these tools and this thinking."""
-    kwargs = dict(data.get("apply_chat_template_kwargs") or {})
+def run_renderer(
+    tokenizer, processor, data: Mapping, tools: list | None, thinking: bool | None, template: Mapping | None = None
+) -> Render:
+    """The chat template as a run with the config `data` uses it for a row with these tools, thinking and settings."""
+    kwargs = {**(data.get("apply_chat_template_kwargs") or {}), **(template or {})}
     if thinking is None:
         thinking = data.get("enable_thinking_default")
     if thinking is not None:
@@ -159,32 +161,74 @@ def encode(tokenizer, whole: str, turns: Sequence[Turn]) -> tuple[list[int], lis
     return ids, mask
 
 
+PROBE = "7351"  # a content that no template rewrites
+OPENED = re.compile(r"<(?P<tag>\w+)>(?P<space>\s*)$")  # what a generation prompt may end with: thoughts begin
+
+
 class ResponseEncoder:
     """A prompt and responses to it as token ids, cut where generation begins and ends."""
 
-    def __init__(self, tokenizer):
-        self._tokenizer = tokenizer
-        self._render = renderer(tokenizer)
+    def __init__(self, tokenizer, settings: Mapping | None = None):
+        """settings: the run's `data`, whose apply_chat_template_kwargs go to the template."""
+        self._tokenizer, self._settings = tokenizer, settings or {}
         self._end = end_of_turn(tokenizer)
+        self._end_ids: list[int] | None = None  # of a turn, as this template writes it
 
-    def __call__(self, prompt: Sequence[Message], responses: Sequence[str]) -> tuple[list[int], list[list[int]]]:
-        """(ids of the prompt, ids of each response). Unmaskable where the template refuses the prompt.
+    def __call__(
+        self,
+        prompt: Sequence[Message],
+        responses: Sequence[str],
+        tools: list | None = None,
+        template: Mapping | None = None,
+    ) -> tuple[list[int], list[list[int]]]:
+        """(ids of the prompt, ids of each response); `tools` and `template` as for apply_chat_template.
 
         A response is what the template writes for it, up to its last end-of-sequence token, else up to the end of the
-        turn. Where the template has no such end, writes the prompt otherwise once it is answered, or the response
-        otherwise than it was generated, it is the response as it stands and an end-of-sequence token.
+        turn. Where the template writes the prompt otherwise once it is answered, or the response otherwise than it was
+        generated, or no end, it is the response as it stands and the end of the template's turns, else the tokenizer's.
+        Unmaskable where the template refuses the prompt, or opens thoughts that the response does not close.
         """
-        text = self._render(prompt, True)
+        render = run_renderer(self._tokenizer, None, self._settings, tools, None, template)
+        text = render(prompt, True)
         prompt_ids = tokenize(self._tokenizer, text)
-        return prompt_ids, [self._response(prompt, text, prompt_ids, response) for response in responses]
+        return prompt_ids, [self._response(render, prompt, text, prompt_ids, response) for response in responses]
 
-    def _response(self, prompt: Sequence[Message], text: str, prompt_ids: list[int], response: str) -> list[int]:
-        messages, end = [*prompt, {"role": "assistant", "content": response}], self._tokenizer.eos_token_id
+    def _response(
+        self, render: Render, prompt: Sequence[Message], text: str, prompt_ids: list[int], response: str
+    ) -> list[int]:
+        opened = OPENED.search(text)
+        close = f"</{opened['tag']}>" if opened else ""
+        if opened and response.lstrip().startswith(opening := f"<{opened['tag']}>"):
+            response = response.lstrip().removeprefix(opening).removeprefix(opened["space"])
+        messages = [*prompt, {"role": "assistant", "content": response}]
         try:
-            whole, (turn,) = _find(self._render, messages, self._end, {len(prompt): text})
+            whole, (turn,) = _find(render, messages, self._end, {len(prompt): text})
         except Unmaskable:
-            whole = text + response
-            ids = _go_on(self._tokenizer, prompt_ids, whole, len(text), len(whole))
-            return ids if end is None else [*ids, end]
-        ids = _go_on(self._tokenizer, prompt_ids, whole, turn.start, turn.end)
-        return ids[: len(ids) - ids[::-1].index(end)] if end in ids else ids
+            if close not in response:
+                raise Unmaskable(f"the prompt ends with {opened[0]!r}, and the response has no {close}.") from None
+            whole = text + _written(response, text, render(messages, False))
+            return _go_on(self._tokenizer, prompt_ids, whole, len(text), len(whole)) + self._ends(render, prompt)
+        if close in str(self._tokenizer.chat_template) and close not in whole[turn.start : turn.end]:
+            raise Unmaskable(f"the prompt ends with {opened[0]!r}, and the response has no {close}.")
+        return self._cut(_go_on(self._tokenizer, prompt_ids, whole, turn.start, turn.end))
+
+    def _ends(self, render: Render, prompt: Sequence[Message]) -> list[int]:
+        if self._end_ids is None:
+            whole = render([*prompt, {"role": "assistant", "content": PROBE}], False)
+            at = whole.rfind(PROBE)
+            stop = self._end.match(whole, at + len(PROBE)) if at >= 0 else None
+            ids = self._cut(tokenize(self._tokenizer, stop["tokens"])) if stop else []
+            eos = self._tokenizer.eos_token_id
+            self._end_ids = ids or ([] if eos is None else [eos])
+        return self._end_ids
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        eos = self._tokenizer.eos_token_id
+        return ids[: len(ids) - ids[::-1].index(eos)] if eos in ids else ids
+
+
+def _written(response: str, prompt: str, whole: str) -> str:
+    """The response with the white space that the template writes before it, where it writes it as it was generated."""
+    content, after = response.strip(), whole.removeprefix(prompt)
+    at = after.find(content) if whole.startswith(prompt) else -1
+    return after[: at + len(content)] if at >= 0 and not after[:at].strip() else response

@@ -32,6 +32,8 @@ def reward(config: DictConfig) -> None:
     limits = settings.reward.get("length_limits")
     if limits is not None and (len(limits) != 2 or not all(isinstance(limit, Real) for limit in limits)):
         raise BadInput(f"sp3f.reward.length_limits={limits}; give two numbers of characters, [from, to].")
+    if not isinstance(reduced := settings.reward.reduced, bool):
+        raise BadInput(f"sp3f.reward.reduced={reduced!r} is neither true nor false; give one of them.")
     threshold = settings.reward.language_threshold
     if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
         raise BadInput(f"sp3f.reward.language_threshold={threshold}; set it to a share from 0 to 1.")

@@ -14,7 +14,7 @@ from sp3f_verl.data.rows import canonical
 from sp3f_verl.judge.aggregate import NEUTRAL
 from sp3f_verl.judge.base import Judged
 from sp3f_verl.judge.metrics import ScoredGroup
-from sp3f_verl.rewards.answers.checkers import checker_of, load_checkers
+from sp3f_verl.rewards.answers.checkers import MATH, REDUCED, checker_of, load_checkers
 from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
 from sp3f_verl.verl_bridge.group import SESSIONS, STEP, VALIDATE
@@ -41,6 +41,7 @@ def register() -> None:
             # verl hands in a function of its own where the user gives none
             self.custom = compute_score if config.reward.custom_reward_function.path is not None else None
             self.checkers = load_checkers(settings.reward.get("checkers"))
+            self.checker = REDUCED if settings.reward.reduced else MATH  # of rows that name none
             self.length_limits = tuple(settings.reward.get("length_limits") or LENGTH_LIMITS)
             self.threshold = float(settings.reward.language_threshold)
             self.languages = tuple(settings.get("languages") or ())
@@ -95,7 +96,7 @@ def register() -> None:
         async def _terms(self, text: str, row: dict) -> dict[str, float]:
             """The rule terms, and with them what verl's reward.custom_reward_function says."""
             gold = row["reward_model"]["ground_truth"]
-            options = {"checker": checker_of(row["extra_info"], self.checkers), "checkers": self.checkers}
+            options = {"checker": checker_of(row["extra_info"], self.checkers, self.checker), "checkers": self.checkers}
             options["length_limits"] = self.length_limits
             terms = await rule_terms_async(text, gold, row["language"], self.threshold, self.languages, **options)
             return terms if self.custom is None else {**terms, **await self._custom(text, gold, row)}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl import languages
-from sp3f_verl.data.preference_report import markdown, preference_report, similarity
+from sp3f_verl.data.preference_report import PreferenceReport, markdown, similarity
 from sp3f_verl.errors import BadInput
 
 SPANISH = "Ella vende los huevos restantes en el mercado cada mañana, y gana dieciocho dólares cada día."
@@ -17,6 +17,13 @@ INDONESIAN = "Dia menjual sisa telur di pasar setiap pagi, dan dia mendapatkan d
 
 def row(chosen, rejected, prompt="¿Cuánto gana?", **more):
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected, "language": "es"} | more
+
+
+def preference_report(rows, check_language=True):
+    report = PreferenceReport(check_language=check_language)
+    for row in rows:
+        report.add(row)
+    return report.result()
 
 
 def warned(report, start):

@@ -13,7 +13,9 @@ SENTENCES = {
     "English": "In the village a girl sells many flowers to her neighbours, and then goes home happily.",
 }
 _ASKED = re.compile(r"from (\w+)[^\n]* to (\w+)[^\n]*\.\n\n([0-9a-f]{24})\n(.*)\n\3\Z", re.DOTALL)
-_KEPT = re.compile(r"⟦\d+⟧|\d+(?:[.,]\d+)*")
+# What stands beside a number is part of it: a minus, a percent, a word that multiplies.
+_BESIDE = r"(?:%| ?(?:percent|hundred|thousand|million|billion)(?![a-z]))?"
+_KEPT = re.compile(rf"⟦\d+⟧|(?:(?<=[\s(])-)?\d+(?:[.,]\d+)*{_BESIDE}")
 FAULTS = ("refused", "truncated", "no_translation", "placeholder_lost", "numbers", "off_language", "length")
 
 

@@ -30,7 +30,7 @@ from sp3f_verl.llm.cli_options import (
 )
 from sp3f_verl.llm.openai_backend import OpenAIBackend
 from sp3f_verl.llm.options import ModelOptions
-from sp3f_verl.llm.totals import FEWEST, RECENT, most_usd
+from sp3f_verl.llm.totals import FEWEST, RECENT
 
 CANARY = "sk-canary-0123456789abcdef"
 SPANISH = Reply(text="hola", usage={"prompt_tokens": 10, "completion_tokens": 2})
@@ -331,11 +331,6 @@ class TestPrice:
                 ask_all(server, [an_ask(row) for row in range(number)], tmp_path / "a", totals)
                 assert totals.usd == fresh * (10 + 2 * 2)
             assert totals.expected_usd(50) == 40 * 14
-
-    def test_the_most_is_above_what_it_comes_to(self):
-        """3 bytes a token: 30 bytes and two messages are 10 + 16 tokens."""
-        messages = [{"role": "system", "content": "x" * 10}, {"role": "user", "content": "я" * 10}]
-        assert most_usd([Ask("r", messages, 100)], Price(input=1e6, output=10e6)) == pytest.approx(26 + 1000)
 
     def test_no_price_is_no_sum(self):
         assert Totals().usd is None and Totals().expected_usd(10) is None

@@ -13,7 +13,7 @@ from sp3f_verl import cli
 from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.report.command import report
 from sp3f_verl.report.document.markdown import blocks
-from sp3f_verl.report.preference.compare import compare
+from sp3f_verl.report.preference.compare import compare_runs
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS
 from sp3f_verl.report.run_metrics import RunMetrics
 
@@ -169,7 +169,7 @@ def test_seeds_are_pooled_and_other_runs_have_their_own_column(tmp_path):
     """Margins 1.5, 2.0, 3.0: mean 6.5 / 3, sample deviation 0.764."""
     margins = {"dpo-seed1": 1.5, "dpo-seed2": 2.0, "dpo_s3": 3.0, "dpo-0.3": 9.0}
     runs = [RunMetrics(write(tmp_path / name, preference(margin=value))) for name, value in margins.items()]
-    text = blocks(compare(runs))
+    text = blocks(compare_runs(runs))
     found = table(text, "last held-out")
     assert found["header"] == ["dpo, 3 seeds", "dpo-0.3"]
     assert found["`margin`"] == ["2.167 ± 0.764", "9.000"]
@@ -182,10 +182,13 @@ def test_a_seed_that_stopped_early_or_was_set_otherwise_is_not_pooled(tmp_path):
     runs = [
         RunMetrics(write(tmp_path / f"tspin/seed{n}", selfplay(2 if n < 3 else 1), loss="tspin")) for n in (1, 2, 3)
     ]
-    assert table(blocks(compare(runs)), "last held-out")["header"] == ["tspin, 2 seeds", str(tmp_path / "tspin/seed3")]
+    assert table(blocks(compare_runs(runs)), "last held-out")["header"] == [
+        "tspin, 2 seeds",
+        str(tmp_path / "tspin/seed3"),
+    ]
     manifest(tmp_path / "tspin/seed2", 0, start_step=0, steps=4, settings={"loss": "tspin", "alpha": 0.5})
     runs = [RunMetrics(run.folder) for run in runs]
-    assert len(table(blocks(compare(runs)), "last held-out")["header"]) == 3
+    assert len(table(blocks(compare_runs(runs)), "last held-out")["header"]) == 3
 
 
 def test_iterations_side_by_side(tmp_path):
@@ -198,7 +201,7 @@ def test_iterations_side_by_side(tmp_path):
         RunMetrics(write(tmp_path / "other" / "s2", lines, loss="tspin")),
         RunMetrics(write(tmp_path / "dpo", preference())),
     ]
-    found = table(blocks(compare(runs)), "t")
+    found = table(blocks(compare_runs(runs)), "t")
     columns = ["spin (tspin)", "other (tspin), 2 seeds", "dpo"]
     assert found["header"] == [f"{kind}: {column}" for kind in ("exact match", "gap") for column in columns]
     assert found["1"] == ["0.300", "0.300 (1 of 2)", "–", "0.500", "0.500 ± 0.000", "–"]
@@ -208,7 +211,7 @@ def test_iterations_side_by_side(tmp_path):
 
 def test_roles_are_matched_by_their_place(tmp_path):
     runs = [RunMetrics(write(tmp_path / "dpo", preference())), RunMetrics(write(tmp_path / "tspin", selfplay()))]
-    found = table(blocks(compare(runs)), "last held-out")
+    found = table(blocks(compare_runs(runs)), "last held-out")
     assert found["`logp_per_token/y`"] == ["-1.000", "-0.800"]
     assert found["`logp_per_token/y0`"] == ["–", "-1.800"]
     assert found["`history_margin`"] == ["–", "1.000"]

@@ -11,7 +11,7 @@ from helpers.report_runs import preference, write
 from sp3f_verl import cli
 from sp3f_verl.data.files import write_json
 from sp3f_verl.data.output import Output
-from sp3f_verl.data.preference_report import preference_report
+from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.errors import BadInput
 from sp3f_verl.report.command import document_of, report, side_by_side
 from sp3f_verl.report.document.blocks import Picture, every
@@ -245,7 +245,10 @@ def test_the_report_of_a_step_is_written_again_and_the_step_is_still_done(tmp_pa
 
 def test_the_pairs_of_a_preference_set_are_a_table(tmp_path):
     pairs = [{"prompt": "p", "chosen": "a longer answer", "rejected": "short", "language": "es"}] * 2
-    text = text_of(dataset(tmp_path / "set", pairs=preference_report(pairs, check_language=False)))
+    report = PreferenceReport(check_language=False)
+    for pair in pairs:
+        report.add(pair)
+    text = text_of(dataset(tmp_path / "set", pairs=report.result()))
     table = rows(text, "pairs of")
     assert table["all"]["pairs"] == "2" and table["language es"]["chosen longer"] == "1.000"
     assert "- Warning: chosen_longer is 1: length tells the sides apart" in text

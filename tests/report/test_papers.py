@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from helpers.report_folders import arena, evaluation, harness
-from sp3f_verl.data.files import write_json, write_parquet
+from sp3f_verl.data.files import write_json
 from sp3f_verl.errors import BadInput
 from sp3f_verl.report.command import report
 from sp3f_verl.report.document.markdown import markdown
@@ -152,8 +152,7 @@ def test_an_arena_that_counts_ties_otherwise_has_no_difference(tmp_path, ties):
 
 def test_translators_beside_mdpo(tmp_path):
     rows = [{"translator": "mine", "lp": "en-de_DE", "language": "de", "bleu_sentence": 25.5, "chrf_sentence": 50.0}]
-    write_parquet(rows, tmp_path / "scores.parquet")
-    write_json({"step": "wmt compare", "rows": {"scores": {"de": 1}}, "drops": {}}, tmp_path / "manifest.json")
+    write_json({"kind": "translation", "scores": rows}, tmp_path / "summary.json")
     found = last_row(beside("mdpo", tmp_path), "Translation, BLEU")
     assert found[0].endswith("mine") and found[4] == "25.500" and found[1] == "–"
 

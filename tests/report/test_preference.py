@@ -17,7 +17,7 @@ from sp3f_verl.report.document.blocks import Block, Table
 from sp3f_verl.report.document.markdown import blocks, markdown
 from sp3f_verl.report.document.write import write as write_document
 from sp3f_verl.report.preference.pictures import pictures
-from sp3f_verl.report.preference.report import preference_document
+from sp3f_verl.report.preference.report import document
 from sp3f_verl.report.preference.signs import signs
 from sp3f_verl.report.preference.tables import (
     CELLS,
@@ -34,11 +34,11 @@ from sp3f_verl.report.run_metrics import RunMetrics
 
 
 def report_text(run: RunMetrics) -> str:
-    return markdown(preference_document(run))
+    return markdown(document(run.folder, run))
 
 
 def write_report(run: RunMetrics):
-    return write_document(preference_document(run), run.folder / "report.md")
+    return write_document(document(run.folder, run), run.folder / "report.md")
 
 
 def text_of(*parts: Block | str) -> str:
@@ -147,24 +147,25 @@ def test_contingencies_that_do_not_add_up_are_said_to_be_wrong(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("roles", "scale", "means", "said"),
+    ("loss", "said"),
     [
-        (("real", "generated"), 0.25, False, "This run is such a case: its rewards are 0.25 times the sums"),
-        (("chosen", "rejected"), 2.0, True, "In this run rewards are 2 times the log-likelihood per token"),
-        (("chosen", "rejected"), None, False, "rewards are log-ratios to a reference or opponent: neither table"),
+        ("tspin", "This run is such a case: its rewards are 0.1 times the sums."),
+        ("simpo", "In this run rewards are 0.1 times the log-likelihood per token:"),
+        ("dpo", "rewards are log-ratios to a reference or opponent: neither table"),
+        (None, ""),
     ],
 )
-def test_the_table_that_is_a_tautology_is_named(tmp_path, roles, scale, means, said):
-    """T-SPIN: rewards proportional to sums. SimPO: to means. DPO: to neither."""
-    data = measured("val", dict(zip(roles, ((-1.0, 10), (-2.0, 6)), strict=True)), scale or 1)
-    if means:
-        data |= {f"val/reward/{role}": scale * data[f"val/logp_per_token/{role}"] for role in roles}
-    if scale is None:
-        data["val/log_ratio/chosen"] = 0.3
-    text = report_text(RunMetrics(write(tmp_path, [(0, data)])))
+def test_the_table_that_is_a_tautology_is_named(tmp_path, loss, said):
+    """T-SPIN: rewards proportional to sums. SimPO: to means. DPO: to neither. All by the record, none without one."""
+    roles = ("real", "generated") if loss == "tspin" else ("chosen", "rejected")
+    data = measured("val", dict(zip(roles, ((-1.0, 10), (-2.0, 6)), strict=True)))
+    data |= {"val/order_raw/both": 0.7, "val/order_raw/reward_only": 0.3}
+    text = report_text(RunMetrics(write(tmp_path, [(0, data)], loss=loss)))
     assert "**For T-SPIN the raw table is a tautology**" in text
     sentences = ("This run is such a case", "In this run rewards are", "rewards are log-ratios")
-    assert said in text and sum(sentence in text for sentence in sentences) == 1
+    assert said in text and sum(sentence in text for sentence in sentences) == (loss is not None)
+    sign = "Reward and summed log-likelihood disagree on 0.300 of the held-out pairs"
+    assert (sign in text) == (loss == "simpo"), "elsewhere the order that counts is the one per token"
 
 
 # ---- iterations ----------------------------------------------------------------------------------------------------
@@ -206,15 +207,9 @@ def test_generated_responses_belong_to_the_policy_that_gave_them(tmp_path):
     assert table.source == f"`metrics/000.jsonl` step 0, 4, 8; {files}"
 
 
-@pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize("steps", [2, 5])
-def test_what_is_logged_before_an_iteration_is_found_at_either_step_number(tmp_path, shift, steps):
-    """With the number of steps done (as our trainer does), or with that of the step to come."""
-    lines = [
-        (step + shift * (index < len(selfplay(3, steps)) - 1 and "train/iteration" not in data), data)
-        for index, (step, data) in enumerate(selfplay(3, steps))
-    ]
-    run = RunMetrics(write(tmp_path, lines))
+def test_what_is_logged_before_an_iteration_is_of_its_policy(tmp_path, steps):
+    run = RunMetrics(write(tmp_path, selfplay(3, steps)))
     matches = {t: point.value for t, point in run.of_policy("generation/exact_match").items()}
     assert matches == pytest.approx({0: 0.1, 1: 0.3, 2: 0.5, 3: 0.7})
     gaps = {t: run.before("gap/per_token", t).value for t in run.iterations}
@@ -294,7 +289,7 @@ def test_the_objective_is_what_the_run_recorded_and_is_not_guessed(tmp_path):
     lines = [(0, measured("val", {"real": (-1.0, 10), "generated": (-2.0, 6)}))]
     known = RunMetrics(write(tmp_path / "known", lines, loss="tspin_ref"))
     assert report_text(known).startswith("# Preference run: tspin_ref\n")
-    assert known.has_reference and "is not recorded" not in report_text(known)
+    assert "is not recorded" not in report_text(known)
     old = RunMetrics(write(tmp_path / "old", lines))
     assert old.loss is None and old.roles == ("real", "generated")
     assert (

@@ -216,6 +216,13 @@ def test_forms_of_different_values(language, answer, gold):
     assert not answers_match(answer, gold, language=language)
 
 
+def test_a_number_that_is_not_worked_out_counts_unless_it_must_be():
+    for answer in ("16-3-4", r"3\times3", r"\sqrt{81}", "3^2"):
+        assert answers_match(answer, "9") and not answers_match(answer, "9", reduced=True)
+    for answer, gold in (("9", "9"), (r"\frac{18}{2}", "9"), ("9.0", "9"), ("x+1", "1+x")):
+        assert answers_match(answer, gold, reduced=True)
+
+
 SCRIPT = """from sp3f_verl.rewards import answers_match, answers_match_async
 import asyncio
 print(answers_match("2+y", "y+2"), asyncio.run(answers_match_async("2y", "y+2")))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from sp3f_verl.selection import Candidates, Settings, choose, pool_diagnostics
-from sp3f_verl.selection.diagnostics import simulated_pool_sizes
 
 OFFSETS = {"da": -0.5, "de": 0.2, "en": 1.0, "es": 0.5, "fr": 0.3, "it": 0.0, "nl": -0.2}
 
@@ -23,7 +22,10 @@ def simulated(offsets, prompts=800, n=64, seed=1, **columns):
 
 
 def test_place_of_the_rejected_by_pool_size():
-    table = {row["k"]: row for row in simulated_pool_sizes(draws=8000)}
+    """Normal scores: what the rule does by itself."""
+    candidates = simulated({"en": 0.0}, prompts=8000)
+    pairs = choose(candidates, Settings())
+    table = {row["k"]: row for row in pool_diagnostics(candidates, pairs, sizes=(4, 8, 16))["pool_sizes"]}
     assert [table[k]["worst"] for k in (4, 8)] == [1.0, 1.0]
     assert table[16]["worst"] == pytest.approx(0.955, abs=0.01)
     at_64 = [table[64][name] for name in ("worst", "second", "third")]

@@ -15,7 +15,7 @@ from sp3f_verl.selection.pairs import ALL_EQUAL, LENGTH, MARGIN, REASONS, TOO_SM
 ORACLE = [3, 2, 1, 0, -1, -2, 2.5, 1.5]  # mean .875, std 1.634587, target -2.394174; q1 -.25
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 COARSE = st.integers(-3, 3).map(lambda n: n / 2)  # ties of all kinds
-RULE = st.sampled_from(RULES)
+RULE = st.sampled_from(tuple(RULES))
 
 
 def pair_or_reason(scores, rule="mean_minus_2sigma", *, min_margin=0.0, lengths=None, max_length_ratio=None):

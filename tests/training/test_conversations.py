@@ -257,7 +257,6 @@ def test_all_methods_train_on_the_same_tokens_of_a_conversation(name):
     [
         (UNMASKABLE["no end of turn"][0], "<|im_end|>", "12.<|im_end|>"),
         (UNMASKABLE["a rewritten content"][0], "<|im_end|>", "12.<|im_end|>"),
-        (UNMASKABLE["a prompt that is not in the whole"][0], "<|im_end|>", "12.<|im_end|>"),
         (
             CHATML.replace("<|im_end|>\n{% endfor", "<|im_end|>\n<|endoftext|>{% endfor"),
             "<|endoftext|>",

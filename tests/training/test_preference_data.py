@@ -21,6 +21,7 @@ def turn(role: str, text: str) -> list[dict]:
 
 
 USER, GOOD, BAD = turn("user", "2+2?"), turn("assistant", "4"), turn("assistant", "5")
+SYSTEM, TERSE = turn("system", "Be brief."), turn("system", "Be terse.")
 PAIR = Answers(tuple(USER), ("4", "5"))
 SIDES = ("chosen", "rejected")
 
@@ -44,6 +45,21 @@ def test_a_conversation_keeps_its_system_turn_and_its_past():
     past = turn("system", "Be brief.") + USER + GOOD + turn("user", "3+3?")
     row = {"prompt": "3+3?", "chosen": past + turn("assistant", "6"), "rejected": past + turn("assistant", "7")}
     assert answers_of(row, SIDES) == Answers(tuple(past), ("6", "7"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "context"),
+    [(SYSTEM + USER, USER), (turn("user", "Hi.") + GOOD + USER, USER), (USER, SYSTEM + USER), ("2+2?", SYSTEM + USER)],
+)
+def test_the_longer_of_prompt_and_sides_counts_where_one_ends_with_the_other(prompt, context):
+    answers = answers_of({"prompt": prompt, "chosen": context + GOOD, "rejected": context + BAD}, SIDES)
+    assert list(answers.prompt) == max(prompt, context, key=lambda part: len(part) if isinstance(part, list) else 0)
+
+
+def test_only_so_many_rows_are_used_as_asked_for(tmp_path):
+    write_parquet([{"prompt": f"{i}?", "chosen": "4", "rejected": "5"} for i in range(5)], tmp_path / "a.parquet")
+    rows, _ = read_answers(str(tmp_path / "a.parquet"), SIDES, 3)
+    assert [row.prompt[0]["content"] for row in rows] == ["0?", "1?", "2?"]
 
 
 def test_triplets_in_spins_layout():
@@ -70,6 +86,16 @@ def test_triplets_in_spins_layout():
         ({"chosen": USER + GOOD, "rejected": turn("user", "3?") + BAD}, "sides_answer_different_prompts"),
         ({"prompt": "3+3?", "chosen": USER + GOOD, "rejected": USER + BAD}, "sides_answer_different_prompts"),
         ({"prompt": USER, "chosen": [{"role": "assistant"}], "rejected": BAD}, "not_a_string_or_list_of_messages"),
+        ({"prompt": USER, "chosen": GOOD + turn("user", "3?") + GOOD, "rejected": BAD}, "side_of_several_turns"),
+        ({"prompt": USER, "chosen": GOOD + USER + GOOD, "rejected": GOOD + USER + BAD}, "side_of_several_turns"),
+        ({"prompt": SYSTEM + USER, "chosen": TERSE + USER + GOOD, "rejected": TERSE + USER + BAD}, "different_prompts"),
+        (
+            {"prompt": USER, "chosen": [{**GOOD[0], "reasoning_content": "hm"}], "rejected": BAD},
+            "has_reasoning_content",
+        ),
+        ({"prompt": "\ude00", "chosen": "4", "rejected": "5"}, "not_unicode"),
+        ({"prompt": "2+2?", "chosen": turn("assistant", "4 \ud83d"), "rejected": BAD}, "not_unicode"),
+        ({"prompt": "2+2?", "chosen": "4", "rejected": "5", "tools": "["}, "tools_not_json"),
         ({"prompt": 7, "chosen": GOOD, "rejected": BAD}, "not_a_string_or_list_of_messages"),
         ({"prompt": "2+2?", "chosen": "4", "rejected": "5", "chosen_score": math.nan}, "score_not_finite"),
     ],
@@ -127,13 +153,25 @@ def tokenizer(tiny_model):
 
 
 def test_a_response_begins_where_generation_would_and_ends_with_the_end_token(tokenizer):
-    group = GroupEncoder(tokenizer)(USER, ("4", "5 or so"))
+    group = GroupEncoder(tokenizer)(Answers(tuple(USER), ("4", "5 or so")))
     assert tokenizer.decode(group.prompt) == "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"
     assert [tokenizer.decode(part) for part in group.responses] == ["4<|im_end|>", "5 or so<|im_end|>"]
 
 
 TURNS = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + 'END' }}{% endfor %}"
+MUSING = (
+    "{% for m in messages %}{{ m['role'] + ': ' + (m['content'].split('</muse>')[-1] | trim) + '<|endoftext|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: <muse>\n' }}{% endif %}"
+)
 TEMPLATES = {
+    "muses, and strips it": MUSING,
+    "writes that it did not muse": "{% for m in messages %}{{ m['role'] + ': ' }}{% if m['role'] == 'assistant' and "
+    "'</muse>' not in m['content'] %}{{ '<muse>\n\n</muse>\n' }}{% endif %}{{ m['content'] + '<|im_end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: <muse>\n' }}{% endif %}",
+    "headers like tags": TURNS.replace("': '", "'>\n'").replace("{{ m[", "{{ '<' + m[").replace("END", "<|im_end|>")
+    + "{% if add_generation_prompt %}{{ '<assistant>\n' }}{% endif %}",
+    "instruction, white space before it": TURNS.replace("END", "\n")
+    + "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}",
     "instruction, no end": "{% for m in messages %}{{ '### ' + m['role'] + ':\n' + m['content'] }}{% if m['role'] == "
     "'user' %}{{ '\n\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '### assistant:\n' }}{% endif %}",
     "another end of turn": TURNS.replace("END", "<|endoftext|>")
@@ -144,25 +182,73 @@ TEMPLATES = {
 
 
 @pytest.mark.parametrize(
-    ("template", "expected"),
+    ("template", "response", "expected"),
     [
-        ("instruction, no end", "4<|im_end|>"),
-        ("another end of turn", "4<|endoftext|>"),
-        ("thinks when it generates", "4<|im_end|>"),
+        ("instruction, no end", "4", "4<|im_end|>"),
+        ("instruction, white space before it", "4", " 4<|im_end|>"),
+        ("another end of turn", "4", "4<|endoftext|>"),
+        ("thinks when it generates", "hm</think>4", "hm</think>4<|im_end|>"),
+        ("thinks when it generates", "<think>hm</think>4", "hm</think>4<|im_end|>"),
+        ("muses, and strips it", "hm\n</muse>\n4", "hm\n</muse>\n4<|endoftext|>"),
+        ("muses, and strips it", "<muse>\nhm\n</muse>\n4", "hm\n</muse>\n4<|endoftext|>"),
+        ("writes that it did not muse", "4", "\n</muse>\n4<|im_end|>"),
+        ("headers like tags", "4", "4<|im_end|>"),
     ],
 )
-def test_other_templates(tokenizer, template, expected):
+def test_other_templates(tokenizer, template, response, expected):
     other = copy.deepcopy(tokenizer)
     other.chat_template = TEMPLATES[template]
-    group = GroupEncoder(other)(USER, ("4",))
+    group = GroupEncoder(other)(Answers(tuple(USER), (response,)))
     prefix = other.apply_chat_template(USER, add_generation_prompt=True, tokenize=False)
     assert other.decode(group.prompt) == prefix and other.decode(group.responses[0]) == expected
+
+
+@pytest.mark.parametrize("template", ["muses, and strips it", "thinks when it generates"])
+def test_a_response_that_leaves_the_prompts_thoughts_open_is_left_out(tokenizer, template, capsys):
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = TEMPLATES[template]
+    groups, counts = encode_all(other, [PAIR, PAIR], 64)
+    assert not groups and counts == {"chat_template_cannot_write_it": 2}
+    assert "the response has no </" in capsys.readouterr().err
+
+
+def test_a_row_that_the_template_refuses_is_left_out(tokenizer, capsys):
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    groups, counts = encode_all(other, [PAIR, Answers((*turn("system", "Rhyme."), *USER), ("4", "5"))], 64)
+    assert len(groups) == 1 and counts == {"chat_template_cannot_write_it": 1}
+    assert "(no system)" in capsys.readouterr().err
+
+
+def test_tools_calls_and_settings_reach_the_template(tokenizer):
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = (
+        "{% if tools %}{{ tools[0]['name'] }};{% endif %}{% if short %}short;{% endif %}{% if once %}once;{% endif %}"
+        "{% for m in messages %}{{ m['role'] }}:{{ m['content'] }}{% for c in m.tool_calls or [] %}[{{ c['name'] }}]"
+        "{% endfor %}<|im_end|>{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    call = {"role": "assistant", "content": None, "tool_calls": [{"name": "clock", "at": None}]}
+    row = {
+        "prompt": [*USER, call, {"role": "tool", "content": "noon"}],
+        "chosen": GOOD,
+        "rejected": BAD,
+        "tools": json.dumps([{"name": "clock"}]),
+        "chat_template_kwargs": {"once": True, "short": None},
+    }
+    answers = answers_of(row, SIDES)
+    assert answers.prompt[1]["tool_calls"] == [{"name": "clock"}]
+    (group,), _ = encode_all(other, [answers], 128, {"apply_chat_template_kwargs": {"short": True}})
+    written = "user:2+2?<|im_end|>assistant:[clock]<|im_end|>tool:noon<|im_end|>assistant:"
+    assert other.decode(group.prompt) == "clock;short;once;" + written
 
 
 def test_long_responses_are_cut_and_long_prompts_left_out(tokenizer):
     long = Answers(tuple(USER), ("4 " * 50, "5"))
     same_start = Answers(tuple(USER), ("4 " * 50 + "x", "4 " * 50 + "y"))
-    prompt = len(GroupEncoder(tokenizer)(USER, ("4",)).prompt)
+    prompt = len(GroupEncoder(tokenizer)(PAIR).prompt)
     groups, counts = encode_all(tokenizer, [PAIR, long, same_start], prompt + 6)
     assert len(groups[1].responses[0]) == 6 and len(groups) == 2
     assert counts == {"response_cut": 1, "sides_identical": 1}

@@ -136,6 +136,10 @@ SETTINGS = {
     ),
     "a policy that is none": (["sp3f.group.on_failed_sibling=drop"], "sp3f.group.on_failed_sibling=drop; set it to"),
     "no deadline": (["sp3f.group.deadline_seconds=0"], "sp3f.group.deadline_seconds=0; set it to a number of seconds"),
+    "a rule that is no yes or no": (
+        ["sp3f.reward.reduced=perhaps"],
+        "sp3f.reward.reduced='perhaps' is neither true nor false",
+    ),
     "a threshold in percent": (
         ["sp3f.reward.language_threshold=70"],
         "sp3f.reward.language_threshold=70; set it to a share",

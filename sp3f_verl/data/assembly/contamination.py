@@ -20,10 +20,6 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def normalised(text: str) -> str:
-    return " ".join(words(text))
-
-
 class Contamination:
     """Evaluation texts, set by set; `find(text)` names the set and the kind of match. A text is told for the first."""
 

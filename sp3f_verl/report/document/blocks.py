@@ -7,7 +7,7 @@ are plain str.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from sp3f_verl.report.document.escape import Markdown
 
@@ -19,7 +19,6 @@ T = TypeVar("T")
 class Text:
     """A paragraph."""
 
-    kind: ClassVar[str] = "text"
     text: str
 
 
@@ -27,7 +26,6 @@ class Text:
 class Items:
     """A list with a bullet each."""
 
-    kind: ClassVar[str] = "items"
     items: Sequence[str]
 
 
@@ -35,7 +33,6 @@ class Items:
 class Table:
     """Cells of a row stand under the header's. `source`: where all of it comes from, said once below it."""
 
-    kind: ClassVar[str] = "table"
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     source: str = ""
@@ -103,7 +100,6 @@ Panel = Lines | Rows | Grid
 class Picture:
     """Panels side by side. `file`: of its PNG, beside the Markdown."""
 
-    kind: ClassVar[str] = "picture"
     file: str
     title: str
     panels: Sequence[Panel]
@@ -113,7 +109,6 @@ class Picture:
 class Section:
     """`base`: the folder that paths in code spans are relative to; the one of what it stands in where None."""
 
-    kind: ClassVar[str] = "section"
     title: str
     blocks: "Sequence[Block]"
     base: Path | None = None
@@ -134,16 +129,38 @@ def paragraph(template: str, *values: object, **named: object) -> Text:
     return Text(Markdown(template).format(*values, **named))
 
 
+def listed(
+    head: str,
+    things: Mapping[str, T] | Iterable[str],
+    columns: Mapping[str, Callable[[T], str]],
+    source: str = "",
+    sparse: bool = False,
+) -> Table:
+    """A row a thing (name -> thing, or names), a column for each title, by what makes a cell of a thing. `sparse`:
+    without the columns in which no row has anything."""
+    things = things if isinstance(things, Mapping) else {name: name for name in things}
+    rows = [[name, *(cell_of(thing) for cell_of in columns.values())] for name, thing in things.items()]
+    kept = [at for at in range(len(columns) + 1) if not (sparse and at) or any(row[at] != "–" for row in rows)]
+    header = [head, *columns]
+    return Table([header[at] for at in kept], [[row[at] for at in kept] for row in rows], source)
+
+
 def across(head: str, columns: Mapping[str, T], names: Iterable[str], show: Callable[[T, str], str]) -> Table:
     """A column for each of several things, a row a name; rows without any value are left out."""
     rows = [[name, *(show(column, name) for column in columns.values())] for name in dict.fromkeys(names)]
     return Table([head, *columns], [row for row in rows if any(cell != "–" for cell in row[1:])])
 
 
-def picture(file: str, title: str, panels: Sequence[Panel | None]) -> list[Picture]:
+def picture(file: str, title: str, panels: Iterable[Panel | None]) -> list[Picture]:
     """One picture of the panels that are there; none where none is."""
     kept = [panel for panel in panels if panel is not None]
     return [Picture(file, title, kept)] if kept else []
+
+
+def section(title: str, *blocks: "Block") -> list[Section]:
+    """None where neither a row of a table nor a picture is in it."""
+    shows = any(isinstance(block, Picture) or (isinstance(block, Table) and block.rows) for block in blocks)
+    return [Section(title, blocks)] if shows else []
 
 
 def every(kind: type, blocks: Sequence[Block]) -> Iterator:

@@ -14,14 +14,16 @@ from sp3f_verl.report.document.escape import Markdown, alternative, cell, linked
 
 def markdown(document: Document, folder: Path | None = None) -> str:
     """`folder`: where the file will be, to which links are relative; no links where None."""
-    values = {"title": document.title, "blocks": document.blocks, "base": document.base, "folder": folder}
-    return _template("report.md.j2").render(values).rstrip("\n") + "\n"
+    return _rendered(title=document.title, blocks=document.blocks, base=document.base, folder=folder)
 
 
 def blocks(parts: Sequence[Block]) -> str:
     """Some blocks without a title and without links."""
-    values = {"blocks": parts, "base": None, "folder": None}
-    return _template("report.md.j2").render(values).rstrip("\n") + "\n"
+    return _rendered(blocks=parts, base=None, folder=None)
+
+
+def _rendered(**values: object) -> str:
+    return _environment(True).get_template("report.md.j2").render(values).rstrip("\n") + "\n"
 
 
 def page_template() -> Template:
@@ -39,6 +41,7 @@ def _environment(is_markdown: bool) -> Environment:
         keep_trailing_newline=True,
         **{"finalize": Markdown.escape} if is_markdown else {},
     )
+    environment.filters["kind"] = lambda block: type(block).__name__
     environment.filters["markdown"] = Markdown.escape
     environment.filters["cell"] = cell
     environment.filters["alt"] = alternative
@@ -50,7 +53,3 @@ def _environment(is_markdown: bool) -> Environment:
 
     environment.filters["linked"] = with_links
     return environment
-
-
-def _template(name: str) -> Template:
-    return _environment(True).get_template(name)

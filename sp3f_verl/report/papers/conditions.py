@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sp3f_verl.evaluation.results import ArenaSummary, BenchmarkSummary, HarnessSummary, Summary
 from sp3f_verl.report.arena import judge_name
@@ -14,8 +13,6 @@ COMPARED = (
     *("model", "samples", "temperature", "top_p", "languages", "judge", "prompts", "ties", "orders", "shots"),
     *("metrics", "iterations", "segments", "set", "harness", "limit"),
 )
-
-
 NAMELESS = re.compile(r"|none|huggingface|actor|checkpoints|global_step_\d+")  # or folders of each checkpoint of verl
 PACKAGES = {"lm-eval": "lm-evaluation-harness", "euroeval": "EuroEval"}
 ALIASES = {
@@ -30,20 +27,13 @@ ALIASES = {
 NOT_KNOWN, DIFFERS, SAME = "not told", Markdown("**differs**"), "same"
 
 
-@dataclass(frozen=True)
-class Condition:
-    """`paper`, `yours`: None where that side does not say."""
+class Condition(NamedTuple):
+    """`paper`, `yours`: `–` where that side does not say."""
 
     name: str
-    paper: str | None
-    yours: str | None
-    same: bool
-
-    @property
-    def verdict(self) -> str:
-        if self.paper is None or self.yours is None:
-            return NOT_KNOWN
-        return SAME if self.same else DIFFERS
+    paper: str
+    yours: str
+    verdict: str
 
 
 def of_paper(conditions: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
@@ -57,48 +47,35 @@ def of_paper(conditions: Mapping[str, Any], columns: tuple[str, ...]) -> dict[st
     return own
 
 
-def of_run(summary: Summary | None) -> dict[str, Any]:
+def of_run(summary: Summary) -> dict[str, Any]:
     """Of a summary, as far as it says."""
+    own: dict[str, Any] = {}
     match summary:
         case BenchmarkSummary():
-            decoding = summary.decoding
-            own = {
-                "model": _named(summary.model),
-                "samples": decoding.samples,
-                "temperature": decoding.temperature,
-                "top_p": decoding.top_p,
-                "limit": summary.limit,
-                "languages": sorted({code for one in summary.benchmarks.values() for code in one.languages}),
-            }
+            own = {name: getattr(summary.decoding, name) for name in ("samples", "temperature", "top_p")}
+            own |= {"model": _named(summary.model), "limit": summary.limit}
+            own["languages"] = sorted({code for one in summary.benchmarks.values() for code in one.languages})
         case ArenaSummary():
-            prompts = sum(cell.prompts or 0 for cell in summary.languages.values())
             own = {
                 "languages": sorted(summary.languages),
                 "judge": judge_name(summary) if summary.judge else None,
-                "prompts": prompts or None,
+                "prompts": sum(cell.prompts or 0 for cell in summary.languages.values()) or None,
                 "ties": summary.ties,
                 "orders": "both",
             }
         case HarnessSummary():
-            own = _of_harness(summary)
-        case _:
-            own = {}
+            tasks = {normal(name): task for name, task in summary.tasks.items()}
+            package = summary.package or ""
+            own = {
+                "model": _named(summary.model),
+                "limit": summary.limit,
+                "shots": {name: task.shots for name, task in tasks.items() if task.shots is not None},
+                "metrics": {name: task.metric for name, task in tasks.items() if task.metric is not None},
+                "languages": sorted({task.language for task in tasks.values()} - {None}),
+                "iterations": sorted({str(task.iterations) for task in tasks.values() if task.iterations is not None}),
+                "harness": f"{PACKAGES.get(package, package)} {summary.versions.get(package) or ''}".strip() or None,
+            }
     return {name: value for name, value in own.items() if value not in (None, [], {})}
-
-
-def _of_harness(summary: HarnessSummary) -> dict[str, Any]:
-    tasks = {normal(name): task for name, task in summary.tasks.items()}
-    package = summary.package or ""
-    version = summary.versions.get(package)
-    return {
-        "model": _named(summary.model),
-        "limit": summary.limit,
-        "shots": {name: task.shots for name, task in tasks.items() if task.shots is not None},
-        "metrics": {name: task.metric for name, task in tasks.items() if task.metric is not None},
-        "languages": sorted({task.language for task in tasks.values() if task.language is not None}),
-        "iterations": sorted({str(task.iterations) for task in tasks.values() if task.iterations is not None}),
-        "harness": " ".join(filter(None, (PACKAGES.get(package, package), version or ""))) or None,
-    }
 
 
 def _named(model: str | None) -> str | None:
@@ -115,26 +92,27 @@ def compared(paper: Mapping[str, Any], yours: Mapping[str, Any]) -> list[Conditi
             yours |= {name: shared} if shared else {}
     if "limit" in yours:
         paper["limit"] = "all"
-    return [
-        Condition(name, _shown(paper.get(name)), _shown(yours.get(name)), _same(name, paper.get(name), yours.get(name)))
-        for name in COMPARED
-        if name in paper or name in yours
-    ]
+    conditions = []
+    for name in COMPARED:
+        if name in paper or name in yours:
+            both = (paper.get(name), yours.get(name))
+            told = NOT_KNOWN if None in both else SAME if _same(name, *both) else DIFFERS
+            conditions.append(Condition(name, *map(_shown, both), told))
+    return conditions
 
 
 def _same(name: str, paper: Any, yours: Any) -> bool:
-    if paper is None or yours is None:
-        return False
-    if name == "model":
-        return any(_name(yours) == _name(model) for model in paper)
-    if name == "languages":
-        return set(map(str, paper)) == set(map(str, yours))
-    if name == "iterations":
-        return [str(paper)] == yours
-    if name in ("shots", "metrics"):
-        return all(_bare(value) in _choices(paper[task]) for task, value in yours.items())
-    if name == "harness":
-        return f"{yours} ".lower().startswith(f"{paper} ".lower())
+    match name:
+        case "model":
+            return _name(yours) in map(_name, paper)
+        case "languages":
+            return set(map(str, paper)) == set(map(str, yours))
+        case "iterations":
+            return [str(paper)] == yours
+        case "shots" | "metrics":  # `acc_norm,none` of lm-evaluation-harness is acc_norm
+            return all(str(one).split(",")[0].strip().lower() in _choices(paper[task]) for task, one in yours.items())
+        case "harness":
+            return f"{yours} ".lower().startswith(f"{paper} ".lower())
     if isinstance(paper, int | float) and isinstance(yours, int | float):
         return abs(paper - yours) < 1e-9
     return _name(paper) == _name(yours)
@@ -144,11 +122,6 @@ def _name(model: Any) -> str:
     """Of `owner/Name`, or of a fingerprint `Name@16 hex digits+adapter@...`: name."""
     name = str(model).rstrip("/").rsplit("/", 1)[-1].lower()
     return name.split("+")[0].split("@")[0] if "@" in name else name
-
-
-def _bare(metric: Any) -> str:
-    """`acc_norm,none` of lm-evaluation-harness is acc_norm."""
-    return str(metric).split(",")[0].strip().lower()
 
 
 def _choices(entry: Any) -> list[str]:
@@ -162,19 +135,16 @@ def normal(name: str) -> str:
     return ALIASES.get(bare, bare)
 
 
-def _shown(entry: Any) -> str | None:
-    if entry is None:
-        return None
+def _shown(entry: Any) -> str:
     if isinstance(entry, Mapping):
         return joined(f"{name} {'/'.join(_choices(value))}" for name, value in sorted(entry.items()))
     if isinstance(entry, list | tuple | set):
         return joined(entry)
-    return f"{entry:g}" if isinstance(entry, float) else str(entry)
+    return "–" if entry is None else f"{entry:g}" if isinstance(entry, float) else str(entry)
 
 
 def conditions_table(conditions: list[Condition]) -> Table:
-    rows = [[one.name, one.paper or "–", one.yours or "–", one.verdict] for one in conditions]
-    return Table(["condition", "the paper", "this run", ""], rows)
+    return Table(["condition", "the paper", "this run", ""], conditions)
 
 
 def verdict(conditions: list[Condition]) -> Markdown:

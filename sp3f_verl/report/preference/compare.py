@@ -2,12 +2,14 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
-from sp3f_verl.report.document.blocks import Block, Section, Table, paragraph
+from sp3f_verl.report.document.blocks import Block, Table, across, paragraph
 from sp3f_verl.report.document.escape import Markdown, code
 from sp3f_verl.report.preference.tables import held_out_metrics
 from sp3f_verl.report.run_metrics import Point, RunMetrics, where
+from sp3f_verl.report.side_by_side import sources
 from sp3f_verl.stats.format import mean_and_spread, number
 
 SEED = re.compile(r"(?:(?<=[-_.])|^)(?:seed|s)[-_=]?\d+(?=[-_.]|$)", re.IGNORECASE)  # seed1, s1, tspin-seed_2
@@ -16,7 +18,7 @@ SYMBOLS = ("y", "y'", "y0")  # of the roles, in their order
 Groups = dict[str, list[RunMetrics]]
 
 
-def compare(runs: Sequence[RunMetrics]) -> list[Block]:
+def compare_runs(runs: Sequence[RunMetrics]) -> list[Block]:
     """Runs are seeds of one experiment where their paths differ in `seedN` or `sN` only, and loss, objectives and last
     step are the same; every other run is a column of its own."""
     groups = _groups(runs)
@@ -32,7 +34,7 @@ one scale; the log-likelihoods (L, nats) and their gaps are. `order_raw` is a ta
 and the held-out gap L(y) - L(y') per token at the end of iteration t."""),
             _by_iteration(groups),
         ]
-    return [*blocks, Section("Where the numbers come from", _sources(groups))]
+    return [*blocks, sources(_sources(groups))]
 
 
 def _groups(runs: Sequence[RunMetrics]) -> Groups:
@@ -71,52 +73,53 @@ def _final(groups: Groups) -> Table:
     runs = [run for members in groups.values() for run in members]
     names = max((held_out_metrics(run) for run in runs), key=len)
     roles = max((run.roles for run in runs), key=len)
-    rows = []
-    for name in (*names, *ORDERS):
+
+    def of_place(name: str, names: Sequence[str]) -> str:
+        """The metric of a role under what the role at that place is called elsewhere; empty where there is none."""
         metric, _, role = name.partition("/")
-        place = roles.index(role) if role in roles else None
+        if role not in roles:
+            return name
+        return f"{metric}/{names[place]}" if (place := roles.index(role)) < len(names) else ""
 
-        def value(run: RunMetrics, metric=metric, name=name, place=place) -> float | None:
-            if place is not None:
-                name = f"{metric}/{run.roles[place]}" if place < len(run.roles) else ""
-            point = run.last_held_out(name)
-            return point and point.value
+    rows = {code(of_place(name, SYMBOLS)): name for name in (*names, *ORDERS)}
 
-        cells = [_cell(members, value) for members in groups.values()]
-        if any(cell != "–" for cell in cells):
-            rows.append([code(name if place is None else f"{metric}/{SYMBOLS[place]}"), *cells])
-    return Table(["last held-out", *_heads(groups)], rows)
+    def value(run: RunMetrics, row: str) -> float | None:
+        return _value(run.last_held_out(of_place(rows[row], run.roles)))
+
+    def cell(members: Sequence[RunMetrics], row: str) -> str:
+        return _cell(members, lambda run: value(run, row))
+
+    return across("last held-out", dict(zip(_heads(groups), groups.values(), strict=True)), rows, cell)
 
 
 def _by_iteration(groups: Groups) -> Table:
-    def exact(t: int) -> Callable[[RunMetrics], float | None]:
-        return lambda run: (point := run.of_policy("generation/exact_match").get(t)) and point.value
+    kinds = {
+        "exact match": lambda run, t: _value(run.of_policy("generation/exact_match").get(t)),
+        "gap": lambda run, t: _value((_gaps(run, t) or [None])[-1]),
+    }
+    heads = dict(zip(_heads(groups), groups.values(), strict=True))
+    columns = {f"{kind}: {head}": (runs, value_of) for kind, value_of in kinds.items() for head, runs in heads.items()}
 
-    def gap(t: int) -> Callable[[RunMetrics], float | None]:
-        return lambda run: points[-1].value if (points := _gaps(run, t)) else None
+    def cell(column: tuple, t: str) -> str:
+        runs, value_of = column
+        return _cell(runs, lambda run: value_of(run, int(t)))
 
-    kinds = {"exact match": exact, "gap": gap}
     last = max(run.iterations[-1] for runs in groups.values() for run in runs)
-    rows = [
-        [str(t), *(_cell(runs, kind(t)) for kind in kinds.values() for runs in groups.values())]
-        for t in range(last + 2)
-    ]
-    header = ["t", *(f"{kind}: {head}" for kind in kinds for head in _heads(groups))]
-    return Table(header, [row for row in rows if any(cell != "–" for cell in row[1:])])
+    return across("t", columns, map(str, range(last + 2)), cell)
 
 
 def _gaps(run: RunMetrics, t: int) -> list[Point]:
     return run.after("gap/per_token", t) if t in run.starts else []
 
 
-def _sources(groups: Groups) -> list[Section]:
-    """A section a run: links are relative to its folder."""
-    sections = []
+def _sources(groups: Groups) -> Iterator[tuple[str, Path, Markdown]]:
     for label, runs in groups.items():
         for run in runs:
             points = [run.last_held_out(name) for name in held_out_metrics(run)]
             points += run.of_policy("generation/exact_match").values()
             points += [point for t in run.starts for point in _gaps(run, t)[-1:]]
-            files = where(points) or Markdown("nothing held out")
-            sections.append(Section(label, [paragraph("{}: {}", run.folder, files)], run.folder))
-    return sections
+            yield label, run.folder, where(points) or Markdown("nothing held out")
+
+
+def _value(point: Point | None) -> float | None:
+    return point.value if point else None

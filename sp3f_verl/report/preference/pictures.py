@@ -1,9 +1,9 @@
 """The pictures of a preference or self-play run, and how each is read. docs/diagnostics.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sp3f_verl.report.document.blocks import SHARE, Line, Lines, Picture
-from sp3f_verl.report.run_metrics import Point, RunMetrics
+from sp3f_verl.report.document.blocks import SHARE, Line, Lines, Picture, picture
+from sp3f_verl.report.run_metrics import PHASES, Point, RunMetrics
 
 # file -> (title, what it shows, what would be bad)
 READ = {
@@ -50,94 +50,85 @@ READ = {
         "truncation that grows; exact match that falls; identical near 1: nothing is left to learn from.",
     ),
 }
-
-
-def _line(points: list[Point]) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in points]
-
-
-def over_steps(
-    run: RunMetrics, metrics: Mapping[str, str], title: str, train: bool = True, share: bool = False
-) -> Lines | None:
-    """Panel: each metric (-> label) over steps. Faint: training batches. Thick: held-out, broken between iterations,
-    where the held-out responses change. None where nothing was logged."""
-    phases = ("train", "val", "start") if train else ("val", "start")
-    metrics = {name: label for name, label in metrics.items() if any(run[f"{phase}/{name}"] for phase in phases)}
-    if not metrics:
-        return None
-    lines = []
-    for colour, (name, label) in enumerate(metrics.items()):
-        held_out = any(run.held_out(name, t) for t in run.iterations)
-        for t in run.iterations:
-            if train:
-                lines.append(Line(label, _line(run.within(f"train/{name}", t)), colour, faint=held_out))
-            lines.append(Line(label, _line(run.held_out(name, t)), colour, thick=True))
-    marks = [(start - 1, f"t={t}") for t, start in list(run.starts.items())[1:]]
-    return Lines(title, [line for line in lines if line.points], limits=SHARE if share else None, marks=marks)
-
-
-def by_iteration(lines: Mapping[str, Mapping[int, float]], title: str, share: bool = False) -> Lines | None:
-    """Panel: label -> {iteration: value}. None where all are empty."""
-    kept = [(label, list(values.items())) for label, values in lines.items() if values]
-    if not kept:
-        return None
-    drawn = [Line(label, points, colour, thick=True) for colour, (label, points) in enumerate(kept)]
-    return Lines(title, drawn, "iteration t", SHARE if share else None, whole=True)
+HELD_OUT = ("val", "start")
+ADVANTAGES = {"margin": "current (margin)", "history_margin": "historical (history_margin)"}
+SATURATED = {"saturated": "current", "saturated_history": "historical"}
+KL = {"kl_from_opponent": "from the opponent", "kl_from_initial": "from the initial policy"}
+GENERATED = {"exact_match": "exact match", "truncated": "truncated", "identical": "identical"}
+# (file, title, metrics: one, `/*` for one a role, or metric -> label; phases, limits)
+PANELS = (
+    ("learning.png", "loss", "loss", PHASES, None),
+    ("learning.png", "accuracy", "accuracy", PHASES, SHARE),
+    ("learning.png", "margin", "margin", PHASES, None),
+    ("reward_by_role.png", "reward", "reward/*", PHASES, None),
+    ("log_likelihood.png", "log-likelihood, sum (nats)", "logp/*", PHASES, None),
+    ("log_likelihood.png", "log-likelihood per token (nats)", "logp_per_token/*", PHASES, None),
+    ("advantage.png", "advantages, held-out", ADVANTAGES, HELD_OUT, None),
+    ("saturation_length.png", "saturated share", SATURATED, PHASES, SHARE),
+    ("saturation_length.png", "tokens, {0} minus {1}", "length_gap", PHASES, None),
+    ("saturation_length.png", "tokens of a response", "tokens/*", PHASES, None),
+    ("drift.png", "log-ratio to the reference (nats)", "log_ratio/*", PHASES, None),
+    ("drift.png", "L({0}) since the start, held-out (nats)", "drift", HELD_OUT, None),
+    ("drift.png", "KL (nats a response)", KL, HELD_OUT, None),
+)
 
 
 def pictures(run: RunMetrics) -> dict[str, Picture]:
     """File name -> picture, those left out of which nothing was logged."""
-    first = run.roles[0]
-
-    def by_role(name: str) -> dict[str, str]:
-        return {f"{name}/{role}": role for role in run.roles}
-
+    panels: dict[str, list[Lines | None]] = {file: [] for file in READ}
+    for file, title, metrics, phases, limits in PANELS:
+        panels[file].append(_over_steps(run, title.format(*run.roles), metrics, phases, limits))
+    advantages = panels["advantage.png"]
+    if advantages == [None]:
+        advantages[0] = _over_steps(run, "advantages", ADVANTAGES, PHASES)
     if run.starts:
-        starts = {t: run.before("gap/per_token", t) for t in run.iterations}
-        ends = {t: run.after("gap/per_token", t)[-1:] for t in run.iterations}
-        lines = {
-            "start: policy t": {t: point.value for t, point in starts.items() if point},
-            "end: policy t+1": {t: points[0].value for t, points in ends.items() if points},
+        ends = {t: run.after("gap/per_token", t)[:1] for t in run.iterations}
+        gaps = {
+            "start: policy t": {t: run.before("gap/per_token", t) for t in run.iterations},
+            "end: policy t+1": {t: points[0] for t, points in ends.items() if points},
         }
-        gap = by_iteration(lines, "L(y) - L(y') per token, held-out")
+        advantages.append(_by_iteration(gaps, "L(y) - L(y') per token, held-out"))
     else:
-        gap = over_steps(run, {"gap/per_token": ""}, f"L({first}) - L({run.roles[1]}) per token")
-    history = run["val/history_margin"] or run["train/history_margin"]
-    held_out = any(run[f"{phase}/margin"] for phase in ("val", "start"))
-    advantages = {"margin": "current (margin)" if history else "", "history_margin": "historical (history_margin)"}
-    saturated = {"saturated": "current" if history else "", "saturated_history": "historical"}
-    drift = {"log_ratio/" + role: role for role in run.roles}
-    kl = {"kl_from_opponent": "from the opponent", "kl_from_initial": "from the initial policy"}
-    policies = {
-        label: {t: point.value for t, point in run.of_policy(f"generation/{name}").items()}
-        for name, label in {"exact_match": "exact match", "truncated": "truncated", "identical": "identical"}.items()
-    }
-    panels = {
-        "learning.png": [
-            over_steps(run, {"loss": ""}, "loss"),
-            over_steps(run, {"accuracy": ""}, "accuracy", share=True),
-            over_steps(run, {"margin": ""}, "margin"),
-        ],
-        "reward_by_role.png": [over_steps(run, by_role("reward"), "reward")],
-        "log_likelihood.png": [
-            over_steps(run, by_role("logp"), "log-likelihood, sum (nats)"),
-            over_steps(run, by_role("logp_per_token"), "log-likelihood per token (nats)"),
-        ],
-        "advantage.png": [
-            over_steps(run, advantages, "advantages, held-out" if held_out else "advantages", train=not held_out),
-            gap,
-        ],
-        "saturation_length.png": [
-            over_steps(run, saturated, "saturated share", share=True),
-            over_steps(run, {"length_gap": ""}, f"tokens, {first} minus {run.roles[1]}"),
-            over_steps(run, by_role("tokens"), "tokens of a response"),
-        ],
-        "drift.png": [
-            over_steps(run, drift, "log-ratio to the reference (nats)"),
-            over_steps(run, {"drift": ""}, f"L({first}) since the start, held-out (nats)", train=False),
-            over_steps(run, kl, "KL (nats a response)", train=False),
-        ],
-        "generation.png": [by_iteration(policies, "responses of policy t, shares", share=True)],
-    }
-    kept = {name: [panel for panel in row if panel] for name, row in panels.items()}
-    return {name: Picture(name, READ[name][0], row) for name, row in kept.items() if row}
+        advantages.append(_over_steps(run, "L({}) - L({}) per token".format(*run.roles), "gap/per_token", PHASES))
+    policies = {label: run.of_policy(f"generation/{name}") for name, label in GENERATED.items()}
+    panels["generation.png"].append(_by_iteration(policies, "responses of policy t, shares", SHARE))
+    drawn = [one for file, (title, *_) in READ.items() for one in picture(file, title, panels[file])]
+    return {one.file: one for one in drawn}
+
+
+def _line(points: Sequence[Point]) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in points]
+
+
+def _over_steps(
+    run: RunMetrics,
+    title: str,
+    metrics: str | Mapping[str, str],
+    phases: Sequence[str],
+    limits: tuple[float, float] | None = None,
+) -> Lines | None:
+    """Each metric over steps. Faint: training batches. Thick: held-out, broken between iterations, where the held-out
+    responses change. None where nothing was logged."""
+    if isinstance(metrics, str):
+        by_role = {f"{metrics[:-1]}{role}": role for role in run.roles}
+        metrics = by_role if metrics.endswith("*") else {metrics: ""}
+    metrics = {name: label for name, label in metrics.items() if any(run[f"{phase}/{name}"] for phase in phases)}
+    lines = []
+    for colour, (name, label) in enumerate(metrics.items()):
+        label = "" if len(metrics) == 1 and label.startswith("current") else label  # beside a historical one only
+        held_out = any(run.held_out(name, t) for t in run.iterations)
+        for t in run.iterations:
+            if "train" in phases:
+                lines.append(Line(label, _line(run.within(f"train/{name}", t)), colour, faint=held_out))
+            lines.append(Line(label, _line(run.held_out(name, t)), colour, thick=True))
+    marks = [(start - 1, f"t={t}") for t, start in list(run.starts.items())[1:]]
+    kept = [line for line in lines if line.points]
+    return Lines(title, kept, limits=limits, marks=marks) if metrics else None
+
+
+def _by_iteration(series: Mapping[str, Mapping[int, Point | None]], title: str, limits=None) -> Lines | None:
+    """label -> {iteration: point}. None where all are empty."""
+    known = [(label, [(t, p.value) for t, p in points.items() if p]) for label, points in series.items()]
+    kept = [(label, points) for label, points in known if points]
+    lines = [Line(label, points, colour, thick=True) for colour, (label, points) in enumerate(kept)]
+    return Lines(title, lines, "iteration t", limits, whole=True) if lines else None

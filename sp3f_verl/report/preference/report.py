@@ -1,20 +1,20 @@
 """The report of a preference or self-play run, as a document. docs/diagnostics.md."""
 
+from pathlib import Path
+
 from sp3f_verl.report.document.blocks import Block, Document, Items, Section, Text, paragraph
 from sp3f_verl.report.document.escape import Markdown, code, joined
+from sp3f_verl.report.preference import tables
+from sp3f_verl.report.preference.compare import compare_runs
 from sp3f_verl.report.preference.pictures import READ, pictures
-from sp3f_verl.report.preference.signs import THRESHOLDS, signs
-from sp3f_verl.report.preference.tables import (
-    contingency_tables,
-    generated_table,
-    held_out_table,
-    learned_table,
-    orders_by_iteration,
-    training_table,
-)
-from sp3f_verl.report.run_metrics import RunMetrics, where
+from sp3f_verl.report.preference.signs import SIGNS, signs
+from sp3f_verl.report.run_metrics import RunMetrics
+from sp3f_verl.report.side_by_side import Named, contents
 from sp3f_verl.training.objective_record import FILE
 
+ROLES = """L is the log-likelihood of a response under the policy in training, in nats.
+y is {}, y' {}{}.
+What each metric means: docs/diagnostics.md of sp3f_verl."""
 NOT_RECORDED = """The objective is not recorded ({} is not there: the run began before it was written), so that its loss
 is not named here, and what depends on it is left out."""
 GENERATED = (
@@ -29,10 +29,13 @@ so both orders are one, and the cells off the diagonal are 0 whatever was learne
 pairs. {}"""
 
 
-def preference_document(run: RunMetrics) -> Document:
+def document(folder: Path, run: RunMetrics) -> Document:
     title = f"{'Self-play' if run.starts else 'Preference'} run" + (f": {run.loss}" if run.loss else "")
-    sections = [_signs(run), _pictures(run), _numbers(run), *_iterations(run), _orders(run)]
-    return Document(title, [*_head(run), *sections], run.folder)
+    sections = [_signs(run), _pictures(run), _numbers(run)]
+    if run.starts:
+        blocks = [paragraph(GENERATED), tables.generated_table(run), paragraph(LEARNED), tables.learned_table(run)]
+        sections.append(Section("By iteration", blocks))
+    return Document(title, [*_head(run), *sections, _orders(run)], folder)
 
 
 def _head(run: RunMetrics) -> list[Block]:
@@ -43,19 +46,12 @@ def _head(run: RunMetrics) -> list[Block]:
     return [
         paragraph("{}{}; {}.", steps_text, iterations, run.attempts),
         *([] if run.loss else [paragraph(NOT_RECORDED, code(FILE))]),
-        paragraph(
-            """L is the log-likelihood of a response under the policy in training, in nats.
-y is {}, y' {}{}.
-What each metric means: docs/diagnostics.md of sp3f_verl.""",
-            code(run.roles[0]),
-            code(run.roles[1]),
-            proto,
-        ),
+        paragraph(ROLES, *map(code, run.roles[:2]), proto),
     ]
 
 
 def _signs(run: RunMetrics) -> Section:
-    blocks: list[Block] = [paragraph("Looked for, with thresholds that are rules of thumb: {}.", Markdown(THRESHOLDS))]
+    blocks: list[Block] = [paragraph("Looked for, with thresholds that are rules of thumb: {}.", joined(SIGNS, "; "))]
     if not _has_held_out(run):
         blocks.append(paragraph("No held-out metrics (`data.val_files`): most of it could not be looked for."))
     return Section("Signs to look at", [*blocks, Items(signs(run) or ["None was found."])])
@@ -81,35 +77,29 @@ def _numbers(run: RunMetrics) -> Section:
     if _has_held_out(run):
         of = f"Of the last iteration, {run.iterations[-1]}. " if run.starts else ""
         text = "`gap/*` and `drift` are worked out from `logp*`:\ny minus y', and y minus its value before the run."
-        blocks += [paragraph(of + text), held_out_table(run)]
-    return Section("In numbers", blocks + training_table(run))
-
-
-def _iterations(run: RunMetrics) -> list[Section]:
-    if not run.starts:
-        return []
-    blocks = [paragraph(GENERATED), generated_table(run), paragraph(LEARNED), learned_table(run)]
-    return [Section("By iteration", blocks)]
+        blocks += [paragraph(of + text), tables.held_out_table(run)]
+    return Section("In numbers", blocks + tables.training_table(run))
 
 
 def _orders(run: RunMetrics) -> Section:
-    scale = run.reward_scale()
-    own = Markdown("This run's rewards are log-ratios to a reference or opponent: neither table is a tautology.")
-    if scale and scale[0] == "raw":
-        own = Markdown("This run is such a case: its rewards are {:.4g} times the sums ({}).")
-        own = own.format(scale[1], where([scale[2]]))
-    elif scale:
-        own = Markdown("""In this run rewards are {:.4g} times the log-likelihood per token ({}):
-here the table per token is the tautology; read the raw one, beside the length gap.""")
-        own = own.format(scale[1], where([scale[2]]))
-    elif not run.has_reference:
-        own = Markdown("")
-    first, second = run.roles[:2]
-    blocks: list[Block] = [paragraph(ORDERS, code(first), code(second)), paragraph(TAUTOLOGY, own)]
+    """Which table is a tautology is worked out of the objective that the run recorded."""
+    objective, own = run.objective, Markdown("")
+    if objective and objective.needs_reference:
+        own = Markdown("This run's rewards are log-ratios to a reference or opponent: neither table is a tautology.")
+    elif objective and objective.means:
+        own = Markdown("""In this run rewards are {:.4g} times the log-likelihood per token:
+here the table per token is the tautology; read the raw one, beside the length gap.""").format(objective.reward_scale)
+    elif objective:
+        own = Markdown("This run is such a case: its rewards are {:.4g} times the sums.").format(objective.reward_scale)
+    blocks: list[Block] = [paragraph(ORDERS, *map(code, run.roles[:2])), paragraph(TAUTOLOGY, own)]
     if run.starts:
-        blocks += [Text("Held-out at the end of each iteration:"), *orders_by_iteration(run)]
-    return Section("Reward order against log-likelihood order", blocks + contingency_tables(run))
+        blocks += [Text("Held-out at the end of each iteration:"), *tables.orders_by_iteration(run)]
+    return Section("Reward order against log-likelihood order", blocks + tables.contingency_tables(run))
 
 
 def _has_held_out(run: RunMetrics) -> bool:
     return any(name.startswith(("val/", "start/")) for name in run.series)
+
+
+def compare(named: Named[RunMetrics]) -> list[Block]:
+    return compare_runs(list(contents(named).values()))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from sp3f_verl.report.document.blocks import Table, Text, paragraph
+from sp3f_verl.report.document.blocks import Table, Text, listed, paragraph
 from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.run_metrics import Point, RunMetrics, span, where
 from sp3f_verl.stats.format import number
@@ -45,14 +45,14 @@ def held_out_table(run: RunMetrics) -> Table:
 
 
 def training_table(run: RunMetrics) -> list[Table]:
-    rows, used = [], []
-    for name, (label, functions) in TRAINING.items():
-        if points := run[name]:
-            values = [point.value for point in points]
-            shown = ", ".join(f"{function(values):.4g}" for function in functions)
-            rows.append([Markdown("{} ({})").format(label, code(name)), shown])
-            used += points
-    return [Table(["training", "value"], rows, span(used))] if rows else []
+    labels = {Markdown("{} ({})").format(label, code(name)): name for name, (label, _) in TRAINING.items() if run[name]}
+
+    def shown(name: str) -> str:
+        values = [point.value for point in run[name]]
+        return ", ".join(f"{function(values):.4g}" for function in TRAINING[name][1])
+
+    used = [point for name in labels.values() for point in run[name]]
+    return [listed("training", labels, {"value": shown}, span(used))] if labels else []
 
 
 # ---- reward order against log-likelihood order ---------------------------------------------------------------------
@@ -100,14 +100,15 @@ def contingency_tables(run: RunMetrics) -> list[Text | Table]:
 
 def orders_by_iteration(run: RunMetrics) -> list[Table]:
     """The 2x2 contingencies, held-out at the end of each iteration, a row each."""
-    rows, used = [], []
-    for t in run.iterations:
-        orders = [contingency(run, "val", order, t) for order in ORDERS]
-        if any(orders):
-            rows.append([str(t), *(number(own[0][cell] if own else None) for own in orders for cell in CELLS)])
-            used += [point for own in orders if own for point in own[1]]
-    header = ["t", *(f"{how}: {cell}" for how in ORDERS.values() for cell in CELLS)]
-    return [Table(header, rows, where(used))] if rows else []
+    orders = {str(t): {order: contingency(run, "val", order, t) for order in ORDERS} for t in run.iterations}
+    orders = {t: own for t, own in orders.items() if any(own.values())}
+    columns = {
+        f"{how}: {cell}": lambda own, order=order, cell=cell: number(own[order][0][cell] if own[order] else None)
+        for order, how in ORDERS.items()
+        for cell in CELLS
+    }
+    used = [point for own in orders.values() for cells in own.values() if cells for point in cells[1]]
+    return [listed("t", orders, columns, where(used))] if orders else []
 
 
 # ---- self-play, by iteration ---------------------------------------------------------------------------------------
@@ -116,42 +117,38 @@ def orders_by_iteration(run: RunMetrics) -> list[Table]:
 def generated_table(run: RunMetrics) -> Table:
     """By policy: what pi_t generated for iteration t; the last row is the policy that ends the run."""
     names = ["rows", "usable", "truncated", "identical", "tokens", "exact_match"]
-    logged = sorted(name.removeprefix("generation/") for name in run.series if name.startswith("generation/"))
-    names += [name for name in logged if name not in names]
-    values = {name: run.of_policy(f"generation/{name}") for name in names}
+    names += sorted(name.removeprefix("generation/") for name in run.series if name.startswith("generation/"))
+    values = {name: run.of_policy(f"generation/{name}") for name in dict.fromkeys(names)}
     values["rollout_logp_diff_max"] = run.of_policy("start/rollout_logp_diff_max")
-    rows = []
-    for t in sorted({t for points in values.values() for t in points} | set(run.manifests)):
-        manifest, _ = run.manifests.get(t, ({}, ""))
-        rows.append(
-            [
-                str(t) if t in run.starts else f"{t} (final)",
-                _objective(run.objectives.get(t, {})),
-                str(manifest.get("steps", "–")),
-                *(_count(name, points.get(t)) for name, points in values.items()),
-                _dropped(manifest.get("dropped")),
-            ]
-        )
-    header = ["policy t", "trained with", "steps", *map(code, values), "left out, by reason"]
+    policies = sorted({t for points in values.values() for t in points} | set(run.manifests))
+    manifests = {t: run.manifests.get(t, ({}, ""))[0] for t in policies}
+    columns = {
+        "trained with": lambda t: _objective(run.objectives.get(t, {})),
+        "steps": lambda t: str(manifests[t].get("steps", "–")),
+        **{code(name): lambda t, name=name: _count(name, values[name].get(t)) for name in values},
+        "left out, by reason": lambda t: _dropped(manifests[t].get("dropped")),
+    }
     used = where(point for points in values.values() for point in points.values())
-    files = [code(file) for _, file in run.manifests.values()]
-    return _without_empty_columns(header, rows, joined([*([used] if used else []), *files], "; "))
+    files = joined([*([used] if used else []), *(code(file) for _, file in run.manifests.values())], "; ")
+    rows = {str(t) if t in run.starts else f"{t} (final)": t for t in policies}
+    return listed("policy t", rows, columns, files, sparse=True)
 
 
 def learned_table(run: RunMetrics) -> Table:
     """By iteration: held-out metrics at its start and end."""
     changing = ("accuracy", "margin", "history_margin", "gap/per_token", f"logp_per_token/{run.roles[0]}")
     ending = ("saturated", "saturated_history", "length_gap", "kl_from_opponent", "kl_from_initial")
-    rows, used = [], []
-    for t in run.iterations:
-        cells = []
-        for name in (*changing, *ending):
-            before, after = run.before(name, t), (run.after(name, t) or [None])[-1]
-            both = name in changing and before is not None
-            used += [before, after] if both else [after]
-            cells.append((f"{_value(before)} → " if both else "") + _value(after))
-        rows.append([str(t), *cells])
-    return _without_empty_columns(["t", *map(code, (*changing, *ending))], rows, where(used))
+
+    def points(name: str, t: int) -> list[Point | None]:
+        """At the start, where it is known and may change, and at the end."""
+        before = run.before(name, t) if name in changing else None
+        return [*([before] if before else []), (run.after(name, t) or [None])[-1]]
+
+    columns = {
+        code(name): lambda t, name=name: " → ".join(map(_value, points(name, t))) for name in (*changing, *ending)
+    }
+    used = [point for t in run.iterations for name in (*changing, *ending) for point in points(name, t)]
+    return listed("t", {str(t): t for t in run.iterations}, columns, where(used), sparse=True)
 
 
 def _value(point: Point | None) -> str:
@@ -175,8 +172,3 @@ def _dropped(dropped: Any) -> str:
     if any(isinstance(counts, dict) for counts in dropped.values()):
         return "; ".join(f"{split}: {_dropped(counts)}" for split, counts in dropped.items())
     return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()) if count) or "none"
-
-
-def _without_empty_columns(header: list[str], rows: list[list[str]], source: str) -> Table:
-    kept = [at for at in range(len(header)) if any(row[at] != "–" for row in rows)]
-    return Table([header[at] for at in kept], [[row[at] for at in kept] for row in rows], source)

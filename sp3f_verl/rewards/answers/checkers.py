@@ -25,6 +25,7 @@ from sp3f_verl.rewards.answers.normalise import clean, squeeze, unwrap
 from sp3f_verl.rewards.answers.quantity import split_unit, value
 
 MATH = "math"
+REDUCED = "math_reduced"  # as MATH, but a number has to be worked out
 Checker = Callable[[str, str], bool | float]
 TOLERANCE = 1e-6  # of `numeric`, relative to the gold answer
 
@@ -118,6 +119,7 @@ def _same(one: str, other: str) -> bool:
 
 BUILT_IN: dict[str, Checker] = {
     MATH: accuracy.answers_match,
+    REDUCED: functools.partial(accuracy.answers_match, reduced=True),
     "multiple_choice": multiple_choice,
     "exact": exact,
     "numeric": numeric,
@@ -153,9 +155,11 @@ def _imported(name: str, path: str) -> Checker:
     return function
 
 
-def checker_of(extra_info: Mapping[str, Any] | None, checkers: Mapping[str, Checker] = BUILT_IN) -> str:
+def checker_of(
+    extra_info: Mapping[str, Any] | None, checkers: Mapping[str, Checker] = BUILT_IN, default: str = MATH
+) -> str:
     """The name of the row's checker. Raises `BadInput` for one that is neither built in nor registered."""
-    name = (extra_info or {}).get("checker") or MATH
+    name = (extra_info or {}).get("checker") or default
     if not isinstance(name, str) or name not in checkers:
         raise BadInput(
             f"extra_info.checker is {name!r}{nearest(str(name), checkers)}; the checkers are {', '.join(checkers)}, "
@@ -168,8 +172,8 @@ def check(answer: str | None, gold: str, name: str, checkers: Mapping[str, Check
     """The accuracy of an answer (the content of a box) in [0, 1]; 0 for None. Raises `CheckerFailed`."""
     if answer is None:
         return 0.0
-    if name == MATH:
-        return float(accuracy.answers_match(answer, gold, language=language))
+    if name in (MATH, REDUCED):
+        return float(accuracy.answers_match(answer, gold, language=language, reduced=name == REDUCED))
     return _verdict(name, _of_language(checkers[name], language), answer, gold)
 
 
@@ -179,8 +183,8 @@ async def check_async(
     """`check` without blocking the event loop: a registered checker runs in a thread."""
     if answer is None:
         return 0.0
-    if name == MATH:
-        return float(await accuracy.answers_match_async(answer, gold, language=language))
+    if name in (MATH, REDUCED):
+        return float(await accuracy.answers_match_async(answer, gold, language=language, reduced=name == REDUCED))
     if name in BUILT_IN:
         return _verdict(name, _of_language(checkers[name], language), answer, gold)
     return await asyncio.to_thread(_verdict, name, checkers[name], answer, gold)

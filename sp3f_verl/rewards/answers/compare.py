@@ -31,18 +31,26 @@ class _Reading:
     answer: Conventions
     gold: Conventions
     symbolic: Symbolic | None
+    reduced: bool = False
 
 
-def compare(answer: str | None, gold: str, language: str | None = None, symbolic: Symbolic | None = None) -> Verdict:
+def compare(
+    answer: str | None,
+    gold: str,
+    language: str | None = None,
+    symbolic: Symbolic | None = None,
+    reduced: bool = False,
+) -> Verdict:
     """The verdict on an answer (the content of a box, or None) by the conventions of its language (a code, or None).
 
     The numbers of the gold answer are read as data sets write them whatever the language: 1,234.5, and 3,5 as a
-    decimal; its words as those of the language.
+    decimal; its words as those of the language. reduced: where the gold answer is a number, one that is not worked out
+    (16-3-4 for 9) does not count.
     """
     if answer is None or max(len(answer), len(gold)) > MAX_ANSWER_CHARS:
         return False
     own = conventions(language)
-    reading = _Reading(own, replace(own, comma=None, zero_groups=False, comma_either=False), symbolic)
+    reading = _Reading(own, replace(own, comma=None, zero_groups=False, comma_either=False), symbolic, reduced)
     answer, gold = (without_label(clean(text), own) for text in (answer, gold))
     if not unwrap(answer) or not unwrap(gold):
         return False
@@ -138,6 +146,8 @@ def _leaf(answer: str, gold: str, reading: _Reading) -> Verdict:
             or (percent and not gold_units and given == wanted * hundred)
             or (wants_percent and not answer_units and wanted == given * hundred)
         )
+    if reading.reduced and wanted is not None:
+        return False
     if (percent or wants_percent) and answer_units != gold_units:
         return False
     if reading.answer.comma and "." not in answer:

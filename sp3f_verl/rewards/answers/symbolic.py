@@ -56,9 +56,9 @@ class _Worker:
                 f"`{sys.executable} -m sp3f_verl.rewards.answers.worker` to see why"
             )
 
-    def compare(self, answer: str, gold: str, language: str | None) -> bool:
+    def compare(self, answer: str, gold: str, language: str | None, reduced: bool = False) -> bool:
         self.start()
-        job = {"answer": answer, "gold": gold, "language": language, "seconds": DEADLINE_SECONDS}
+        job = {"answer": answer, "gold": gold, "language": language, "reduced": reduced, "seconds": DEADLINE_SECONDS}
         try:
             self._process.stdin.write(json.dumps(job).encode() + b"\n")
             self._process.stdin.flush()
@@ -104,7 +104,7 @@ class _Pool:
         for _ in range(WORKERS):
             threading.Thread(target=self._run, daemon=True, name="answer-checker").start()
 
-    def submit(self, *job: str | None) -> "Future[bool]":
+    def submit(self, *job: str | bool | None) -> "Future[bool]":
         future: Future[bool] = Future()
         self._jobs.put((future, job))
         return future
@@ -126,21 +126,21 @@ def _pool(pid: int) -> _Pool:
     return _Pool()
 
 
-def _submit(answer: str, gold: str, language: str | None) -> "Future[bool]":
+def _submit(answer: str, gold: str, language: str | None, reduced: bool) -> "Future[bool]":
     counts["calls"] += 1
     with _LOCK:
         pool = _pool(os.getpid())
-    return pool.submit(answer, gold, language)
+    return pool.submit(answer, gold, language, reduced)
 
 
-def equal(answer: str, gold: str, language: str | None = None) -> bool:
+def equal(answer: str, gold: str, language: str | None = None, reduced: bool = False) -> bool:
     """`compare` with computer algebra; False where either side does not parse or the deadline passes.
 
     Raises RuntimeError where no worker can be started: a broken installation is no wrong answer.
     """
-    return _submit(answer, gold, language).result()
+    return _submit(answer, gold, language, reduced).result()
 
 
-async def equal_async(answer: str, gold: str, language: str | None = None) -> bool:
+async def equal_async(answer: str, gold: str, language: str | None = None, reduced: bool = False) -> bool:
     """`equal` without blocking the event loop; cancelled before its turn, nothing is compared."""
-    return await asyncio.wrap_future(_submit(answer, gold, language))
+    return await asyncio.wrap_future(_submit(answer, gold, language, reduced))

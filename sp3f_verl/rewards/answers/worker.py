@@ -33,7 +33,7 @@ def _serve(source: int, answers: int) -> None:
         job = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, job["seconds"])  # of this process's own work, not of the clock
         try:
-            verdict = bool(compare(job["answer"], job["gold"], job["language"], algebra.equal))
+            verdict = bool(compare(job["answer"], job["gold"], job["language"], algebra.equal, job["reduced"]))
         except Exception as error:
             verdict = f"error: {type(error).__name__}"
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -2,14 +2,17 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from sp3f_verl.data.preference_rows import Answers, Message
-from sp3f_verl.training.conversations import ResponseEncoder
+from sp3f_verl.data.preference_rows import Answers
+from sp3f_verl.log import log
+from sp3f_verl.training.conversations import ResponseEncoder, Unmaskable
+
+UNWRITABLE = "chat_template_cannot_write_it"
 
 
 @dataclass(frozen=True)
@@ -25,33 +28,51 @@ class Group:
 
 
 class GroupEncoder:
-    """Prompts and responses to them as groups: `ResponseEncoder` of a tokenizer with arrays in place of lists."""
+    """Rows as groups: `ResponseEncoder` with arrays in place of lists. `data`: the run's settings of that name."""
 
-    def __init__(self, tokenizer):
-        self._encode = ResponseEncoder(tokenizer)
+    def __init__(self, tokenizer, data: Mapping | None = None):
+        self._encode = ResponseEncoder(tokenizer, data)
 
-    def __call__(self, prompt: Sequence[Message], responses: Sequence[str]) -> Group:
-        prompt_ids, response_ids = self._encode(prompt, responses)
+    def __call__(self, row: Answers) -> Group:
+        prompt_ids, response_ids = self._encode(row.prompt, row.responses, row.tools, row.template)
         return Group(_array(prompt_ids), tuple(map(_array, response_ids)))
+
+
+def encoded_rows(
+    tokenizer, rows: Iterable[Answers], max_length: int, counts: Counter[str], data: Mapping | None = None
+) -> Iterator[tuple[Answers, Group]]:
+    """Rows with their groups, responses uncut. Left out and counted: what the chat template cannot write (the first
+    such row is logged), and prompts that leave no room for a response."""
+    encode = GroupEncoder(tokenizer, data)
+    for row in rows:
+        try:
+            group = encode(row)
+        except Unmaskable as error:
+            if not counts[UNWRITABLE]:
+                log.warning(f"a row is left out, as are others like it: {error}")
+            counts[UNWRITABLE] += 1
+            continue
+        if len(group.prompt) >= max_length:
+            counts["prompt_too_long"] += 1
+        else:
+            yield row, group
 
 
 def _array(ids: list[int]) -> np.ndarray:
     return np.asarray(ids, dtype=np.int32)
 
 
-def encode_all(tokenizer, rows: Iterable[Answers], max_length: int) -> tuple[list[Group], Counter[str]]:
+def encode_all(
+    tokenizer, rows: Iterable[Answers], max_length: int, data: Mapping | None = None
+) -> tuple[list[Group], Counter[str]]:
     """The groups of at most `max_length` tokens a sequence, and what was left out or cut.
 
     A response is cut at its end; a prompt that leaves no room for a response, or sides that are the same once cut, are
     left out.
     """
-    encode, groups, counts = GroupEncoder(tokenizer), [], Counter()
-    for row in rows:
-        group = encode(row.prompt, row.responses)
+    groups, counts = [], Counter()
+    for _, group in encoded_rows(tokenizer, rows, max_length, counts, data):
         room = max_length - len(group.prompt)
-        if room < 1:
-            counts["prompt_too_long"] += 1
-            continue
         cut = Group(group.prompt, tuple(response[:room] for response in group.responses))
         if all(np.array_equal(response, cut.responses[0]) for response in cut.responses):
             counts["sides_identical"] += 1

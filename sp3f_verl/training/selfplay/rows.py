@@ -21,10 +21,13 @@ def annotated(config: DictConfig, tokenizer, say: Callable[[str], None]) -> dict
     BadInput where no row is left, and where the chat template ends a response otherwise than generation would.
     """
     splits, data = {}, config.data
-    for name, files in (("train", data.train_files), ("validation", data.val_files)):
+    for name, files, limit in (
+        ("train", data.train_files, data.get("train_max_samples", -1)),
+        ("validation", data.val_files, data.get("val_max_samples", -1)),
+    ):
         if files:
-            rows, dropped = read_answers(files if isinstance(files, str) else list(files), ROLES)
-            splits[name], counts = _encoded(tokenizer, rows, config.sp3f.preference.max_length)
+            rows, dropped = read_answers(files if isinstance(files, str) else list(files), ROLES, limit)
+            splits[name], counts = _encoded(tokenizer, rows, config.sp3f.preference.max_length, data)
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
             say(f"{name}: {len(splits[name])} annotated prompts; left out or cut: {reasons}")
             least = data.train_batch_size if name == "train" else 1
@@ -37,14 +40,10 @@ def annotated(config: DictConfig, tokenizer, say: Callable[[str], None]) -> dict
     return splits
 
 
-def _encoded(tokenizer, rows, max_length: int) -> tuple[list[Annotated], Counter[str]]:
-    encode, annotated, counts = tokens.GroupEncoder(tokenizer), [], Counter()
-    for row in rows:
-        group = encode(row.prompt, row.responses)
+def _encoded(tokenizer, rows, max_length: int, data: Mapping) -> tuple[list[Annotated], Counter[str]]:
+    annotated, counts = [], Counter()
+    for row, group in tokens.encoded_rows(tokenizer, rows, max_length, counts, data):
         room = max_length - len(group.prompt)
-        if room < 1:
-            counts["prompt_too_long"] += 1
-            continue
         cut = len(group.responses[0]) > room
         counts["response_cut"] += cut
         annotated.append(Annotated(row, group.prompt, group.responses[0][:room], cut))

@@ -33,8 +33,10 @@ class DPOTrainer(GroupTrainer):
 
     def _init_dataloader(self):
         data, trainer = self.config.data, self.config.trainer
-        self.train = self._split("train", data.train_files)
-        self.validation = self._split("validation", data.val_files) if data.val_files else None
+        self.train = self._split("train", data.train_files, data.get("train_max_samples", -1))
+        self.validation = None
+        if data.val_files:
+            self.validation = self._split("validation", data.val_files, data.get("val_max_samples", -1))
         size, count = data.train_batch_size, len(self.train.groups)
         if count < size:
             raise BadInput(f"data.train_batch_size={size}, but there are {count} usable rows; set it lower.")
@@ -54,16 +56,20 @@ class DPOTrainer(GroupTrainer):
         with open_dict(self.config):
             self.config.actor_rollout_ref.actor.optim.total_training_steps = self.total_training_steps
 
-    def _split(self, name: str, files: str | Sequence[str]) -> Split:
+    def _split(self, name: str, files: str | Sequence[str], limit: int) -> Split:
         if self.tokenizer.eos_token_id is None:
             raise BadInput("the tokenizer has no end-of-sequence token; set eos_token in its tokenizer_config.json.")
-        rows, dropped = read_answers(files if isinstance(files, str) else list(files), self.objective.roles)
-        groups, counts = encode_all(self.tokenizer, rows, self.config.sp3f.preference.max_length)
+        rows, dropped = read_answers(files if isinstance(files, str) else list(files), self.objective.roles, limit)
+        settings = self.config
+        groups, counts = encode_all(self.tokenizer, rows, settings.sp3f.preference.max_length, settings.data)
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted((dropped + counts).items())) or "none"
         tokens = sum(group.tokens for group in groups)
         show(f"{name}: {len(groups)} prompts, {tokens} tokens; left out or cut: {reasons}")
         if not groups:
-            raise BadInput(f"{name}: no row is left ({reasons}); set sp3f.preference.max_length higher.")
+            raise BadInput(
+                f"{name}: no row is left ({reasons}); give other rows, another chat template, or set "
+                "sp3f.preference.max_length higher."
+            )
         return Split(name, groups)
 
     def _reference_stores(self) -> list[tuple[Split, ReferenceStore]]:
