@@ -88,8 +88,9 @@ _THOUGHTS_START = re.compile(
 _NEW_SENTENCE = re.compile(r"[.?!;。？！；…।؟\n—–][^\w\\]*\w|[:：]", re.DOTALL)
 _JOINS = frozenset(
     (
-        "or vs versus and either nor than over oder und ou et o u y e ili и или або та i lub oraz veya ve ya da au na "
-        "hoặc và atau dan של 或 或者 还是 和 与 と か または 또는 หรือ และ أو و یا या और অথবা বা এবং లేదా மற்றும் அல்லது או ή και"
+        "or vs versus and either nor than over oder und ou et o u y e ili и или або та lub oraz veya ve ya da au na "
+        "hoặc và atau dan של 或 或者 还是 和 与 と か または 또는 หรือ และ أو و یا या और অথবা বা এবং లేదా மற்றும் அல்லது "
+        "או ή και"
     ).split()
 )
 _DENIED = re.compile(

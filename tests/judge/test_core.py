@@ -279,7 +279,7 @@ class TestParseVerdict:
             "\nor\n",
             " if response A is preferable, ",
             " if A is better.\n",
-        ],  # fmt: skip
+        ],
     )
     def test_two_that_differ_in_one_sentence_are_none(self, between):
         assert parse_verdict(f"\\boxed{{A}}{between}\\boxed{{B}}") is FAILED
