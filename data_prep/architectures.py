@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
     parser.add_argument("--output", type=Path, required=True, help="folder for train.parquet and manifest.json")
     options = parse(parser, arguments)
-    return run_step("architectures", lambda: _run(options), options.debug)
+    return run_step("architectures", _run, options)
 
 
 if __name__ == "__main__":

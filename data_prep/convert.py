@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--language", metavar="CODE", help="of all rows, where a layout does not tell it")
     parser.add_argument("--output", type=Path, required=True, help="folder for the files and manifest.json")
     options = parse(parser, arguments)
-    return run_step("convert", lambda: _run(options), options.debug)
+    return run_step("convert", _run, options)
 
 
 if __name__ == "__main__":

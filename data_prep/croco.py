@@ -169,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--keep-duplicates", action="store_true", default=None)
     group.add_argument("--seed", type=int, help="of what is drawn, the split included (default: 1)")
     options = parse(parser, arguments)
-    return run_step("croco", lambda: _run(options), options.debug)
+    return run_step("croco", _run, options)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ and `prompt` or `messages`. The same command again goes on where it was stopped,
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,7 @@ class Rows:
         self._adapter = str(options.adapter) if options.adapter else None
         self._digits = len(str(options.n - 1))
         self.unrecognised: set[str] = set()
+        self.without_text: Counter[str] = Counter()  # status -> rows
 
     def row(self, answer: Answer) -> dict:
         code, _, prompt_id = answer.id.partition(":")
@@ -60,6 +62,8 @@ class Rows:
         status = answer.status
         if status is Status.OK and share is not None and share < self._least:
             status = Status.OFF_LANGUAGE
+        if not answer.text:
+            self.without_text[str(status)] += 1
         return {
             "id": prompt_id,
             "cand_id": f"{code}-{answer.number:0{self._digits}}",
@@ -108,13 +112,8 @@ def with_duplicates(batches: Iterator[pa.RecordBatch], sampling: str, out: Outpu
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name, least in (("n", 1), ("max_tokens", 1)):
-        if getattr(options, name) < least:
-            raise BadInput(f"--{name.replace('_', '-')}={getattr(options, name)} is too few; give at least {least}.")
     if options.n > 1 and options.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer --n times; give one above 0, or --n 1.")
-    if not 0 <= options.min_language_share <= 1:
-        raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -139,6 +138,9 @@ def _run(options: argparse.Namespace) -> None:
                 for batch in as_batches((rows.row(answer) for answer in answers), CANDIDATE, "the answers"):
                     drawn.write(batch)
             drawn_with = json.dumps(sampling, ensure_ascii=False, sort_keys=True)
+            if rows.without_text.total() == len(prompts) * options.n:
+                out.drops += rows.without_text
+                out.refuse(f"not one of {rows.without_text.total()} answers has a text")
             candidates = with_duplicates(read_batches(drawn.path, CANDIDATE), drawn_with, out)
             out.write("candidates", candidates, CANDIDATE)
             out.note("asked", backend.totals.as_dict())
@@ -164,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--min-language-share", type=float, default=0.7, metavar="SHARE", help=text)
     add_model_options(parser)
     options = parse(parser, arguments)
-    return run_step("generate", lambda: _run(options), options.debug)
+    return run_step("generate", _run, options)
 
 
 if __name__ == "__main__":

@@ -101,8 +101,8 @@ def _run(options: argparse.Namespace) -> None:
     kind = "characters" if options.tokenizer == "characters" else "tokens"
     most = options.max_length or LONGEST[kind]
     counts = dict(options.counts)
-    if options.count < 1 or min(counts.values(), default=1) < 1 or most < 1:
-        raise BadInput("--count, --counts and --max-length are numbers of 1 or more; leave a source out of --sources.")
+    if min(counts.values(), default=1) < 1:
+        raise BadInput("--counts are numbers of 1 or more; leave a source out of --sources.")
     given = _given(options)
     ids = _kept_ids(options.ids, given) if options.ids else None
     settings = {
@@ -170,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--whole-solutions", action="store_true", help=text)
     parser.add_argument("--output", type=Path, required=True, help=f"folder for train.parquet, {IDS}, manifest.json")
     options = parse(parser, arguments)
-    return run_step("preferences", lambda: _run(options), options.debug)
+    return run_step("preferences", _run, options)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,6 @@ def _files(given: list[str]) -> list[tuple[str | None, Path]]:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.sample is not None and options.sample < 1:
-        raise BadInput(f"--sample={options.sample} is no number of prompts; give at least 1.")
     wanted = [languages.get(code).code for code in options.languages]
     chosen, read = prompt_set(options.set), Read()
     files = _files(options.files) or chosen.download(wanted, Path(f"{options.output}.downloads"))
@@ -67,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of --sample (default: 1)")
     parser.add_argument("--output", type=Path, required=True, help="folder for prompts.parquet")
     options = parse(parser, arguments)
-    return run_step("prompts", lambda: _run(options), options.debug)
+    return run_step("prompts", _run, options)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet, with the rewards")
     add_scorer_options(parser)
     options = parse(parser, arguments)
-    return run_step("score", lambda: _run(options), options.debug)
+    return run_step("score", _run, options)
 
 
 if __name__ == "__main__":

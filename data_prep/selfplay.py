@@ -43,8 +43,11 @@ def imported(path: Path) -> tuple[list[dict], Counter[str]]:
     else:
         raise BadInput(f"{path} has none of the columns 'real', 'chosen' and 'messages'; name the annotated side real.")
     usable, dropped, seen = [], Counter(), set()
-    for row in rows({"id", "prompt", "status", *names.values()}):
-        same = {name: row.get(name) for name in ("id", "prompt", "status")}
+    # a set's prompt beside `messages` is their first turn, as the trainer's reader has it
+    kept = ("id", "status") if "messages" in names.values() else ("id", "prompt", "status")
+    for row in rows({*kept, "prompt_id", *names.values()}):
+        same = {name: row.get(name) for name in kept}
+        same["id"] = row.get("prompt_id") if row.get("id") is None else row["id"]
         renamed = same | {new: row[old] for new, old in names.items()}
         try:
             answers = answers_of(renamed, tuple(names))
@@ -125,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--output", type=Path, required=True, help="folder for train.parquet and manifest.json")
     command.set_defaults(do=_import)
     options = parse(parser, arguments)
-    return run_step("selfplay", lambda: options.do(options), options.debug)
+    return run_step("selfplay", options.do, options)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,15 @@ class Rows:
     def __init__(self, options: argparse.Namespace):
         if options.translated:
             self.paths, self._made = options.translated, []
-            self._keys = scan(self.paths, TRANSLATED)
+            if len(self.paths) == 1:
+                self._keys = scan(self.paths, TRANSLATED)
+                return
+            for path in self.paths:
+                scan([path], TRANSLATED)
+            self._keys = Keys(("id",))
+            for batch in self.columns(("id", "language")):
+                self._keys.add(batch)
+            self._keys.check(" and ".join(map(str, self.paths)))
             return
         questions = dict(options.questions)
         if len(questions) < len(options.questions):
@@ -48,8 +56,16 @@ class Rows:
         if self._made:
             yield from (batch.select(schema.names) for batch in self._made)
         else:
+            copied: set[str] = set()  # every output of data_prep.translate may hold English, and the same
             for path in self.paths:
-                yield from open_file(path).batches(schema)
+                theirs: set[str] = set()
+                wanted = schema if {"id", "language"} <= {*schema.names} else TRANSLATED
+                for batch in open_file(path).batches(wanted):
+                    english = pc.equal(batch.column("language"), "en")
+                    again = pc.and_(english, pc.is_in(batch.column("id"), pa.array(copied, pa.string())))
+                    theirs.update(batch.column("id").filter(english).to_pylist())
+                    yield batch.filter(pc.invert(again)).select(schema.names)
+                copied |= theirs
 
     def columns(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         return self.batches(pa.schema([TRANSLATED.field(name) for name in names]))
@@ -157,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(parser, arguments)
     if bool(options.questions) != bool(options.solutions):
         parser.error("--questions and --solutions go together")
-    return run_step("sp3f", lambda: _run(options), options.debug)
+    return run_step("sp3f", _run, options)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from sp3f_verl.translate import rows
 from sp3f_verl.translate.ask import Sampling, check_languages, translate
 from sp3f_verl.translate.choose import WEIGHTS, Criteria
 from sp3f_verl.translate.prompt import PROMPT
-from sp3f_verl.translate.sources import Problem, read
+from sp3f_verl.translate.sources import MOST_LEFT_OUT, Problem, read
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -33,9 +33,6 @@ def _run(options: argparse.Namespace) -> None:
         check_languages(options.languages)
     except UnsupportedLanguage as error:
         raise BadInput(f"--languages: {error}") from None
-    for name in ("candidates", "max_tokens", "limit"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise BadInput(f"--{name.replace('_', '-')} is {value}; give 1 or more.")
     sampling = Sampling(options.candidates, options.max_tokens, options.temperature, options.top_p, options.seed)
     criteria = Criteria(
         options.min_language_share,
@@ -50,13 +47,13 @@ def _run(options: argparse.Namespace) -> None:
     settings = {"languages": options.languages, "question_only": options.question_only}
     settings |= {"backend": asked.engine, "model": asked.model, "adapter": asked.adapter}
     settings |= {"sampling": asdict(sampling), "criteria": asdict(criteria), "back_translation": back}
-    source, doubles = read(options.input)
-    source = source[: options.limit]
+    left_out: list[str] = []
+    source = read(options.input, left_out.append, options.max_left_out)[: options.limit]
     settings["limit"] = options.limit
     packages = ("vllm",) if asked.engine == "vllm" else ()
     with Output(options.output, "translate", settings, options.input, prompts=[PROMPT], packages=packages) as out:
-        if doubles:
-            out.drop("same question as another row", doubles)
+        for reason in left_out:
+            out.drop(reason)
         with open_model(asked, store_of(options)) as backend:
             out.models = [backend.model]
             _translate(source, options, sampling, criteria, back, backend, out)
@@ -88,7 +85,8 @@ def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bo
         for row, language in pairs
     )
     name, schema = ("translated", rows.PROBLEMS) if is_problem else ("chats", rows.CHATS)
-    out.write(name, (row for row in translated if row is not None), schema)
+    if not out.write(name, (row for row in translated if row is not None), schema):
+        out.refuse(f"not one of {len(pairs)} rows is translated")
     out.write("candidates", rows.candidate_rows(texts, candidates, best, drawn, sampling), rows.CANDIDATES)
 
 
@@ -107,6 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--languages", nargs="+", required=True, metavar="CODE", help="ISO 639-1; en is copied")
     parser.add_argument("--output", type=Path, required=True, help="folder for translated.parquet or chats.parquet")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows in the order of their ids")
+    text = f"of the rows that lack something, above which to stop (default: {MOST_LEFT_OUT:g})"
+    parser.add_argument("--max-left-out", type=float, default=MOST_LEFT_OUT, metavar="SHARE", help=text)
     parser.add_argument("--question-only", action="store_true", help="leave solutions English (enough for RL)")
     group = parser.add_argument_group("candidates")
     group.add_argument("--candidates", type=int, default=4, metavar="N", help="translations of each text (default: 4)")
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--weights", type=_weight, nargs="+", default=[], metavar="NAME=NUMBER", help=text)
     add_model_options(parser)
     options = parse(parser, arguments)
-    return run_step("translate", lambda: _run(options), options.debug)
+    return run_step("translate", _run, options)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,6 @@ from sp3f_verl.report.command import report, tables
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    for name in ("first", "sample"):
-        if (given := getattr(options, name)) is not None and given < 1:
-            raise BadInput(f"--{name} is {given}; give a number of 1 or more.")
     settings = {"first": options.first, "sample": options.sample, "seed": options.seed}
     paths = options.input or [from_hub(pair) for pair in options.pairs]
     with Output(options.output, "wmt prepare", settings, paths) as out:
@@ -76,6 +73,8 @@ def _translate(options: argparse.Namespace) -> None:
                 translations.append(identity | {"status": str(answer.status), "translation": text if good else None})
             out.models.append(backend.model)
             out.note("asked", backend.totals.as_dict())
+        if not any(row["translation"] for row in translations):
+            out.refuse(f"not one of {len(translations)} segments is translated")
         out.write("translations", translations, TRANSLATION)
     print(
         f"{len(translations) - sum(out.drops.values())} of {len(translations)} segments translated in {options.output}"
@@ -209,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     for command in commands.choices.values():
         command.add_argument("--output", type=Path, required=True, help="folder for the files and manifest.json")
     options = parse(parser, arguments)
-    return run_step("wmt", lambda: options.do(options), options.debug)
+    return run_step("wmt", options.do, options)
 
 
 if __name__ == "__main__":

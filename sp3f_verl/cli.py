@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sp3f_verl.boundary import exit_status, expanded
+from sp3f_verl.ranges import check_ranges
 
 # flag -> module with `main(words) -> folder`, which writes a summary.json into the folder
 EVALUATE_MODES: dict[str, str] = {
@@ -112,7 +113,7 @@ def main() -> int:
     if overrides:
         arguments.overrides += overrides
     expanded(arguments, parser)
-    return exit_status("sp3f", lambda: arguments.run(arguments), debug)
+    return exit_status("sp3f", lambda: check_ranges(arguments) or arguments.run(arguments), debug)
 
 
 if __name__ == "__main__":

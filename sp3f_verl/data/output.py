@@ -8,16 +8,18 @@ Files are written into a hidden folder and moved to their places when the step i
 that fails or is killed leaves nothing that looks like data. The same inputs and settings give the same bytes.
 """
 
+import argparse
 import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -28,7 +30,8 @@ from sp3f_verl.data.resume import Work, differences
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import as_batches
 from sp3f_verl.data.tables.writer import Writer, open_writer
-from sp3f_verl.errors import BadInput
+from sp3f_verl.errors import BadInput, one_line
+from sp3f_verl.ranges import check_ranges
 
 CARD, REPORT = "README.md", "report.md"
 _WORK = ".partial"  # folder of the files until the step is through
@@ -92,6 +95,11 @@ class Output:
     def drop(self, reason: str, n: int = 1) -> None:
         """Counts rows that were left out."""
         self.drops[reason] += n
+
+    def refuse(self, what: str) -> NoReturn:
+        """BadInput for a step that lost all its rows: nothing is written, and the same command asks again."""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.drops.most_common()) or "no rows"
+        raise BadInput(f"{what} ({reasons}); mend the cause and start again.")
 
     def note(self, name: str, value: Any) -> None:
         """Adds a fact to the manifest under `notes`, such as a cost."""
@@ -200,25 +208,37 @@ def card(out: Output) -> str:
         "",
         "## How it was made",
         "",
-        f"Settings: `{json.dumps(out.settings, ensure_ascii=False, sort_keys=True)}`",
+        f"Settings: {code(json.dumps(out.settings, ensure_ascii=False, sort_keys=True))}",
     ]
-    lines += [f"Models: {', '.join(out.models)}"] if out.models else []
+    lines += [f"Models: {', '.join(map(code, out.models))}"] if out.models else []
     if out.drops:
         lines += ["", "| left out because | rows |", "|---|---|"]
-        lines += [f"| {reason} | {count} |" for reason, count in sorted(out.drops.items())]
+        lines += [f"| {_cell(reason)} | {count} |" for reason, count in sorted(out.drops.items())]
     return "\n".join([*lines, "", "Inputs, hashes and versions stand in `manifest.json`."]) + "\n"
 
 
-def run_step(name: str, do: Callable[[], int | None], debug: bool = False) -> int:
+def code(text: str) -> str:
+    """A text of another hand, a model's name say, as Markdown's code: no markup in it does anything."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{ticks}{pad}{one_line(text, None)}{pad}{ticks}"
+
+
+def run_step(name: str, do: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
     """The exit status of a step's `main`: 0 where it is done, or was; see `boundary.exit_status` for what else."""
 
-    def done_or_do() -> int | None:
+    def check_and_do() -> int | None:
+        check_ranges(options)
         try:
-            return do()
+            return do(options)
         except AlreadyDone as done:
             print(done)
 
-    return exit_status(f"data_prep.{name}", done_or_do, debug)
+    return exit_status(f"data_prep.{name}", check_and_do, options.debug)
+
+
+def _cell(text: str) -> str:
+    return one_line(text).replace("|", "/").replace("<", "&lt;")
 
 
 def _difference(kept: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

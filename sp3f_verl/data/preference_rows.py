@@ -18,6 +18,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.data.rows import id_of
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
@@ -83,7 +84,7 @@ def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
         raise Unusable("side_empty")
     if len(responses) > 1 and len(set(responses)) == 1:
         raise Unusable("sides_identical")
-    name = "" if row.get("id") is None else str(row["id"])
+    name = id_of(row.get("id")) or ""
     return Answers(prompt, responses, name, *(_for_the_template(row, *column) for column in TEMPLATE_COLUMNS))
 
 

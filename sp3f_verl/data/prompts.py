@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl import languages
+from sp3f_verl.data.rows import id_of
 from sp3f_verl.data.schemas import PROMPT
 from sp3f_verl.data.tables import as_batches, open_file
 from sp3f_verl.errors import BadInput
@@ -38,6 +39,7 @@ def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Ite
             raise BadInput(f"{path} has no rows; give a file with at least one.")
         for number, row in file.rows({*columns.values(), *OTHERS}):
             prompt = {name: row[column] for name, column in columns.items()}
+            prompt["id"] = id_of(prompt["id"], file.place(number))
             _check(prompt, file.place(number), seen)
             prompt["prompt"] = to_last_user_turn(prompt["prompt"], file.place(number))
             if not prompt["prompt"]:

@@ -11,8 +11,11 @@ Two layouts load as they are:
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from sp3f_verl.errors import BadInput
 
 # field -> the places in which it may stand, in order of preference; a dotted name is a key of a struct column.
 SOURCES: dict[str, tuple[str, ...]] = {
@@ -38,6 +41,32 @@ def row_id(source: str, key: object) -> str:
     """
     text = json.dumps([source, key], ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def id_of(value: Any, place: str = "the row") -> str | None:
+    """A row's own id as text: a text, or a whole number, 0 too. None where it has none: null, NaN or blank.
+
+    BadInput for a value of another kind.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        raise BadInput(f"{place} has the id {value!r:.60}; give it a text or a whole number.")
+    return str(int(value))
+
+
+def text_of(value: Any, place: str) -> str:
+    """A text or a number as text, a whole float without its point: 18, 18.0 and "18" are one answer.
+
+    BadInput where it is missing, blank, not finite, or of another kind. `place` says where it stands.
+    """
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return str(int(value) if value == int(value) else value)
+    raise BadInput(f"{place} is {value!r:.80}; give it a text or a number, or remove the row.")
 
 
 def draw_rank(seed: int, key: str) -> str:
@@ -82,6 +111,6 @@ def canonical(row: Mapping[str, Any]) -> dict[str, Any]:
         "data_source": field(row, "data_source") or "sp3f",
         "reward_model": {"style": "rule", "ground_truth": str(field(row, "ground_truth"))},
         "extra_info": dict(row.get("extra_info") or {}),
-        "id": str(field(row, "id") or prompt_id(prompt)),
+        "id": id_of(field(row, "id")) or prompt_id(prompt),
         **texts,
     }

@@ -17,6 +17,7 @@ from sp3f_verl import languages
 from sp3f_verl.data.hub import from_hub
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.sets.mgsm import read_questions
+from sp3f_verl.data.tables.forms import TEXT, form_of
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.evaluation.problems import LETTERS, Layout, Problem
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, Checker, load_checkers
@@ -232,7 +233,7 @@ class Benchmark:
             checker=self.checker,
             only=(only, self.variants[language][variant]) if only else None,
         )
-        if path.suffix != ".tsv":
+        if form_of(path) != TEXT:
             return layout.read(path)
         if extra := set(columns) - {"question", "answer"}:
             raise BadInput(

@@ -1,6 +1,5 @@
 """A problem of a benchmark: what is asked, and what is right; and the files that problems are read from."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import canonical, field, row_id
-from sp3f_verl.data.sets.mgsm import read_questions
-from sp3f_verl.data.tables import open_file, read_rows
+from sp3f_verl.data.rows import canonical, field, id_of, row_id, text_of
+from sp3f_verl.data.sets.mgsm import check_languages_differ, question_rows
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
+from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.answers.checkers import checker_of
 
 LETTERS = "ABCDEFGHIJ"
@@ -127,6 +127,26 @@ class Layout:
         return f"{letter}::{dict(choices)[letter]}"
 
 
+def check_parallel(files: Mapping[tuple[str, str], tuple[Path, Sequence[Problem]]]) -> None:
+    """BadInput where rows that are the same problems by position differ in number or gold answer, or where two
+    languages have the same questions. files: (language, variant) -> (file, problems), of a benchmark without a key."""
+    questions: dict[str, list[str]] = {}
+    (first, known), *_ = files.values()
+    for (language, variant), (path, problems) in files.items():
+        if len(problems) != len(known):
+            raise BadInput(f"{path} has {len(problems)} rows and {first} {len(known)}; give files with the same rows.")
+        for row, (problem, other) in enumerate(zip(problems, known, strict=True), 1):
+            golds = [gold.split("::")[0] if problem.choices else gold for gold in (problem.gold, other.gold)]
+            if not answers_match(*golds):
+                raise BadInput(
+                    f"{path}, row {row}: the answer is {golds[0]!r}, but {golds[1]!r} in {first}; give files whose "
+                    "rows are the same problems in the same order."
+                )
+        if variant in ("", next(iter(files))[1]):
+            questions[language] = [problem.messages[-1]["content"] for problem in problems]
+    check_languages_differ(questions)
+
+
 def _names(column: str | tuple[str, ...]) -> tuple[str, ...]:
     return (column,) if isinstance(column, str) else column
 
@@ -138,15 +158,6 @@ def prompt_key(benchmark: str, variant: str | None, problem: str) -> str:
 def folder_of(benchmark: str) -> str:
     """Where its answers lie in a run's folder: one level, though verl's own names have a slash (openai/gsm8k)."""
     return benchmark.replace("/", "_")
-
-
-def text_of(value: Any, place: str) -> str:
-    """The value as text, a whole float without its point. BadInput where it is missing, NaN or no text or number."""
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return str(int(value) if value == int(value) else value)
-    raise BadInput(f"{place} is {value!r}; give it a text or a number, or remove the row.")
 
 
 def distinct(problems: Iterable[Problem]) -> list[Problem]:
@@ -184,7 +195,7 @@ def of_parquet(path: Path, checkers: Sequence[str]) -> Iterator[tuple[str, Probl
             row["data_source"],
             Problem(
                 id=row["id"],
-                problem=str(raw.get("problem") or row["id"]),
+                problem=id_of(raw.get("problem"), place) or row["id"],
                 language=row["language"],
                 messages=[{"role": turn["role"], "content": turn["content"]} for turn in row["prompt"]],
                 gold=row["reward_model"]["ground_truth"],
@@ -238,16 +249,16 @@ class QuestionFile:
     def questions(self) -> Iterator[dict[str, Any]]:
         """`question`, `answer` and those of OPTIONAL that the file has. BadInput where it cannot be read."""
         languages.get(self.language)
-        if self.path.suffix == ".tsv":
-            yield from ({"question": question, "answer": answer} for question, answer in read_questions(self.path))
-        else:
-            yield from read_rows(self.path, ("question", "answer"), OPTIONAL)
+        for place, row in question_rows(self.path, (*OPTIONAL, "language")):
+            if (code := row.pop("language", self.language)) != self.language:
+                raise BadInput(f"{place} says that it is {code}, not {self.language}; mend the label of the file.")
+            yield row | {"id": id_of(row.get("id"), place)}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Rows of schemas.RL; `data_source` is the file's name, by which verl tells validation scores apart."""
         instruction = languages.get(self.language).instruction
         for index, row in enumerate(self.questions()):
-            key = row.get("id") or row["question"]
+            key = row["question"] if row["id"] is None else row["id"]
             extra = {"index": index, "lang": self.language, "checker": row.get("checker")}
             try:
                 checker_of(extra)
@@ -258,7 +269,7 @@ class QuestionFile:
                 "problem": row_id(self.name, key),
                 "data_source": self.name,
                 "prompt": [{"role": "system", "content": instruction}, {"role": "user", "content": row["question"]}],
-                "reward_model": {"style": "rule", "ground_truth": str(row["answer"])},
+                "reward_model": {"style": "rule", "ground_truth": row["answer"]},
                 "extra_info": extra,
                 "language": self.language,
                 "query_en": row.get("query_en"),

@@ -27,7 +27,7 @@ JUDGES: dict[str, type[Judge]] = {
 }
 OF_THE_RUN = ("failure_ceiling", "budget_usd", "spending_file", "store", "transcript", "panel")  # one for all judges
 WHERE_IT_IS = ("name", "kind", "base_url", "base_url_env")
-OF_THE_ENDPOINT = ("model", "price", "base_url", "base_url_env", "api_key_env", "extra_body")
+OF_THE_ENDPOINT = ("model", "price", "base_url", "base_url_env", "api_key_env", "headers", "extra_body")
 
 
 def judge_class(settings: JudgeSettings, place: str = "sp3f.judge") -> type[Judge]:

@@ -26,6 +26,7 @@ from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.endpoint import VARIABLE, Endpoint
 from sp3f_verl.llm.outcome import AskFailed, FailureKind
+from sp3f_verl.llm.price import longest_answer
 from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.rewards.text import strip_think
 
@@ -77,6 +78,12 @@ class ModelJudge(Judge):
             raise BadInput(
                 f"{place}.budget_usd={settings.budget_usd:g} needs the price of model {settings.model!r}; give it in "
                 f"USD per million tokens, as {place}.price={{input: 0.15, output: 0.6}}."
+            )
+
+        if settings.budget_usd is not None and longest_answer(1, settings.extra_body) is None:
+            raise BadInput(
+                f"{place}.extra_body takes max_tokens away, and budget_usd={settings.budget_usd:g} cannot hold without "
+                "a limit; put max_completion_tokens in its place."
             )
 
     def needed_fields(self) -> tuple[str, ...]:
@@ -145,6 +152,8 @@ class ModelJudge(Judge):
             settings.request_seconds,
             settings.retries,
             settings.concurrency,
+            headers=settings.headers,
+            proxy=settings.proxy,
         )
         rate_limit = RateLimit(settings.requests_per_minute, settings.tokens_per_minute)
         self.client = JudgeClient(settings, self.prompt, Client(endpoint, rate_limit, seed=settings.seed), run)

@@ -79,6 +79,7 @@ class JudgeClient:
             "extra_body": settings.extra_body or None,
         }
         self._longest_answer = settings.longest_answer()
+        self.longest_answered = 0  # bytes of the longest question that has an answer
 
     async def probe(self) -> None:
         """Asks one short question, and the server for its context length. Raises AskFailed."""
@@ -94,7 +95,7 @@ class JudgeClient:
         AuthenticationFailed and OverBudget, which end the run.
         """
         limit, calls, malformed, usage = self.settings.response_chars, 0, 0, Usage()
-        counted_short = False
+        counted_short = tried_shorter = False
         while True:
             rendered = self._fit(context, responses, limit)
             if rendered is None:
@@ -108,8 +109,12 @@ class JudgeClient:
             except AuthenticationFailed:
                 raise
             except AskFailed as error:
-                if error.kind is FailureKind.TOO_LONG:  # the estimate was too kind; the server knows
-                    limit = min(limit, max(map(len, responses))) // 2
+                shorter = min(limit, max(map(len, responses))) // 2
+                # The server knows what the estimate does not, but says it in words of which not all are known.
+                may_be_too_long = error.kind is FailureKind.BAD_REQUEST and rendered.size > self.longest_answered > 0
+                guess = may_be_too_long and shorter >= LEAST_CHARS and not tried_shorter
+                if error.kind is FailureKind.TOO_LONG or guess:
+                    limit, tried_shorter = shorter, True
                     continue
                 return Answer(None, error.kind.value, str(error), usage, 0.0, calls)
             calls += paid
@@ -158,21 +163,28 @@ class JudgeClient:
                 return Completion(**{**kept, "usage": Usage(*kept["usage"]), "retries": 0}), 0
         price = self.settings.known_price()
         # no tokenizer makes more tokens of a text than it has bytes; a template adds a few a message
-        most = price.usd(Usage(rendered.size + 16 * len(rendered.messages), 0, self._longest_answer)) if price else 0.0
+        sent = rendered.size + 16 * len(rendered.messages)
+        most = price.usd(Usage(sent, 0, self.settings.most_generated())) if price else 0.0
         self.budget.hold(most)
-        paid = 0.0
+        paid, usage = 0.0, NO_USAGE
         try:
             completion = await self.llm.ask(
                 rendered.messages, **self.sampling, deadline=deadline, affinity=affinity,
                 estimated_tokens=rendered.tokens + self._longest_answer, on_retry=self._count_retry,
             )  # fmt: skip
+            usage = completion.usage + completion.wasted
             if price:  # a server that does not count its tokens is taken to have used the most that it could
-                paid = most if completion.usage == NO_USAGE else price.usd(completion.usage)
+                paid = most if completion.usage == NO_USAGE else price.usd(usage)
+        except AskFailed as error:
+            usage = error.usage  # what is no answer may be paid for
+            paid = price.usd(usage) if price else 0.0
+            raise
         finally:
             self.budget.pay(most, paid)
+            self.metrics.usage += usage
+            self.metrics.usd += paid
+        self.longest_answered = max(self.longest_answered, rendered.size)
         self.metrics.calls += 1
-        self.metrics.usage += completion.usage
-        self.metrics.usd += paid
         self.metrics.seconds.append(completion.seconds)
         if key is not None:
             kept = {name: getattr(completion, name) for name in ("text", "finish_reason", "model", "seconds")}

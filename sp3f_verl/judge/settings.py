@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from sp3f_verl.judge.prompt import Prompt, load_prompt
-from sp3f_verl.llm.price import Price
+from sp3f_verl.llm.options import Headers
+from sp3f_verl.llm.price import Price, answers_of, longest_answer, price_of
 from sp3f_verl.settings import Flag, Number, Settings, Text, Whole, mend
 
 NONE = "none"  # the name of no judge
@@ -51,6 +52,8 @@ class JudgeSettings(Settings):
     base_url: Text | None = None
     base_url_env: Text | None = None
     api_key_env: Text | None = None
+    headers: Headers = ()
+    proxy: Text | None = None
     temperature: Number | None = None
     top_p: Number | None = None
     max_tokens: AtLeastOne = 1024
@@ -88,14 +91,16 @@ class JudgeSettings(Settings):
         return self.model_copy(update=values)
 
     def known_price(self) -> Price | None:
-        return self.price or self.prices.get(self.model or "")
+        return self.price or price_of(self.prices, self.model or "")
 
     def longest_answer(self) -> int:
         """Tokens that an answer may have at most: what the request says, `extra_body` included."""
         limit = 1 if self.verdict == "logprob" else self.max_tokens
-        body = {"max_tokens": limit, **self.extra_body}
-        limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
-        return max([value for value in limits if isinstance(value, int)], default=limit)
+        return longest_answer(limit, self.extra_body) or limit
+
+    def most_generated(self) -> int:
+        """Tokens that a request may make at most: several answers, where `extra_body` asks for them."""
+        return answers_of(self.extra_body) * self.longest_answer()
 
     def load_prompt(self) -> Prompt:
         """The prompt file at `prompt`, or the one that comes with the package for this schedule and verdict."""

@@ -70,6 +70,8 @@ def _language(place: str, code: str, entry: dict) -> Language:
 
 def _unknown_sentence(code: object, table: dict[str, Language]) -> str:
     """One sentence: the value, the closest codes by code or name (all codes where none is close), and the mend."""
+    if isinstance(code, str) and "," in code:
+        return f"unknown language {code!r}: write codes with spaces between them, and no comma."
     spellings = {}
     for language in table.values():
         for spelling in (language.code, language.iso639_3, language.english_name, language.native_name):

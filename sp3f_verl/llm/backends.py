@@ -9,6 +9,7 @@ from sp3f_verl.llm.ask import Answer, Ask, Status
 from sp3f_verl.llm.cache import remembered
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
+from sp3f_verl.log import log
 
 KEPT = (Status.OK, Status.TRUNCATED, Status.REFUSED)  # what the store keeps; errors are asked for again
 
@@ -40,6 +41,8 @@ class Backend(abc.ABC):
                 self.totals.add(answer)
                 yield answer
         self.totals.finish()
+        if failures := self.totals.without_text():
+            log.warning("%s: questions without an answer: %s", self.model, failures)
 
     def close(self) -> None:
         """Ends what runs."""

@@ -142,9 +142,17 @@ def _read(model: type[Options], options: argparse.Namespace) -> Options:
 
 
 def _open_endpoint(options: ModelOptions, store: Path, totals: Totals, named: Named) -> Backend:
-    endpoint = Endpoint(options.base_url, options.model, options.key_variable(), concurrency=options.concurrency)
+    endpoint = Endpoint(
+        options.base_url,
+        options.model,
+        options.key_variable(),
+        concurrency=options.concurrency,
+        headers=options.headers,
+        proxy=options.proxy,
+    )
     if options.backend == "batch":
-        return BatchBackend(endpoint, Store(store), totals, folder=store.with_name(store.name + ".batches"))
+        folder = store.with_name(store.name + ".batches")
+        return BatchBackend(endpoint, Store(store), totals, folder=folder, requests=options.batch_requests)
     try:
         return OpenAIBackend(endpoint, Store(store), totals, RateLimit(requests_per_minute=options.requests_per_minute))
     except AskFailed as error:

@@ -215,7 +215,7 @@ class Client:
                 read_completion, seconds=loop.time() - started, retries=retries, model=body["model"]
             )
             got = read(got)
-            got = self._told(got, url)
+        got = self._told(got, url)
         if isinstance(got, Completion):
             self._rate_limit.settle(tokens, got.usage.prompt_tokens + got.usage.completion_tokens)
         elif got.kind is FailureKind.CONNECTION:

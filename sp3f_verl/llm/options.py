@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.llm.endpoint import checked_url
+from sp3f_verl.llm.endpoint import checked_header, checked_url
 from sp3f_verl.llm.price import Price, Usd
 from sp3f_verl.settings import Number, Settings, Text, Whole, mend
 
@@ -46,6 +46,15 @@ def _urls(value: Any) -> tuple[str, ...]:
     return tuple(checked_url(url) for text in texts for url in text.replace(",", " ").split() or [text])
 
 
+def _headers(value: Any) -> tuple[str, ...]:
+    """A mapping, or NAME=VALUE texts; null for none."""
+    texts = [f"{name}={text}" for name, text in value.items()] if isinstance(value, Mapping) else value or ()
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("is no list of headers; give NAME=VALUE, or NAME=env:VARIABLE for what is secret")
+    return tuple(map(checked_header, texts))
+
+
+Headers = Annotated[tuple[str, ...], BeforeValidator(_headers)]
 COUNT = (Field(ge=1), mend("give a whole number, 1 or more"))
 LOADED = "--backend vllm, transformers"
 ENDPOINT = "--backend openai, batch"
@@ -110,6 +119,13 @@ class ModelOptions(LoadedModel):
     api_key_env: Annotated[
         Text | None, Option("variable that holds the key (default: OPENAI_API_KEY for OpenAI)", "NAME", ENDPOINT)
     ] = None
+    headers: Annotated[
+        Headers,
+        Option("of every request; NAME=env:VARIABLE for a value that is secret", "NAME=VALUE", ENDPOINT),
+    ] = ()
+    proxy: Annotated[
+        Text | None, Option("URL, or `environment` for HTTPS_PROXY and NO_PROXY (default: none)", "URL", ENDPOINT)
+    ] = None
     concurrency: Annotated[Whole, *COUNT, Option("requests in flight (default: 64)", "N", ENDPOINT)] = 64
     requests_per_minute: Annotated[
         Number | None,
@@ -117,6 +133,9 @@ class ModelOptions(LoadedModel):
         mend("give a positive number, or nothing for no limit"),
         Option("default: no limit", "N", ENDPOINT),
     ] = None
+    batch_requests: Annotated[
+        Whole, *COUNT, Option("in one batch, where the server's queue takes no more (default: 10000)", "N", ENDPOINT)
+    ] = 10_000
     price_in: Annotated[Usd | None, Option("per million prompt tokens", "USD", ENDPOINT)] = None
     price_out: Annotated[Usd | None, Option("per million generated tokens", "USD", ENDPOINT)] = None
     adapter: Annotated[Text | None, Option("LoRA adapter on top of the model", "FOLDER", LOADED)] = None

@@ -1,12 +1,18 @@
 """What asking costs."""
 
 import math
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from sp3f_verl.llm.outcome import Usage
 from sp3f_verl.settings import Settings
+
+_VERSION = re.compile(r"[-@:](20\d\d-?\d\d-?\d\d|\d{4}|latest|v\d+(:\d+)?)$")  # -2024-07-18, @20240620, -2411
+_VENDOR = re.compile(r"^(.*/|((us|eu|apac)\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai)\.)")
+_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens")
 
 
 def _usd(value: Any) -> float:
@@ -32,3 +38,43 @@ class Price(Settings):
         cached_price = self.input if self.cached_input is None else self.cached_input
         fresh = (usage.prompt_tokens - cached) * self.input
         return (fresh + cached * cached_price + usage.completion_tokens * self.output) / 1e6
+
+
+def price_of(prices: Mapping[str, Price], model: str) -> Price | None:
+    """The model's price in a table by name. A vendor's prefix does not count (openai/gpt-4o), and where the table has
+    no price for a version's date, that of the name without it; the dearest where several fit."""
+    if model in prices:
+        return prices[model]
+    name = _without_vendor(model.lower())
+    tables = [(_without_vendor(other.lower()), price) for other, price in prices.items()]
+    bare_tables = [(_without_version(other), price) for other, price in tables]
+    for wanted, table in ((name, tables), (_without_version(name), tables), (_without_version(name), bare_tables)):
+        if fitting := [price for other, price in table if other == wanted]:
+            return max(fitting, key=lambda price: (price.output, price.input))
+    return None
+
+
+def _without_vendor(name: str) -> str:
+    return _VENDOR.sub("", name)
+
+
+def _without_version(name: str) -> str:
+    while (shorter := _VERSION.sub("", name)) != name:
+        name = shorter
+    return name
+
+
+def longest_answer(max_tokens: int, extra: Mapping[str, Any] | None) -> int | None:
+    """Tokens that one answer may have at most: what the request says, `extra` included; None where it says nothing."""
+    body = {"max_tokens": max_tokens, **(extra or {})}
+    return max(_counts(body, _BOUNDS), default=None)
+
+
+def answers_of(extra: Mapping[str, Any] | None) -> int:
+    """Answers that are made, and paid for, of one request: `n` and `best_of` in its extra fields."""
+    return max([1, *_counts(extra or {}, ("n", "best_of"))])
+
+
+def _counts(body: Mapping[str, Any], names: tuple[str, ...]) -> list[int]:
+    values = [body.get(name) for name in names]
+    return [math.ceil(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]

@@ -75,9 +75,16 @@ class Totals:
 
     def failed(self) -> str:
         """The errors by kind, and what the server said most often about them; "" where there are none."""
-        kinds = [(kind, count) for kind, count in self.failures.most_common() if kind is not FailureKind.REFUSED]
-        counts = ", ".join(f"{kind} {count}" for kind, count in kinds)
-        return f"{counts}; most often: {self.reasons.commonest([kind for kind, _ in kinds])}" if kinds else ""
+        counts = Counter({kind: count for kind, count in self.failures.items() if kind is not FailureKind.REFUSED})
+        return self._with_reason(counts)
+
+    def without_text(self) -> str:
+        """The same, refusals included."""
+        return self._with_reason(self.failures)
+
+    def _with_reason(self, failures: Counter[FailureKind]) -> str:
+        counts = ", ".join(f"{kind} {count}" for kind, count in failures.most_common())
+        return f"{counts}; most often: {self.reasons.commonest(failures)}" if counts else ""
 
     @property
     def usd(self) -> float | None:

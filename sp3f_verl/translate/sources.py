@@ -1,16 +1,22 @@
 """English rows to translate: GSM8K's lines, rows of problems, or chats; each with an id that stays with it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.rows import id_of, row_id, text_of
 from sp3f_verl.data.sets.mgsm import read_solutions
 from sp3f_verl.data.tables import open_file
+from sp3f_verl.data.tables.sources import Lines, Parquet
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.rewards.answers.checkers import BUILT_IN, checker_of
+from sp3f_verl.rewards.boxed import extract_boxed
 
 ROLES = ("system", "user", "assistant", "tool")
 VERBATIM = ("tool",)  # the output of a program
+QUESTIONS, ANSWERS = ("query_en", "question", "problem"), ("answer", "ground_truth")  # columns, by preference
+CHAT_IDS = ("id", "prompt_id", "conversation_id")
+MOST_LEFT_OUT = 0.5  # of a file's rows
 
 
 @dataclass(frozen=True)
@@ -29,15 +35,23 @@ class Chat:
     messages: tuple[tuple[str, str], ...] = field(default=())  # (role, content)
 
 
-def read(paths: Sequence[Path]) -> tuple[list[Problem] | list[Chat], int]:
-    """(the rows of all files in the order of their ids, how many were left out as doubles of others).
+class Hole(ValueError):
+    """The row lacks what it needs and is left out; the message is the reason under which it is counted."""
+
+
+def read(
+    paths: Sequence[Path], drop: Callable[[str], None] = lambda reason: None, most_left_out: float = MOST_LEFT_OUT
+) -> list[Problem] | list[Chat]:
+    """The rows of all files in the order of their ids. Rows without a question, an answer or a turn's text, with a box
+    that is not their answer, or with a question that another row has, are left out: drop(reason).
 
     Rows without an id go by their text, so that the order of a file means nothing. BadInput, one sentence, for files
-    of different kinds, for missing columns and texts, and for an id that stands in rows that differ.
+    of different kinds, for missing columns, for an id that stands in rows that differ, for an unknown checker, and
+    where more than the share `most_left_out` of a file's rows is left out.
     """
     rows: list[Problem | Chat] = []
     for path in paths:
-        rows += _read(Path(path))
+        rows += _read(Path(path), drop, most_left_out)
     kinds = {type(row) for row in rows}
     if len(kinds) > 1:
         raise BadInput("--input names files of problems and files of chats; translate them one kind at a time.")
@@ -48,28 +62,44 @@ def read(paths: Sequence[Path]) -> tuple[list[Problem] | list[Chat], int]:
             raise BadInput(f"id {row.id!r} stands in rows that differ; give every row one of its own.")
         if isinstance(row, Problem):  # the same question solved twice: the choice must not depend on the order
             rows_by_id[row.id] = min(known, row, key=lambda problem: (problem.solution, problem.answer))
-    return [rows_by_id[ident] for ident in sorted(rows_by_id)], len(rows) - len(rows_by_id)
+    for _ in range(len(rows) - len(rows_by_id)):
+        drop("same question as another row")
+    return [rows_by_id[ident] for ident in sorted(rows_by_id)]
 
 
-def _read(path: Path) -> list[Problem] | list[Chat]:
-    if path.suffix in (".json", ".jsonl"):
-        file = open_file(path)
-        if {"question", "answer"} <= {*file.columns} and not {"solution", "query_en"} & {*file.columns}:
-            return [
-                Problem(row_id("gsm8k", question), question, solution, answer, "gsm8k")
-                for question, solution, answer in read_solutions(path)
-            ]
+def _read(path: Path, drop: Callable[[str], None], most_left_out: float) -> list[Problem] | list[Chat]:
     file = open_file(path)
     if not file.count:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
-    turns = next((name for name in ("messages", "prompt") if name in file.columns), None)
-    return _problems(path, file) if turns is None else _chats(path, file, turns)
-
-
-def _problems(path: Path, file) -> list[Problem]:
     columns = {*file.columns}
-    question = next((name for name in ("query_en", "question", "problem") if name in columns), None)
-    answer = next((name for name in ("answer", "ground_truth") if name in columns), None)
+    if {"question", "answer"} <= columns and not {"solution", "query_en"} & columns:  # GSM8K's
+        return [
+            Problem(row_id("gsm8k", question), question, solution, answer, "gsm8k")
+            for question, solution, answer in read_solutions(path)
+        ]
+    turns = next((name for name in ("messages", "prompt") if name in columns), None)
+    is_chat = turns is not None and not ("solution" in columns and columns & {*ANSWERS} and columns & {*QUESTIONS})
+    wanted, row_of = _chats(path, turns) if is_chat else _problems(path, file)
+    rows, holes = [], []
+    for number, row in file.rows(wanted):
+        try:
+            rows.append(row_of(row, file.place(number)))
+        except Hole as reason:
+            drop(str(reason))
+            holes.append(f"{file.place(number)} has {reason}")
+    if len(holes) > most_left_out * file.count:
+        raise BadInput(
+            f"{holes[0]}, and {len(holes)} of {file.count} rows cannot be used; give them what they lack, or raise "
+            "--max-left-out."
+        )
+    return rows
+
+
+def _problems(path: Path, file: Parquet | Lines) -> tuple[set[str], Callable[[dict, str], Problem]]:
+    """(the columns that are read, a row's problem)."""
+    columns = {*file.columns}
+    question = next((name for name in QUESTIONS if name in columns), None)
+    answer = next((name for name in ANSWERS if name in columns), None)
     if question is None or answer is None or "solution" not in columns:
         name = "question" if question is None else "answer" if answer is None else "solution"
         raise BadInput(
@@ -77,34 +107,46 @@ def _problems(path: Path, file) -> list[Problem]:
             "or prompt."
         )
     id_column = "problem" if question != "problem" and "problem" in columns else "id"
-    rows = []
-    for number, row in file.rows({question, answer, "solution", id_column, "source", "checker"}):
-        texts = [_text(row[name], name, file.place(number)) for name in (question, "solution", answer)]
+
+    def row_of(row: dict, place: str) -> Problem:
+        texts = [_text(row[name], name) for name in (question, "solution", answer)]
         source = row.get("source") or path.stem
-        ident = row.get(id_column) or row_id(source, texts[0])
-        rows.append(Problem(str(ident), *texts, source, row.get("checker")))
-    return rows
+        ident = id_of(row.get(id_column), place)
+        try:
+            check = BUILT_IN[checker_of({"checker": row.get("checker")})]
+        except BadInput as error:
+            raise BadInput(f"{place}: {error}") from None
+        box = extract_boxed(texts[1])
+        if box is not None and not check(box, texts[2]):
+            raise Hole("a box that is not its answer")
+        return Problem(row_id(source, texts[0]) if ident is None else ident, *texts, source, row.get("checker"))
+
+    return {question, answer, "solution", id_column, "source", "checker"}, row_of
 
 
-def _chats(path: Path, file, column: str) -> list[Chat]:
-    rows = []
-    for number, row in file.rows({column, "id"}):
-        place, turns = file.place(number), row[column]
+def _chats(path: Path, column: str) -> tuple[set[str], Callable[[dict, str], Chat]]:
+    """(the columns that are read, a row's chat)."""
+
+    def row_of(row: dict, place: str) -> Chat:
+        turns = row[column]
         turns = [{"role": "user", "content": turns}] if column == "prompt" and isinstance(turns, str) else turns
         if not isinstance(turns, list) or not turns:
-            raise BadInput(f"{place}: {column!r} is {turns!r}, not a list of turns; mend it.")
+            raise BadInput(f"{place}: {column!r} is {turns!r:.80}, not a list of turns; mend it.")
         messages = []
         for turn in turns:
             role = turn.get("role") if isinstance(turn, dict) else None
             if role not in ROLES:
                 raise BadInput(f"{place}: a turn has the role {role!r}{nearest(role, ROLES)}; use {', '.join(ROLES)}.")
-            messages.append((role, _text(turn.get("content"), "content", place)))
-        rows.append(Chat(str(row.get("id") or row_id("chat", messages)), tuple(messages)))
-    return rows
+            messages.append((role, _text(turn.get("content"), "content")))
+        given = [ident for name in CHAT_IDS if (ident := id_of(row.get(name), place)) is not None]
+        return Chat(given[0] if given else row_id("chat", messages), tuple(messages))
+
+    return {column, *CHAT_IDS}, row_of
 
 
-def _text(value: object, name: str, place: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        problem = "no" if value is None or value == "" else f"{str(value)[:40]!r} as"
-        raise BadInput(f"{place} has {problem} {name!r}; give it a text.")
-    return value.strip()
+def _text(value: object, name: str) -> str:
+    """Raises Hole where there is none."""
+    try:
+        return text_of(value, name)
+    except BadInput:
+        raise Hole(f"no {name!r}") from None

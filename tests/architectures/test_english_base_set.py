@@ -222,7 +222,7 @@ def test_tokens_are_those_of_the_tokenizer(files, tmp_path):
         (["--sources", "arina=x.parquet"], "no 'arina' (did you mean 'arena'?)"),
         (["--sources", "arena=none.parquet"], "none.parquet does not exist"),
         (["--sources", "arena={gutenberg}"], "has no column 'question_id'"),
-        (["--sources", "gutenberg={gutenberg}", "--count", "0"], "numbers of 1 or more"),
+        (["--sources", "gutenberg={gutenberg}", "--count", "0"], "--count=0: give a number of at least 1"),
         (["--sources", "gutenberg={gutenberg}", "--tokenizer", "/nowhere/at/all"], "--tokenizer=/nowhere/at/all"),
         (["--sources", "gutenberg={gutenberg}", "--ids", "{gutenberg}"], "is no ids.json"),
         (["--sources", "gutenberg={gutenberg}", "--ids", "{other}"], "no usable pair of id 'strange'"),

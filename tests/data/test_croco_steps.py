@@ -453,7 +453,7 @@ class TestBadInput:
             ([{"id": "a", "prompt": "x"}], "has no column 'prompt_lang'"),
             ([{"id": "a", "language": "da", "text": "x"}], "has no column 'prompt'"),
             ([PROMPT | {"language": "Danish"}], "line 1: unknown language 'Danish'"),
-            ([PROMPT | {"id": 5}], "line 1: 'id' is 5; give it a text"),
+            ([PROMPT | {"id": 5.5}], "line 1 has the id 5.5; give it a text or a whole number"),
             ([PROMPT | {"prompt": [{"role": "user"}]}], "line 1: the prompt is neither a text nor a list"),
             ([PROMPT | {"prompt": "  "}], "have no user turn"),
         ],
@@ -468,10 +468,10 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "more, words",
         [
-            (("--n", "0"), "--n=0 is too few"),
+            (("--n", "0"), "--n=0: give a number of at least 1"),
             (("--temperature", "0"), "--temperature=0 gives the same answer"),
             (("--adapter", "x"), "--adapter is for --backend vllm"),
-            (("--min-language-share", "7"), "--min-language-share=7 is no share"),
+            (("--min-language-share", "7"), "--min-language-share=7: give a number from 0 to 1"),
         ],
     )
     def test_options_of_generate(self, tmp_path, capsys, more, words):

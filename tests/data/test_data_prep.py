@@ -73,10 +73,10 @@ def test_a_shuffled_file_is_refused_and_nothing_is_written(files, capsys):
     ("name", "text", "sentence"),
     [
         ("es.tsv", "no tab here", "line 1: 1 columns; make it question, tab, answer."),
-        ("es.tsv", "", "line 1: 1 columns"),
+        ("es.tsv", "", "is empty"),
         ("es.tsv", "a\t1\n\nb\t2", "line 2: 1 columns"),
         ("es.tsv", "a\t1", "the question files differ in length"),
-        ("solutions.jsonl", "{not json", "line 1: "),
+        ("solutions.jsonl", "{not json", "line 1 is not JSON"),
         ("solutions.jsonl", '{"question": "q", "answer": "no mark"}', "does not end in `#### <number>`"),
     ],
 )

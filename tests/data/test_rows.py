@@ -115,7 +115,7 @@ def test_broken_parquet_is_one_sentence(tmp_path):
         ('{"id": "a", "messages": []}\n'.encode("utf-8-sig"), "starts with a byte order mark (UTF-8)"),
         ('{"id": "a", "messages": []}\n'.encode("utf-16"), "starts with a byte order mark (UTF-16)"),
         (b'{"id": "a", "message": []}\n', "has no column 'messages' (did you mean 'message'?)"),
-        (b'{"id": 5, "messages": []}\n', "line 1: 'id' is 5, not string"),
+        (b'{"id": 5.5, "messages": []}\n', "line 1: 'id' is 5.5, not string"),
         (b'{"id": "", "messages": []}\n', "empty id"),
         (b'{"id": "a", "messages": []}\n{"messages": []}\n', "line 2 has no 'id'"),
         (b'{"id": "a", "messages": [], "language": "swahili"}\n', "(Swahili)"),

@@ -84,7 +84,7 @@ def test_json_lines_and_sft_rows(tmp_path):
     ("content", "words"),
     [
         ('{"real": "a"}\n{"real": "b', "line 2 is not JSON"),
-        ("[1]", "line 1 is not a JSON object"),
+        ("[1]", "row 1 is not a JSON object"),
         ('{"answer": "a"}', "none of the columns"),
         ('{"real": "a"}', "1 no_prompt"),
         ('{"prompt": "?", "real": "a", "generated": "a"}', "1 sides_identical"),

@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -96,8 +97,10 @@ class ModelServer:
         api_key: str | None = None,
         latency: float = 0.0,
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ):
         self.reply, self.models, self.api_key, self.latency, self.port = reply, list(models), api_key, latency, port
+        self.tls = tls
         self.log: deque[dict[str, Any]] = deque(maxlen=LOGGED)
         self.batches = Batches(self)
         self.current = self.peak = self.cancelled = 0
@@ -106,7 +109,7 @@ class ModelServer:
     @property
     def url(self) -> str:
         """Base URL, for the client's `base_urls`."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/v1"
 
     def start(self) -> "ModelServer":
         """Listens when it returns; on the same port as before after a stop."""
@@ -156,7 +159,7 @@ class ModelServer:
         runner = web.ServerRunner(server, shutdown_timeout=0)
         try:
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True, backlog=4096)
+            site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True, backlog=4096, ssl_context=self.tls)
             await site.start()
             self.port = site._server.sockets[0].getsockname()[1]
         except OSError as error:

@@ -105,6 +105,7 @@ ON_THE_WAY = {  # a fault that another try may get past -> its kind
         Reply(json={"choices": [{"message": {"content": {"verdict": "\\boxed{A}"}}, "finish_reason": "stop"}]}),
         "invalid_response",
     ),
+    "no content": (Reply(text=None), "invalid_response"),
 }
 FOR_GOOD = {  # a fault that no other try gets past -> its kind
     "400": (Reply(status=400, json={"error": {"message": "unknown parameter"}}), "bad_request"),
@@ -115,7 +116,6 @@ FOR_GOOD = {  # a fault that no other try gets past -> its kind
         "refused",
     ),
     "refusal": (Reply(text=None, refusal="I cannot help with \\boxed{A}"), "refused"),
-    "no content": (Reply(text=None), "refused"),
 }
 NO_VERDICT = {  # answers that came well and decide nothing
     "verdict absent": Reply(text="Both are fine."),

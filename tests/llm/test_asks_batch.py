@@ -231,3 +231,105 @@ def test_the_command_as_a_program(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert sorted(done.stdout.splitlines()) == ["0 question 0", "1 question 1", "open"]
     assert "batch-0: submitted, 2 requests" in done.stderr and "batch-0: completed" in done.stderr
+
+
+FULL = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached for m. Please try again later."}
+
+
+def test_a_full_queue_is_waited_for(tmp_path, capsys):
+    with ModelServer(question) as server:
+        server.batches.error, server.batches.ends = FULL, ["completed", "failed", "failed"]
+        answers, _ = collected(server, tmp_path, 7, requests=3)
+        assert texts(answers) == questions(7) and len(server.batches.made) == 5
+    assert capsys.readouterr().err.count("queue of batches is full") == 2 and not list((tmp_path / "b").iterdir())
+
+
+def test_a_full_queue_that_refuses_the_submission_is_waited_for(tmp_path):
+    refused = []
+
+    def reply(request, content, body):
+        if request.method == "POST" and request.path.endswith("/batches") and len(refused) < 2:
+            refused.append(1)
+            return Reply(status=429 if len(refused) == 1 else 400, json={"error": FULL})
+        return taken(request, content, body)
+
+    with ModelServer(question) as server:
+        taken, server.batches.reply = server.batches.reply, reply
+        assert texts(collected(server, tmp_path, 3)[0]) == questions(3) and len(refused) == 2
+        assert sum(entry["path"].endswith("/files") for entry in server.log) == 1, "one file serves each try"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Reply(raw=b"<html>please log in</html>"),
+        Reply(json=[1, 2]),
+        Reply(json={}),
+        Reply(json={"status": "paused"}),
+        Reply(json={"status": 3}),
+        Reply(json=None, raw=b"null"),
+    ],
+)
+def test_an_odd_look_is_told_and_taken_again(odd, tmp_path, capsys):
+    looks = []
+
+    def reply(request, content, body):
+        if request.path.endswith("/batches/batch-0") and len(looks) < 2:
+            looks.append(1)
+            return odd
+        return taken(request, content, body)
+
+    with ModelServer(question) as server:
+        taken, server.batches.reply = server.batches.reply, reply
+        assert texts(collected(server, tmp_path, 3)[0]) == questions(3)
+    assert capsys.readouterr().err.count("looking again") == 1
+
+
+@pytest.mark.parametrize("junk", [b"<html>please log in</html>", b"", b'{"custom_id": "x', b"[]\n3\n"])
+def test_answers_that_are_junk_are_looked_at_again_and_never_forgotten(junk, tmp_path):
+    left = [2]
+
+    def reply(request, content, body):
+        if request.path.endswith("/content") and left[0]:
+            left[0] -= 1
+            return Reply(raw=junk)
+        return taken(request, content, body)
+
+    with ModelServer(question) as server:
+        taken, server.batches.reply = server.batches.reply, reply
+        assert texts(collected(server, tmp_path, 3)[0]) == questions(3)
+        left[0] = 10**6
+        with pytest.raises(BadInput, match="still waited for"):
+            collected(server, tmp_path, 5)
+        left[0] = 0
+        assert texts(collected(server, tmp_path, 5)[0]) == questions(5) and len(server.batches.made) == 2
+
+
+def test_a_line_that_stays_junk_costs_its_row_alone(tmp_path):
+    def reply(request, content, body):
+        got = taken(request, content, body)
+        if request.path.endswith("/content"):
+            _, *rest = got.raw.split(b"\n")
+            return Reply(raw=b"\n".join([b"junk", *rest]))
+        return got
+
+    with ModelServer(question) as server:
+        taken, server.batches.reply = server.batches.reply, reply
+        answers, _ = collected(server, tmp_path, 3)
+    assert sorted(answer.status for answer in answers.values()) == ["error", "ok", "ok"]
+    assert {answer.failure for answer in answers.values()} == {None, FailureKind.SERVER_ERROR}
+
+
+def test_the_key_is_told_in_no_failure_of_a_batch(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", CANARY)
+    replies = {
+        "question 0": Reply(status=400, json={"error": {"message": f"bad {CANARY}"}}),
+        "question 1": Reply(text=f"echo {CANARY}"),
+    }
+    with ModelServer(lambda body: replies.get(question(body), "fine")) as server:
+        answers, _ = collected(server, tmp_path, 3, api_key_env="SOME_KEY")
+        assert answers["0"].message == "HTTP 400: bad ***" and answers["1"].text == "echo ***"
+        server.batches.error = {"message": f"bad key Bearer {CANARY}"}
+        server.batches.ends = ["failed"]
+        with pytest.raises(BadInput, match=r"bad key Bearer \*\*\*"):
+            collected(server, tmp_path / "other", 1, api_key_env="SOME_KEY")

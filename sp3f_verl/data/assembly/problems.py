@@ -60,7 +60,7 @@ class Problems:
         pairs = zip(self._ids, self._texts, strict=True)
         clean = {problem: text for problem, text in pairs if problem not in self.contaminated}
         texts = sorted(set(clean.values()), key=lambda text: hashlib.sha256(f"{seed}:{text}".encode()).digest())
-        out = set(texts[: round(len(texts) * share)])
+        out = set(texts[: max(1, round(len(texts) * share)) if share and len(texts) > 1 else 0])
         if not clean:
             raise BadInput(f"all {len(self._ids)} problems are in the evaluation files; give other questions.")
         if (share and not out) or len(out) == len(texts):

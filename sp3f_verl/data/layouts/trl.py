@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from sp3f_verl.data.layouts.form import Drop, Form, Row, preferences, turn
 from sp3f_verl.data.preference_rows import Unusable, answers_of, open_rows
-from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.rows import id_of, row_id
 from sp3f_verl.data.schemas import MESSAGES, PREFERENCE, SFT
 
 SCHEMA = pa.schema(
@@ -45,9 +45,9 @@ def read_sft(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
             drop(str(reason))
             continue
         messages = [*answers.prompt, *turn(answers.responses[0])]
-        given = line.get("id")
+        given = id_of(line.get("id"))
         yield {
-            "id": row_id("trl", messages) if given is None else str(given),
+            "id": row_id("trl", messages) if given is None else given,
             "messages": messages,
             "language": language,
         }

@@ -5,12 +5,16 @@ and the question files be equally long: a shuffled or shortened file is refused 
 1g-15). Two rows with the same answer that changed places cannot be noticed.
 """
 
-import json
+import itertools
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.rows import row_id, text_of
+from sp3f_verl.data.tables import open_file
+from sp3f_verl.data.tables.forms import TEXT, form_of
 from sp3f_verl.data.tables.jsonl import text_lines
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.answers.accuracy import answers_match
@@ -19,39 +23,67 @@ _CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K marks: <<48/2=24>>
 _FINAL = re.compile(r"\n?#### *(.+?)\s*$")
 
 
+def question_rows(path: Path, optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it stands, row) of a file of questions: `question` and `answer` as texts, and those of `optional`.
+
+    MGSM's TSV (question, tab, answer), or parquet, JSON lines or an array with these columns; MGSM's parquet on the Hub
+    has the answer in `answer_number`. BadInput where a row lacks one of the two.
+    """
+    if form_of(path) == TEXT:
+        for number, line in enumerate(_lines(path), 1):
+            parts = line.split("\t")
+            if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
+                raise BadInput(f"{path}, line {number}: {len(parts)} columns; make it question, tab, answer.")
+            yield f"{path}, line {number}", {"question": parts[0].strip(), "answer": parts[1].strip()}
+        return
+    file = open_file(path)
+    answer = "answer_number" if "answer_number" in file.columns else "answer"
+    file.require(("question", answer))
+    if not file.count:
+        raise BadInput(f"{path} has no rows; give a file with at least one.")
+    for number, row in file.rows({"question", answer, *optional}):
+        place = file.place(number)
+        others = {name: row[name] for name in optional if row.get(name) is not None}
+        texts = {name: text_of(row[name], f"{place}: {name!r}") for name in ("question", answer)}
+        yield place, {**others, "question": texts["question"], "answer": texts[answer]}
+
+
 def read_questions(path: Path) -> list[tuple[str, str]]:
-    """(question, answer) of each line of a TSV file."""
-    rows = []
-    for number, line in enumerate(_lines(path)):
-        parts = line.split("\t")
-        if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
-            raise BadInput(f"{path}, line {number + 1}: {len(parts)} columns; make it question, tab, answer.")
-        rows.append((parts[0].strip(), parts[1].strip()))
-    return rows
+    """(question, answer) of each row of a file of questions."""
+    return [(row["question"], row["answer"]) for _, row in question_rows(path)]
 
 
 def read_solutions(path: Path) -> list[tuple[str, str, str]]:
-    """(question, worked solution ending in a box, gold answer) of each line of a GSM8K JSON-lines file."""
-    rows = []
-    for number, line in enumerate(_lines(path)):
-        try:
-            row = json.loads(line)
-            question, answer = row["question"], row["answer"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise BadInput(f"{path}, line {number + 1}: {error!r}; make it {{question, answer}} as JSON.") from None
+    """(question, worked solution ending in a box, gold answer) of each row of a file in GSM8K's layout."""
+    file, rows = open_file(path), []
+    file.require(("question", "answer"), "GSM8K's files have question and answer")
+    for number, row in file.rows({"question", "answer"}):
+        place = file.place(number)
+        question, answer = (text_of(row[name], f"{place}: {name!r}") for name in ("question", "answer"))
         final = _FINAL.search(answer)
         if final is None:
-            raise BadInput(f"{path}, line {number + 1}: 'answer' does not end in `#### <number>`; add it.")
+            raise BadInput(f"{place}: 'answer' does not end in `#### <number>`; add it.")
         steps = _CALCULATOR.sub("", answer[: final.start()]).strip()
-        rows.append((question.strip(), f"{steps}\n\\boxed{{{final.group(1)}}}", final.group(1)))
+        rows.append((question, f"{steps}\n\\boxed{{{final.group(1)}}}", final.group(1)))
     return rows
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise BadInput(f"{path} does not exist; give the path of a text file.")
     text = "".join(line for _, line in text_lines(path)).replace("\r\n", "\n")
     return text.rstrip("\n").split("\n")  # a blank line inside is an error: it shifts rows
+
+
+def check_languages_differ(questions: Mapping[str, Sequence[str]]) -> None:
+    """BadInput where most rows of two languages hold the same question: a label is wrong, or nobody translated.
+
+    questions: language -> questions, row by row.
+    """
+    for (one, texts), (other, other_texts) in itertools.combinations(questions.items(), 2):
+        same = sum(
+            text == known and any(map(str.isalpha, text)) for text, known in zip(texts, other_texts, strict=False)
+        )
+        if 2 * same > min(len(texts), len(other_texts)):
+            raise BadInput(f"{one} and {other} have the same question in {same} rows; mend the label of one file.")
 
 
 def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
@@ -62,6 +94,7 @@ def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
     if len(lengths) > 1:
         counts = ", ".join(f"{questions[code]} has {len(asked)}" for code, asked in read.items())
         raise BadInput(f"the question files differ in length ({counts} rows); give files with the same rows.")
+    check_languages_differ({code: [question for question, _ in asked] for code, asked in read.items()})
     rows = []
     for code, path in questions.items():
         asked = read[code]

@@ -53,8 +53,10 @@ class PromptSet(Settings):
     def download(self, wanted: Sequence[str], cache: Path) -> list[tuple[str | None, Path]]:
         """(language where the file is of one, file) from the Hub. BadInput where that is not possible."""
         codes = [None] if "{language}" not in self.config else list(wanted or self.languages)
+        if not codes:
+            raise BadInput(f"--languages is missing: name those of {self.name} that are wanted, such as de es.")
         for code in codes:
-            if code is not None and code not in self.languages:
+            if code is not None and self.languages and code not in self.languages:
                 raise BadInput(f"{self.name} has no {code}; it has {', '.join(self.languages)}.")
         mend = "download it elsewhere and give --files [LANGUAGE=]FILE"
         return [
@@ -105,6 +107,8 @@ def prompts(
                 raise BadInput(f"{file.place(number)} has no {columns.id!r}; give it one or remove the row.")
             language = code or language_of(row[columns.language])
             written = code or row[columns.language], row.get(columns.script)
+            if code and columns.language and language_of(row.get(columns.language)) not in (None, code):
+                raise BadInput(f"{file.place(number)} says it is {row[columns.language]}, not {code}; mend a label.")
             if language is None:
                 read.dropped["unknown_language"] += 1
             elif wanted and language not in wanted:

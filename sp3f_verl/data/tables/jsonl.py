@@ -1,13 +1,16 @@
-"""JSON lines, read one at a time; what is wrong with a line is told with its number."""
+"""JSON lines, read one at a time, and JSON arrays; what is wrong with a line is told with its number."""
 
 import codecs
 import json
+import lzma
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sp3f_verl.characters import whole
+from sp3f_verl.data.tables.forms import damaged, open_bytes
 from sp3f_verl.errors import BadInput
 
 _HALF = re.compile(r"\\[uU][dD][89a-fA-F]")  # an escape of half a pair; most have their other half
@@ -16,8 +19,9 @@ _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UT
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number from 1, line) of a UTF-8 file. BadInput for a line in another encoding, or a mark before the first."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
+    number = 0
+    with open_bytes(path) as file:
+        for number, line in enumerate(_unpacked(file, path), 1):
             for mark, name in _MARKS.items() if number == 1 else ():
                 if line.startswith(mark):
                     raise BadInput(f"{path} starts with a byte order mark ({name}); save it as UTF-8 without one.")
@@ -28,19 +32,38 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise BadInput(f"{path}, line {number} is not UTF-8 ({place}); save the file as UTF-8.") from None
 
 
+def _unpacked(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise damaged(path, "a file", error) from None
+
+
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number from 1, object) of each line that is not blank."""
     for number, line in text_lines(path):
         if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
-                cause = "it is nested too deeply" if isinstance(error, RecursionError) else _cause(error)
-                raise BadInput(f"{path}, line {number} is not JSON ({cause}); mend or remove it.") from None
+            row = _value(line, f"{path}, line {number}")
             if not isinstance(row, dict):
                 raise BadInput(f"{path}, line {number} is not a JSON object; give one object a line.")
-            yield number, whole(row) if _HALF.search(line) else row
+            yield number, row
 
 
-def _cause(error: ValueError) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else "a number in it has too many digits"
+def json_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, object) of each element of a file that is one JSON array; it is held in memory."""
+    rows = _value("".join(line for _, line in text_lines(path)), str(path))
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise BadInput(f"{path}, row {number} is not a JSON object; give an array of objects.")
+        yield number, row
+
+
+def _value(text: str, place: str) -> Any:
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise BadInput(f"{place} is not JSON (it is nested too deeply); mend or remove it.") from None
+    except ValueError as error:  # no JSON, or a number of thousands of digits
+        cause = error.msg if isinstance(error, json.JSONDecodeError) else "a number in it has too many digits"
+        raise BadInput(f"{place} is not JSON ({cause}); mend or remove it.") from None
+    return whole(value) if _HALF.search(text) else value

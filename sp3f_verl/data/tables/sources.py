@@ -1,4 +1,4 @@
-"""A file of rows, parquet or JSON lines: its columns, and its rows as dicts or as batches of a schema.
+"""A file of rows, parquet, JSON lines or a JSON array: its columns, and its rows as dicts or as batches of a schema.
 
 Whatever is wrong with the file is one sentence (`BadInput`) that names the row or line.
 """
@@ -11,17 +11,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sp3f_verl.data.files import check_file
 from sp3f_verl.data.tables import validate
-from sp3f_verl.data.tables.jsonl import json_lines
+from sp3f_verl.data.tables.forms import ARRAY, PARQUET, TEXT, form_of
+from sp3f_verl.data.tables.jsonl import json_array, json_lines
 from sp3f_verl.errors import BadInput, nearest
 
 BATCH = 8192  # rows
 
 
 def open_file(path: str | Path) -> "Parquet | Lines":
-    """By the name's end: JSON lines (.jsonl, .json) or parquet. BadInput where there is none, or an empty one."""
-    return Lines(path) if Path(path).suffix in (".jsonl", ".json") else Parquet(path)
+    """Parquet, JSON lines or a JSON array, by the first bytes. BadInput where it is none of them, or empty."""
+    form = form_of(path)
+    if form == TEXT:
+        raise BadInput(f"{path} is not a parquet file, and no JSON lines either; write it as one of them.")
+    return Parquet(path) if form == PARQUET else Lines(path)
 
 
 class _File:
@@ -29,9 +32,7 @@ class _File:
 
     def __init__(self, path: str | Path):
         self.path, self.file_path = path, Path(path).expanduser()
-        check_file(path, "parquet file")
-        if not self.file_path.stat().st_size:
-            raise BadInput(f"{path} is empty; give a file with at least one row.")
+        self.form = form_of(path)
 
     def require(self, names: Iterable[str], mend: str = "add it") -> None:
         for name in names:
@@ -85,12 +86,12 @@ class Parquet(_File):
 
 
 class Lines(_File):
-    """JSON lines. Opening goes through the whole file, so that a broken line is told before anything is done."""
+    """JSON lines, or an array of JSON. The whole file is read first: a broken line is told before all else."""
 
     def __init__(self, path: str | Path):
         super().__init__(path)
         self.count, columns = 0, {}
-        for _, row in json_lines(self.file_path):
+        for _, row in self._numbered():
             columns.update(dict.fromkeys(row))
             self.count += 1
         self.columns = list(columns)
@@ -98,11 +99,14 @@ class Lines(_File):
     def rows(self, names: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """(number of the line from 1, those of the columns that there are in any row)."""
         wanted = [name for name in self.columns if name in set(names)]
-        for number, row in json_lines(self.file_path):
+        for number, row in self._numbered():
             yield number, {name: row.get(name) for name in wanted}
 
     def place(self, number: int) -> str:
-        return f"{self.path}, line {number}"
+        return f"{self.path}, {'row' if self.form == ARRAY else 'line'} {number}"
+
+    def _numbered(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        return (json_array if self.form == ARRAY else json_lines)(self.file_path)
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """As `Parquet.batches`."""

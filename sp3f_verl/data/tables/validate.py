@@ -11,6 +11,7 @@ from sp3f_verl import languages
 from sp3f_verl.data.schemas import LANGUAGES
 from sp3f_verl.errors import BadInput, nearest
 
+IDS = ("id", "problem", "pair_id", "cand_id")  # columns whose whole numbers are texts, as in `rows.id_of`
 Place = Callable[[int], str]  # the number of a row in the batch -> where it stands, as a sentence's beginning
 
 
@@ -19,7 +20,8 @@ def cast(array: pa.Array | pa.ChunkedArray, field: pa.Field, where: str) -> pa.A
     if array.type.equals(field.type):
         return array
     kinds = _kind(array.type), _kind(field.type)
-    if kinds[0] in ("null", kinds[1]) or kinds == ("whole", "number"):
+    is_id = field.name in IDS and kinds == ("whole", "text")
+    if kinds[0] in ("null", kinds[1]) or kinds == ("whole", "number") or is_id:
         try:
             return array.cast(field.type)
         except pa.ArrowException:
@@ -52,6 +54,8 @@ def from_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema, place: Place, s
     columns = []
     for field in schema:
         values = [row.get(field.name) for row in rows]
+        if field.name in IDS and not strict:
+            values = [str(value) if type(value) is int else value for value in values]
         try:
             columns.append(pa.array(values, field.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError):

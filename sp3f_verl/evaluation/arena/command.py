@@ -25,6 +25,7 @@ from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.metrics import MALFORMED
 from sp3f_verl.llm.cli_options import store_of
 from sp3f_verl.progress import ProgressBar
+from sp3f_verl.ranges import check_ranges
 from sp3f_verl.stats.win_rates import TIES
 
 
@@ -86,10 +87,7 @@ def main(words: list[str]) -> Path:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.samples < 1:
-        raise BadInput(f"--samples={options.samples} compares nothing; give at least 1.")
-    if not 0 <= options.min_language_share <= 1:
-        raise BadInput(f"--min-language-share={options.min_language_share:g} is no share: give a number from 0 to 1.")
+    check_ranges(options)
     settings = judge_settings(options.judge)
     outputs = [read_outputs(given, options.samples) for given in (*options.candidate, options.baseline)]
     *candidates, baseline = outputs

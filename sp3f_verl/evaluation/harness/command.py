@@ -19,11 +19,13 @@ from sp3f_verl.evaluation.harness.model import BACKENDS, euroeval_model, lm_eval
 from sp3f_verl.evaluation.harness.python import check_python
 from sp3f_verl.evaluation.harness.run import Run, run
 from sp3f_verl.evaluation.harness.suite import Suite, read_suite, shipped
+from sp3f_verl.ranges import check_ranges
 
 
 def main(words: list[str]) -> Path:
     """Answers the folder that it wrote to."""
     options = parse(_parser(), words)
+    check_ranges(options)
     suite = read_suite(options.suite).only(options.tasks, options.languages)
     versions = check_python(options.python, suite)
     job = _lm_eval(options) if suite.package == "lm-eval" else _euroeval(options, suite)
@@ -39,8 +41,6 @@ def _lm_eval(options: argparse.Namespace) -> dict[str, Any]:
     for folder in options.include:
         if not folder.is_dir():
             raise BadInput(f"--include={folder} is no folder; give one with task YAMLs of lm-eval.")
-    if options.limit is not None and options.limit < 1:
-        raise BadInput(f"--limit is {options.limit}; give a number of problems, 1 or more.")
     model_type, model_args = lm_eval_model(
         options.model, options.backend, options.base_url, options.tokenizer, options.model_args
     )
