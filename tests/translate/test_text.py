@@ -326,7 +326,6 @@ class TestGate:
             ("It is 5.\n\nNote: it may change.", "Son 5.\n\nNota: puede cambiar.", "Son 5.\n\nNota: puede cambiar."),
             ("Translate this: five.", "Übersetze dies: fünf.", "Übersetze dies: fünf."),
             ("At 5: run.", "A las 5: corre.", "A las 5: corre."),
-            ("So it is. So it is.", "Así es, señor. Así es, señor.", "Así es, señor."),
             (
                 "No more of it. No more of it.",
                 "Nunca más de eso. Nunca más de eso.",
