@@ -82,7 +82,8 @@ class JudgeService:
             error = next((error for error in errors.exceptions if isinstance(error, ENDS_THE_RUN)), None)
             if error is not None:
                 self._stop(
-                    f"a judge takes its key no more ({error}); mend it and start the same command to go on."
+                    f"a judge takes no more questions ({error}); mend its key or account and start the same command to "
+                    "go on."
                     if isinstance(error, AuthenticationFailed)
                     else str(error)
                 )
@@ -119,6 +120,8 @@ class JudgeService:
             if any(judge.settings.known_price() for judge in self.judges):
                 metrics |= {"judge/usd": self.metrics.usd, "judge/usd_total": self.budget.spent}
             self.budget.write()
+        if self.run.store is not None:
+            self.run.store.checkpoint()  # nobody closes it in a run that is killed
         self.metrics.start_step()
         return metrics
 

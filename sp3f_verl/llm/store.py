@@ -83,6 +83,11 @@ class Store:
         with self._open() as connection:
             return connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
 
+    def checkpoint(self) -> None:
+        """Moves what stands in the log beside the file into it: a copy of the one file then holds every answer."""
+        with contextlib.suppress(sqlite3.OperationalError), self._open() as connection:  # a full disk: the log has it
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
         """Closes the file; a second time does nothing."""
         self._connection.close()

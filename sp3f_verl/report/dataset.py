@@ -7,19 +7,8 @@ from typing import Any
 
 from sp3f_verl.data.manifest import MANIFEST, Manifest
 from sp3f_verl.evaluation.results import not_finite
-from sp3f_verl.report.document.blocks import (
-    Block,
-    Document,
-    Items,
-    Section,
-    Table,
-    Text,
-    across,
-    listed,
-    paragraph,
-    picture,
-    section,
-)
+from sp3f_verl.report.document import blocks as doc
+from sp3f_verl.report.document.blocks import Section, Table, Text, across, listed, paragraph, picture, section
 from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.side_by_side import Named, contents, sources_of
 from sp3f_verl.report.values import cell, count, dots, not_numbers
@@ -37,7 +26,7 @@ def _counts(manifest: Manifest) -> dict[str, int]:
     return {**{f"left out: {reason}": n for reason, n in drops if n}, **kept}
 
 
-def document(folder: Path, manifest: Manifest) -> Document:
+def document(folder: Path, manifest: Manifest) -> doc.Document:
     asking = Markdown(", asking {}").format(joined(map(code, manifest.models))) if manifest.models else ""
     pairs = _pair_report(manifest)
     blocks = [
@@ -49,7 +38,7 @@ def document(folder: Path, manifest: Manifest) -> Document:
         *_notes(manifest, pairs),
         _making(manifest),
     ]
-    return Document(f"Data set {folder.resolve().name}", blocks, folder)
+    return doc.Document(f"Data set {folder.resolve().name}", blocks, folder)
 
 
 def _priced(notes: Any) -> Any:
@@ -90,7 +79,7 @@ def _pairs(report: Mapping[str, Any]) -> list[Section]:
     lead = f"{usable} usable of {report.get('rows')} rows, {report.get('prompts')} prompts."
     warnings = [f"Warning: {warning}" for warning in report.get("warnings", [])]
     table = listed("pairs of", groups, columns, SOURCE)
-    return [Section("Pairs", [Text(lead), table, *([Items(warnings)] if warnings else [])])]
+    return [Section("Pairs", [Text(lead), table, *([doc.Items(warnings)] if warnings else [])])]
 
 
 def _pair_report(manifest: Manifest) -> Mapping[str, Any] | None:
@@ -140,7 +129,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def compare(named: Named[Manifest]) -> list[Block]:
+def compare(named: Named[Manifest]) -> list[doc.Block]:
     """The step, what was left out, and the rows of each file."""
     cells = {
         label: {"step": code(one.step), **{name: str(n) for name, n in _counts(one).items()}}

@@ -10,7 +10,18 @@ from pathlib import Path
 from statistics import mean, median
 
 from sp3f_verl.report.document import blocks as doc
-from sp3f_verl.report.document.blocks import SHARE, Document, Section, Table, Text, across, paragraph, picture, section
+from sp3f_verl.report.document.blocks import (
+    SHARE,
+    Document,
+    Section,
+    Table,
+    Text,
+    across,
+    listed,
+    paragraph,
+    picture,
+    section,
+)
 from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.run_metrics import Point, RunMetrics, span
 from sp3f_verl.report.side_by_side import Named, contents, sources
@@ -77,6 +88,9 @@ TOKENS = {
     "perf/total_num_tokens": "tokens of prompts and responses trained on",
     "train/global_tokens": "tokens trained on",
 }
+MEMORY = ("actor/perf/max_memory_allocated_gb", "perf/max_memory_allocated_gb")
+DEVICE = {"perf/throughput": "tokens a second and device, median"}
+DEVICE |= dict.fromkeys(MEMORY, "memory of a device, GB, largest")
 VALIDATION = ("validation/", "val-core/", "val-aux/")  # by language (verl_bridge/validation.py), and verl's own
 JUDGED = {
     "judge/slot_a_rate": "A preferred",
@@ -126,19 +140,17 @@ def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
     """prefix: of the names of the pictures."""
     drawn, table = partial(_drawn, run, prefix), partial(_ends_table, run)
     if not is_rl(run):
-        own = section("Training", *drawn("loss.png", "Loss over steps", smooth=False), *table(SFT, "training"))
+        own = section("Training", *drawn("loss.png", "Loss over steps", smooth=False), table(SFT, "training"))
         return [*_not_finite(run), *own, *_cost(run)]
     others = sorted(name for name in run.names if re.fullmatch(r"reward/[^/]+/mean", name) and name not in TERMS)
-    terms = {**REWARD, **TERMS, **dict.fromkeys(others, "")}
+    terms = table({**REWARD, **TERMS, **dict.fromkeys(others, "")}, "term")
     return [
         *_not_finite(run),
-        *section(
-            "Reward terms", *drawn("rewards.png", "Reward terms over steps"), Text(READ_TERMS), *table(terms, "term")
-        ),
+        *section("Reward terms", *drawn("rewards.png", "Reward terms over steps"), Text(READ_TERMS), terms),
         *_languages(run, prefix),
         *_validation(run, prefix),
-        *section("The judge", *drawn("judge.png", "The judge over steps"), Text(READ_JUDGE), *_judge(run)),
-        *section("Training", *drawn("training.png", "Training over steps"), *table(TRAINING, "training")),
+        *section("The judge", *drawn("judge.png", "The judge over steps"), Text(READ_JUDGE), _judge(run)),
+        *section("Training", *drawn("training.png", "Training over steps"), table(TRAINING, "training")),
         *_cost(run),
     ]
 
@@ -146,28 +158,20 @@ def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
 # ---- what the parts share ------------------------------------------------------------------------------------------
 
 
-def _values(points: Sequence[Point]) -> list[float]:
-    return [point.value for point in points]
-
-
-def _ends(points: Sequence[Point]) -> tuple[float, float]:
+def _ends(values: Sequence[float]) -> tuple[float, float]:
     """Means of the first and of the last steps."""
-    return mean(_values(points[:ENDS])), mean(_values(points[-ENDS:]))
-
-
-def _line(label: str, points: Sequence[Point], colour: int, smooth: bool = True) -> doc.Line:
-    """`smooth`: the moving average over the last 10 steps."""
-    values = _values(points)
-    shown = [mean(values[max(0, at - ENDS + 1) : at + 1]) for at in range(len(values))] if smooth else values
-    steps = [point.step for point in points]
-    return doc.Line(label, list(zip(steps, shown, strict=True)), colour, thick=not smooth and len(points) <= 40)
+    return mean(values[:ENDS]), mean(values[-ENDS:])
 
 
 def _panel(title: str, series: Mapping[str, Sequence[Point]], limits=None, smooth: bool = True) -> doc.Lines | None:
-    """Points by their label over steps; None where there are none."""
-    lines = [_line(label, points, at, smooth) for at, (label, points) in enumerate(series.items())]
-    kept = [line for line in lines if line.points]
-    return doc.Lines(title, kept, limits=limits) if kept else None
+    """Points by their label over steps, `smooth`: the average over the last 10; None where there are none."""
+    lines = []
+    for colour, (label, points) in enumerate(series.items()):
+        values = [point.value for point in points]
+        shown = [mean(values[max(0, at - ENDS + 1) : at + 1]) for at in range(len(values))] if smooth else values
+        line = [(point.step, y) for point, y in zip(points, shown, strict=True)]
+        lines += [doc.Line(label, line, colour, thick=not smooth and len(line) <= 40)] if line else []
+    return doc.Lines(title, lines, limits=limits) if lines else None
 
 
 def _drawn(run: RunMetrics, prefix: str, file: str, title: str, smooth: bool = True) -> list[doc.Picture]:
@@ -179,27 +183,32 @@ def _drawn(run: RunMetrics, prefix: str, file: str, title: str, smooth: bool = T
     return picture(f"{prefix}{file}", title, panels)
 
 
-def _labelled(label: str, metric: str) -> Markdown:
-    return Markdown("{} ({})").format(label, code(metric)) if label else code(metric)
+def _labelled(labels: Mapping[str, str]) -> dict[str, Markdown]:
+    """metric -> what it is, with its name."""
+    return {
+        name: Markdown("{} ({})").format(label, code(name)) if label else code(name) for name, label in labels.items()
+    }
 
 
-def _table(run: RunMetrics, header: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Table:
-    """rows: metric -> its row; below it the steps of all of them."""
-    used = [point for metric in rows for point in run[metric] or run.not_finite.get(metric, [])]
-    return Table(header, list(rows.values()), span(used))
+Cells = Callable[[str, list[float]], Sequence[str]]
 
 
-def _ends_table(run: RunMetrics, labels: Mapping[str, str], head: str) -> list[Table]:
-    """labels: metric -> what it is. A row for each that was logged, finite or not; none where nothing was."""
-    rows = {}
-    for metric, label in labels.items():
-        if metric in run.names:
-            cells = ["NaN"] * 3
-            if points := run[metric]:
-                first, last = _ends(points)
-                cells = [number(first), number(last) if run.ends_finite(metric) else "NaN", number(last - first)]
-            rows[metric] = [_labelled(label, metric), *cells]
-    return [_table(run, [head, *HEAD, "change"], rows)] if rows else []
+def _table(run: RunMetrics, header: Sequence[str], labels: Mapping[str, str], cells: Cells) -> Table:
+    """A row for each metric that was logged; below it the steps of all of them. cells: of a metric and its values."""
+    rows, used = [], []
+    for name in (name for name in labels if name in run.names):
+        values = [point.value for point in run[name]]
+        rows.append([labels[name], *(cells(name, values) if values else ["NaN"] * (len(header) - 1))])
+        used += run[name] or run.not_finite[name]
+    return Table(header, rows, span(used))
+
+
+def _ends_table(run: RunMetrics, labels: Mapping[str, str], head: str) -> Table:
+    def cells(name: str, values: list[float]) -> list[str]:
+        first, last = _ends(values)
+        return [number(first), number(last) if run.ends_finite(name) else "NaN", number(last - first)]
+
+    return _table(run, [head, *HEAD, "change"], _labelled(labels), cells)
 
 
 def _not_finite(run: RunMetrics) -> list[Text]:
@@ -209,12 +218,12 @@ def _not_finite(run: RunMetrics) -> list[Text]:
     bad = [point for points in run.not_finite.values() for point in points]
     named = [
         Markdown("{} {} of {}").format(code(name), len(points), len(points) + len(run[name]))
-        for name, points in sorted(run.not_finite.items())[:NAMED]
+        for name, points in sorted(run.not_finite.items())
     ]
-    more = [f"and {len(run.not_finite) - NAMED} more"] if len(run.not_finite) > NAMED else []
+    listed = named if len(named) <= NAMED else [*named[:NAMED], f"and {len(named) - NAMED} more"]
     first = min(bad, key=lambda point: point.step)
     text = "{} values are NaN or infinite and left out of means and plots (first: {} step {}): {}."
-    return [paragraph(text, len(bad), code(first.file), first.step, joined([*named, *more]))]
+    return [paragraph(text, len(bad), code(first.file), first.step, joined(listed))]
 
 
 # ---- the parts -----------------------------------------------------------------------------------------------------
@@ -224,28 +233,20 @@ def _languages(run: RunMetrics, prefix: str) -> list[Section]:
     pattern = rf"reward/({'|'.join(BY_LANGUAGE)})/([^/]+)"
     languages = sorted({match[2] for name in run.names if (match := re.fullmatch(pattern, name))} - {"mean"})
     points = {(term, language): run[f"reward/{term}/{language}"] for term in BY_LANGUAGE for language in languages}
-    ends = {key: _ends(own) if own else (None, None) for key, own in points.items()}
-    terms = [term for term in BY_LANGUAGE if any(points[term, language] for language in languages)]
-
-    def change(term: str, language: str) -> str:
-        return " → ".join(map(number, ends[term, language])) if points[term, language] else "–"
-
-    panels = [
-        dots(
-            f"{term}, rollouts in training",
-            languages,
-            {head: [ends[term, language][at] for language in languages] for at, head in enumerate(HEAD)},
-            SHARE,
-        )
-        for term in ("accuracy", "language")
-    ]
+    ends = {key: _ends([point.value for point in own]) for key, own in points.items() if own}
+    terms = [term for term in BY_LANGUAGE if any((term, language) in ends for language in languages)]
+    columns = {term: lambda name, term=term: " → ".join(map(number, ends.get((term, name), [None]))) for term in terms}
+    panels = []
+    for term in ("accuracy", "language"):
+        both = [ends.get((term, language), (None, None)) for language in languages]
+        values = {head: [pair[at] for pair in both] for at, head in enumerate(HEAD)}
+        panels.append(dots(f"{term}, rollouts in training", languages, values, SHARE))
     title = "Rollouts per language, beginning and end of training"
-    rows = [[language, *(change(term, language) for term in terms)] for language in languages]
     return section(
         "By language, in training",
         *picture(f"{prefix}rollout_languages.png", title, panels),
         paragraph(READ_LANGUAGES, code("sp3f evaluate")),
-        Table(["language", *terms], rows, span(point for own in points.values() for point in own)),
+        listed("language", languages, columns, span(point for own in points.values() for point in own)),
     )
 
 
@@ -254,75 +255,63 @@ def _validation(run: RunMetrics, prefix: str) -> list[Section]:
     means = [name for name in names if re.fullmatch(r"validation/.+/mean/(accuracy|fidelity|parseable)", name)]
     drawn = (means or [name for name in names if name.startswith("val-core/")])[:6]
     panel = _panel("validation", {name.split("/", 1)[1]: run[name] for name in drawn if run[name]}, smooth=False)
-    rows = {}
-    for name in names:
-        if points := run[name]:
-            first, last = points[0].value, points[-1].value
-            change = number(last - first) if len(points) > 1 else "–"
-            rows[name] = [code(name), number(first), number(last), change]
-    table = _table(run, ["validation", "first", "last", "change"], rows)
+
+    def cells(_: str, values: list[float]) -> list[str]:
+        return [number(values[0]), number(values[-1]), number(values[-1] - values[0]) if len(values) > 1 else "–"]
+
+    table = _table(run, ["validation", "first", "last", "change"], _labelled(dict.fromkeys(names, "")), cells)
     return section("Validation", *picture(f"{prefix}validation.png", "Validation over steps", [panel]), table)
 
 
-def _judge(run: RunMetrics) -> list[Table]:
+def _judge(run: RunMetrics) -> Table:
     failed = sorted(name for name in run.names if name.startswith("judge/failed/"))
     labels = {f"judge/{name}": label for name, label in JUDGE.items()}
     labels |= {name: f"failed: {name.removeprefix('judge/failed/')}" for name in failed}
-    rows = {}
-    for name, label in labels.items():
-        if points := run[name]:
-            is_sum = name in failed or name.removeprefix("judge/") in SUMMED
-            cells = [number(sum(_values(points))), "–", "–"] if is_sum else ["–", *map(number, _ends(points))]
-            rows[name] = [_labelled(label, name), *cells]
-    return [_table(run, ["judge", "sum", *HEAD], rows)]
+    summed = {*failed, *(f"judge/{name}" for name in SUMMED)}
+
+    def cells(name: str, values: list[float]) -> list[str]:
+        return [number(sum(values)), "–", "–"] if name in summed else ["–", *map(number, _ends(values))]
+
+    return _table(run, ["judge", "sum", *HEAD], _labelled(labels), cells)
 
 
 def _cost(run: RunMetrics) -> list[Section]:
-    """metric -> (what, how the amount is worked out of its values)."""
-    seconds = sum(_values(run["timing_s/step"]))
+    seconds = sum(point.value for point in run["timing_s/step"])
     parts = sorted(name for name in run.series if name.startswith("timing_s/") and name != "timing_s/step")
-    amounts: dict[str, tuple[str, Callable[[list[float]], float | str]]] = {
-        "judge/usd_total": ("judge, USD, with all resumes", lambda values: values[-1]),
-        "judge/usd": ("judge, USD", sum),
-        **{name: (_labelled(label, name), sum) for name, label in TOKENS.items()},
-        "timing_s/step": (_labelled("seconds in steps", "timing_s/step"), sum),
-        **{name: (f"of which {name.removeprefix('timing_s/')}", partial(_share, seconds)) for name in parts if seconds},
-        "perf/throughput": (_labelled("tokens a second and device, median", "perf/throughput"), median),
-    }
-    for name in ("actor/perf/max_memory_allocated_gb", "perf/max_memory_allocated_gb"):
-        amounts[name] = (_labelled("memory of a device, GB, largest", name), max)
-    rows = {}
-    for name, (label, how) in amounts.items():
-        if run[name] and not (name == "judge/usd" and run["judge/usd_total"]):
-            amount = how(_values(run[name]))
-            rows[name] = [label, amount if isinstance(amount, str) else number(amount)]
-    return section("Cost", _table(run, ["what", "how much"], rows))
+    labels = {"judge/usd_total": "judge, USD, with all resumes"} if run["judge/usd_total"] else {}
+    labels = labels or {"judge/usd": "judge, USD"}
+    labels |= _labelled({**TOKENS, "timing_s/step": "seconds in steps"})
+    labels |= {name: f"of which {name.removeprefix('timing_s/')}" for name in parts if seconds}
+    labels |= _labelled(DEVICE)
 
+    def cells(name: str, values: list[float]) -> list[str]:
+        if name in parts:
+            return [f"{sum(values):.1f} ({sum(values) / seconds:.0%})"]
+        of = {"judge/usd_total": lambda values: values[-1], "perf/throughput": median, **dict.fromkeys(MEMORY, max)}
+        return [number(of.get(name, sum)(values))]
 
-def _share(seconds: float, values: list[float]) -> str:
-    return f"{sum(values):.1f} ({sum(values) / seconds:.0%})"
+    return section("Cost", _table(run, ["what", "how much"], labels, cells))
 
 
 def compare(named: Named[RunMetrics]) -> list[doc.Block]:
     runs = contents(named)
     metrics = {**REWARD, **TERMS, **TRAINING, **SFT}
-    last = {_labelled(label, metric): metric for metric, label in metrics.items()}
     panels = [
         _panel(f"{metrics[metric]}, {AVERAGE}", {label: run[metric] for label, run in runs.items()})
         for metric in (*REWARD, *list(TERMS)[:3], "train/loss", "val/loss")
     ]
-    validated = {
-        code(name): name for run in runs.values() for name in sorted(run.series) if name.startswith(VALIDATION[:2])
-    }
-    validation = across("last validation", runs, sorted(validated), lambda run, name: _last(run[validated[name]]))
+    names = {label: name for name, label in _labelled(metrics).items()}
+    validated = {name for run in runs.values() for name in run.series if name.startswith(VALIDATION[:2])}
+    validations = {code(name): name for name in sorted(validated)}
+    validation = across("last validation", runs, validations, lambda run, name: _last(run[validations[name]], 1))
     return [
         *picture("compare_training.png", "Training, side by side", panels),
         Text(f"Means of the last {ENDS} steps that were logged."),
-        across("metric", runs, last, lambda run, name: _last(run[last[name]], ENDS)),
+        across("metric", runs, names, lambda run, name: _last(run[names[name]], ENDS)),
         *([validation] if validation.rows else []),
         sources((label, run.folder, run.attempts) for label, run in runs.items()),
     ]
 
 
-def _last(points: Sequence[Point], steps: int = 1) -> str:
-    return number(mean(_values(points[-steps:]))) if points else "–"
+def _last(points: Sequence[Point], steps: int) -> str:
+    return number(mean(point.value for point in points[-steps:])) if points else "–"

@@ -174,11 +174,7 @@ class RunMetrics:
 
     def iteration_of(self, step: int) -> int:
         """In which a training step, and what was measured after it, falls; step 0 falls in the first iteration."""
-        return self.iterations[max(bisect.bisect_right(self._begins, step) - 1, 0)]
-
-    @cached_property
-    def _begins(self) -> list[int]:
-        return list(self.starts.values())
+        return self.iterations[max(bisect.bisect_right(list(self.starts.values()), step) - 1, 0)]
 
     @cached_property
     def iterations(self) -> list[int]:
@@ -190,20 +186,14 @@ class RunMetrics:
         return [point for point in self[name] if self.iteration_of(point.step) == iteration]
 
     def of_policy(self, name: str) -> dict[int, Point]:
-        """t -> the value of policy pi_t as measured before iteration t trains it; the policy that ends the run last.
-
-        It may be logged at the number of steps done or at that of the step to come.
-        """
+        """t -> the value of policy pi_t as measured, at the number of steps done, before iteration t trains it; the
+        policy that ends the run last."""
         policies: dict[int, Point] = {}
-        begins = {start: t for t, start in self.starts.items()}
-        logged = {point.step for point in self[name]}
+        begins = {start - 1: t for t, start in self.starts.items()}
         for point in self[name]:
-            t = begins.get(point.step + 1)
-            if t is None and point.step - 1 not in logged:
-                t = begins.get(point.step)
-            if t is not None:
-                policies[t] = point
-            elif begins and point.step >= max(begins):
+            if point.step in begins:
+                policies[begins[point.step]] = point
+            elif begins and point.step > max(begins):
                 policies[self.iterations[-1] + 1] = point
         return policies
 
@@ -223,7 +213,7 @@ class RunMetrics:
     def held_out(self, metric: str, iteration: int) -> list[Point]:
         """Before an iteration trains, where that was measured, and then what was measured in it."""
         before = self.before(metric, iteration)
-        return [before] * (before is not None) + self.after(metric, iteration)
+        return [*([before] if before else []), *self.after(metric, iteration)]
 
     @property
     def attempts(self) -> Markdown:

@@ -83,6 +83,7 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
             panel=(),
             schedule="all_pairs",  # both orders, whatever the run's own schedule
             min_valid=0.0,
+            on_jam="neutral",
             failure_ceiling=1.0,
             group_seconds=7 * 24 * 3600.0,  # the pairs wait for each other; each request has its own limit
             spending_file=None,

@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import itertools
 import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,6 +28,7 @@ from sp3f_verl.verl_bridge.preflight_files import enough, files, named
 FIRST = 8  # rows of a file whose tokens are checked, beside the first row of each sequence of roles
 KINDS = 32  # at most
 NO_CUT = 2**30  # tokens
+SECONDS = 60.0  # for all rows of a file as they are trained on; those that come after are not looked at
 
 
 def rows(config: DictConfig) -> None:
@@ -48,8 +52,9 @@ def rows(config: DictConfig) -> None:
 
 def mask(config: DictConfig) -> None:
     """Asks the dataset class of the run for the tokens of some rows: is the loss on the assistant's, and on no others?
+    And of every row: is there a loss at all, once it is cut?
 
-    The rows are the first ones of each file and the first of each sequence of roles.
+    Some rows are the first ones of each file and the first of each sequence of roles.
     """
     from verl.utils.config import omega_conf_to_dataclass
 
@@ -57,19 +62,27 @@ def mask(config: DictConfig) -> None:
         model = omega_conf_to_dataclass(config.model)  # as the run loads it, a custom template included
     for key, paths in files(config):
         for path in paths:
+            if _pictures(config, path):
+                continue  # verl's own way: sft/dataset.py
             with named(key):
-                line = _check_file(config, model, path)
+                _check_file(config, model, path)
+                line = _labels(config, model, path) if int(os.environ.get("RANK", "0")) == 0 else ""
             if line and key == "data.train_files" and path == paths[0] and int(os.environ.get("RANK", "0")) == 0:
                 log.info(f"{key}, {line}")
 
 
-def _check_file(config: DictConfig, model, path: str) -> str:
-    """A line about the file's first row; BadInput where a row's tokens are not right."""
+def _pictures(config: DictConfig, path: str) -> bool:
+    import pyarrow.parquet as pq
+
+    names = {config.data.get("image_key", "images"), config.data.get("video_key", "videos")}
+    return bool(names & set(pq.read_schema(Path(path).expanduser()).names))
+
+
+def _check_file(config: DictConfig, model, path: str) -> None:
+    """BadInput where a row's tokens are not right."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(Path(path).expanduser())
-    if {config.data.get("image_key", "images"), config.data.get("video_key", "videos")} & set(table.column_names):
-        return ""  # verl's own way: sft/dataset.py
     kinds = list(check_sft(path, config.data.messages_key).kinds.values())[:KINDS]
     numbers = sorted({*range(min(FIRST, table.num_rows)), *kinds})
     sample, end, expected = table.take(numbers), end_of_turn(model.tokenizer), []
@@ -84,25 +97,63 @@ def _check_file(config: DictConfig, model, path: str) -> str:
     for number, (whole, turns), (ids, marks) in zip(numbers, expected, encoded, strict=True):
         if wrong := fault(model.tokenizer, whole, turns, ids, marks):
             raise BadInput(f"{path}, row {number}: {wrong}; leave data.custom_cls as the recipe has it.")
-    (whole, turns), (ids, marks) = expected[0], encoded[0]
-    answers = ", ".join(short(whole[turn.start : turn.end]) for turn in turns)
-    return f"row 0: trained on are {sum(marks)} of {len(ids)} tokens, {answers}"
+
+
+def _labels(config: DictConfig, model, path: str) -> str:
+    """A line about the file's first row as it is trained on; BadInput where no row has a label once it is cut."""
+    dataset, start, without = _dataset(config.data, model, path), time.monotonic(), 0
+    read = getattr(dataset, "cut_row", dataset.__getitem__)
+    for number in range(len(dataset)):
+        with _refused_by_the_dataset():
+            without += not read(number)["loss_mask"].any()
+        if time.monotonic() - start > SECONDS:
+            log.info(f"{path}: {number + 1} of {len(dataset)} rows were looked at.")
+            break
+    if without == number + 1:
+        raise BadInput(
+            f"{path}: cut to data.max_length={config.data.max_length}, no row keeps a token that is trained on; raise "
+            "it, or set data.truncation=left."
+        )
+    if without:
+        log.warning(f"{path}: {without} of {number + 1} rows keep no token to train on; others take their place.")
+    ids, marks = (read(0)[name].tolist() for name in ("input_ids", "loss_mask"))
+    stretches, place = [], 0
+    for label, stretch in itertools.groupby(marks):
+        length = len(list(stretch))
+        if label:
+            stretches.append(short(model.tokenizer.decode(ids[place : place + length])))
+        place += length
+    return f"row 0: trained on are {sum(marks)} of {len(ids)} tokens, {', '.join(stretches)}"
+
+
+@contextlib.contextmanager
+def _refused_by_the_dataset() -> Iterator[None]:
+    try:
+        yield
+    except (BadInput, Unmaskable) as error:
+        raise BadInput(str(error)) from None
+    except Exception as error:  # stock verl lets a template's and its own errors through
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadInput(
+            f"the dataset class cannot read the rows ({reason}); leave data.custom_cls as the recipe has it."
+        ) from None
+
+
+def _dataset(settings: DictConfig, model, path: str):
+    from verl.trainer.sft_trainer import create_sft_dataset
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return create_sft_dataset(path, settings, model.tokenizer, model.processor)
 
 
 def _tokens(config: DictConfig, model, sample) -> list[tuple[list[int], list[int]]]:
     """(ids, mask) of each row of the sample, uncut, from the dataset class that verl would train on."""
     import pyarrow.parquet as pq
-    from verl.trainer.sft_trainer import create_sft_dataset
 
     settings = OmegaConf.merge(config.data, {"max_length": NO_CUT})
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder:
         pq.write_table(sample, f"{folder}/rows.parquet")
-        try:
-            dataset = create_sft_dataset(f"{folder}/rows.parquet", settings, model.tokenizer, model.processor)
+        with _refused_by_the_dataset():
+            dataset = _dataset(settings, model, f"{folder}/rows.parquet")
             rows = [dataset[place] for place in range(sample.num_rows)]
-        except Exception as error:  # stock verl lets a template's and its own errors through
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise BadInput(
-                f"the dataset class cannot read the rows ({reason}); leave data.custom_cls as the recipe has it."
-            ) from None
     return [(row["input_ids"].tolist(), row["loss_mask"].tolist()) for row in rows]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sp3f_verl.data.manifest import Manifest
+from sp3f_verl.data.output import CARD, Output
 from sp3f_verl.errors import BadInput
 
 MANIFEST = Manifest(
@@ -51,3 +52,12 @@ def test_a_broken_manifest_is_one_sentence(tmp_path, text, words):
         Manifest.read(tmp_path)
     sentence = str(caught.value)
     assert words in sentence and "\n" not in sentence and sentence.endswith(".")
+
+
+def test_a_models_name_is_plain_text_in_the_card(tmp_path):
+    names = ["llama[/q4]", "m`<script>alert(1)</script>", "``", "a\n# b"]
+    with Output(tmp_path / "out", "names", {"model": names[1]}, models=names):
+        pass
+    text = (tmp_path / "out" / CARD).read_text()
+    assert "`llama[/q4]`, `` m`<script>alert(1)</script> ``, ``` `` ```, `a # b`" in text
+    assert 'Settings: `` {"model": "m`<script>alert(1)</script>"} ``' in text and "\n# b" not in text

@@ -387,3 +387,21 @@ class TestPreflight:
             preflight_judge.judge_answers(config)
         monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere:10001")
         preflight_judge.judge_answers(config)
+
+
+def test_bounds_and_prices_of_a_request():
+    price = {"gpt-4o-mini": {"input": 0.15, "output": 0.6}}
+    read = settings(
+        name="openai", base_url=URL, model="openai/gpt-4o-mini-2024-07-18", prices=price, extra_body={"n": 4}
+    )
+    assert read.known_price().output == 0.6
+    assert (read.longest_answer(), read.most_generated()) == (1024, 4096)
+    with pytest.raises(BadInput, match="takes max_tokens away"):
+        settings(
+            name="openai",
+            base_url=URL,
+            model="gpt-4o-mini",
+            prices=price,
+            budget_usd=1,
+            extra_body={"max_tokens": None},
+        )

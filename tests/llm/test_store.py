@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -200,3 +201,12 @@ class TestFilesThatAreNoStore:
     def test_a_path_below_a_file(self, tmp_path):
         (tmp_path / "file").touch()
         self.refused(tmp_path / "file" / "answers.sqlite", "cannot be used")
+
+
+def test_after_a_checkpoint_a_copy_of_the_one_file_holds_all(tmp_path):
+    with Store(tmp_path / "s") as store:
+        store.put("key", {"text": "answer"})
+        store.checkpoint()
+        shutil.copy(tmp_path / "s", tmp_path / "copy")
+    with Store(tmp_path / "copy") as copy:
+        assert copy.get("key") == {"text": "answer"}

@@ -207,15 +207,9 @@ def test_generated_responses_belong_to_the_policy_that_gave_them(tmp_path):
     assert table.source == f"`metrics/000.jsonl` step 0, 4, 8; {files}"
 
 
-@pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize("steps", [2, 5])
-def test_what_is_logged_before_an_iteration_is_found_at_either_step_number(tmp_path, shift, steps):
-    """With the number of steps done (as our trainer does), or with that of the step to come."""
-    lines = [
-        (step + shift * (index < len(selfplay(3, steps)) - 1 and "train/iteration" not in data), data)
-        for index, (step, data) in enumerate(selfplay(3, steps))
-    ]
-    run = RunMetrics(write(tmp_path, lines))
+def test_what_is_logged_before_an_iteration_is_of_its_policy(tmp_path, steps):
+    run = RunMetrics(write(tmp_path, selfplay(3, steps)))
     matches = {t: point.value for t, point in run.of_policy("generation/exact_match").items()}
     assert matches == pytest.approx({0: 0.1, 1: 0.3, 2: 0.5, 3: 0.7})
     gaps = {t: run.before("gap/per_token", t).value for t in run.iterations}

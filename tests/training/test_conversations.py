@@ -214,11 +214,27 @@ def test_a_template_that_hides_the_assistants_tokens_is_refused(name):
     assert sentence in str(error.value) and str(error.value).endswith(".")
 
 
+def test_a_token_that_nothing_comes_before_has_no_label(tmp_path):
+    """Packed, the row before would be trained to go on with it."""
+    built = tokenizer(SHAPES["chatml"])
+    ids, mask = of(dataset(built, tmp_path, [ONE], max_length=3, truncation="left")[0])
+    assert len(ids) == 3 and mask == [0, 1, 1]
+
+
+def test_the_place_of_a_row_without_a_label_is_taken_by_the_next(tmp_path):
+    built = tokenizer(SHAPES["chatml"])
+    long = [("user", "What is 7+5? " * 20), ONE[1]]
+    read = dataset(built, tmp_path, [long, ONE, long], max_length=60, truncation="right")
+    right = of(read[1])
+    assert any(right[1]) and of(read[0]) == right and of(read[2]) == right
+    assert not any(of(read.cut_row(0))[1])
+
+
 @pytest.mark.parametrize(("truncation", "kept"), [("left", slice(-12, None)), ("right", slice(12))])
 def test_long_rows_are_cut_where_it_is_said(truncation, kept, tmp_path):
     built = tokenizer(SHAPES["chatml"])
     ids, mask = of(dataset(built, tmp_path, [ONE])[0])
-    cut = dataset(built, tmp_path, [ONE], max_length=12, truncation=truncation)[0]
+    cut = dataset(built, tmp_path, [ONE], max_length=12, truncation=truncation).cut_row(0)
     assert of(cut) == (ids[kept], mask[kept]) and cut["position_ids"].tolist() == list(range(12))
     with pytest.raises(ValueError, match=f"row 0 has {len(ids)} tokens and data.max_length=12; raise it"):
         dataset(built, tmp_path, [ONE], max_length=12, truncation="error")[0]

@@ -131,3 +131,32 @@ def test_rows_that_share_a_file_may_have_different_keys(run, tmp_path):
     write(tmp_path, [[USER, {**ANSWER, "note": "checked"}]] * 8 + [GOOD] * 8)
     noting = CHATML.replace("{{ m['content'] }}", "{{ m['note'] + ': ' if 'note' in m }}{{ m['content'] }}")
     preflight.Preflight().on_job_start(templated(run, noting))
+
+
+LONG = [{**USER, "content": "7+5? " * 40}, ANSWER]
+
+
+@pytest.mark.parametrize("recipe", ["sft", "croco_sft"])
+def test_rows_of_which_no_answer_is_left_are_refused(run, tmp_path, capsys, recipe):
+    write(tmp_path, [LONG] * 16)
+    cut = [*run, "data.max_length=40", "data.truncation=right"]
+    error = refused(compose_recipe(recipe, *cut), capsys)
+    assert "cut to data.max_length=40, no row keeps a token that is trained on; raise it" in error
+
+
+def test_some_rows_without_an_answer_are_counted_and_the_line_is_about_cut_rows(run, tmp_path, capsys):
+    write(tmp_path, [[USER, {**ANSWER, "content": "7+5=12. " * 40}], *[LONG] * 3, *[GOOD] * 12])
+    preflight.Preflight().on_job_start(
+        compose_recipe("sft", *run, "data.max_length=40", "data.truncation=right", "data.train_batch_size=8")
+    )
+    lines = capsys.readouterr().err
+    assert "3 of 16 rows keep no token to train on; others take their place." in lines
+    assert "of 40 tokens, '7+5=12." in lines and "<|im_end|>'" not in lines
+
+
+def test_a_late_row_that_cannot_be_masked_is_met(run, tmp_path, capsys):
+    """Row 30 is of the same kind as the others, and its content is what the template strips."""
+    write(tmp_path, [GOOD] * 30 + [[USER, {**ANSWER, "content": "<hm>7+5</hm>12"}]] + [GOOD] * 3)
+    strips = CHATML.replace("{{ m['content'] }}", "{{ m['content'].split('</hm>')[-1] }}")
+    error = refused(templated(run, strips), capsys)
+    assert "row 30" in error and "does not write turn 1 as its content" in error

@@ -252,13 +252,11 @@ def described(panel: Panel) -> str:
         case Lines():
             parts = [_line_in_words(line) for line in panel.lines if line.points]
         case Rows():
-            for series in panel.values:
-                pairs = zip(panel.categories, series.values, strict=True)
-                parts.append(f"{series.label}: " + ", ".join(f"{name} {number(value)}" for name, value in pairs))
+            parts = [_row_in_words(series.label, panel.categories, series.values) for series in panel.values]
         case Grid():
-            for name, row in zip(panel.rows, panel.values, strict=True):
-                pairs = zip(panel.columns, row, strict=True)
-                parts.append(f"{name}: " + ", ".join(f"{column} {number(value)}" for column, value in pairs))
+            parts = [
+                _row_in_words(name, panel.columns, row) for name, row in zip(panel.rows, panel.values, strict=True)
+            ]
     return f"{panel.title}. {'; '.join(parts)}."
 
 
@@ -266,6 +264,10 @@ def _line_in_words(line: Line) -> str:
     (x, y), (last_x, last_y) = line.points[0], line.points[-1]
     end = f" to {number(last_y)} at {_tick(last_x)}" if len(line.points) > 1 else ""
     return f"{line.name or line.label}: {number(y)} at {_tick(x)}{end}".removeprefix(": ")
+
+
+def _row_in_words(label: str, names: Sequence[str], values: Sequence[float | None]) -> str:
+    return f"{label}: " + ", ".join(f"{name} {number(value)}" for name, value in zip(names, values, strict=True))
 
 
 def _tick(value: float) -> str:

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sp3f_verl.evaluation.results import ArenaSummary, BenchmarkSummary, HarnessSummary, Summary
 from sp3f_verl.report.arena import judge_name
@@ -28,8 +27,7 @@ ALIASES = {
 NOT_KNOWN, DIFFERS, SAME = "not told", Markdown("**differs**"), "same"
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """`paper`, `yours`: `–` where that side does not say."""
 
     name: str
@@ -146,8 +144,7 @@ def _shown(entry: Any) -> str:
 
 
 def conditions_table(conditions: list[Condition]) -> Table:
-    rows = [[one.name, one.paper, one.yours, one.verdict] for one in conditions]
-    return Table(["condition", "the paper", "this run", ""], rows)
+    return Table(["condition", "the paper", "this run", ""], conditions)
 
 
 def verdict(conditions: list[Condition]) -> Markdown:

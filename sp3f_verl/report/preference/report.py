@@ -4,21 +4,17 @@ from pathlib import Path
 
 from sp3f_verl.report.document.blocks import Block, Document, Items, Section, Text, paragraph
 from sp3f_verl.report.document.escape import Markdown, code, joined
+from sp3f_verl.report.preference import tables
 from sp3f_verl.report.preference.compare import compare_runs
 from sp3f_verl.report.preference.pictures import READ, pictures
-from sp3f_verl.report.preference.signs import THRESHOLDS, signs
-from sp3f_verl.report.preference.tables import (
-    contingency_tables,
-    generated_table,
-    held_out_table,
-    learned_table,
-    orders_by_iteration,
-    training_table,
-)
+from sp3f_verl.report.preference.signs import SIGNS, signs
 from sp3f_verl.report.run_metrics import RunMetrics
 from sp3f_verl.report.side_by_side import Named, contents
 from sp3f_verl.training.objective_record import FILE
 
+ROLES = """L is the log-likelihood of a response under the policy in training, in nats.
+y is {}, y' {}{}.
+What each metric means: docs/diagnostics.md of sp3f_verl."""
 NOT_RECORDED = """The objective is not recorded ({} is not there: the run began before it was written), so that its loss
 is not named here, and what depends on it is left out."""
 GENERATED = (
@@ -35,8 +31,11 @@ pairs. {}"""
 
 def document(folder: Path, run: RunMetrics) -> Document:
     title = f"{'Self-play' if run.starts else 'Preference'} run" + (f": {run.loss}" if run.loss else "")
-    sections = [_signs(run), _pictures(run), _numbers(run), *_iterations(run), _orders(run)]
-    return Document(title, [*_head(run), *sections], folder)
+    sections = [_signs(run), _pictures(run), _numbers(run)]
+    if run.starts:
+        blocks = [paragraph(GENERATED), tables.generated_table(run), paragraph(LEARNED), tables.learned_table(run)]
+        sections.append(Section("By iteration", blocks))
+    return Document(title, [*_head(run), *sections, _orders(run)], folder)
 
 
 def _head(run: RunMetrics) -> list[Block]:
@@ -47,19 +46,12 @@ def _head(run: RunMetrics) -> list[Block]:
     return [
         paragraph("{}{}; {}.", steps_text, iterations, run.attempts),
         *([] if run.loss else [paragraph(NOT_RECORDED, code(FILE))]),
-        paragraph(
-            """L is the log-likelihood of a response under the policy in training, in nats.
-y is {}, y' {}{}.
-What each metric means: docs/diagnostics.md of sp3f_verl.""",
-            code(run.roles[0]),
-            code(run.roles[1]),
-            proto,
-        ),
+        paragraph(ROLES, *map(code, run.roles[:2]), proto),
     ]
 
 
 def _signs(run: RunMetrics) -> Section:
-    blocks: list[Block] = [paragraph("Looked for, with thresholds that are rules of thumb: {}.", Markdown(THRESHOLDS))]
+    blocks: list[Block] = [paragraph("Looked for, with thresholds that are rules of thumb: {}.", joined(SIGNS, "; "))]
     if not _has_held_out(run):
         blocks.append(paragraph("No held-out metrics (`data.val_files`): most of it could not be looked for."))
     return Section("Signs to look at", [*blocks, Items(signs(run) or ["None was found."])])
@@ -85,15 +77,8 @@ def _numbers(run: RunMetrics) -> Section:
     if _has_held_out(run):
         of = f"Of the last iteration, {run.iterations[-1]}. " if run.starts else ""
         text = "`gap/*` and `drift` are worked out from `logp*`:\ny minus y', and y minus its value before the run."
-        blocks += [paragraph(of + text), held_out_table(run)]
-    return Section("In numbers", blocks + training_table(run))
-
-
-def _iterations(run: RunMetrics) -> list[Section]:
-    if not run.starts:
-        return []
-    blocks = [paragraph(GENERATED), generated_table(run), paragraph(LEARNED), learned_table(run)]
-    return [Section("By iteration", blocks)]
+        blocks += [paragraph(of + text), tables.held_out_table(run)]
+    return Section("In numbers", blocks + tables.training_table(run))
 
 
 def _orders(run: RunMetrics) -> Section:
@@ -108,8 +93,8 @@ here the table per token is the tautology; read the raw one, beside the length g
         own = Markdown("This run is such a case: its rewards are {:.4g} times the sums.").format(objective.reward_scale)
     blocks: list[Block] = [paragraph(ORDERS, *map(code, run.roles[:2])), paragraph(TAUTOLOGY, own)]
     if run.starts:
-        blocks += [Text("Held-out at the end of each iteration:"), *orders_by_iteration(run)]
-    return Section("Reward order against log-likelihood order", blocks + contingency_tables(run))
+        blocks += [Text("Held-out at the end of each iteration:"), *tables.orders_by_iteration(run)]
+    return Section("Reward order against log-likelihood order", blocks + tables.contingency_tables(run))
 
 
 def _has_held_out(run: RunMetrics) -> bool:

@@ -52,7 +52,9 @@ def encoded_rows(
                 log.warning(f"a row is left out, as are others like it: {error}")
             counts[UNWRITABLE] += 1
             continue
-        if len(group.prompt) >= max_length:
+        if not len(group.prompt):  # a first token that nothing predicts, or the row before in a pack
+            counts["prompt_without_a_token"] += 1
+        elif len(group.prompt) >= max_length:
             counts["prompt_too_long"] += 1
         else:
             yield row, group

@@ -26,8 +26,10 @@ from sp3f_verl.training.conversations import (
 class AssistantTurnsDataset(MultiTurnSFTDataset):
     """Rows of text as input_ids, position_ids and loss_mask of at most `data.max_length` tokens, without padding.
 
-    `data.truncation`: right keeps the beginning, left the end, error raises. Unmaskable for a row of which it cannot be
-    told what the assistant's tokens are. Rows with images or videos go verl's own way.
+    `data.truncation`: right keeps the beginning, left the end, error raises. The place of a row that is left without a
+    label is taken by the next one that has one: a batch without any has no loss. The first token has no label: nothing
+    comes before it that could predict it, and packed, that would be another row's end. Unmaskable for a row of which
+    it cannot be told what the assistant's tokens are. Rows with images or videos go verl's own way.
     """
 
     def __init__(self, parquet_files, tokenizer, config, processor=None, max_samples=-1):
@@ -44,6 +46,16 @@ class AssistantTurnsDataset(MultiTurnSFTDataset):
     def __getitem__(self, item):
         if self.image_key in self.dataframe.columns or self.video_key in self.dataframe.columns:
             return super().__getitem__(item)
+        if item >= len(self):
+            raise IndexError(item)
+        for further in range(len(self)):
+            row = self.cut_row((item + further) % len(self))
+            if row["loss_mask"].any():
+                return row
+        raise BadInput(f"no row keeps a token that is trained on within data.max_length={self.max_length}; raise it.")
+
+    def cut_row(self, item: int) -> dict[str, torch.Tensor]:
+        """The row itself, with labels or without."""
         try:
             ids, mask = self._encode(item)
         except Unmaskable as error:
@@ -53,6 +65,7 @@ class AssistantTurnsDataset(MultiTurnSFTDataset):
                 raise BadInput(f"row {item} has {len(ids)} tokens and data.max_length={self.max_length}; raise it.")
             kept = slice(-self.max_length, None) if self.truncation == "left" else slice(self.max_length)
             ids, mask = ids[kept], mask[kept]
+        mask = [0, *mask[1:]]
         positions = torch.arange(len(ids))
         return {
             "input_ids": torch.tensor(ids),
