@@ -160,11 +160,17 @@ def _scores(segment: str, contest: Contest) -> list[float]:
     return [score - top for score in scores]
 
 
+@functools.lru_cache(512)  # a response is asked about for its own language and for English
+def _ranked(segment: str) -> list[tuple[str, float]]:
+    """All of py3langid's labels for a segment with their log-likelihoods, the best first."""
+    return _model().rank(segment)
+
+
 def _outside(segment: str, contest: Contest) -> float:
     """How far the best language outside the set is ahead of the best one in it, by letters of the set's scripts."""
     segment = _others_letters(contest.own).sub(" ", segment)
     inside = {label for labels in contest.labels for label in labels} | _VARIETIES
-    ranked = _model().rank(segment)  # the best first
+    ranked = _ranked(segment)
     ahead = next((score for label, score in ranked if label not in inside), ranked[-1][1])
     return ahead - next((score for label, score in ranked if label in inside - _VARIETIES), ahead)
 
