@@ -34,6 +34,7 @@ from sp3f_verl.judge.transcript import Entry, read_transcript
 from sp3f_verl.progress import ProgressBar
 from sp3f_verl.verl_bridge.judge_in_trainer import settings_of
 from sp3f_verl.verl_bridge.preflight_judge import needed_fields
+from sp3f_verl.verl_bridge.preflight_keys import keys
 
 
 def judge_check(
@@ -122,6 +123,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         raise BadInput(f"the run's arguments do not compose: {' '.join(str(error).split())}") from None
     if "sp3f" not in config:
         raise BadInput("the run's arguments name no recipe with a judge; add +recipe=sp3f.")
+    keys(config)
     return config
 
 

@@ -23,6 +23,7 @@ from sp3f_verl.verl_bridge import (
     preflight_sft,
 )
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
+from sp3f_verl.verl_bridge.preflight_keys import keys
 from sp3f_verl.verl_bridge.versions import check_versions
 
 Check = Callable[[DictConfig], None]  # raises BadInput, one sentence
@@ -201,7 +202,7 @@ METHODS: dict[str, Method] = {
 def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
-    machine = (plugin_loaded, check_versions, device, shared_memory, engine_check)
+    machine = (plugin_loaded, check_versions, keys, device, shared_memory, engine_check)
     return (*machine, *method.settings, method.rows, model, *method.with_model)
 
 
