@@ -18,7 +18,7 @@ from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage, one_line
 from sp3f_verl.llm.store import request_key
 
-PROBE = "How much is 2 + 2? (a first question, to see whether the judge answers)"
+PROBE = "How much is 3 + 3? (a first question, to see whether the judge answers)"
 TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give
 
 
@@ -93,7 +93,7 @@ class JudgeClient:
         """
         if self.context_tokens is None:
             self.context_tokens = await self.llm.context_length()
-        responses = ["2 + 2 = 4, so \\answer{4}", "2 + 2 = 5, so \\answer{5}"]
+        responses = ["3 + 3 = 6, so \\answer{6}", "3 + 3 = 9, so \\answer{9}"]
         context = Context("probe", PROBE, responses[0] if self.prompt.privileged else None, "en")
         rendered = self._fit(context, responses[:1] if self.prompt.kind == "language" else responses, LEAST_CHARS)
         if rendered is None:

@@ -19,7 +19,7 @@ def shown(body: dict) -> list[str]:
     """The responses in a question, in the order in which the judge sees them: what stands between the announced
     fences. Empty for anything else, such as a desk's first question, to see whether the judge answers."""
     text = body["messages"][-1]["content"]
-    if PROBE in text:
+    if PROBE in text or "3 + 3 = 6, so" in text:
         return []
     fence = _FENCE.search(text)
     if fence is None:

@@ -431,7 +431,6 @@ def test_a_template_without_a_system_role_is_found_before_anything_depends_on_it
     ("reply", "sentence"),
     [
         (Reply(text="A"), "no log-probabilities"),
-        (Reply(text="A", top_logprobs={}), "no log-probabilities"),
         (Reply(text="The", top_logprobs={"The": -0.01, "A": -6.0}), "first token is 'The' and no A or B"),
     ],
 )
