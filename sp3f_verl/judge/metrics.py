@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from sp3f_verl.judge.aggregate import Comparison, credit_of_a, judge_metrics
 from sp3f_verl.judge.jamming import is_of_the_way
 from sp3f_verl.llm.outcome import FailureKind, Usage
+from sp3f_verl.llm.reasons import Reasons
 
 MALFORMED = "malformed"  # every answer to a question held no verdict; the other failures are FailureKinds
-FAILURES = (*(kind.value for kind in FailureKind), MALFORMED)
+CUT_OFF = "cut_off"  # the answer reached max_tokens before its verdict; the same limit would cut another off, too
+FAILURES = (*(kind.value for kind in FailureKind), MALFORMED, CUT_OFF)
+REMEDIES = {
+    CUT_OFF: "answers are cut off before their verdict: raise sp3f.judge.max_tokens",
+    MALFORMED: "answers hold no verdict: see them in the transcript",
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class StepMetrics:
 
     questions: int = 0
     failed: Counter = field(default_factory=Counter)  # questions without a verdict, by kind
+    reasons: Reasons = field(default_factory=Reasons)  # what the servers said
     calls: int = 0
     malformed: int = 0  # calls whose answer held no verdict
     retries: Counter = field(default_factory=Counter)  # transport retries, by kind
@@ -55,6 +62,11 @@ class StepMetrics:
     def failure_share(self) -> float:
         """Share of the questions that ended without a verdict."""
         return self.failed.total() / self.questions if self.questions else 0.0
+
+    def fail(self, kind: str, sentence: str) -> None:
+        """Count a question without a verdict; sentence: what the server said, or the answer."""
+        self.failed[kind] += 1
+        self.reasons.add(kind, REMEDIES.get(kind, sentence))
 
     def start_step(self) -> None:
         """Begin anew, in place: the judges hold on to this object."""

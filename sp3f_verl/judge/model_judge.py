@@ -21,7 +21,7 @@ from sp3f_verl.judge.jamming import Jam, find_jam, from_other_order, is_of_the_w
 from sp3f_verl.judge.plan import Plan, Question, compare, is_settled, make_plan
 from sp3f_verl.judge.prompt import Prompt
 from sp3f_verl.judge.question import Answer, Context, JudgeClient
-from sp3f_verl.judge.sanitize import neutralise, new_fence
+from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import GROUP_SCHEDULES
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.llm.client import Client
@@ -31,7 +31,8 @@ from sp3f_verl.llm.price import longest_answer
 from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.rewards.text import strip_think
 
-CUT_OFF = Answer(None, FailureKind.DEADLINE.value)  # of a question that the group's deadline came before
+# of a question that the group's deadline came before
+LATE = Answer(None, FailureKind.DEADLINE.value, "sp3f.judge.group_seconds were over")
 
 
 class ModelJudge(Judge):
@@ -182,20 +183,29 @@ class ModelJudge(Judge):
 
         answered = await self._dispatcher.run(lambda: prepared().plan.questions, ask, deadline)
         group = prepared()
-        answers = {question: answered[question] or CUT_OFF for question in group.plan.questions}
+        answers = {question: answered[question] or LATE for question in group.plan.questions}
         metrics = self.client.metrics
         metrics.questions += len(answers)
-        metrics.failed.update(answer.failure for answer in answers.values() if answer.failure)
+        for answer in answers.values():
+            if answer.failure:
+                metrics.fail(answer.failure, answer.text)
         return self._conclude(group, answers, row)
 
     def _prepare(self, responses: Sequence[str], row: Mapping[str, Any]) -> "Prepared":
         texts = [strip_think(response).strip() for response in responses]
         shown = {text: neutralise(text) for text in texts}
-        texts = [text if shown[text].strip() else "" for text in texts]  # invisible characters say nothing
+        same: dict[str, str] = {}  # how a text looks to the judge -> the first that looks so
+        for text in texts:
+            same.setdefault(self._look(shown[text]), text)
+        # compared as they are shown: invisible characters say nothing, nor does what is left out
+        texts = [same[look] if (look := self._look(shown[text])) else "" for text in texts]
         fence = new_fence(random.SystemRandom(), shown.values()) if self.settings.fence == "group" else None
         context = Context.of(row, self.settings.privileged, fence)
         rng = random.Random(f"{self.settings.seed} {row['id']} {sorted(texts)}")
         return Prepared(texts, context, shown, make_plan(texts, self.settings, rng), rng.getrandbits(32))
+
+    def _look(self, shown: str) -> str:
+        return shorten(shown, self.settings.response_chars)[0].strip()
 
     def _conclude(self, group: "Prepared", answers: Mapping[Question, Answer], row: Mapping[str, Any]) -> Judged:
         settings, texts = self.settings, group.texts
@@ -216,13 +226,14 @@ class ModelJudge(Judge):
                 (settled if is_settled(texts[i], texts[j]) else asked).append((i, j, verdict))
             self.client.metrics.skipped += len(settled)
             jammers = frozenset(index for index, text in enumerate(texts) if text in jam.responses)
+            credited = from_other_order(asked)
             result = Judged.of(
                 len(texts),
                 asked,
                 settings.credit,
                 settled,
                 records,
-                credited=lost_by(asked, jammers) if settings.on_jam == "loss" else from_other_order(asked),
+                credited=lost_by(credited, jammers) if settings.on_jam == "loss" else credited,
             )
             failed = sum(verdict is Verdict.FAILED for _, _, verdict in asked)
             share = 1 - failed / len(comparisons) if comparisons else 1.0

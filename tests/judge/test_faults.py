@@ -124,8 +124,6 @@ NO_VERDICT = {  # answers that came well and decide nothing
     "off the menu": Reply(text="\\boxed{24}"),
     "both letters in one box": Reply(text="\\boxed{A or B}"),
     "a box that never closes": Reply(text="analysis \\boxed{A"),
-    "cut off": Reply(text="At first \\boxed{A}, but", finish_reason="length"),
-    "a quoted box, then cut off": Reply(text='A ends in "\\boxed{A}". B', finish_reason="length"),
     "a quoted box, then something else": Reply(text='It says "\\boxed{A}", which is wrong: \\boxed{neither}'),
 }
 
@@ -193,6 +191,17 @@ def test_an_answer_without_a_verdict_is_asked_again_and_then_fails_its_pair(name
         again = judge(server, first(3, NO_VERDICT[name]))
     assert again.rates == RANKED and not again.failed
     assert again.metrics["judge/malformed_rate"] == pytest.approx(3 / 9)
+
+
+@pytest.mark.parametrize("text", ["At first \\boxed{A}, but", 'A ends in "\\boxed{A}". B', ""])
+def test_an_answer_that_is_cut_off_is_not_asked_for_again(text):
+    """The same limit would cut another off, too."""
+    cut = Reply(text=text, finish_reason="length")
+    with ModelServer(longer_wins) as server:
+        outcome = judge(server, lambda body: cut, malformed_retries=2, on_jam="neutral")
+        assert len(questions(server)) == 6
+    assert outcome.rates == NEUTRAL and outcome.failed == {"cut_off": 6}
+    assert outcome.metrics["judge/malformed_rate"] == 0.0
 
 
 def test_of_two_verdicts_the_last_counts():

@@ -189,7 +189,21 @@ def test_an_answer_that_was_cut_off_has_no_verdict():
     with ModelServer(lambda body: Reply(text="first I thought \\boxed{A}, but", finish_reason="length")) as server:
         result, metrics = judge(server, ["a", "bb", "ccc"], min_valid=0.0, malformed_retries=1, on_jam="neutral")
     assert result.rates == [0.5, 0.5, 0.5]
-    assert metrics["judge/failed/malformed"] == 6 and metrics["judge/calls"] == 12
+    assert metrics["judge/failed/cut_off"] == 6 and metrics["judge/calls"] == 6
+
+
+def test_texts_that_look_alike_to_the_judge_tie_without_a_question():
+    hidden = ["quality\u200b one", "quality one", "quality \u2060one", "two"]
+    cut = ["x" * 5000 + f" {k} " + "y" * 5000 for k in (24, 25)]
+    for group, rates in ((hidden, [2 / 3, 2 / 3, 2 / 3, 0.0]), (cut, [0.5, 0.5])):
+        with ModelServer(longer_wins) as server:
+            result, _ = judge(server, group)
+            assert all(a != b for a, b in questions(server))
+        assert result.rates == pytest.approx(rates)
+    with ModelServer(longer_wins) as server:  # shortened to fit, they look alike
+        result, _ = judge(server, cut, response_chars=20000, context_tokens=6000, bytes_per_token=1.0, max_tokens=100)
+        assert not questions(server)
+    assert result.rates == [0.5, 0.5]
 
 
 def test_failed_pairs_leave_the_count_and_a_group_below_the_floor_fails():
