@@ -18,8 +18,6 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.translate.sources import read
 
 ROWS = [{"id": n, "question": f"What is {n}?", "solution": "It is so.", "answer": n} for n in (0, 7)]
-    {"id": number, "question": f"What is {number}?", "solution": "It is so.", "answer": number} for number in (0, 7)
-]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
