@@ -26,6 +26,7 @@ from sp3f_verl.data.sets.wmt import (
     TEST,
     TRANSLATION,
     from_hub,
+    locale_of,
     read_segments,
 )
 from sp3f_verl.data.tables import open_file, read_rows
@@ -63,7 +64,10 @@ def _translate(options: argparse.Namespace) -> None:
         rows = {f"{row['id']} {row['lp']}": row for row in read_rows(options.segments, SEGMENT)}
         translations = []
         with open_model(asked, store_of(options)) as backend:
-            texts = (SourceText(ident, row["source"], "en", row["language"]) for ident, row in rows.items())
+            texts = (
+                SourceText(ident, row["source"], "en", row["language"], locale_of(row["lp"]))
+                for ident, row in rows.items()
+            )
             for answer in model.translations(texts, backend):
                 row, text = rows[answer.id], (answer.text or "").strip() or None
                 good = answer.status is Status.OK and text is not None
@@ -195,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("compare", help="BLEU and chrF++ of several translators (needs sacrebleu)")
     command.add_argument("--segments", type=Path, required=True, help="segments.parquet of `prepare`")
     command.add_argument("--candidates", type=_named, nargs="+", required=True, metavar="NAME=FILE")
-    text = "BLEU's tokenizer (default: ja-mecab, ko-mecab, zh, and 13a for the others)"
+    text = "BLEU's tokenizer (default: ja-mecab, ko-mecab, zh; char where a script has no spaces, as in th; else 13a)"
     command.add_argument("--tokenize", type=_tokenize, nargs="+", default=[], metavar="LANGUAGE=NAME", help=text)
     command.add_argument("--baseline", metavar="NAME", help="whom the others are tested against (default: the first)")
     text = "COMET too, by a model such as Unbabel/wmt22-comet-da (pip install unbabel-comet, elsewhere)"

@@ -34,9 +34,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _judge_check(arguments: argparse.Namespace) -> int:
+    from sp3f_verl.errors import BadInput
     from sp3f_verl.verl_bridge.judge_check import judge_check
 
-    print(judge_check(arguments.overrides, arguments.pairs, arguments.replay, arguments.output, arguments.seed))
+    report, doubt = judge_check(
+        arguments.overrides, arguments.pairs, arguments.replay, arguments.output, arguments.seed
+    )
+    print(report)
+    if doubt:
+        raise BadInput(f"do not train with it yet: {doubt}.")
     return 0
 
 

@@ -31,12 +31,13 @@ AsWritten = Annotated[int | float, PlainValidator(_number)]
 
 @dataclass(frozen=True)
 class SourceText:
-    """A text to translate; source and target are language codes."""
+    """A text to translate; source and target are language codes. locale: of the target, where its variety counts."""
 
     id: str
     text: str
     source: str
     target: str
+    locale: str = ""
 
 
 class Model(ModelOptions):
@@ -107,9 +108,11 @@ class Model(ModelOptions):
 
     def translation(self, text: SourceText) -> Ask:
         if self.backend == "seq2seq":  # no chat: the text as it is, and the languages by their FLORES codes
-            codes = {"source": languages.get(text.source).flores, "target": languages.get(text.target).flores}
+            target = languages.flores_of(text.target, text.locale)
+            codes = {"source": languages.get(text.source).flores, "target": target}
             return self._ask(text.id, text.text, dict(self.extra or {}) | codes)
-        names = {key: languages.get(getattr(text, key)).english_name for key in ("source", "target")}
+        source, target = languages.get(text.source).english_name, languages.variety(text.target, text.locale)
+        names = {"source": source, "target": target}
         template = self.template_file.read_text(encoding="utf-8").rstrip("\n")
         return self._ask(text.id, _filled(template, names | {"text": text.text}), self.extra)
 

@@ -9,6 +9,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -171,16 +172,11 @@ MEANS = (
 
 def _summary(group: _Group) -> dict[str, float | None]:
     means = {name: group.sums[name] / group.asked[name] if group.asked[name] else None for name in MEANS}
-    ratio = math.exp(_median(group.ratios)) if group.ratios else None
-    margin = _median(group.margins) if group.margins else None
+    ratio = math.exp(median(group.ratios)) if group.ratios else None
+    margin = median(group.margins) if group.margins else None
     if group.margins:
         means["margin"] = math.fsum(group.margins) / len(group.margins)  # the same in every order of the rows
     return {"pairs": group.pairs, "length_ratio": ratio, "median_margin": margin, **means}
-
-
-def _median(values: array) -> float:
-    ordered, n = sorted(values), len(values)
-    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
 
 def _first_is_more(one: float, other: float) -> float:

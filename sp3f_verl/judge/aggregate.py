@@ -12,6 +12,12 @@ from sp3f_verl.judge.verdict import Verdict
 Comparison = tuple[int, int, Verdict | float]
 
 NEUTRAL = 0.5  # of a response that no valid verdict is about: the mean of a group credited on both sides
+_OPPOSITE = {
+    Verdict.A: Verdict.B,
+    Verdict.B: Verdict.A,
+    Verdict.TIE: Verdict.TIE,
+    Verdict.FAILED: Verdict.FAILED,
+}
 _SHARE_OF_A = {Verdict.A: 1.0, Verdict.B: 0.0, Verdict.TIE: 0.5, Verdict.FAILED: None}
 
 
@@ -77,6 +83,11 @@ def judge_metrics(n: int, verdicts: Iterable[Comparison]) -> dict[str, float]:
 def credit_of_a(outcome: Verdict | float) -> float | None:
     """What an outcome credits response A with, in [0, 1]; None for a FAILED one."""
     return _SHARE_OF_A[outcome] if isinstance(outcome, Verdict) else outcome
+
+
+def opposite(outcome: Verdict | float) -> Verdict | float:
+    """The outcome of the same pair with its places exchanged."""
+    return _OPPOSITE[outcome] if isinstance(outcome, Verdict) else 1.0 - outcome
 
 
 def _shares(n: int, verdicts: Iterable[Comparison]) -> Iterator[tuple[int, int, float | None]]:

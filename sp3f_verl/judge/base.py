@@ -97,14 +97,20 @@ class Judged:
         credit: str = "both",
         settled: Sequence[Comparison] = (),
         records: Sequence[Record] = (),
+        credited: Sequence[Comparison] | None = None,
     ) -> "Judged":
-        """The win rates of the comparisons that a judge made and those that were settled without it (`win_rates`)."""
+        """The win rates of the comparisons that a judge made and those that were settled without it (`win_rates`).
+
+        credited: the comparisons as the rates take them, where that is not as they were made.
+        """
         valid = [0] * n
         for i, j, verdict in (*comparisons, *settled):
             if verdict is not Verdict.FAILED:
                 valid[i] += 1
                 valid[j] += 1
-        return cls(win_rates(n, (*comparisons, *settled), credit), [list(comparisons)], valid, list(records))
+        return cls(
+            win_rates(n, (*(credited or comparisons), *settled), credit), [list(comparisons)], valid, list(records)
+        )
 
 
 def average(results: Sequence[Judged], weights: Sequence[float]) -> Judged:

@@ -5,10 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sp3f_verl.judge.aggregate import Comparison, credit_of_a, judge_metrics
+from sp3f_verl.judge.jamming import is_of_the_way
 from sp3f_verl.llm.outcome import FailureKind, Usage
+from sp3f_verl.llm.reasons import Reasons
 
 MALFORMED = "malformed"  # every answer to a question held no verdict; the other failures are FailureKinds
-FAILURES = (*(kind.value for kind in FailureKind), MALFORMED)
+CUT_OFF = "cut_off"  # the answer reached max_tokens before its verdict; the same limit would cut another off, too
+FAILURES = (*(kind.value for kind in FailureKind), MALFORMED, CUT_OFF)
+REMEDIES = {
+    CUT_OFF: "answers are cut off before their verdict: raise sp3f.judge.max_tokens",
+    MALFORMED: "answers hold no verdict: see them in the transcript",
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class StepMetrics:
 
     questions: int = 0
     failed: Counter = field(default_factory=Counter)  # questions without a verdict, by kind
+    reasons: Reasons = field(default_factory=Reasons)  # what the servers said
     calls: int = 0
     malformed: int = 0  # calls whose answer held no verdict
     retries: Counter = field(default_factory=Counter)  # transport retries, by kind
@@ -36,6 +44,8 @@ class StepMetrics:
     skipped: int = 0  # pairs settled without a question: identical or empty responses
     shortened: int = 0  # questions with a response of which the middle was left out
     groups_failed: int = 0
+    groups_jammed: int = 0  # in which failures of the question gather on a response
+    concentration: list[float] = field(default_factory=list)  # of the groups with failures of the question
     usage: Usage = field(default_factory=Usage)
     usd: float = 0.0
     seconds: list[float] = field(default_factory=list)
@@ -52,6 +62,11 @@ class StepMetrics:
     def failure_share(self) -> float:
         """Share of the questions that ended without a verdict."""
         return self.failed.total() / self.questions if self.questions else 0.0
+
+    def fail(self, kind: str, sentence: str) -> None:
+        """Count a question without a verdict; sentence: what the server said, or the answer."""
+        self.failed[kind] += 1
+        self.reasons.add(kind, REMEDIES.get(kind, sentence))
 
     def start_step(self) -> None:
         """Begin anew, in place: the judges hold on to this object."""
@@ -110,15 +125,19 @@ class StepMetrics:
             "shortened": self.shortened,
             "retries": self.retries.total(),
             "groups_failed": self.groups_failed,
+            "groups_jammed": self.groups_jammed,
             "tokens_in": self.usage.prompt_tokens,
             "tokens_in_cached": self.usage.cached_tokens,
             "tokens_out": self.usage.completion_tokens,
             **{name: quantile(seconds, share) for name, share in latencies.items()},
             **{f"failed/{kind}": self.failed[kind] for kind in FAILURES},
+            "failed_of_the_way": sum(count for kind, count in self.failed.items() if is_of_the_way(kind)),
+            "failed_of_the_question": sum(count for kind, count in self.failed.items() if not is_of_the_way(kind)),
         }
         rates = {
             "failed_rate": (self.failed.total(), self.questions),
             "malformed_rate": (self.malformed, self.calls),
+            "failure_concentration": (sum(self.concentration), len(self.concentration)),
         }
         return {f"judge/{name}": float(value) for name, value in counts.items()} | _rates(rates)
 

@@ -8,7 +8,7 @@ import functools
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,10 +17,11 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.judge.aggregate import NEUTRAL
 from sp3f_verl.judge.base import GroupNotJudged, Judge, Judged, Record, Run
 from sp3f_verl.judge.dispatch import Dispatcher
+from sp3f_verl.judge.jamming import Jam, find_jam, from_other_order, is_of_the_way, lost_by
 from sp3f_verl.judge.plan import Plan, Question, compare, is_settled, make_plan
 from sp3f_verl.judge.prompt import Prompt
 from sp3f_verl.judge.question import Answer, Context, JudgeClient
-from sp3f_verl.judge.sanitize import neutralise, new_fence
+from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import GROUP_SCHEDULES
 from sp3f_verl.judge.verdict import Verdict
 from sp3f_verl.llm.client import Client
@@ -30,7 +31,8 @@ from sp3f_verl.llm.price import longest_answer
 from sp3f_verl.llm.rate_limit import RateLimit
 from sp3f_verl.rewards.text import strip_think
 
-CUT_OFF = Answer(None, FailureKind.DEADLINE.value)  # of a question that the group's deadline came before
+# of a question that the group's deadline came before
+LATE = Answer(None, FailureKind.DEADLINE.value, "sp3f.judge.group_seconds were over")
 
 
 class ModelJudge(Judge):
@@ -181,28 +183,40 @@ class ModelJudge(Judge):
 
         answered = await self._dispatcher.run(lambda: prepared().plan.questions, ask, deadline)
         group = prepared()
-        answers = {question: answered[question] or CUT_OFF for question in group.plan.questions}
+        answers = {question: answered[question] or LATE for question in group.plan.questions}
         metrics = self.client.metrics
         metrics.questions += len(answers)
-        metrics.failed.update(answer.failure for answer in answers.values() if answer.failure)
+        for answer in answers.values():
+            if answer.failure:
+                metrics.fail(answer.failure, answer.text)
         return self._conclude(group, answers, row)
 
     def _prepare(self, responses: Sequence[str], row: Mapping[str, Any]) -> "Prepared":
         texts = [strip_think(response).strip() for response in responses]
         shown = {text: neutralise(text) for text in texts}
-        texts = [text if shown[text].strip() else "" for text in texts]  # invisible characters say nothing
+        same: dict[str, str] = {}  # how a text looks to the judge -> the first that looks so
+        for text in texts:
+            same.setdefault(self._look(shown[text]), text)
+        # compared as they are shown: invisible characters say nothing, nor does what is left out
+        texts = [same[look] if (look := self._look(shown[text])) else "" for text in texts]
         fence = new_fence(random.SystemRandom(), shown.values()) if self.settings.fence == "group" else None
         context = Context.of(row, self.settings.privileged, fence)
         rng = random.Random(f"{self.settings.seed} {row['id']} {sorted(texts)}")
         return Prepared(texts, context, shown, make_plan(texts, self.settings, rng), rng.getrandbits(32))
 
+    def _look(self, shown: str) -> str:
+        return shorten(shown, self.settings.response_chars)[0].strip()
+
     def _conclude(self, group: "Prepared", answers: Mapping[Question, Answer], row: Mapping[str, Any]) -> Judged:
         settings, texts = self.settings, group.texts
         records = self._records(texts, answers)
+        jam = self._jam(answers)
         if settings.schedule == "language":
             values = [answers[text,].value if text else "" for text in texts]
             valid = [int(value is not None) for value in values]
             rates = [NEUTRAL if value is None else float(value == row["language"]) for value in values]
+            if settings.on_jam == "loss":
+                rates = [0.0 if text in jam.responses else rate for text, rate in zip(texts, rates, strict=True)]
             result, share = Judged(rates, [], valid, records), sum(valid) / len(texts)
         else:
             values = {question: answer.value for question, answer in answers.items()}
@@ -211,18 +225,50 @@ class ModelJudge(Judge):
             for i, j, verdict in comparisons:
                 (settled if is_settled(texts[i], texts[j]) else asked).append((i, j, verdict))
             self.client.metrics.skipped += len(settled)
-            result = Judged.of(len(texts), asked, settings.credit, settled, records)
+            jammers = frozenset(index for index, text in enumerate(texts) if text in jam.responses)
+            credited = from_other_order(asked)
+            result = Judged.of(
+                len(texts),
+                asked,
+                settings.credit,
+                settled,
+                records,
+                credited=lost_by(credited, jammers) if settings.on_jam == "loss" else credited,
+            )
             failed = sum(verdict is Verdict.FAILED for _, _, verdict in asked)
             share = 1 - failed / len(comparisons) if comparisons else 1.0
-        if share < settings.min_valid:
+        dropped = settings.on_jam == "drop" and jam.responses
+        if share < settings.min_valid or dropped:
             self.client.metrics.groups_failed += 1
-            kinds = sorted({answer.failure for answer in answers.values() if answer.failure})
+            kinds = ", ".join(sorted({answer.failure for answer in answers.values() if answer.failure}))
             raise GroupNotJudged(
                 f"judge {settings.name} gave a verdict on {share:.0%} of the comparisons of prompt {row['id']}, "
-                f"fewer than sp3f.judge.min_valid={settings.min_valid:g} asks for ({', '.join(kinds)}).",
+                + (
+                    f"and its failures ({kinds}) gather on {len(jam.responses)} of {len(texts)} responses: "
+                    "sp3f.judge.on_jam=drop."
+                    if dropped
+                    else f"fewer than sp3f.judge.min_valid={settings.min_valid:g} asks for ({kinds})."
+                ),
                 records,
             )
+        if settings.on_jam == "lowest" and jam.responses:
+            lowest = min(result.rates)
+            rates = [lowest if text in jam.responses else rate for text, rate in zip(texts, result.rates, strict=True)]
+            result = replace(result, rates=rates)
         return result
+
+    def _jam(self, answers: Mapping[Question, Answer]) -> Jam:
+        jam = find_jam(
+            {
+                question: answer.failure is not None
+                for question, answer in answers.items()
+                if answer.failure is None or not is_of_the_way(answer.failure)
+            }
+        )
+        if jam.concentration:
+            self.client.metrics.concentration.append(jam.concentration)
+        self.client.metrics.groups_jammed += bool(jam.responses)
+        return jam
 
     def _records(self, texts: Sequence[str], answers: Mapping[Question, Answer]) -> list[Record]:
         first = {text: index for index, text in reversed(list(enumerate(texts)))}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sp3f_verl.judge.base import NO_USAGE, Run
-from sp3f_verl.judge.metrics import MALFORMED
+from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED
 from sp3f_verl.judge.prompt import Prompt, render
 from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
@@ -81,6 +81,10 @@ class JudgeClient:
         self._longest_answer = settings.longest_answer()
         self.longest_answered = 0  # bytes of the longest question that has an answer
 
+    @property
+    def asks_for_a_pair(self) -> bool:
+        return self.prompt.kind in ("pairwise", "token")
+
     async def probe(self) -> None:
         """Asks one short question, and the server for its context length. Raises AskFailed."""
         if self.context_tokens is None:
@@ -99,13 +103,17 @@ class JudgeClient:
         while True:
             rendered = self._fit(context, responses, limit)
             if rendered is None:
-                return Answer(None, FailureKind.TOO_LONG.value, "", usage, 0.0, calls)
+                text = "the question fits no context, however short its responses are shown"
+                return Answer(None, FailureKind.TOO_LONG.value, text, usage, 0.0, calls)
             limit = rendered.limit
+            if self.asks_for_a_pair and len({shorten(response, limit)[0] for response in responses}) == 1:
+                value = 0.5 if self.prompt.kind == "token" else Verdict.TIE  # shown so short, they are equal
+                return Answer(value, None, "", usage, 0.0, calls)
             if rendered.was_cut and not counted_short:
                 self.metrics.shortened += 1
                 counted_short = True
             try:
-                completion, paid = await self._complete(context, responses, rendered, malformed, deadline, affinity)
+                completion, paid = await self._complete(context, responses, rendered, deadline, affinity)
             except AuthenticationFailed:
                 raise
             except AskFailed as error:
@@ -116,12 +124,14 @@ class JudgeClient:
                 if error.kind is FailureKind.TOO_LONG or guess:
                     limit, tried_shorter = shorter, True
                     continue
-                return Answer(None, error.kind.value, str(error), usage, 0.0, calls)
+                return Answer(None, error.kind.value, error.args[1], usage, 0.0, calls)
             calls += paid
             usage += completion.usage
             value = self._read(completion, len(responses))
             if value is not None:
                 return Answer(value, None, completion.text, usage, completion.seconds, calls)
+            if self._is_cut_off(completion):
+                return Answer(None, CUT_OFF, completion.text, usage, completion.seconds, calls)
             self.metrics.malformed += paid
             malformed += 1
             if malformed > self.settings.malformed_retries:
@@ -148,7 +158,6 @@ class JudgeClient:
         context: Context,
         responses: Sequence[str],
         rendered: Rendered,
-        attempt: int,
         deadline: float,
         affinity: int,
     ) -> tuple[Completion, int]:
@@ -156,11 +165,13 @@ class JudgeClient:
         key = None
         if self.store is not None:
             model = await self.llm.model()
-            question = (context.query, context.solution, context.language, list(responses), rendered.limit, attempt)
+            question = (context.query, context.solution, context.language, list(responses), rendered.limit, 0)
             key = request_key(model, self.prompt.version, question, self.sampling)
             if (kept := self._kept(key)) is not None:
-                self.metrics.stored += 1
-                return Completion(**{**kept, "usage": Usage(*kept["usage"]), "retries": 0}), 0
+                completion = Completion(**{**kept, "usage": Usage(*kept["usage"]), "retries": 0})
+                if self._read(completion, len(responses)) is not None:  # what holds no verdict is asked again
+                    self.metrics.stored += 1
+                    return completion, 0
         price = self.settings.known_price()
         # no tokenizer makes more tokens of a text than it has bytes; a template adds a few a message
         sent = rendered.size + 16 * len(rendered.messages)
@@ -186,7 +197,7 @@ class JudgeClient:
         self.longest_answered = max(self.longest_answered, rendered.size)
         self.metrics.calls += 1
         self.metrics.seconds.append(completion.seconds)
-        if key is not None:
+        if key is not None and self._read(completion, len(responses)) is not None:
             kept = {name: getattr(completion, name) for name in ("text", "finish_reason", "model", "seconds")}
             kept["usage"] = dataclasses.astuple(completion.usage)
             kept["top_logprobs"] = None if completion.top_logprobs is None else dict(completion.top_logprobs)
@@ -203,7 +214,7 @@ class JudgeClient:
         """The value in an answer, None where there is none. A text that was cut off has not come to its verdict."""
         if self.prompt.kind == "token":
             return preference_for_a(completion.top_logprobs)
-        if completion.finish_reason == "length":
+        if self._is_cut_off(completion):
             return None
         if self.prompt.kind == "listwise":
             return parse_ranking(completion.text, n)
@@ -211,6 +222,9 @@ class JudgeClient:
             return parse_language(completion.text)
         verdict = parse_verdict(completion.text)
         return None if verdict is Verdict.FAILED else verdict
+
+    def _is_cut_off(self, completion: Completion) -> bool:
+        return completion.finish_reason == "length" and self.prompt.kind != "token"  # one token is all it has
 
     def _count_retry(self, kind: FailureKind) -> None:
         self.metrics.retries[kind.value] += 1

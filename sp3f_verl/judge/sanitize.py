@@ -31,10 +31,14 @@ _CONTROL_TOKEN = re.compile(
     r"|(?:start|end)_of_(?:turn|image|audio)|(?:bos|eos|pad)_token|(?:unused|extra_id_|reserved_)\d{1,5}"
     r"|seed:\w{1,32})>"
     r"|<</?sys>>"
+    r"|<[a-z]{2,24}_\d{1,5}>"  # Nemotron's <SPECIAL_12>, and others of that shape
+    r"|\[\|[^\s\[\]|]{1,64}\|\]"  # EXAONE
+    r"|\]~[^\s\[\]~]{0,16}\[|\[e~\[|\]~[^\s\[\]~]{0,16}\]"  # MiniMax: ]~b]ai, ]~!b[, [e~[
+    r"|◁/?[a-z_]{1,32}▷"  # Kimi
     r"|\[/?(?:inst|system_prompt|available_tools|tool_calls|tool_results|model_settings|think|gmask|smask|cls|sep)\]",
     re.IGNORECASE,
 )
-_QUOTES = str.maketrans("<>[]", "‹›‹›")
+_QUOTES = str.maketrans("<>[]◁▷", "‹›‹›‹›")
 
 
 def neutralise(text: str) -> str:

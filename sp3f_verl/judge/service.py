@@ -149,6 +149,8 @@ class JudgeService:
         share, ceiling = self.metrics.failure_share(), self.settings.failure_ceiling
         if self.metrics.questions >= enough and share > ceiling:
             kinds = ", ".join(f"{kind}: {count}" for kind, count in self.metrics.failed.most_common(3))
+            if reason := self.metrics.reasons.commonest():
+                kinds += f"; most often: {reason}"
             self._stop(
                 f"{share:.0%} of this step's {self.metrics.questions} questions to the judge failed ({kinds}), more "
                 f"than sp3f.judge.failure_ceiling={ceiling:g} allows; mend the judge and start the same command to go "

@@ -72,6 +72,7 @@ class JudgeSettings(Settings):
     retries: AtLeastZero = 8
     malformed_retries: AtLeastZero = 2
     min_valid: Share = 0.5
+    on_jam: Literal["drop", "loss", "lowest", "neutral"] = "drop"
     failure_ceiling: Share = 0.5
     budget_usd: Limit = None
     spending_file: Text | None = None

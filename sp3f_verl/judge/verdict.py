@@ -1,14 +1,16 @@
 r"""What a judge decided, read from what it wrote.
 
-Two written forms count, and the last complete one in the text wins, whichever form it has (a judge argues first and
-decides last):
+Only its answer counts: thoughts are cut away (`without_thoughts`), and one that never ends is no answer. Then the last
+complete box decides (a judge argues first and decides last):
 
-- boxed, the SP3F prompts: `\boxed{A}`, `\boxed{B}`, `\boxed{tie}`, also as judges really write them:
-  `\boxed{{A}}`, `\boxed{\text{A}}`, `**\boxed{Response A}**`;
-- bracket, the arena prompts: `[[1]]`, `[[2]]`, `[[T]]` or `[[M]]`, also escaped as `\[\[1\]\]`.
+- `\boxed{A}`, `\boxed{B}`, `\boxed{tie}`, also as judges really write them: `\boxed{\text{A}}`,
+  `**\boxed{Response A}**`, `\boxed{回答A}`, full width, in quotes, with direction marks;
+- in a text without any box, brackets, as arena prompts have them: `[[1]]`, `[[2]]`, `[[T]]` or `[[M]]`, `[[A]]`,
+  `[[A>B]]`, also escaped as `\[\[1\]\]`.
 
 Anything else is `Verdict.FAILED`, never a loss: a box that says something off the menu (`\boxed{24}`) is no verdict,
-and none is searched before it: what stands there may be a response's box that the judge quotes.
+and none is searched before it: what stands there may be a response's box that the judge quotes. Nor is the last of two
+that differ and stand in one sentence (the menu, a hedge, a comparison), or one that is denied.
 
 Judges that are asked otherwise have readers of their own: `parse_ranking` (listwise), `parse_language` (pointwise, the
 language ablation) and `preference_for_a` (one token, by its log-probabilities).
@@ -17,13 +19,11 @@ language ablation) and `preference_for_a` (one token, by its log-probabilities).
 import enum
 import math
 import re
+import unicodedata
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
-from sp3f_verl.rewards.boxed import Box, last_box
-
-T = TypeVar("T")
+from sp3f_verl.rewards.boxed import Box, complete_boxes, last_box
 
 
 class Verdict(enum.Enum):
@@ -36,27 +36,96 @@ class Verdict(enum.Enum):
 
 
 _BOXED = {"a": Verdict.A, "b": Verdict.B, "tie": Verdict.TIE}
-_BRACKET = {"1": Verdict.A, "2": Verdict.B, "t": Verdict.TIE, "m": Verdict.TIE}
-_NOUNS = {"response", "answer", "assistant", "option"}
+_BRACKET = {
+    **{label: Verdict.A for label in ("1", "a", "a>b", "a>>b", "b<a", "b<<a")},
+    **{label: Verdict.B for label in ("2", "b", "b>a", "b>>a", "a<b", "a<<b")},
+    **{label: Verdict.TIE for label in ("t", "m", "tie", "c", "a=b", "b=a")},
+}
+_NOUNS = frozenset({"response", "answer", "assistant", "option"})  # before a letter, or a number of a ranking
+_NOUN = unicodedata.normalize(  # the same in the languages of the table, and others, before the letter of a response
+    "NFKC",
+    r"(?:(?:the )?(?:response|answer|assistant|option|model|candidate|solution|reply|output|choice)"
+    r"|回答|回复|回應|答复|答案|响应|選項|选项|模型|方案|解答|応答|答え|選択肢|モデル|응답|답변|답안|답|선택지|모델|옵션"
+    r"|ответ|вариант|решение|модель|відповідь|варіант|respuesta|opción|modelo|solución|resposta|opção|solução"
+    r"|réponse|option|modèle|solution|antwort|möglichkeit|modell|lösung|risposta|opzione|modello|soluzione"
+    r"|antwoord|reactie|optie|odpowiedź|opcja|odpověď|válasz|răspunsul?|răspuns|svar|vastaus|απάντηση|επιλογή"
+    r"|jibu|majibu|chaguo|jawaban|respons|tanggapan|pilihan|sagot|tugon|yanıt|cevap|seçenek|câu trả lời|phản hồi"
+    r"|phương án|đáp án|คำตอบ(?:ที่)?|ตัวเลือก|การตอบกลับ|الإجابة|الاجابة|إجابة|الرد|رد|الاستجابة|الجواب|الخيار"
+    r"|جواب|پاسخ|گزینه|תשובה|תגובה|उत्तर|प्रतिक्रिया|जवाब|विकल्प|উত্তর|প্রতিক্রিয়া|জবাব|বিকল্প|సమాధానం|ప్రతిస్పందన|జవాబు|ఎంపిక"
+    r"|பதில்|விடை|ઉત્તર|જવાબ|ಉತ್ತರ|ഉത്തരം|ਜਵਾਬ|idahun|ìdáhùn|amsa|azịza|impendulo|mpendulo|መልስ)"
+    r"[ \-_#:]{0,3}(?=[ab]$)",
+)
+_NOUN = re.compile(_NOUN)
 _LONGEST_LABEL = 80  # characters inside a box; more is prose, not a verdict
-MINIMUM_MASS = 0.01  # of probability on A and B together; below it, the model was about to say something else
+MINIMUM_MASS = 0.5  # of probability on A and B together; below it, the model was about to say something else
 
 # Every repetition that could be retried at each position is bounded: this text comes from a model, and an unbounded
 # one makes the search quadratic on junk.
-BRACKETS = re.compile(r"\\?\[\\?\[\s{0,8}(\w{0,16})\s{0,8}\\?\]\\?\]")
-_DECORATION = re.compile(r"\\(?:boxed|text[a-z]*|math[a-z]*)|[\s{}*$.:\"'`()]+")
+BRACKETS = re.compile(r"\\?\[\\?\[\s{0,8}([\w<>=]{0,16})\s{0,8}\\?\]\\?\]")
+_QUOTES = "\"'`“”„‟‘’‚‛«»‹›「」『』《》〈〉【】"
+_DECORATION = re.compile(
+    r"\\(?:boxed|[mf]box|text[a-z]*|math[a-z]*|underline|emph|operatorname|boldsymbol|bm|bf|bfseries|it|rm|sf|tt|tiny|small"
+    r"|normalsize|large|Large|LARGE|huge|Huge|displaystyle|q?quad|color\{\w{0,16}\}|left|right)(?![A-Za-z])"
+    rf"|\\[,;:! ]|[\s{{}}*$.:()~。．、,!！{_QUOTES}]+"
+)
 _RANKING_MARK = re.compile(r"\\(?:succ|gt)(?![A-Za-z])|\\[,;: ]|[>≻,;\[\]]")
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{2,8}){0,3}")
-_LETTER_TOKEN = re.compile(r"[\s▁ĠĊ*(\[{\"'`]*([AB])[\s.,:;*)\]}\"'`]*")
+_LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*(\[{{{_QUOTES}]*([AB])[\s.,:;*)\]}}。、{_QUOTES}]*")
+
+_THOUGHTS = r"think(?:ing)?|thoughts?|reason(?:ing)?|reasoning_content|reflection|scratchpad|analysis|inner_monologue"
+_THOUGHTS_END = re.compile(
+    rf"<\s?/\s?(?:\w{{1,16}}:)?(?:{_THOUGHTS})\s?>|◁/think▷|\[/think\]|<\|(?:/think|end_(?:of_)?think(?:ing)?|end_of_thought)\|>"
+    r"|<\|channel\|>\s?final[^<]{0,40}<\|message\|>|<channel\|>|assistantfinal",
+    re.IGNORECASE,
+)
+_THOUGHTS_START = re.compile(
+    rf"<\s?(?:\w{{1,16}}:)?(?:{_THOUGHTS})(?:\s[^<>]{{0,80}})?>|◁think▷|\[think\]"
+    r"|<\|(?:think|start_(?:of_)?think(?:ing)?|begin_of_thought)\|>"
+    r"|<\|channel\|>\s?(?:analysis|commentary)|<\|channel>|\Aanalysis(?=[A-Z])",
+    re.IGNORECASE,
+)
+# Between two boxes: a sentence that ended (with a word after it) or a colon makes the second a verdict of its own.
+_NEW_SENTENCE = re.compile(r"[.?!;。？！；…।؟\n—–][^\w\\]*\w|[:：]", re.DOTALL)
+_JOINS = frozenset(
+    (
+        "or vs versus and either nor than over oder und ou et o u y e ili и или або та lub oraz veya ve ya da au na "
+        "hoặc và atau dan של 或 或者 还是 和 与 と か または 또는 หรือ และ أو و یا या और অথবা বা এবং లేదా மற்றும் அல்லது "
+        "או ή και"
+    ).split()
+)
+_DENIED = re.compile(
+    r"(?:\bnot|n['’]t(?: be)?|\bnever|\bnicht|\bnon|\bpas|\bno es|\bnão é|\bне|不是|并非|不选|じゃない|ليس(?:ت)?|नहीं"
+    r"|ไม่ใช่|không phải|bukan)(?:\s+(?:the|response|answer))?[\s*$:]{0,4}$",
+    re.IGNORECASE,
+)
 
 
 def parse_verdict(text: str) -> Verdict:
     """Verdict that a judge's text ends in; FAILED where there is none. Linear in the length, raises on no string."""
-    box = last_box(text) or Box(0, 0, 0)
-    bracket = _last(BRACKETS.finditer(text))
-    if bracket is not None and bracket.end() > box.end:
-        return _BRACKET.get(bracket[1].lower(), Verdict.FAILED)
-    return _boxed_label(text[box.start : box.end])
+    text = without_thoughts(text)
+    boxes = deque(complete_boxes(text), maxlen=2)
+    if not boxes:
+        bracket = next(iter(deque(BRACKETS.finditer(text), maxlen=1)), None)
+        return _BRACKET.get(bracket[1].lower(), Verdict.FAILED) if bracket else Verdict.FAILED
+    verdicts = [_boxed_label(text[box.start : box.end]) for box in boxes]
+    if _DENIED.search(text[max(0, boxes[-1].start - 40) : boxes[-1].start]):
+        return Verdict.FAILED
+    differ = len(set(verdicts)) == 2 and Verdict.FAILED not in verdicts
+    return Verdict.FAILED if differ and _joined(text[boxes[0].end : boxes[1].start]) else verdicts[-1]
+
+
+def without_thoughts(text: str) -> str:
+    """What a model answers after its thoughts, in whatever marks they stand: the part after the last mark of their end
+    (its start may stand in the template, and be missing here), up to a mark that opens some without an end."""
+    end = max((match.end() for match in _THOUGHTS_END.finditer(text)), default=0)
+    start = _THOUGHTS_START.search(text[end:])
+    return text[end : end + start.start()] if start else text[end:]
+
+
+def _joined(between: str) -> bool:
+    """Whether two boxes stand in one sentence, or side by side."""
+    words = re.findall(r"\w+", between)
+    return all(word.lower() in _JOINS for word in words) or not _NEW_SENTENCE.search(between)
 
 
 def parse_ranking(text: str, n: int) -> list[int] | None:
@@ -65,7 +134,7 @@ def parse_ranking(text: str, n: int) -> list[int] | None:
     The last complete box decides. It names each of 1..n once: `\boxed{3 > 1 > 2}`, also with `≻`, `\succ`, commas or
     spaces between them, as a list `[3, 1, 2]`, and with "Response" before a number. Raises on no string.
     """
-    words = _RANKING_MARK.sub(" ", _last_box(text, _LONGEST_LABEL + 32 * n))
+    words = _RANKING_MARK.sub(" ", _last_box(without_thoughts(text), _LONGEST_LABEL + 32 * n))
     words = [word for word in _DECORATION.sub(" ", words).lower().split() if word not in _NOUNS]
     ranking = [int(word) - 1 for word in words if word.isascii() and word.isdigit() and len(word) <= 9]
     return ranking if len(ranking) == len(words) and sorted(ranking) == list(range(n)) else None
@@ -76,29 +145,26 @@ def parse_language(text: str) -> str | None:
 
     The last complete box decides: `\boxed{th}`, also `\boxed{\text{TH}}` and, without its region, `\boxed{th-TH}`.
     """
-    code = _LANGUAGE.fullmatch(_DECORATION.sub(" ", _last_box(text)).strip().lower())
+    code = _LANGUAGE.fullmatch(_DECORATION.sub(" ", _last_box(without_thoughts(text))).strip().lower())
     return code[1] if code else None
 
 
 def preference_for_a(top_logprobs: Mapping[str, float] | None) -> float | None:
     """P(A) / (P(A) + P(B)) in [0, 1] from the natural log-probabilities of an answer's first token.
 
-    Tokens of one letter count together: a capital A or B with nothing but blanks (also the tokenizers' ▁ Ġ Ċ), Markdown
-    asterisks, quotes and opening brackets before it, and these, closing brackets and . , : ; after it. Lower case does
+    Tokens of one letter count together: a capital A or B, also in full width, with nothing but blanks (also the
+    tokenizers' ▁ Ġ Ċ), Markdown asterisks, quotes and opening brackets before it, and these, closing brackets and stops
+    after it. Lower case does
     not count: "a" is a word. A letter that is not listed has no mass; NaN and infinite values count as none.
     None where A and B together have less than MINIMUM_MASS.
     """
     mass = {"A": 0.0, "B": 0.0}
     for token, logprob in (top_logprobs or {}).items():
-        letter = _LETTER_TOKEN.fullmatch(token)
+        letter = _LETTER_TOKEN.fullmatch(_plain(token)) if len(token) <= 16 else None
         if letter and math.isfinite(logprob):
             mass[letter[1]] += math.exp(min(logprob, 0.0))
     total = mass["A"] + mass["B"]
     return mass["A"] / total if total >= MINIMUM_MASS else None
-
-
-def _last(items: Iterator[T]) -> T | None:
-    return next(iter(deque(items, maxlen=1)), None)
 
 
 def _last_box(text: str, longest: int = _LONGEST_LABEL) -> str:
@@ -110,7 +176,11 @@ def _last_box(text: str, longest: int = _LONGEST_LABEL) -> str:
 def _boxed_label(box: str) -> Verdict:
     if len(box) > _LONGEST_LABEL:
         return Verdict.FAILED
-    words = _DECORATION.sub(" ", box).lower().split()
-    if len(words) == 2 and words[0] in _NOUNS:
-        del words[0]
-    return _BOXED.get(words[0], Verdict.FAILED) if len(words) == 1 else Verdict.FAILED
+    label = " ".join(_DECORATION.sub(" ", _plain(box)).casefold().split())
+    return _BOXED.get(_NOUN.sub("", label, 1) if _NOUN.match(label) else label, Verdict.FAILED)
+
+
+def _plain(text: str) -> str:
+    """Compatibility forms, such as full width, as plain letters; without direction marks and other characters that
+    nobody sees."""
+    return "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")

@@ -30,6 +30,41 @@ def get(code: str) -> Language:
     return table[code]
 
 
+# Locales of languages that have several standards: what a question or a page calls them, and their FLORES code.
+_COUNTRIES = {
+    "ar_EG": "Egypt",
+    "ar_SA": "Saudi Arabia",
+    "bn_BD": "Bangladesh",
+    "bn_IN": "India",
+    "de_AT": "Austria",
+    "de_CH": "Switzerland",
+    "es_ES": "Spain",
+    "es_MX": "Mexico",
+    "fr_CA": "Canada",
+    "fr_FR": "France",
+    "nl_BE": "Belgium",
+    "pt_BR": "Brazil",
+    "pt_PT": "Portugal",
+    "sw_KE": "Kenya",
+    "sw_TZ": "Tanzania",
+    "zh_CN": "China, in Simplified characters",
+    "zh_HK": "Hong Kong, in Traditional characters",
+    "zh_TW": "Taiwan, in Traditional characters",
+}
+_FLORES = {"zh_HK": "zho_Hant", "zh_TW": "zho_Hant"}
+
+
+def variety(code: str, locale: str = "") -> str:
+    """The English name of a language as it is written in a locale such as pt_BR: `Portuguese (Brazil)`."""
+    name = get(code).english_name
+    return f"{name} ({_COUNTRIES[locale]})" if locale in _COUNTRIES else name
+
+
+def flores_of(code: str, locale: str = "") -> str:
+    """The FLORES-200 code of a language in a locale, whose script may be another than the language's usual one."""
+    return _FLORES.get(locale, get(code).flores)
+
+
 def codes() -> tuple[str, ...]:
     """The codes of every known language, sorted."""
     return tuple(_table())

@@ -204,9 +204,9 @@ class BatchBackend(Backend):
                 if text is None:
                     return None
                 lines = [line for line in text.split("\n") if line.strip()]
-                read = dict(read_line(line, self.model) for line in lines)
-                junk = junk or next((line for line in lines if read_line(line, self.model)[0] == ""), "")
-                answers |= {key: self._without_key(answer) for key, answer in read.items()}
+                read = [read_line(line, self.model) for line in lines]
+                junk = junk or next((line for line, (key, _) in zip(lines, read, strict=True) if not key), "")
+                answers |= {key: self._without_key(answer) for key, answer in read}
         if batch["status"] == "failed" and not answers:
             return self._refused(note, batch)
         known = [key for key in note["keys"] if key in answers]
@@ -263,7 +263,9 @@ class BatchBackend(Backend):
     def _without_key(self, answer: Answer) -> Answer:
         secrets = self._client.secrets
         text = answer.text and secrets.out_of_answer(answer.text)
-        return replace(answer, text=text, message=secrets.without(answer.message))
+        return replace(
+            answer, text=text, message=secrets.without(answer.message), model=secrets.out_of_answer(answer.model)
+        )
 
     def _require(self, coroutine: Coroutine[Any, Any, Any], what: str) -> Any:
         try:

@@ -228,8 +228,8 @@ class Client:
         """The outcome without the key, which parts of a stream or of a content may hold only when they are joined; a
         fault that a wrong URL may have made, with what to write in its place."""
         if isinstance(got, Completion):
-            text = self.secrets.out_of_answer(got.text)
-            return got if text == got.text else dataclasses.replace(got, text=text)
+            text, model = self.secrets.out_of_answer(got.text), self.secrets.out_of_answer(got.model)
+            return got if (text, model) == (got.text, got.model) else dataclasses.replace(got, text=text, model=model)
         return self._with_remedy(got._replace(message=self.secrets.without(got.message)), url)
 
     def _with_remedy(self, fault: Fault, url: int) -> Fault:

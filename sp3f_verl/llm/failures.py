@@ -44,8 +44,10 @@ _WORDS = {  # of messages, in lower case
         "content[ _-]?(filter|policy|management|moderation|exists risk|violates)",
         "responsible ?ai|usage (policy|policies|guidelines)|safety (system|check|setting|filter|polic)",
         r"moderation|\bflagged\b|high risk|inappropriate content|prohibited[ _]content|guardrail",
-        r"violat\w+ (of )?(our|the) \w*\s?polic",
-        "敏感|不安全|违规",
+        r"violat\w+ [^.]{0,40}(polic|terms|guideline|rules)|(polic|terms|guideline)\w* violation",
+        r"against (our|the) \w* ?polic|potentially (harmful|unsafe)",
+        "(harmful|unsafe|offensive|toxic|nsfw) (content|text|prompt|input|material|language)",
+        "敏感|不安全|违规|违法|风控|审核",
     ),
     FailureKind.TOO_LONG: (
         "context ?(length|window|size|limit)|contextwindowexceeded",
@@ -55,9 +57,11 @@ _WORDS = {  # of messages, in lower case
         "too many (input |prompt )?tokens|too long for|超长|输入过长",
         r"inputs?`? tokens \+|requests? exceed\w* (the |our |model |model's )*(token|size|max)",
         r"(prompt|input|message|token)\w*\b[^.]{0,80}"
-        r"\b(exceed|cannot be longer|must (have|be) (less|fewer|<)|larger than|greater than|longer than|above)\w*"
+        r"\b(exceed|cannot be longer|must (have|be) (less|fewer|<)|(larger|greater|longer|more) than|above|over)\w*"
         r"[^.]{0,80}\b(token|length|limit|context|maximum|size)",
-        "reduce (the|your) (length|size|prompt|input|message)",
+        "reduce (the|your) (length|size|prompt|input|message)|token limit (was |is |has been )?exceeded",
+        "context (is |was )?too (long|large)",
+        "(length|size) of (the|your) (input|prompt|request|messages?) (is too|exceed)",
     ),
     FailureKind.NO_MONEY: (
         "insufficient[ _](quota|balance|credit|fund)|credit balance|account balance|余额不足|欠费",
@@ -65,14 +69,18 @@ _WORDS = {  # of messages, in lower case
         r"(out of|no|not enough|enough|more) (remaining |api )?credits?\b",
         "(key|spend\\w*|budget|usage|monthly|credit|cost) limits? (was |has been |is |been )?(exceeded|reached|hit)",
         "budget has been exceeded|exceeded (its|the|your) budget|specified (api )?usage limit",
-        "billing|payment (is )?required|in good standing|top up|recharge",
+        "billing|payment (is )?required|in good standing|top up|recharge|overdue|out of (call volume )?quota",
+        r"(balance|credits?|funds?)( \w+){0,2} (not enough|insufficient|too low|exhausted|depleted|negative|used up)",
+        r"not enough (balance|funds)|(subscription|trial|plan)( \w+){0,2} (expired|ended)",
     ),
     FailureKind.AUTHENTICATION: (
         "(invalid|incorrect|wrong|missing|no|expired|revoked|disabled|unknown|bad)( or \\w+)?"
         " (x-)?(api[ _-]?key|(access|auth|bearer) token|credentials?|bearer|authentication)",
         r"(api[ _-]?key|credentials?)( \w+)?( was| is| has been)?"
         " (not valid|not found|invalid|incorrect|expired|missing|revoked|disabled|suspended|required)",
-        "unauthori[sz]ed|not authenticated|authentication (failed|error)",
+        "unauthori[sz]ed|not authenticated|authentication (failed|error)|reported as leaked|无效的令牌|令牌无效",
+        r"(account|organi[sz]ation|consumer|api[ _-]?key)\b[^.]{0,80}"
+        " (deactivated|suspended|disabled|blocked|terminated)",
     ),
 }
 _CODES = {kind: re.compile("|".join(patterns)) for kind, patterns in _CODES.items()}
@@ -83,7 +91,7 @@ _WORDED = {  # statuses at which a kind is read out of words alone: at others th
     FailureKind.NO_MONEY: (400, 401, 402, 403, 429),
     FailureKind.AUTHENTICATION: (400, 403),
 }
-_OUTPUT = re.compile(r"\b(max_tokens|max_completion_tokens|max_new_tokens|completion tokens)\b")
+_OUTPUT = re.compile(r"\b(max_tokens|max_completion_tokens|max_new_tokens|(completion|output) tokens)\b")
 _AGAIN = re.compile(r"(retry|try again) (in|after)|retrydelay|per ?(minute|second|hour|day)|\b[rt]pm\b|rate limit")
 _NEVER = re.compile(r"request too large|must be reduced|input too large")  # a 429 to more than a minute allows
 _KINDS = {

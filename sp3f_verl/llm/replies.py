@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ def parse_json(body: str) -> Any:
 
 
 def _parsed(body: str) -> Any:
-    text = body.lstrip("\ufeff \t\r\n")
+    text = re.sub(r"^(:[^\n]*\n|\s)+", "", body.lstrip("\ufeff"))  # a proxy's `: still at work` is no part of it
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
@@ -150,7 +151,8 @@ def read_usage(usage: Any) -> Usage:
 
     def count(mapping: Any, *names: str) -> int:
         values = [mapping.get(name) for name in names] if isinstance(mapping, Mapping) else []
-        return max((value for value in values if type(value) is int and 0 < value < MOST_TOKENS), default=0)
+        counts = [int(value) for value in values if type(value) in (int, float) and 0 < value < MOST_TOKENS]
+        return max(counts, default=0)
 
     def part(name: str) -> Any:
         return usage.get(name) if isinstance(usage, Mapping) else None

@@ -12,15 +12,21 @@ class Secrets:
 
     def __init__(self, keys: Iterable[str]):
         keys = sorted({key for key in keys if key}, key=len, reverse=True)
-        self._all, self._long = _pattern(keys), _pattern([key for key in keys if len(key) >= LEAST])
+        long = [key for key in keys if len(key) >= LEAST]
+        self._all, self._long = _pattern(keys), _pattern(long)
+        self._parts = [max(re.findall("[A-Za-z0-9]+", key) or [key], key=len) for key in long]  # no escape hides these
 
     def without(self, text: str) -> str:
         """A failure's words without the keys."""
         return self._all.sub(HIDDEN, text) if self._all else text
 
     def out_of_answer(self, text: str) -> str:
-        """An answer's body or text, without keys that no answer has by chance."""
-        return self._long.sub(HIDDEN, text) if self._long else text
+        """An answer's body or text, without keys that no answer has by chance.
+
+        Looked for only where a part of one stands as it is, since every answer is: letters that a body writes as
+        escapes are there once it is decoded.
+        """
+        return self._long.sub(HIDDEN, text) if any(part in text for part in self._parts) else text
 
 
 def _pattern(keys: list[str]) -> re.Pattern | None:

@@ -33,7 +33,7 @@ def row(question: str, n: int) -> dict:
 
 def make(folder: Path, seed: int = 1, rows: int = 96, held_out: int = 48, steps: int = 400) -> Path:
     """train.parquet (`messages`), val.parquet (`prompt`, `real`) and model/ under `folder`."""
-    every = [row(*each) for each in asked(seed)]
+    every = [row(*question) for question in asked(seed)]
     train, val = every[:rows], every[rows : rows + held_out]
     as_messages = [
         {"id": each["id"], "messages": [turn("user", each["prompt"]), turn("assistant", each["real"])]}

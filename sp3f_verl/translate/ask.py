@@ -8,6 +8,7 @@ from sp3f_verl import languages
 from sp3f_verl.llm.ask import Answer, Ask, Status
 from sp3f_verl.rewards import language_share
 from sp3f_verl.stats.chrf import chrf
+from sp3f_verl.translate import gate
 from sp3f_verl.translate.choose import Candidate, Criteria
 from sp3f_verl.translate.features import Features, features, length
 from sp3f_verl.translate.prompt import messages, read_answer
@@ -69,9 +70,10 @@ def candidate(text: Text, answer: Answer, criteria: Criteria) -> Candidate:
     """What came of one answer: verified in the order of choose.REASONS."""
     if answer.status is not Status.OK:
         return Candidate(answer.number, str(answer.status))
-    masked = read_answer(answer.text, text.language)
+    masked = read_answer(answer.text)
     if masked is None:
         return Candidate(answer.number, "no_translation")
+    masked = gate.cleaned(masked, text.protected.text)
     try:
         restored = text.protected.restore(masked)
     except Broken as reason:
@@ -80,6 +82,8 @@ def candidate(text: Text, answer: Answer, criteria: Criteria) -> Candidate:
         return Candidate(answer.number, "added_code_or_link")
     if criteria.keep_structure and lines(masked) != lines(text.protected.text):
         return Candidate(answer.number, "structure")
+    if (reason := gate.fault(masked, text.protected.text, text.language)) is not None:
+        return Candidate(answer.number, reason)
     measured = features(text.words, without_placeholders(masked), text.language)
     fault = criteria.fault(measured, length(text.words), text.has_language)
     if fault is not None:
@@ -132,7 +136,7 @@ def _score_back(wanted: Iterable[Text], candidates_of, answers, sampling: Sampli
     )
     for answer in answers(back, len(good)):
         text, candidate = good[answer.id]
-        reverse = read_answer(answer.text, SOURCE) if answer.status is Status.OK else None
+        reverse = read_answer(answer.text) if answer.status is Status.OK else None
         score = chrf(without_placeholders(reverse), text.words) if reverse is not None else None
         measured = replace(candidate.features, back_translation=score)
         fault = criteria.back_fault(measured)

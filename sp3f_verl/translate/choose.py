@@ -12,7 +12,8 @@ SHORTEST = 20  # characters of a source (features.length) below which its length
 # Why a candidate is none, from the earliest check to the last: of a text without a translation the last one counts.
 REASONS = (
     *("error", "refused", "truncated", "no_translation", "placeholder_unknown", "placeholder_repeated"),
-    *("placeholder_lost", "added_code_or_link", "structure", "numbers", "length", "off_language", "back_translation"),
+    *("placeholder_lost", "added_code_or_link", "structure", "marks", "refusal", "question_lost", "numbers", "length"),
+    *("off_language", "back_translation"),
 )
 WEIGHTS = {"language": 1.0, "numbers": 1.0, "length": 0.25, "back": 1.0}
 

@@ -102,9 +102,11 @@ def _marks_lost(source: str, translation: str, language: str) -> int:
     own, english = conventions(language), conventions("en")
     lost = 0
     if own.minus:
-        said = len(_NEGATIVE.findall(translation)) + sum(translation.lower().count(word.lower()) for word in own.minus)
+        spoken_or_written = len(_NEGATIVE.findall(translation)) + sum(
+            translation.lower().count(word.lower()) for word in own.minus
+        )
         meant = len(_NEGATIVE.findall(source)) + sum(source.lower().count(word) for word in english.minus)
-        lost += max(0, len(_NEGATIVE.findall(source)) - said)
+        lost += max(0, len(_NEGATIVE.findall(source)) - spoken_or_written)
         lost += max(0, len(_NEGATIVE.findall(translation)) - meant)
     beside = [
         [unit_beside(text, *match.span(), side) for match in _TOKEN.finditer(text)]

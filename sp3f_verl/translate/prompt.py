@@ -49,8 +49,8 @@ def fence(text: str) -> str:
             return token
 
 
-def read_answer(answer: str, target: str) -> str | None:
-    """The translation in an answer, without a label or fence of the translator's own; None where it is not marked.
+def read_answer(answer: str) -> str | None:
+    """The translation in an answer, without a fence of the translator's own; None where it is not marked.
 
     Tags in the source are placeholders, so an answer with more than one pair is none.
     """
@@ -60,10 +60,4 @@ def read_answer(answer: str, target: str) -> str | None:
     match = _ANSWER.search(answer)
     text = match[1].strip()
     fenced = _FENCED.fullmatch(text)
-    text = fenced[1].strip() if fenced else text
-    entry = languages.get(target)
-    for name in (entry.english_name, entry.native_name):
-        label = f"{name} translation:"
-        if text.lower().startswith(label.lower()):
-            text = text[len(label) :].strip()
-    return text or None
+    return (fenced[1].strip() if fenced else text) or None

@@ -18,12 +18,14 @@ from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.base import JudgeStopped
 from sp3f_verl.judge.check import (
     ask_pairs,
+    distrust,
     estimated_usd,
     label_by_accuracy,
     label_by_pairs,
     measure,
     questions_of_a_group,
     report,
+    waits,
 )
 from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
 from sp3f_verl.judge.service import JudgeService
@@ -32,11 +34,15 @@ from sp3f_verl.judge.transcript import Entry, read_transcript
 from sp3f_verl.progress import ProgressBar
 from sp3f_verl.verl_bridge.judge_in_trainer import settings_of
 from sp3f_verl.verl_bridge.preflight_judge import needed_fields
+from sp3f_verl.verl_bridge.preflight_keys import keys
 
 
-def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, output: Path, seed: int) -> str:
-    """The report. overrides: the arguments of the run's command line. replay: a transcript to read in place of asking.
+def judge_check(
+    overrides: Sequence[str], pairs: int, replay: Path | None, output: Path, seed: int
+) -> tuple[str, str | None]:
+    """The report, and why a judge cannot be trusted, if so.
 
+    overrides: the arguments of the run's command line. replay: a transcript to read in place of asking.
     Raises BadInput.
     """
     config = _compose(overrides) if overrides else None
@@ -47,7 +53,7 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
         check = measure(read_transcript(replay), label_by_accuracy)
         if not check.questions:
             raise BadInput(f"--replay {replay} holds no pairwise question; give a judge transcript that does.")
-        return report(check, *(_cost(check, config, settings) if settings else ()))
+        return report(check, *(_cost(check, config, settings) if settings else ())), distrust(check)
     if settings is None:
         raise BadInput("judge-check needs the run's arguments; give +recipe=sp3f judge=... data.train_files=...")
     members = settings.members()
@@ -58,7 +64,7 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
         if transcript.exists():
             raise BadInput(f"--output {transcript} exists; remove it, or read it with --replay.")
     labelled = _labelled_pairs(config, pairs, seed)
-    parts = []
+    parts, doubts = [], []
     for member, transcript in zip(members, transcripts, strict=True):
         judge = make_judge(member)
         if not (judge.asks_a_model and judge.asks_pairs()):
@@ -73,8 +79,13 @@ def judge_check(overrides: Sequence[str], pairs: int, replay: Path | None, outpu
             entries = asyncio.run(_ask(member, labelled, partial, seed))
         check = measure(entries, label_by_pairs(labelled))
         title = f"judge {member.name}, model {member.model or 'as served'}; every answer is in {transcript}"
-        parts.append(f"{title}\n{report(check, *_cost(check, config, member))}")
-    return "\n\n".join(parts)
+        parts.append(
+            "\n".join(
+                filter(None, (title, report(check, *_cost(check, config, member)), _waits(check, config, member)))
+            )
+        )
+        doubts += [f"judge {member.name}: {doubt}"] if (doubt := distrust(check)) else []
+    return "\n\n".join(parts), "; ".join(doubts) or None
 
 
 async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: Path, seed: int) -> list[Entry]:
@@ -83,6 +94,7 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
             panel=(),
             schedule="all_pairs",  # both orders, whatever the run's own schedule
             min_valid=0.0,
+            on_jam="neutral",
             failure_ceiling=1.0,
             group_seconds=7 * 24 * 3600.0,  # the pairs wait for each other; each request has its own limit
             spending_file=None,
@@ -111,6 +123,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         raise BadInput(f"the run's arguments do not compose: {' '.join(str(error).split())}") from None
     if "sp3f" not in config:
         raise BadInput("the run's arguments name no recipe with a judge; add +recipe=sp3f.")
+    keys(config)
     return config
 
 
@@ -144,5 +157,12 @@ def _cost(check, config: DictConfig, settings: JudgeSettings) -> tuple:
     if not steps:
         return ()
     a_group = questions_of_a_group(settings, n)
-    run = f"{steps} steps x {prompts} prompts x {a_group} questions"
+    device = "cpu" if config.sp3f.machine.torch_device == "cpu" else "gpu"  # sizes differ between them
+    run = f"{steps} steps x {prompts} prompts x {a_group} questions, the sizes of device={device}"
     return estimated_usd(check, settings, steps * prompts * a_group), run
+
+
+def _waits(check, config: DictConfig, settings: JudgeSettings) -> str:
+    questions = config.data.train_batch_size * questions_of_a_group(settings, config.actor_rollout_ref.rollout.n)
+    steps = OmegaConf.select(config, "trainer.total_training_steps")
+    return waits(check, questions, settings.concurrency, steps) if steps else ""

@@ -24,6 +24,7 @@ from sp3f_verl.verl_bridge import (
     preflight_sft,
 )
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
+from sp3f_verl.verl_bridge.preflight_keys import keys
 from sp3f_verl.verl_bridge.versions import check_versions
 
 Check = Callable[[DictConfig], None]  # raises BadInput, one sentence
@@ -202,7 +203,7 @@ METHODS: dict[str, Method] = {
 def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
-    machine = (plugin_loaded, check_versions, device, shared_memory, engine_check)
+    machine = (plugin_loaded, check_versions, keys, device, shared_memory, engine_check)
     of_the_model = (model, preflight_run.attention, preflight_run.vocabulary, preflight_run.saving)
     goes_on = () if method_of(config) == "selfplay" else (preflight_run.same_data,)  # that has a record of its own
     return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *goes_on)

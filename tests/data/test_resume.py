@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sp3f_verl.data.files import atomic_write, write_json
@@ -39,6 +39,7 @@ def test_a_record_may_hold_more_and_a_broken_one_is_not_ours(tmp_path):
         assert Work(tmp_path / "run.json", {"seed": 1}).changed() == {"seed": (None, 1)}
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), JSON), st.dictionaries(st.text(), JSON))
 def test_differences_name_precisely_what_differs(kept, ours):
     changed = differences(kept, ours)

@@ -9,9 +9,11 @@ import pytest
 from data_prep import wmt
 from helpers.model_server import ModelServer, Reply
 from helpers.wmt import compare, lines, segment
+from sp3f_verl import languages
+from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.sets.wmt import language_of
-from sp3f_verl.evaluation.translation.scores import averages, best
+from sp3f_verl.evaluation.translation.scores import Metrics, averages, best, tokenizer_of
 
 
 @pytest.fixture
@@ -175,7 +177,7 @@ def test_imputed_averages_are_marked():
         ([segment("en-de_DE", 0), segment("en-de_DE", 0)], "in en-de_DE twice"),
         ([segment("en-de_DE", 0), segment("en-ja_JP", 0, source="Other")], "another source"),
         ([segment("en-de_DE", 0, is_bad_source=True)], "no segment is left (1 bad_source)"),
-        ([segment("en-xx_XX", 0)], "unknown language 'xx'"),
+        ([segment("en-xx_XX", 0)], "en-xx_XX: the table has no such language"),
         ([segment("de", 0)], "lp is 'de'"),
         ([{"lp": "en-de_DE"}], "has no column"),
     ],
@@ -202,3 +204,28 @@ def test_bad_candidates_are_one_sentence(files, tmp_path, capsys, rows, words):
     assert compare(tmp_path, tmp_path / "out", {"x": lines(tmp_path / "x.jsonl", rows)}) == 1
     error = capsys.readouterr().err
     assert words in error and len(error.strip().splitlines()) == 1
+
+
+def test_two_locales_of_a_language_are_asked_for_apart():
+    assert [languages.variety(*place) for place in (("pt", "pt_BR"), ("pt", "pt_PT"), ("de", "de_DE"))] == [
+        "Portuguese (Brazil)",
+        "Portuguese (Portugal)",
+        "German",
+    ]
+    assert languages.flores_of("zh", "zh_TW") == "zho_Hant" and languages.flores_of("zh", "zh_CN") == "zho_Hans"
+    model = Model(model="m")
+    asked = [
+        model.translation(SourceText("1", "It rains.", "en", "zh", locale)).messages for locale in ("zh_CN", "zh_TW")
+    ]
+    assert asked[0] != asked[1] and "Taiwan" in asked[1][0]["content"]
+
+
+@pytest.mark.parametrize(("language", "tokenizer"), [("th", "char"), ("ja", "ja-mecab"), ("de", "13a"), ("hi", "13a")])
+def test_bleu_is_by_a_tokenizer_that_knows_the_script(language, tokenizer):
+    assert tokenizer_of(language) == tokenizer
+
+
+def test_thai_equal_to_its_reference():
+    metrics = Metrics("th")
+    texts = ["แมวนอนบนเก้าอี้", "ฝนตกหนักเมื่อวานนี้"]
+    assert metrics.corpus(texts, texts)["bleu"] == pytest.approx(100.0)

@@ -15,7 +15,7 @@ SENTENCES = {
 _ASKED = re.compile(r"from (\w+)[^\n]* to (\w+)[^\n]*\.\n\n([0-9a-f]{24})\n(.*)\n\3\Z", re.DOTALL)
 # What stands beside a number is part of it: a minus, a percent, a word that multiplies.
 _BESIDE = r"(?:%| ?(?:percent|hundred|thousand|million|billion)(?![a-z]))?"
-_KEPT = re.compile(rf"⟦\d+⟧|(?:(?<=[\s(])-)?\d+(?:[.,]\d+)*{_BESIDE}")
+_KEPT = re.compile(rf"⟦\d+⟧|(?:(?<=[\s(])-)?\d+(?:[.,]\d+)*{_BESIDE}|[{{}}]|\$(?!\s?\d)")
 FAULTS = ("refused", "truncated", "no_translation", "placeholder_lost", "numbers", "off_language", "length")
 
 
@@ -26,13 +26,14 @@ def asked(body) -> tuple[str, str, str]:
 
 
 def translated(text: str, target: str) -> str:
-    """As long as the text, with its placeholders and numbers in their order."""
+    """As long as the text, with its placeholders, numbers and marks in their order; a question where it is one."""
     words = SENTENCES[target].split(" ")
     kept = " ".join(_KEPT.findall(text))
     filler = words[:]
     while len("".join(filler)) < len(text) - len(kept):
         filler += words
-    return " ".join([" ".join(filler), kept]).strip()
+    asks = "?" if text.rstrip().endswith("?") else ""
+    return " ".join([" ".join(filler), kept]).strip() + asks
 
 
 def fault_of(body, share: int = 50) -> str:

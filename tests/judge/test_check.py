@@ -26,6 +26,7 @@ from sp3f_verl.judge.check import (
     interval,
     label_by_accuracy,
     label_by_pairs,
+    means,
     measure,
     questions_of_a_group,
     report,
@@ -181,14 +182,14 @@ class TestMeasure:
             record(RIGHT, WRONG, [1, 0]),  # a ranking
         ]
         check = measure(records, label_by_accuracy)
-        assert check.agreement == {"accuracy": [1, 1, 1, 0, 0.5, 0.5, 0.75]}
-        assert check.slot_a == [1, 0, 1, 1, 0.5, 0.5, 0.75, 0] and check.swapped == [True, False, True]
+        assert means(check.agreement["accuracy"]) == [1, 0.5, 0.5, 0.75], "a pair is one observation"
+        assert means(check.slot_a) == [0.5, 1, 0.5, 0.75, 0] and check.swapped == [True, False, True]
         assert (check.questions, check.calls, dict(check.failures)) == (10, 11, {"malformed": 1, "deadline": 1})
         assert check.seconds == [2.0] * 8 and len(check.tokens) == 9, "the one cut off by the deadline took none"
         text = report(check)
         assert "10 questions, 11 answers" in text and "failed: 2 (deadline 1, malformed 1)" in text
         assert "parsed: 88.9%" in text, "8 of the 9 that were answered"
-        assert "accuracy      67.9%" in text and "n=7" in text and "latency: median 2.00 s" in text
+        assert "accuracy      68.8%" in text and "n=4" in text and "latency: median 2.00 s" in text
         assert "tokens a question: 100 in, 12 out" in text and "cost" not in text
 
     def test_orders_are_compared_within_a_group_only(self):
@@ -217,7 +218,7 @@ class TestMeasure:
             ([1.0] * 10, (1.0, 0.7225, 1.0)),
             ([0.0] * 10, (0.0, 0.0, 0.2775)),
             ([1.0] * 81 + [0.0] * 182, (0.3080, 0.2553, 0.3662)),
-            ([0.5] * 10, (0.5, 0.2366, 0.7634)),
+            ([0.5] * 10, (0.5, 0.2993, 0.7007)),  # as 20: two orders that know nothing of each other
             ([1.0], (1.0, 0.2065, 1.0)),
         ],
     )
@@ -312,8 +313,9 @@ def command(tmp_path, monkeypatch, capsys, config):
 
 
 def agreement(out: str) -> dict[str, tuple[float, int]]:
-    """kind -> (per cent, n)"""
-    lines = re.findall(r"^  (\w+(?: \w+)?) +([\d.]+)%  \[[\d.]+%, [\d.]+%\]  n=(\d+)$", out, re.MULTILINE)
+    """kind -> (per cent, pairs)"""
+    of_kinds = out.partition("by language")[0]
+    lines = re.findall(r"^  (\w+(?: \w+)?) +([\d.]+)%  \[[\d.]+%, [\d.]+%\]  n=(\d+)$", of_kinds, re.MULTILINE)
     return {kind: (float(share), int(n)) for kind, share, n in lines}
 
 
@@ -323,18 +325,21 @@ class TestCommand:
             code, out, error = command(server, "--pairs=32")
             assert len(server.chats()) == 1 + 64, "each pair in both orders"
         assert (code, error) == (0, "")
-        assert agreement(out) == {"answer": (100, 16), "cut off": (100, 16), "steps": (50, 16), "language": (50, 16)}
+        assert agreement(out) == {"answer": (100, 8), "cut off": (100, 8), "steps": (50, 8), "language": (50, 8)}
         assert "judge openai, model gpt-4o-mini; every answer is in" in out and "64 questions, 64 answers" in out
         assert "position bias: slot A wins 50.0% [" in out and "same outcome in both orders: 100.0% [" in out
         assert "parsed: 100.0% [94.3%, 100.0%]" in out and "failed: 0 (none)" in out
         assert re.search(r"latency: median \d\.\d\d s, 95 % below \d\.\d\d s", out)
         assert "tokens a question: 10 in, 2 out" in out
-        assert "cost of the run (10 steps x 4 prompts x 6 questions): 2.88 USD [2.88, 2.88]" in out
+        assert (
+            "cost of the run (10 steps x 4 prompts x 6 questions, the sizes of device=cpu): 2.88 USD [2.88, 2.88]"
+            in out
+        )
 
     def test_a_judge_that_always_says_a(self, command):
         with ModelServer(lambda body: "\\boxed{A}") as server:
             _, out, _ = command(server, "--pairs=20")
-        assert set(agreement(out).values()) == {(50, 10)} and len(agreement(out)) == 4
+        assert set(agreement(out).values()) == {(50, 5)} and len(agreement(out)) == 4
         assert "slot A wins 100.0%" in out and "same outcome in both orders: 0.0%" in out
 
     def test_a_judge_without_verdicts_and_one_that_fails(self, command):
@@ -344,8 +349,49 @@ class TestCommand:
         command.transcript.unlink()
         down = Reply(status=400, json={"error": {"message": "no"}})
         with ModelServer(lambda body: down if shown(body) else "A") as server:
-            code, out, _ = command(server, "--pairs=4")
-        assert code == 0 and "failed: 8 (bad_request 8)" in out and "no labelled pair got a verdict" in out
+            code, out, error = command(server, "--pairs=4")
+        assert code == 1 and "failed: 8 (bad_request 8)" in out and "no labelled pair got a verdict" in out
+        assert "most often: HTTP 400: no" in out and "do not train with it yet" in error and "HTTP 400: no" in error
+
+    def test_answers_that_are_cut_off_name_the_remedy_and_are_asked_once(self, command):
+        with ModelServer(lambda body: Reply(text="well", finish_reason="length") if shown(body) else "A") as server:
+            code, out, error = command(server, "--pairs=4", "sp3f.judge.malformed_retries=2")
+            assert len([chat for chat in server.chats() if shown(chat["body"])]) == 8
+        assert code == 1 and "failed: 8 (cut_off 8)" in out
+        assert "raise sp3f.judge.max_tokens" in out and "raise sp3f.judge.max_tokens" in error
+
+    def test_what_held_no_verdict_is_asked_again(self, command):
+        for reply, verdicts in ((lambda body: "no idea", 0), (knows, 8)):
+            with ModelServer(reply) as server:
+                command(server, "--pairs=4", "sp3f.judge.malformed_retries=0")
+                assert len([chat for chat in server.chats() if shown(chat["body"])]) == 8
+            assert sum(entry.value is not None for entry in read_transcript(command.transcript)) == verdicts
+            command.transcript.unlink()
+
+    def test_a_judge_that_is_blind_in_one_language(self, command):
+        other = [{**row(k, k + 4), "language": "sw"} for k in range(1, 9)]
+        for blind in other:
+            blind["translated_solution"] = blind["translated_solution"].replace("Primero", "Kwanza")
+        command.rows([*(row(k, k + 3) for k in range(1, 9)), *other])
+
+        def blind_to_swahili(body):
+            letter = knows(body)
+            return letter.translate(str.maketrans("AB", "BA")) if "Kwanza" in "".join(shown(body)) else letter
+
+        with ModelServer(blind_to_swahili) as server:
+            _, out, _ = command(server, "--pairs=64")
+        languages = out.partition("by language")[2]
+        assert re.search(r"^  es +100", languages, re.MULTILINE) and re.search(r"^  sw +0", languages, re.MULTILINE)
+        assert re.search(r"wait for the judge: 24 questions a step, 64 at once", out)
+
+    def test_a_judge_that_prefers_the_wrong_answer_is_not_to_be_trusted(self, command):
+        def contrary(body):
+            return knows(body).translate(str.maketrans("AB", "BA"))
+
+        command.rows([row(k, 2 * k + 3) for k in range(1, 17)])
+        with ModelServer(contrary) as server:
+            code, out, error = command(server, "--pairs=64")
+        assert code == 1 and "no more often than chance" in error and agreement(out)["answer"][0] == 0
 
     def test_the_transcript_is_measured_again_without_asking(self, command):
         with ModelServer(knows) as server:
@@ -353,7 +399,7 @@ class TestCommand:
             asked = len(server.log)
             code, out, _ = command(server, f"--replay={command.transcript}")
             assert len(server.log) == asked
-        assert code == 0 and agreement(out) == {"accuracy": (100, 32)}, "the pairs of which one is right"
+        assert code == 0 and agreement(out) == {"accuracy": (100, 16)}, "the pairs of which one is right"
         assert "64 questions, 64 answers" in out and "cost" not in out
         code, out, _ = command(None, f"--replay={command.transcript}", "+recipe=sp3f")
         assert "2.88 USD" in out
@@ -368,7 +414,7 @@ class TestCommand:
         with ModelServer(knows) as server:
             _, out, _ = command(server)
             assert not [chat for chat in server.chats() if "hm" in "".join(shown(chat["body"]))]
-        assert agreement(out) == {"accuracy": (100, 12)}
+        assert agreement(out) == {"accuracy": (100, 6)}
 
     def test_the_same_seed_draws_the_same_pairs(self, command):
         drawn = []
@@ -385,7 +431,7 @@ class TestCommand:
             price = "sp3f.judge.panel=[{model: wise}]"
             _, out, _ = command(server, "--pairs=8", price)
             first, second = out.split("\n\njudge ")
-            assert agreement(first)["answer"] == (50, 4) and agreement(second)["answer"] == (100, 4)
+            assert agreement(first)["answer"] == (50, 2) and agreement(second)["answer"] == (100, 2)
             assert (command.folder / "check.1.jsonl").exists() and "2.88 USD" in first and "unknown" in second
             command.transcript.unlink()
             asked = len(server.log)

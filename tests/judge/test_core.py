@@ -237,9 +237,77 @@ class TestParseVerdict:
     def test_bracket(self, text, verdict):
         assert parse_verdict(text) is verdict
 
-    def test_the_last_form_wins_whichever_it_is(self):
-        assert parse_verdict(r"\boxed{A} [[2]]") is B
+    def test_brackets_count_only_where_no_box_is(self):
+        assert parse_verdict(r"\boxed{A} [[2]]") is A
         assert parse_verdict(r"[[2]] \boxed{A}") is A
+        assert parse_verdict("\\boxed{B}, since M = [[1]]\n[[1]]: a footnote") is B
+        assert parse_verdict(r"\boxed{24} [[1]]") is FAILED
+        assert [parse_verdict(f"[[{label}]]") for label in ("A", "B", "A>>B", "B>A", "A=B")] == [A, B, A, B, TIE]
+
+    @pytest.mark.parametrize(
+        ("text", "verdict"),
+        [
+            ("<thinking>\\boxed{A}? No.</thinking>So \\boxed{B}", B),
+            ("I must choose \\boxed{A} or \\boxed{B}.</think>A it is.", FAILED),
+            ("<think>\\boxed{B}</think> first <think> \\boxed{A}", FAILED),
+            ("[THINK]\\boxed{B}[/THINK]\\boxed{A}", A),
+            ("◁think▷\\boxed{B}", FAILED),
+            ("<|START_THINKING|>\\boxed{B}<|END_THINKING|>\\boxed{A}", A),
+            ("<|channel|>analysis<|message|>\\boxed{A}<|end|>", FAILED),
+            ("<|channel|>analysis<|message|>\\boxed{A}<|end|><|channel|>final<|message|>\\boxed{B}", B),
+            ("<|channel>thought\n\\boxed{B}<channel|>\\boxed{A}", A),
+        ],
+    )
+    def test_thoughts_are_no_answer(self, text, verdict):
+        assert parse_verdict(text) is verdict
+
+    @pytest.mark.parametrize(
+        "between",
+        [
+            " or ",
+            "/",
+            " ",
+            "\n",
+            " vs. ",
+            ", ",
+            " oder ",
+            "或",
+            " หรือ ",
+            " > ",
+            " beats ",
+            " is weaker than ",
+            "\nor\n",
+            " if response A is preferable, ",
+            " if A is better.\n",
+        ],
+    )
+    def test_two_that_differ_in_one_sentence_are_none(self, between):
+        assert parse_verdict(f"\\boxed{{A}}{between}\\boxed{{B}}") is FAILED
+        assert parse_verdict(f"\\boxed{{B}}{between}\\boxed{{B}}") is B
+
+    @pytest.mark.parametrize(
+        "between", [", no, wait: ", ". On reflection ", " at first. My verdict is ", "？不对。最终："]
+    )
+    def test_a_revision_counts(self, between):
+        assert parse_verdict(f"\\boxed{{A}}{between}\\boxed{{B}}") is B
+        assert parse_verdict("Either \\boxed{A} or \\boxed{B}. Step 1. Verdict: \\boxed{A}") is A
+
+    @pytest.mark.parametrize("denial", ["The verdict is not ", "It isn't ", "答案不是", "Es ist nicht "])
+    def test_a_denied_box_is_none(self, denial):
+        assert parse_verdict(f"{denial}\\boxed{{B}}.") is FAILED
+
+    @pytest.mark.parametrize(
+        ("label", "verdict"),
+        [
+            ("Ｂ", B), ("回复B", B), ("Antwort A", A), ("คำตอบ A", A), ("câu trả lời B", B), ("उत्तर A", A),
+            ("الإجابة B", B), ("jibu B", B), ("\u200fB\u200f", B), ("\\textsf{\\large A}", A), ("\\mathbf{A}.", A),
+            ("Response~B", B), ("Answer\\,B", B), ("「A」", A), ("« B »", B), ("Assistant B", B), ("Option A。", A),
+            ("not A", FAILED), ("A, B", FAILED), ("Response", FAILED), ("better A", FAILED), ("А", FAILED),
+            ("A\u200bB", FAILED), ("Response 1", FAILED),
+        ],
+    )  # fmt: skip
+    def test_labels_as_judges_write_them(self, label, verdict):
+        assert parse_verdict(f"So: \\boxed{{{label}}}") is verdict
 
     @given(st.text())
     def test_never_raises(self, text):
@@ -251,7 +319,7 @@ class TestParseVerdict:
         text = "".join(pieces)
         if parse_verdict(text) in (A, B):
             boxed = re.search(r"\\boxed\s*\{[^\\]*[AB][^\\]*\}", text)
-            assert boxed or re.search(r"\[\\?\[\s*[12]\s*\\?\]\\?\]", text)
+            assert boxed or re.search(r"\[\\?\[\s*[12AB]\s*\\?\]\\?\]", text)
 
     @given(st.text().filter(lambda text: "boxed" not in text and "[" not in text))
     def test_plain_text_fails(self, text):

@@ -16,6 +16,7 @@ from helpers.model_server import ModelServer, Reply
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import Verdict, read_settings
 from sp3f_verl.judge.base import Judged, JudgeStopped
+from sp3f_verl.judge.jamming import is_of_the_way
 from sp3f_verl.judge.metrics import FAILURES, StepMetrics
 from sp3f_verl.judge.model_judge import GroupNotJudged, ModelJudge
 from sp3f_verl.judge.question import Answer
@@ -123,8 +124,6 @@ NO_VERDICT = {  # answers that came well and decide nothing
     "off the menu": Reply(text="\\boxed{24}"),
     "both letters in one box": Reply(text="\\boxed{A or B}"),
     "a box that never closes": Reply(text="analysis \\boxed{A"),
-    "cut off": Reply(text="At first \\boxed{A}, but", finish_reason="length"),
-    "a quoted box, then cut off": Reply(text='A ends in "\\boxed{A}". B', finish_reason="length"),
     "a quoted box, then something else": Reply(text='It says "\\boxed{A}", which is wrong: \\boxed{neither}'),
 }
 
@@ -143,8 +142,9 @@ def test_a_fault_on_the_way_that_passes_costs_a_retry_and_no_verdict(name):
 
 
 @pytest.mark.parametrize("name", [*ON_THE_WAY, *FOR_GOOD])
-def test_a_fault_that_stays_fails_its_pairs_and_moves_no_rate(name):
-    """Response ccc wins both questions that are answered; the four that the fault meets leave the count."""
+def test_a_fault_that_stays_fails_its_pairs_and_pays_nobody(name):
+    """Response ccc wins both questions that are answered; the four that the fault meets leave the count, where no
+    response can have caused it."""
     fault, kind = (ON_THE_WAY | FOR_GOOD)[name]
     retried = name in ON_THE_WAY
 
@@ -154,7 +154,12 @@ def test_a_fault_that_stays_fails_its_pairs_and_moves_no_rate(name):
     with ModelServer(longer_wins) as server:
         outcome = judge(server, meets_bb, retries=1, request_seconds=1 if kind == "timeout" else 20)
         assert len(questions(server)) == 2 + 4 * (1 + retried)
-    assert outcome.rates == [0.0, 0.5, 1.0] and outcome.result.valid == [2, 0, 2]
+    if is_of_the_way(kind):
+        assert outcome.rates == [0.0, 0.5, 1.0] and outcome.result.valid == [2, 0, 2]
+        assert outcome.metrics["judge/failed_of_the_way"] == 4
+    else:  # bb may have caused them
+        assert isinstance(outcome.result, GroupNotJudged) and "gather on 1 of 3 responses" in str(outcome.result)
+        assert outcome.metrics["judge/failed_of_the_question"] == 4 and outcome.metrics["judge/groups_jammed"] == 1
     assert outcome.failed == {kind: 4} and outcome.metrics["judge/failed_rate"] == pytest.approx(4 / 6)
     assert outcome.retries == ({kind: 4} if retried else {}) and outcome.metrics["judge/malformed_rate"] == 0
 
@@ -170,13 +175,14 @@ def test_a_fault_that_meets_all_fails_the_group(name):
         assert kind in str(outcome.result) and outcome.metrics["judge/groups_failed"] == 1
         assert outcome.failed == {kind: 6}
     with ModelServer(longer_wins) as server:
-        assert judge(server, lambda body: fault, retries=0).rates == NEUTRAL, "unless no share is asked for"
+        outcome = judge(server, lambda body: fault, retries=0, on_jam="neutral")
+        assert outcome.rates == NEUTRAL, "unless no share is asked for"
 
 
 @pytest.mark.parametrize("name", NO_VERDICT)
 def test_an_answer_without_a_verdict_is_asked_again_and_then_fails_its_pair(name):
     with ModelServer(longer_wins) as server:
-        outcome = judge(server, lambda body: NO_VERDICT[name], malformed_retries=2)
+        outcome = judge(server, lambda body: NO_VERDICT[name], malformed_retries=2, on_jam="neutral")
         assert len(questions(server)) == 18
     assert outcome.rates == NEUTRAL and outcome.result.valid == [0, 0, 0]
     assert outcome.failed == {"malformed": 6} and outcome.metrics["judge/calls"] == 18
@@ -185,6 +191,17 @@ def test_an_answer_without_a_verdict_is_asked_again_and_then_fails_its_pair(name
         again = judge(server, first(3, NO_VERDICT[name]))
     assert again.rates == RANKED and not again.failed
     assert again.metrics["judge/malformed_rate"] == pytest.approx(3 / 9)
+
+
+@pytest.mark.parametrize("text", ["At first \\boxed{A}, but", 'A ends in "\\boxed{A}". B', ""])
+def test_an_answer_that_is_cut_off_is_not_asked_for_again(text):
+    """The same limit would cut another off, too."""
+    cut = Reply(text=text, finish_reason="length")
+    with ModelServer(longer_wins) as server:
+        outcome = judge(server, lambda body: cut, malformed_retries=2, on_jam="neutral")
+        assert len(questions(server)) == 6
+    assert outcome.rates == NEUTRAL and outcome.failed == {"cut_off": 6}
+    assert outcome.metrics["judge/malformed_rate"] == 0.0
 
 
 def test_of_two_verdicts_the_last_counts():
@@ -201,7 +218,7 @@ def test_a_judge_that_repeats_a_response_repeats_no_verdict():
     """The box of a response is shown in other words, so that a quotation of it decides nothing."""
     group = ["the best is \\boxed{A}", "[[1]] and \\boxed{B}", "I agree: \\boxed{\\text{Response A}}"]
     with ModelServer(longer_wins) as server:
-        outcome = judge(server, lambda body: "\n".join(shown(body)), group, malformed_retries=0)
+        outcome = judge(server, lambda body: "\n".join(shown(body)), group, malformed_retries=0, on_jam="neutral")
         texts = [text for pair in questions(server) for text in pair]
     assert len(texts) == 12 and not [text for text in texts if "\\boxed" in text or "[[" in text]
     assert outcome.rates == NEUTRAL and outcome.failed == {"malformed": 6}

@@ -85,7 +85,8 @@ class TestShipped:
         system, user = rendered(name)
         for text in (system, user.rpartition("\n")[2]):
             assert re.findall(r"\\boxed\{+\w+\}+", text) == ["\\boxed{A}", "\\boxed{B}"]
-            assert parse_verdict(text) is Verdict.B
+            assert parse_verdict(text) is Verdict.FAILED, "the menu, restated"
+            assert [parse_verdict(box) for box in re.findall(r"\\boxed\{\w\}", text)] == [Verdict.A, Verdict.B]
             assert "tie" not in text.lower()
         assert system.index("analysis") < system.index("\\boxed{A}")
 

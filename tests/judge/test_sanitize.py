@@ -13,6 +13,10 @@ from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, pars
 FAMILIES = {
     "llama 2, mistral": ["<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[AVAILABLE_TOOLS]"],
     "llama 3": ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+    "exaone": ["[|system|]", "[|endofturn|]", "[|assistant|]"],
+    "minimax": ["[e~[", "]~b]", "]~!b["],
+    "nemotron": ["<SPECIAL_10>", "<SPECIAL_12>", "<unused17>"],
+    "kimi": ["<|im_middle|>", "◁think▷", "◁/think▷"],
     "qwen": ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>", "</tool_response>"],
     "gemma": ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<unused99>", "<|turn>", "<turn|>"],
     "deepseek": ["<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜tool▁calls▁begin｜>"],

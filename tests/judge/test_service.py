@@ -84,7 +84,15 @@ def test_thinking_is_not_shown_and_long_responses_are_cut_alike():
 
 def test_a_question_that_does_not_fit_the_context_is_shortened_before_it_is_sent():
     with ModelServer(longer_wins) as server:
-        judge(server, ["x" * 9000, "y" * 8000], context_tokens=1500, max_tokens=100, bytes_per_token=1.0, min_valid=0.0)
+        judge(
+            server,
+            ["x" * 9000, "y" * 8000],
+            context_tokens=1500,
+            max_tokens=100,
+            bytes_per_token=1.0,
+            on_jam="neutral",
+            min_valid=0.0,
+        )
         assert not questions(server), "the fixed part alone is too long: nothing was sent"
         result, _ = judge(server, ["x" * 9000, "y" * 8000], context_tokens=5000, max_tokens=100, bytes_per_token=1.0)
         assert questions(server)
@@ -179,21 +187,35 @@ def test_a_malformed_answer_is_asked_again_and_counted_apart_from_retries():
 
 def test_an_answer_that_was_cut_off_has_no_verdict():
     with ModelServer(lambda body: Reply(text="first I thought \\boxed{A}, but", finish_reason="length")) as server:
-        result, metrics = judge(server, ["a", "bb", "ccc"], min_valid=0.0, malformed_retries=1)
+        result, metrics = judge(server, ["a", "bb", "ccc"], min_valid=0.0, malformed_retries=1, on_jam="neutral")
     assert result.rates == [0.5, 0.5, 0.5]
-    assert metrics["judge/failed/malformed"] == 6 and metrics["judge/calls"] == 12
+    assert metrics["judge/failed/cut_off"] == 6 and metrics["judge/calls"] == 6
+
+
+def test_texts_that_look_alike_to_the_judge_tie_without_a_question():
+    hidden = ["quality\u200b one", "quality one", "quality \u2060one", "two"]
+    cut = ["x" * 5000 + f" {k} " + "y" * 5000 for k in (24, 25)]
+    for group, rates in ((hidden, [2 / 3, 2 / 3, 2 / 3, 0.0]), (cut, [0.5, 0.5])):
+        with ModelServer(longer_wins) as server:
+            result, _ = judge(server, group)
+            assert all(a != b for a, b in questions(server))
+        assert result.rates == pytest.approx(rates)
+    with ModelServer(longer_wins) as server:  # shortened to fit, they look alike
+        result, _ = judge(server, cut, response_chars=20000, context_tokens=6000, bytes_per_token=1.0, max_tokens=100)
+        assert not questions(server)
+    assert result.rates == [0.5, 0.5]
 
 
 def test_failed_pairs_leave_the_count_and_a_group_below_the_floor_fails():
     def fails_for_b(body):
-        return longer_wins(body) if "bb" not in shown(body) else Reply(text=None, refusal="I will not")
+        return longer_wins(body) if "bb" not in shown(body) else Reply(status=500, json={"error": {"message": "no"}})
 
     with ModelServer(fails_for_b) as server:
-        result, metrics = judge(server, ["a", "bb", "ccc"], min_valid=0.3)
+        result, metrics = judge(server, ["a", "bb", "ccc"], min_valid=0.3, retries=0)
         assert result.rates == [0.0, 0.5, 1.0] and result.valid == [2, 0, 2]
-        assert metrics["judge/failed/refused"] == 4
-        with pytest.raises(GroupNotJudged, match=r"33% .*min_valid=0\.5.*refused"):
-            judge(server, ["a", "bb", "ccc"])
+        assert metrics["judge/failed/server_error"] == 4
+        with pytest.raises(GroupNotJudged, match=r"33% .*min_valid=0\.5.*server_error"):
+            judge(server, ["a", "bb", "ccc"], retries=0)
 
 
 @given(rate=st.sampled_from([0.0, 0.1, 0.4]), seed=st.integers(0, 10**6))
@@ -210,7 +232,14 @@ def test_errors_do_not_move_the_expected_win_rates(rate, seed):
     async def run(server):
         service = JudgeService(
             read_settings(
-                {"name": "openai", "base_url": server.url, "model": "m", "min_valid": 0.0, "failure_ceiling": 1.0}
+                {
+                    "name": "openai",
+                    "base_url": server.url,
+                    "model": "m",
+                    "min_valid": 0.0,
+                    "failure_ceiling": 1.0,
+                    "on_jam": "neutral",
+                }
             )
         )
         server.reply = longer_wins
@@ -255,7 +284,9 @@ def test_a_wrong_key_ends_the_run_and_a_mistyped_model_is_told_at_the_start(monk
 def test_too_many_failures_stop_the_judges_with_a_sentence():
     async def run(server):
         service = JudgeService(
-            read_settings({"name": "openai", "base_url": server.url, "model": "m", "min_valid": 0.0})
+            read_settings(
+                {"name": "openai", "base_url": server.url, "model": "m", "min_valid": 0.0, "on_jam": "neutral"}
+            )
         )
         await service.open()
         server.reply = lambda body: Reply(status=400, json={"error": {"message": "no"}})
@@ -276,10 +307,10 @@ def test_a_judge_that_fails_does_not_pull_the_others_to_the_middle():
     def refuses(body):
         if body["model"] == "m" or not shown(body):
             return longer_wins(body)
-        return longer_wins(body) if "ccc" not in shown(body) else Reply(text=None, refusal="I will not")
+        return longer_wins(body) if "ccc" not in shown(body) else Reply(status=500, json={"error": {"message": "no"}})
 
     with ModelServer(refuses) as server:
-        result, metrics = judge(server, ["a", "bb", "ccc"], panel=[{"model": "other"}], min_valid=0.3)
+        result, metrics = judge(server, ["a", "bb", "ccc"], panel=[{"model": "other"}], min_valid=0.3, retries=0)
     assert result.rates == [0.0, 0.5 * (0.5 + 1.0), 1.0], "only the first judge has anything to say about ccc"
     assert metrics["judge/swap_consistency"] == 1.0
 

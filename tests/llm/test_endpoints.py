@@ -78,7 +78,9 @@ class TestTheKey:
         monkeypatch.setenv("A_KEY", KEY)
         parts = [{"type": "text", "text": KEY[:7]}, {"type": "text", "text": KEY[7:]}]
         message = {"choices": [{"message": {"content": parts}, "finish_reason": "stop"}], "model": KEY}
-        for reply in (Reply(text=f"You sent {KEY}."), Reply(json=message)):
+        escaped = "".join(f"\\u{ord(char):04x}" for char in KEY)
+        raw = Reply(text="You sent @.", finish_reason="stop").body("@").replace(b"@", escaped.encode())
+        for reply in (Reply(text=f"You sent {KEY}."), Reply(json=message), Reply(raw=raw)):
             with ModelServer(lambda _, reply=reply: reply) as server:
                 got = asked(server.url, api_key_env="A_KEY")
             assert "***" in got.text and "canary" not in got.text + got.model

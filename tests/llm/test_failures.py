@@ -40,6 +40,8 @@ TOO_LONG = [
     (413, error("no", code="tokens_limit_reached")),
     (400, error("no", type="exceed_context_size_error")),
     (400, error("Provider returned error", metadata={"raw": '{"message":"prompt is too long: 9 > 8"}'})),
+    (400, "This request has 9000 tokens, more than the maximum of 8192"),
+    (400, "Token limit exceeded"),
     (413, "Request body is huge"),
     (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40000."),
 ]
@@ -54,6 +56,8 @@ REFUSED = [
     (400, "litellm.ContentPolicyViolationError: AzureException"),
     (400, "Output blocked by content filtering policy"),
     (400, "Content Exists Risk"),
+    (422, "The prompt violates the provider's terms"),
+    (400, "Potentially harmful content was found"),
     (403, "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"),
     (403, 'meta/m requires moderation on OpenInference. Your input was flagged for "violence"'),
     (400, "系统检测到输入或生成内容可能包含不安全或敏感内容"),
@@ -69,6 +73,8 @@ NO_MONEY = [
     (400, error("Access denied", code="Arrearage")),
     (401, "Insufficient credits. Add more using https://example.org/credits"),
     (403, "This API method requires billing to be enabled."),
+    (403, "Out of call volume quota. Quota will be replenished in 12.21:59:58."),
+    (403, "Your account balance is negative, and your credits are used up"),
     (429, "Your account is not active, please check your billing details on our website."),
 ]
 AUTHENTICATION = [
@@ -78,6 +84,8 @@ AUTHENTICATION = [
     (403, "Invalid API key provided"),
     (400, error("no", code="invalid_api_key")),
     (403, "The API key has been revoked"),
+    (403, "Your API key was reported as leaked. Please use another API key."),
+    (403, "Consumer 'projects/7' has been suspended."),
 ]
 OTHERWISE = [  # (status, body, kind): near what is above, and not it
     (400, "max_tokens is too large: 9000. This model supports at most 4096 completion tokens", "bad_request"),

@@ -97,6 +97,7 @@ def test_an_error_that_comes_with_status_200(text, expected):
         body([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": TEXT}]),
         body([TEXT]),
         "\ufeff" + body(),
+        ": STILL AT WORK\n\n: STILL AT WORK\n\n" + body(),
         "\n\n  " + body() + "\n\ndata: [DONE]\n\n",
         stream({"role": "assistant", "content": ""}, {"content": TEXT[:9]}, {"content": TEXT[9:]}),
         ": comment\n\n" + stream({"reasoning_content": "hm"}, {"content": TEXT}),

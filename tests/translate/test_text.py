@@ -8,6 +8,7 @@ from helpers.shared import SHARED_DATA as REAL
 from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards import answers_match, extract_boxed, language_share
+from sp3f_verl.translate import gate
 from sp3f_verl.translate.choose import REASONS, Candidate, Criteria, choose
 from sp3f_verl.translate.features import Features, features, length_ratio, worse
 from sp3f_verl.translate.numbers import numbers_kept
@@ -89,7 +90,8 @@ class TestProtect:
         text = unit * (100_000 // len(unit))
         protected = protect(text)
         assert protected.restore(protected.text) == text
-        assert read_answer(f"<translation>{text}</translation>", "es") == (text.strip() or None)
+        assert read_answer(f"<translation>{text}</translation>") == (text.strip() or None)
+        assert gate.fault(gate.cleaned(text, text), text, "es") is None
 
     def test_the_order_may_change_and_digits_may_be_of_the_language(self):
         assert Protected("⟦1⟧ of ⟦2⟧", ("$a$", "$b$")).restore("⟦২⟧ এর ⟦ ১ ⟧") == "$b$ এর $a$"
@@ -293,8 +295,6 @@ class TestPrompt:
         [
             ("<translation>Hola</translation>", "Hola"),
             ("<think>Hello</think>Sure:\n<translation>\nHola\n</translation>", "Hola"),
-            ("<translation>Spanish translation: Hola</translation>", "Hola"),
-            ("<translation>español Translation:\nHola</translation>", "Hola"),
             ("<translation>```text\nHola\n```</translation>", "Hola"),
             ("Hola", None),
             ("<translation>Hola", None),
@@ -303,10 +303,55 @@ class TestPrompt:
         ],
     )
     def test_reading(self, answer, translation):
-        assert read_answer(answer, "es") == translation
+        assert read_answer(answer) == translation
 
 
 def test_english_that_pretends_to_be_a_translation_is_off_language():
     text = "Natalia sold clips to 48 of her friends in April."
     assert Criteria().fault(features(text, text, "es"), 40, True) == "off_language"
     assert language_share(text, "es") == 0
+
+
+class TestGate:
+    @pytest.mark.parametrize(
+        ("source", "answer", "kept"),
+        [
+            ("It is 5.", "Spanish translation: Son 5.", "Son 5."),
+            ("It is 5.", "Übersetzung: Es sind 5.", "Es sind 5."),
+            ("It is 5.", "**翻訳：** 5です。", "5です。"),
+            ("It is 5.", "Voici le texte :\n\nC'est 5.", "C'est 5."),
+            ("It is 5.", "C'est 5.\n\n(Remarque : le nombre est gardé.)", "C'est 5."),
+            ("It is 5.", "Es sind 5.\nAnmerkung: Die Zahl bleibt.", "Es sind 5."),
+            ("It is 5 o'clock.", "Es ist jetzt fünf Uhr. Es ist jetzt fünf Uhr.", "Es ist jetzt fünf Uhr."),
+            ("It is 5.\n\nNote: it may change.", "Son 5.\n\nNota: puede cambiar.", "Son 5.\n\nNota: puede cambiar."),
+            ("Translate this: five.", "Übersetze dies: fünf.", "Übersetze dies: fünf."),
+            ("At 5: run.", "A las 5: corre.", "A las 5: corre."),
+            (
+                "No more of it. No more of it.",
+                "Nunca más de eso. Nunca más de eso.",
+                "Nunca más de eso. Nunca más de eso.",
+            ),
+        ],
+    )
+    def test_what_is_no_part_of_it_is_cut_off(self, source, answer, kept):
+        assert gate.cleaned(answer, source) == kept
+
+    @pytest.mark.parametrize(
+        ("source", "answer", "language", "fault"),
+        [
+            ("How many are left?", "Quedan muchas.", "es", "question_lost"),
+            ("How many are left?", "¿Cuántas quedan?", "es", None),
+            ("How many are left?", "いくつ残っていますか。", "ja", None),
+            ("How many are left?", "残りは三つです。", "ja", "question_lost"),
+            ("How many are left?", "Πόσα μένουν;", "el", None),
+            ("How many are left?", "เหลือกี่อัน", "th", None),
+            ("Tell me about it.", "Es tut mir leid, aber ich kann dabei nicht helfen.", "de", "refusal"),
+            ("I am sorry about it.", "Es tut mir leid.", "de", None),
+            ("Take $x = 2$ now.", "Toma x = 2 ahora.", "es", "marks"),
+            ("Take it for $5 now.", "Tómalo por 5 dólares ahora.", "es", None),
+            ("Take {a} now.", "Toma a ahora.", "es", "marks"),
+            ("Take a now.", "Toma {a} ahora.", "es", "marks"),
+        ],
+    )
+    def test_faults(self, source, answer, language, fault):
+        assert gate.fault(answer, source, language) == fault

@@ -61,9 +61,14 @@ def from_hub(pair: str) -> Path:
         raise BadInput(f"{pair} cannot be had from {HUB} ({cause}); {mend}.") from None
 
 
+def locale_of(lp: str) -> str:
+    """de_DE of en-de_DE."""
+    return lp.partition("-")[2]
+
+
 def language_of(lp: str) -> str:
     """The code of en-de_DE's target: that of the table whose locale it is, else what stands before the underscore."""
-    locale = lp.partition("-")[2]
+    locale = locale_of(lp)
     code = locale.partition("_")[0]
     same = [language.code for language in languages.all_languages() if language.locale == locale]
     return languages.get(code if code in same or not same else same[0]).code
@@ -102,6 +107,11 @@ def _take(row: dict, where: str, segments: Segments, by_id: dict, sources: dict)
         raise BadInput(f"{where}: is_bad_source is {row['is_bad_source']!r}; it is true or false.")
     if not isinstance(row["lp"], str) or "-" not in row["lp"]:
         raise BadInput(f"{where}: lp is {row['lp']!r}; it is a pair such as en-de_DE.")
+    try:
+        language = language_of(row["lp"])
+    except languages.UnknownLanguage:
+        segments.dropped[f"{row['lp']}: the table has no such language"] += 1
+        return
     texts = {name: row[name].strip() if isinstance(row[name], str) else "" for name in ("source", "target")}
     reason = "bad_source" if row["is_bad_source"] else None
     reason = reason or (None if all(texts.values()) else "empty")
@@ -119,7 +129,7 @@ def _take(row: dict, where: str, segments: Segments, by_id: dict, sources: dict)
     by_id[ident][row["lp"]] = {
         "id": ident,
         "lp": row["lp"],
-        "language": language_of(row["lp"]),
+        "language": language,
         "source": texts["source"],
         "reference": texts["target"],
         "domain": row.get("domain"),

@@ -11,7 +11,7 @@ from sp3f_verl.evaluation.arena.pairs import Pair, english_name
 from sp3f_verl.evaluation.arena.settings import for_arena
 from sp3f_verl.judge.aggregate import credit_of_a
 from sp3f_verl.judge.base import Judged, JudgeStopped, Record
-from sp3f_verl.judge.metrics import MALFORMED
+from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED
 from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.verdict import Verdict
@@ -119,7 +119,7 @@ class _Watch:
     def look(self, records: Sequence[Record]) -> None:
         """Take in the questions of a pair. Raises JudgeStopped."""
         self._failed.update(record.failure for record in records if record.failure)
-        answered = sum(record.failure in (None, MALFORMED) for record in records)
+        answered = sum(record.failure in (None, MALFORMED, CUT_OFF) for record in records)
         self._in_a_row = 0 if answered else self._in_a_row + len(records)
         if records and not answered and self._in_a_row >= GONE:
             kinds = ", ".join(f"{kind}: {count}" for kind, count in self._failed.most_common(3))

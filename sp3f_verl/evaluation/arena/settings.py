@@ -88,6 +88,7 @@ def for_arena(member: JudgeSettings, store: Path, spending: Path) -> JudgeSettin
         schedule="all_pairs",
         credit="both",
         min_valid=0.0,
+        on_jam="neutral",  # a pair has no siblings to be compared with; what failed is counted and shown
         group_seconds=LONG,
         store=member.store or str(store),
         spending_file=str(spending),

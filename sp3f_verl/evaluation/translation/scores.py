@@ -8,10 +8,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sp3f_verl import languages
 from sp3f_verl.data.sets.wmt import KINDS
 from sp3f_verl.errors import BadInput
 
 TOKENIZERS = {"ja": "ja-mecab", "zh": "zh", "ko": "ko-mecab"}  # of BLEU; 13a for the others
+UNSPACED = {"Thai", "Lao", "Khmer", "Myanmar", "Tibetan"}  # scripts in which 13a takes a sentence for one word
+
+
+def tokenizer_of(language: str) -> str:
+    """sacrebleu's tokenizer for BLEU: by characters where a script puts no spaces between words, as `zh` does it."""
+    return TOKENIZERS.get(language) or ("char" if UNSPACED & {*languages.get(language).scripts} else "13a")
+
+
+# tokenizer -> the package that brings it
+PACKAGES = {"flores101": "sentencepiece", "flores200": "sentencepiece", "spm": "sentencepiece"}
 
 
 class Metrics:
@@ -22,15 +33,16 @@ class Metrics:
             from sacrebleu.metrics import BLEU, CHRF
         except ImportError:
             raise BadInput("sacrebleu is not installed: `pip install 'sacrebleu[ja,ko]'`, and start again.") from None
-        name = tokenize or TOKENIZERS.get(language, "13a")
+        name = tokenize or tokenizer_of(language)
         try:
             self._bleu, self._sentence = BLEU(tokenize=name), BLEU(tokenize=name, effective_order=True)
             self._bleu.corpus_score(["a"], [["a"]])  # some load what they need at the first text
         except Exception as error:  # sacrebleu and the tokenizers' libraries raise many kinds
             cause = " ".join(str(error).split())[:120]
+            package = PACKAGES.get(name, "'sacrebleu[ja,ko]'")
             raise BadInput(
                 f"BLEU cannot be had for {language} with the tokenizer {name} ({cause}): "
-                f"`pip install 'sacrebleu[ja,ko]'`, or --tokenize {language}=char."
+                f"`pip install {package}`, or --tokenize {language}=char."
             ) from None
         self._chrf = CHRF(word_order=2)
 

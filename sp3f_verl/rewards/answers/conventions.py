@@ -156,8 +156,8 @@ def _of(language: str, locale: str, comma: bool, arabic: bool) -> Conventions:
 @functools.cache
 def all_words(key: str) -> tuple[str, ...]:
     """The words of `words.yaml` under `key` in all languages, the longest first."""
-    found = {word for entry in _words().values() for word in entry.get(key, ())}
-    return tuple(sorted(found, key=lambda word: (-len(word), word)))
+    words = {word for entry in _words().values() for word in entry.get(key, ())}
+    return tuple(sorted(words, key=lambda word: (-len(word), word)))
 
 
 @functools.cache
@@ -193,8 +193,8 @@ class _Cldr:
         return any(unit == "day" and first for unit, _, first in self._patterns())
 
     def units(self) -> list[tuple[str, set[str]]]:
-        found = [(fold(word), {unit}) for unit, word, _ in self._patterns()]
-        return found + [(fold(word), {unit}) for unit, word in self._currencies()]
+        spellings = [(fold(word), {unit}) for unit, word, _ in self._patterns()]
+        return spellings + [(fold(word), {unit}) for unit, word in self._currencies()]
 
     def _patterns(self) -> Iterator[tuple[str, str, bool]]:
         """(unit, its word, does it stand before the number?)"""

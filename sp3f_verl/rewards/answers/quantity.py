@@ -57,12 +57,12 @@ def value(text: str, conventions: Conventions) -> Fraction | None:
         return None
     sign, text = ("-", text[1:].strip()) if text[:1] == "-" else ("", text.removeprefix("+").strip())
     if conventions.zero_groups and _ZERO_GROUPS.fullmatch(text):
-        found = Fraction(text.replace(",", ""))
+        amount = Fraction(text.replace(",", ""))
     elif conventions.comma_either and _NO_GROUP.fullmatch(text):
-        found = Fraction(text.replace(",", "."))
+        amount = Fraction(text.replace(",", "."))
     else:
-        found = _with_words(text, conventions)
-    return -found if sign and found is not None else found
+        amount = _with_words(text, conventions)
+    return -amount if sign and amount is not None else amount
 
 
 def _with_words(text: str, conventions: Conventions) -> Fraction | None:

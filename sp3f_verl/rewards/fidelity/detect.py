@@ -24,7 +24,7 @@ def language_found(text: str, language: str, others: tuple[str, ...] = ()) -> tu
     for other in others if 2 * won[language] <= letters else ():  # else nothing can have more
         if other not in seen:  # another script
             try:
-                contest = contest_of(other, tuple(each for each in others if each != other))
+                contest = contest_of(other, tuple(code for code in others if code != other))
             except UnsupportedLanguage:
                 continue
             won += Counter({code: n for code, n in letters_won(judged, contest).items() if code not in seen})

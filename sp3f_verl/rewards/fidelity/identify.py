@@ -124,7 +124,7 @@ def contest_of(language: str, others: tuple[str, ...]) -> Contest:
     if not rivals - {language}:
         return Contest((language,), ((),), own_letters)
     labels = {code: tuple(label for label in _labels_of(code) if label in known - set(own)) for code in sorted(rivals)}
-    labels = {language: own} | {code: found for code, found in labels.items() if found and code != language}
+    labels = {language: own} | {code: names for code, names in labels.items() if names and code != language}
     if not known & set(own):
         raise UnsupportedLanguage(
             f"language {language!r} cannot be recognised: py3langid has no model of it and it shares its script with "
@@ -134,7 +134,7 @@ def contest_of(language: str, others: tuple[str, ...]) -> Contest:
     codes = tuple(labels)
     markers = tuple(frozenset(languages.get(code).markers if code in languages.codes() else ()) for code in codes)
     rivalry = sum(map(bool, markers)) > 1
-    identifier = _identifier(frozenset(label for each in labels.values() for label in each))
+    identifier = _identifier(frozenset(label for names in labels.values() for label in names))
     named = {language, ENGLISH, *others}
     costs = tuple(0.0 if code in named else UNDECLARED_COST for code in codes)
     return Contest(codes, tuple(labels.values()), own_letters, costs, identifier, markers if rivalry else ())
@@ -160,11 +160,17 @@ def _scores(segment: str, contest: Contest) -> list[float]:
     return [score - top for score in scores]
 
 
+@functools.lru_cache(512)  # a response is asked about for its own language and for English
+def _ranked(segment: str) -> list[tuple[str, float]]:
+    """All of py3langid's labels for a segment with their log-likelihoods, the best first."""
+    return _model().rank(segment)
+
+
 def _outside(segment: str, contest: Contest) -> float:
     """How far the best language outside the set is ahead of the best one in it, by letters of the set's scripts."""
     segment = _others_letters(contest.own).sub(" ", segment)
     inside = {label for labels in contest.labels for label in labels} | _VARIETIES
-    ranked = _model().rank(segment)  # the best first
+    ranked = _ranked(segment)
     ahead = next((score for label, score in ranked if label not in inside), ranked[-1][1])
     return ahead - next((score for label, score in ranked if label in inside - _VARIETIES), ahead)
 

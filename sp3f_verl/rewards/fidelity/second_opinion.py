@@ -20,7 +20,7 @@ def _detector(codes: tuple[str, ...]):
             "the second opinion needs lingua, which is not installed; pip install 'sp3f-verl[lingua]'."
         ) from None
     by_code = {getattr(IsoCode639_1, name): name.lower() for name in dir(IsoCode639_1) if len(name) == 2}
-    known = {each: by_code[each.iso_code_639_1] for each in Language.all()}
+    known = {one: by_code[one.iso_code_639_1] for one in Language.all()}
     known = {each: code for each, code in known.items() if code in codes}
     return LanguageDetectorBuilder.from_languages(*known).build() if len(known) > 1 else None, known
 

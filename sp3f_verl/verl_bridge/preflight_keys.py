@@ -1,0 +1,105 @@
+"""verl's own keys that recipes set or docs name: type and range, told before Ray starts and not by a stack after it."""
+
+import math
+from numbers import Real
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from sp3f_verl.data.files import check_folder
+from sp3f_verl.errors import BadInput
+
+
+class Range(NamedTuple):
+    """least and most belong to it, but for a least that is `above`. whole: no fractions."""
+
+    least: float
+    most: float = math.inf
+    whole: bool = False
+    above: bool = False
+
+    def __str__(self) -> str:
+        kind = "whole number" if self.whole else "number"
+        least = f"above {self.least:g}" if self.above else f"of at least {self.least:g}"
+        return f"a {kind} {least}" + (f" and at most {self.most:g}" if self.most < math.inf else "")
+
+    def holds(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            return False
+        low = value > self.least if self.above else value >= self.least
+        return low and value <= self.most and (not self.whole or float(value).is_integer())
+
+
+COUNT, FREQUENCY, TOP_K = Range(1, whole=True), Range(-1, whole=True), Range(-1, whole=True)
+NOT_NEGATIVE, SHARE = Range(0), Range(0, 1)
+PART = Range(0, 1, above=True)
+ROLE = "actor_rollout_ref"
+KEYS: dict[str, Range] = {
+    "data.train_batch_size": COUNT,
+    "data.val_batch_size": COUNT,
+    "data.max_prompt_length": COUNT,
+    "data.max_response_length": COUNT,
+    "data.max_length": COUNT,
+    "data.micro_batch_size_per_gpu": COUNT,
+    "data.max_token_len_per_gpu": COUNT,
+    "optim.lr": NOT_NEGATIVE,
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.lr_warmup_steps_ratio": SHARE,
+    "trainer.total_epochs": COUNT,
+    "trainer.total_training_steps": COUNT,
+    "trainer.n_gpus_per_node": COUNT,
+    "trainer.nnodes": COUNT,
+    f"{ROLE}.actor.optim.lr": NOT_NEGATIVE,
+    f"{ROLE}.actor.optim.weight_decay": NOT_NEGATIVE,
+    f"{ROLE}.actor.optim.lr_warmup_steps": FREQUENCY,
+    f"{ROLE}.actor.optim.lr_warmup_steps_ratio": SHARE,
+    f"{ROLE}.actor.ppo_mini_batch_size": COUNT,
+    f"{ROLE}.actor.ppo_micro_batch_size_per_gpu": COUNT,
+    f"{ROLE}.actor.ppo_max_token_len_per_gpu": COUNT,
+    f"{ROLE}.actor.ppo_epochs": COUNT,
+    f"{ROLE}.actor.kl_loss_coef": NOT_NEGATIVE,
+    f"{ROLE}.actor.clip_ratio": NOT_NEGATIVE,
+    f"{ROLE}.actor.grad_clip": NOT_NEGATIVE,
+    f"{ROLE}.actor.ulysses_sequence_parallel_size": COUNT,
+    f"{ROLE}.rollout.n": COUNT,
+    f"{ROLE}.rollout.temperature": NOT_NEGATIVE,
+    f"{ROLE}.rollout.top_p": PART,
+    f"{ROLE}.rollout.top_k": TOP_K,
+    f"{ROLE}.rollout.max_model_len": COUNT,
+    f"{ROLE}.rollout.max_num_seqs": COUNT,
+    f"{ROLE}.rollout.max_num_batched_tokens": COUNT,
+    f"{ROLE}.rollout.tensor_model_parallel_size": COUNT,
+    f"{ROLE}.rollout.gpu_memory_utilization": PART,
+    f"{ROLE}.rollout.log_prob_micro_batch_size_per_gpu": COUNT,
+    f"{ROLE}.rollout.val_kwargs.n": COUNT,
+    f"{ROLE}.rollout.val_kwargs.temperature": NOT_NEGATIVE,
+    f"{ROLE}.rollout.val_kwargs.top_p": PART,
+    f"{ROLE}.rollout.val_kwargs.top_k": TOP_K,
+}
+FREQUENCIES = ("trainer.save_freq", "trainer.test_freq")  # of the SFT trainer they may be after_each_epoch
+FLAGS = (
+    "trainer.val_before_train",
+    "data.shuffle",
+    "data.use_dynamic_bsz",
+    f"{ROLE}.actor.use_dynamic_bsz",
+    f"{ROLE}.actor.use_kl_loss",
+    f"{ROLE}.rollout.log_prob_use_dynamic_bsz",
+)
+FOLDER = "trainer.default_local_dir"
+
+
+def keys(config: DictConfig) -> None:
+    """BadInput for the first key that the config has with a value which verl cannot use. Null leaves verl's default."""
+    ranges = KEYS | (dict.fromkeys(FREQUENCIES, FREQUENCY) if ROLE in config else {})
+    for key, range_ in ranges.items():
+        value = OmegaConf.select(config, key)
+        if value is not None and not range_.holds(value):
+            raise BadInput(f"{key}={value}; give {range_}.")
+    for key in FLAGS:
+        value = OmegaConf.select(config, key)
+        if value is not None and not isinstance(value, bool):
+            raise BadInput(f"{key}={value} is neither true nor false; give one of them.")
+    folder = OmegaConf.select(config, FOLDER)
+    if folder and "://" not in str(folder):
+        check_folder(Path(str(folder)).expanduser(), FOLDER)
