@@ -18,6 +18,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from sp3f_verl.characters import whole
 from sp3f_verl.data.rows import id_of
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
@@ -104,16 +105,13 @@ def _for_the_template(row: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _given(value: Any) -> Any:
-    """Without the nulls that parquet puts where another row has a key. Unusable for text that is no Unicode."""
+    """Without the nulls that parquet puts where another row has a key. Unusable for text with a broken character."""
     if isinstance(value, Mapping):
         return {key: _given(entry) for key, entry in value.items() if entry is not None}
     if isinstance(value, list | tuple):
         return [_given(entry) for entry in value]
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which no tokenizer takes
-            raise Unusable("not_unicode") from None
+    if isinstance(value, str) and "\ufffd" in whole(value):  # as the readers of files put for half a surrogate pair
+        raise Unusable("broken_character")
     return value
 
 

@@ -53,6 +53,13 @@ HOOKS = (
         f"{_BRIDGE}.lora:loadable_checkpoints",
         "huggingface/ with the adapter merged",
     ),
+    Hook(
+        "verl.utils.checkpoint.fsdp_checkpoint_manager",
+        "after",
+        f"{_BRIDGE}.checkpoints:install",
+        "checkpoints to keep are counted over resumes",
+    ),
+    Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.weight_sync:install", "a buffer for the largest weight"),
     Hook("verl.utils.distributed", "after", f"{_BRIDGE}.cpu.patches:one_backend_per_device", "cpu:gloo named once"),
     Hook("verl.workers.engine.base", "after", f"{_BRIDGE}.cpu.patches:engine_registry_key", "FSDP engines on a CPU"),
     Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.lora:seeded_start", "an adapter drawn with the seed"),
@@ -188,6 +195,7 @@ verl.single_controller.base.decorator
 verl.workers.engine_workers
     ActorRolloutRefWorker | preference.worker | base of our worker
     ActorRolloutRefWorker .init_model .actor | preference.worker | puts our head into the engine
+    ActorRolloutRefWorker .init_model .rollout .actor | weight_sync | a buffer for the largest weight
     ActorRolloutRefWorker.set_loss_fn(loss_fn) | preference.group_trainer | a loss of groups
     ActorRolloutRefWorker.compute_log_prob(data) | preference.group_trainer | references
     ActorRolloutRefWorker.update_actor(data) | preference.group_trainer | a step
@@ -209,8 +217,10 @@ verl.workers.config.optimizer
     build_optimizer(parameters, config) | preference.worker | an optimiser for each iteration
 verl.utils.checkpoint.checkpoint_manager
     BaseCheckpointManager.previous_saved_paths | preference.worker | the ends of iterations are kept
+    BaseCheckpointManager.previous_saved_paths | checkpoints | counted over resumes
 verl.utils.checkpoint.fsdp_checkpoint_manager
     FSDPCheckpointManager.save_checkpoint(local_path) | lora | saves the adapter too
+    FSDPCheckpointManager.load_checkpoint(local_path) | checkpoints | what is on disk counts
     FSDPCheckpointManager .model .rank .checkpoint_save_contents | lora | what is saved, and by whom
     FSDPCheckpointManager .should_save_hf_model | lora | what is saved, and by whom
     FSDPCheckpointManager .optimizer .lr_scheduler | preference.worker | those of the iteration
@@ -243,6 +253,9 @@ verl.utils.debug
 verl.utils.tracking
     Tracking(project_name, experiment_name, default_backend, config) | preference.group_trainer | verl's loggers
     Tracking.log(data, step) | preference.group_trainer | verl's loggers
+    Tracking.supported_backend | preflight_run | which loggers there are
+verl.utils.model
+    get_hf_auto_model_class(hf_config) | preflight_run | the class that a run loads
 verl.utils.config
     omega_conf_to_dataclass(config) | preflight_sft | the model as a run loads it
 # ---- data sets

@@ -19,6 +19,7 @@ from sp3f_verl.verl_bridge import (
     preflight_judge,
     preflight_preference,
     preflight_rl,
+    preflight_run,
     preflight_selfplay,
     preflight_sft,
 )
@@ -203,7 +204,9 @@ def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
     machine = (plugin_loaded, check_versions, keys, device, shared_memory, engine_check)
-    return (*machine, *method.settings, method.rows, model, *method.with_model)
+    of_the_model = (model, preflight_run.attention, preflight_run.vocabulary, preflight_run.saving)
+    goes_on = () if method_of(config) == "selfplay" else (preflight_run.same_data,)  # that has a record of its own
+    return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *goes_on)
 
 
 def method_of(config: DictConfig) -> str:

@@ -1,5 +1,6 @@
 """verl's actor worker, with our loss and head, and an optimiser that begins anew with each iteration of self-play."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from transformers import get_scheduler
@@ -13,6 +14,7 @@ from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.preference import attention
 from sp3f_verl.training.preference.batch_loss import batch_loss
 from sp3f_verl.verl_bridge import engine_check
+from sp3f_verl.verl_bridge.checkpoints import step_of
 from sp3f_verl.verl_bridge.preference import head
 
 # our names -> transformers'
@@ -56,7 +58,7 @@ class PreferenceWorker(ActorRolloutRefWorker):
         aggressive_empty_cache(force_sync=True)
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
-    def spare_last_checkpoint(self):
-        """The checkpoint saved last is not among those that `trainer.max_actor_ckpt_to_keep` removes."""
+    def spare_checkpoints(self, steps: Collection[int]):
+        """The checkpoints of these steps are not among those that `trainer.max_actor_ckpt_to_keep` removes."""
         manager = self.actor.engine.checkpoint_manager
-        manager.previous_saved_paths = manager.previous_saved_paths[:-1]
+        manager.previous_saved_paths = [path for path in manager.previous_saved_paths if step_of(path) not in steps]

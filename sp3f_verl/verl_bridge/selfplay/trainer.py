@@ -85,6 +85,8 @@ class SelfPlayTrainer(GroupTrainer):
         if more or self._greedy_requests():
             self.servers = RolloutServers(self.config, self.actor_rollout_wg, pool)
         self._load_checkpoint()
+        manifests = [self.record.manifest(t) for t in range(self.iteration)]
+        self.actor_rollout_wg.spare_checkpoints([manifest["start_step"] + manifest["steps"] for manifest in manifests])
 
     def _identity(self, initial: str) -> dict:
         generation = self.settings.generation
@@ -187,7 +189,7 @@ class SelfPlayTrainer(GroupTrainer):
             f"iteration {t}: {count} groups, steps {start + 1} to {start + steps}; lr {self.plan.lr(t):g}, {settings}"
         )
         self._train(order, start + steps, always_save=True)
-        self.actor_rollout_wg.spare_last_checkpoint()
+        self.actor_rollout_wg.spare_checkpoints([self.global_steps])
 
     def _position(self) -> dict[str, float]:
         epoch = (self.global_steps - 1 - self._start_step) // self._per_epoch

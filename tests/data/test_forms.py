@@ -1,0 +1,133 @@
+"""Files in the forms in which sets are published, and rows with holes, odd ids or wrong labels, through the steps."""
+
+import bz2
+import gzip
+import json
+import lzma
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+
+from data_prep import sp3f, translate
+from sp3f_verl.data.files import check_folder, read_parquet, write_parquet
+from sp3f_verl.data.rows import id_of, text_of
+from sp3f_verl.data.sets.mgsm import read_questions
+from sp3f_verl.data.tables import open_file
+from sp3f_verl.errors import BadInput
+from sp3f_verl.translate.sources import read
+
+ROWS = [{"id": n, "question": f"What is {n}?", "solution": "It is so.", "answer": n} for n in (0, 7)]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+
+
+def _zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl", LINES),
+        ("a.json", json.dumps(ROWS, indent=1).encode()),
+        ("a.jsonl.gz", gzip.compress(LINES)),
+        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode())),
+        ("a.jsonl.bz2", bz2.compress(LINES)),
+        ("a.jsonl.xz", lzma.compress(LINES)),
+        ("a.jsonl.zst", _zstd(LINES)),
+        ("download", LINES),
+    ],
+)
+def test_forms_that_are_read(name, data, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    rows = read([tmp_path / name])
+    assert [(row.id, row.answer) for row in rows] == [("0", "0"), ("7", "7")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.zip", b"PK\x03\x04 and more", "a zip archive; unpack it"),
+        ("a.parquet.gz", gzip.compress(b"PAR1 and more"), "parquet within gzip; unpack it"),
+        ("a.jsonl.gz", gzip.compress(LINES * 900)[:-90], "cannot be unpacked to its end"),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        ("a.jsonl", b"<!DOCTYPE html><html>", "a web page"),
+        ("a.csv", b"question,answer\n1,2\n", "is not a parquet file, and no JSON lines either"),
+    ],
+)
+def test_forms_that_are_named(name, data, words, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadInput) as failure:
+        open_file(tmp_path / name)
+    assert words in str(failure.value) and name in str(failure.value)
+
+
+def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path):
+    with pytest.raises(BadInput, match="is a folder"):
+        open_file(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadInput, match="is a file"):
+        check_folder(tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(
+    ("value", "ident"), [(0, "0"), (3.0, "3"), ("a", "a"), (None, None), (float("nan"), None), (" ", None)]
+)
+def test_ids(value, ident):
+    assert id_of(value) == ident
+
+
+@pytest.mark.parametrize("value", [True, 1.5, ["a"], {}])
+def test_what_is_no_id(value):
+    with pytest.raises(BadInput, match="give it a text or a whole number"):
+        id_of(value, "row 1")
+
+
+def test_answers_of_one_value_are_one_text():
+    assert {text_of(value, "a") for value in (18, 18.0, "18", " 18 ")} == {"18"}
+    for value in (None, "", " ", float("inf"), float("nan"), True, ["18"]):
+        with pytest.raises(BadInput):
+            text_of(value, "a")
+
+
+def test_rows_with_holes_are_left_out_up_to_a_limit(tmp_path):
+    rows = [
+        {"question": "One?", "solution": "a", "answer": "1"},
+        {"question": "Two?", "solution": "so \\boxed{2}", "answer": 2.0},
+        {"question": "Three?", "solution": "", "answer": "3"},
+        {"question": "Four?", "solution": "so \\boxed{5}", "answer": "4"},
+    ]
+    write_parquet([{**row, "answer": str(row["answer"])} for row in rows], tmp_path / "a.parquet")
+    reasons = Counter()
+    kept = read([tmp_path / "a.parquet"], lambda reason: reasons.update([reason]))
+    assert sorted(row.answer for row in kept) == ["1", "2.0"]
+    assert reasons == {"no 'solution'": 1, "a box that is not its answer": 1}
+    with pytest.raises(BadInput, match=r"row 2 has no 'solution', and 2 of 4 rows cannot be used"):
+        read([tmp_path / "a.parquet"], most_left_out=0.4)
+
+
+def test_mgsm_as_the_hub_has_it(tmp_path):
+    rows = [{"question": "¿Uno?", "answer": None, "answer_number": 1}]
+    write_parquet(rows, tmp_path / "a.parquet")
+    assert read_questions(tmp_path / "a.parquet") == [("¿Uno?", "1")]
+
+
+def test_one_file_under_two_languages(tmp_path, capsys):
+    (tmp_path / "a.tsv").write_text("¿Uno?\t1\n¿Dos?\t2\n")
+    lines = [{"question": f"{number}?", "answer": f"so\n#### {number}"} for number in (1, 2)]
+    (tmp_path / "gsm.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["--questions", f"es={tmp_path / 'a.tsv'}", f"pt={tmp_path / 'a.tsv'}"]
+    assert sp3f.main([*words, "--solutions", str(tmp_path / "gsm.jsonl"), "--output", str(tmp_path / "out")]) == 1
+    assert "es and pt have the same question in 2 rows" in capsys.readouterr().err
+
+
+def test_english_of_two_outputs_is_taken_once(tmp_path):
+    lines = [{"id": str(n), "question": f"What is {n}?", "solution": "It.", "answer": str(n)} for n in range(4)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    outputs = []
+    for name in ("a", "b"):
+        words = ["--input", str(tmp_path / "in.jsonl"), "--languages", "en", "--output", str(tmp_path / name)]
+        assert translate.main([*words, "--base-url", "http://127.0.0.1:9/v1", "--model", "m"]) == 0
+        outputs.append(str(tmp_path / name / "translated.parquet"))
+    assert sp3f.main(["--translated", *outputs, "--validation", "0.25", "--output", str(tmp_path / "rl")]) == 0
+    assert len(read_parquet(tmp_path / "rl" / "train.parquet")) == 3
