@@ -52,7 +52,7 @@ def judged(reply, groups, **settings):
     async def main(server):
         quick = {"retries": 0, "malformed_retries": 0, "failure_ceiling": 1.0, **settings}
         service = JudgeService(read_settings({"name": "openai", "base_url": server.url, "model": "m", **quick}))
-        server.reply = longer_wins
+        server.reply = reply if settings.get("verdict") == "logprob" else longer_wins
         await service.open()
         server.reply = reply
         rates = await asyncio.gather(*(one(service, number, group) for number, group in enumerate(groups)))
