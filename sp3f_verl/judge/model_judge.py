@@ -29,6 +29,7 @@ from sp3f_verl.llm.endpoint import VARIABLE, Endpoint
 from sp3f_verl.llm.outcome import AskFailed, FailureKind
 from sp3f_verl.llm.price import longest_answer
 from sp3f_verl.llm.rate_limit import RateLimit
+from sp3f_verl.log import log
 from sp3f_verl.rewards.text import strip_think
 
 # of a question that the group's deadline came before
@@ -138,6 +139,7 @@ class ModelJudge(Judge):
             "extra_body": settings.extra_body,
             "prompt_version": self.prompt.version,
             "prompt": Path(self.prompt.name).name,
+            **({"system_part": settings.system_part} if settings.system_part != "system" else {}),
         }
 
     # -- asking -------------------------------------------------------------------------------------------------------
@@ -160,11 +162,21 @@ class ModelJudge(Judge):
         rate_limit = RateLimit(settings.requests_per_minute, settings.tokens_per_minute)
         self.client = JudgeClient(settings, self.prompt, Client(endpoint, rate_limit, seed=settings.seed), run)
         try:
-            await self.client.probe()
+            complaint = await self.client.probe()
         except AskFailed as error:
+            if "system" in str(error).lower() and "role" in str(error).lower():
+                raise BadInput(
+                    f"judge={settings.name}: its chat template knows no system role ({error}); set "
+                    "sp3f.judge.system_part=user."
+                ) from None
             raise BadInput(
                 f"judge={settings.name} does not answer ({error}); mend its URL, key or model before the run starts."
             ) from None
+
+        if complaint and settings.verdict == "logprob":  # what the server lacks, no later answer has
+            raise BadInput(f"judge={settings.name}: {complaint}.")
+        if complaint:
+            log.warning("judge=%s: %s", settings.name, complaint)
 
     async def close(self) -> None:
         if self.client is not None:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sp3f_verl.judge.base import NO_USAGE, Run
-from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED
+from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED, REMEDIES
 from sp3f_verl.judge.prompt import Prompt, render
 from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
 from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict, preference_for_a
 from sp3f_verl.llm.client import Client
-from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
+from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage, one_line
 from sp3f_verl.llm.store import request_key
 
+PROBE = "How much is 3 + 3? (a first question, to see whether the judge answers)"
 TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give
 
 
@@ -85,12 +86,29 @@ class JudgeClient:
     def asks_for_a_pair(self) -> bool:
         return self.prompt.kind in ("pairwise", "token")
 
-    async def probe(self) -> None:
-        """Asks one short question, and the server for its context length. Raises AskFailed."""
+    async def probe(self) -> str | None:
+        """Asks the prompt about two short responses, with all that the run sends, and the server for its context.
+
+        What speaks against the judge all the same, as a sentence: an answer without a verdict. Raises AskFailed.
+        """
         if self.context_tokens is None:
             self.context_tokens = await self.llm.context_length()
-        sampling = {**self.sampling, "max_tokens": min(16, self.sampling["max_tokens"])}
-        await self.llm.ask([{"role": "user", "content": "Answer with the letter A."}], **sampling)
+        responses = ["3 + 3 = 6, so \\answer{6}", "3 + 3 = 9, so \\answer{9}"]
+        context = Context("probe", PROBE, responses[0] if self.prompt.privileged else None, "en")
+        rendered = self._fit(context, responses[:1] if self.prompt.kind == "language" else responses, LEAST_CHARS)
+        if rendered is None:
+            return "no short question fits its context; lower sp3f.judge.max_tokens, or give it a longer context"
+        completion = await self.llm.ask(rendered.messages, **self.sampling)
+        if self._read(completion, len(responses)) is not None:
+            return None
+        if self._is_cut_off(completion):
+            return REMEDIES[CUT_OFF]
+        if self.prompt.kind == "token":
+            if not completion.top_logprobs:
+                return "it gives no log-probabilities (top_logprobs); use sp3f.judge.verdict=text or another server"
+            first = max(completion.top_logprobs, key=completion.top_logprobs.get)
+            return f"its first token is {first!r} and no A or B; turn its thoughts off, or use sp3f.judge.verdict=text"
+        return f"its answer to a short question holds no verdict ({one_line(completion.text)!r})"
 
     async def ask(self, context: Context, responses: Sequence[str], deadline: float, affinity: int = 0) -> Answer:
         """The judge's answer about `responses` (neutralised, in the order in which they are shown).
@@ -146,6 +164,8 @@ class JudgeClient:
                 self.prompt, query=context.query, solution=context.solution, responses=list(shown), fence=fence,
                 language=context.language,
             )  # fmt: skip
+            if self.settings.system_part == "user":
+                messages = [{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}]
             size = sum(len(message["content"].encode(errors="replace")) for message in messages)
             tokens = int(size / self.settings.bytes_per_token) + 1
             if self.context_tokens is None or tokens + self._longest_answer <= self.context_tokens:
@@ -166,7 +186,8 @@ class JudgeClient:
         if self.store is not None:
             model = await self.llm.model()
             question = (context.query, context.solution, context.language, list(responses), rendered.limit, 0)
-            key = request_key(model, self.prompt.version, question, self.sampling)
+            version = self.prompt.version + ("" if self.settings.system_part == "system" else " in the user's turn")
+            key = request_key(model, version, question, self.sampling)
             if (kept := self._kept(key)) is not None:
                 completion = Completion(**{**kept, "usage": Usage(*kept["usage"]), "retries": 0})
                 if self._read(completion, len(responses)) is not None:  # what holds no verdict is asked again

@@ -44,6 +44,7 @@ class JudgeSettings(Settings):
     privileged: Flag = True
     verdict: Literal["text", "logprob"] = "text"
     prompt: Text | None = None
+    system_part: Literal["system", "user"] = "system"
     schedule: Literal["all_pairs", "one_order", "ring", "opponents", "listwise", "language"] = "all_pairs"
     offsets: AtLeastOne = 3
     opponents: AtLeastOne = 7

@@ -379,7 +379,7 @@ def test_one_token_verdicts_and_a_panel(command, tmp_path):
 
     def reply(body):
         if len(shown(body)) != 2:
-            return "hello"
+            return Reply(text="A", top_logprobs={"A": -0.1})
         if body.get("logprobs"):
             first = shown(body)[0].startswith("good")
             return Reply(text="A", top_logprobs={"A": -0.105 if first else -2.303, "B": -2.303 if first else -0.105})

@@ -2,6 +2,8 @@
 
 import re
 
+from sp3f_verl.judge.question import PROBE
+
 ROW = {
     "id": "sum-1",
     "language": "sw",
@@ -17,6 +19,8 @@ def shown(body: dict) -> list[str]:
     """The responses in a question, in the order in which the judge sees them: what stands between the announced
     fences. Empty for anything else, such as a desk's first question, to see whether the judge answers."""
     text = body["messages"][-1]["content"]
+    if PROBE in text or "3 + 3 = 6, so" in text:
+        return []
     fence = _FENCE.search(text)
     if fence is None:
         return []
@@ -28,7 +32,7 @@ def shown(body: dict) -> list[str]:
 
 def longer_wins(body: dict) -> str:
     if len(shown(body)) != 2:
-        return "hello"
+        return "\\boxed{A}"
     a, b = shown(body)
     return f"analysis \\boxed{{{'A' if len(a) > len(b) else 'B'}}}"
 

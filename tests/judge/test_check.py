@@ -544,7 +544,7 @@ class TestRealCommandLine:
             assert main() == 0
         out = capsys.readouterr().out
         assert "judge local, model as served" in out and agreement(out)["answer"][0] == 100
-        assert "cost of the run (505 steps x 32 prompts x 24 questions): unknown" in out
+        assert "cost of the run (505 steps x 32 prompts x 24 questions, the sizes of device=gpu): unknown" in out
 
     @pytest.mark.parametrize(
         ("overrides", "sentence"),

@@ -125,5 +125,5 @@ def test_judge_check_tells_that_it_asks_no_model(folder, tmp_path):
     solved = {"prompt": [{"role": "user", "content": "?"}], "translated_solution": r"dos y dos son cuatro: \boxed{4}"}
     write_parquet([{**ROW, **solved, "language": "es"}], tmp_path / "rows.parquet")
     overrides = ["+recipe=sp3f", "judge=longer", folder, f"data.train_files={tmp_path / 'rows.parquet'}"]
-    text = judge_check.judge_check(overrides, 4, None, tmp_path / "check.jsonl", 1)
+    text, _ = judge_check.judge_check(overrides, 4, None, tmp_path / "check.jsonl", 1)
     assert "judge longer" in text and "only pairwise questions to a model are checked" in text

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.judging import ROW, longer_wins, questions, shown
 from helpers.model_server import ModelServer, Reply
+from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import read_settings
 from sp3f_verl.judge.base import GroupNotJudged, JudgeStopped
 from sp3f_verl.judge.budget import Budget, OverBudget
@@ -408,3 +409,44 @@ def test_the_transcript_holds_sampled_groups_as_a_whole(tmp_path):
     records = list(read_transcript(path))
     assert [entry.value for entry in records] == ["A", "B"]
     assert records[0].ground_truth == "4" and records[0].answer.startswith("analysis")
+
+
+def no_system_role(body):
+    if any(message["role"] == "system" for message in body["messages"]):
+        return Reply(status=400, json={"error": {"message": "System role not supported"}})
+    return longer_wins(body)
+
+
+def test_a_template_without_a_system_role_is_found_before_anything_depends_on_it():
+    with ModelServer(no_system_role) as server:
+        with pytest.raises(BadInput, match=r"knows no system role \(.*System role not supported.*system_part=user"):
+            judge(server, ["a", "bb"])
+        assert len(server.chats()) == 1
+        result, _ = judge(server, ["a", "bb"], system_part="user")
+        assert all("expert judge" in entry["body"]["messages"][0]["content"] for entry in server.chats()[1:])
+    assert result.rates == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        (Reply(text="A"), "no log-probabilities"),
+        (Reply(text="The", top_logprobs={"The": -0.01, "A": -6.0}), "first token is 'The' and no A or B"),
+    ],
+)
+def test_a_server_that_cannot_give_soft_verdicts_is_found_by_the_first_question(reply, sentence):
+    with ModelServer(lambda body: reply) as server:
+        with pytest.raises(BadInput, match=sentence):
+            judge(server, ["a", "bb"], verdict="logprob")
+        assert len(server.chats()) == 1
+
+
+def test_the_first_question_is_one_of_the_run():
+    with ModelServer(lambda body: "I cannot say") as server:
+        with pytest.raises(GroupNotJudged):
+            judge(server, ["a", "bb"], temperature=0.3, max_tokens=77)
+        first, *rest = (entry["body"] for entry in server.chats())
+    same = ("temperature", "max_tokens", "model")
+    assert {name: first[name] for name in same} == {name: rest[0][name] for name in same}
+    assert [message["role"] for message in first["messages"]] == ["system", "user"]
+    assert first["messages"][0] == rest[0]["messages"][0]
