@@ -406,7 +406,7 @@ class TestCommand:
 
     def test_responses_of_a_model(self, command):
         """A right and a wrong response of each row, shown without their thinking."""
-        rows = [row(k, k) for k in range(1, 7)]
+        rows = [row(k, k + 1) for k in range(1, 7)]
         for solved in rows:
             gold = solved["reward_model"]["ground_truth"]
             solved["responses"] = [f"<think>hm {gold}</think>so \\boxed{{{gold}}}", "I guess \\boxed{1}"]

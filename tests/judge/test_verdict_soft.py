@@ -123,7 +123,6 @@ class TestPreference:
             '"A"',
             "`A`",
             "{A",
-            "Ａ",
             "「A",
             "A。",
         ],
