@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -32,7 +33,15 @@ def cluster(tmp_path_factory) -> str:
     command = [RAY, "start", "--head", "--block", "--include-dashboard=true"]
     with started([*command, *(f"{name}={value}" for name, value in sizes.items())], folder / "ray.log") as run:
         run.wait_for(lambda: "Ray runtime started" in run.text(), 240, "Ray head")
-        yield f"http://127.0.0.1:{dashboard}"
+        address = f"http://127.0.0.1:{dashboard}"
+        run.wait_for(lambda: takes_jobs(address), 240, "an agent that takes jobs", pause=1.0)
+        yield address
+
+
+def takes_jobs(address: str) -> bool:
+    """The head is up before the agent that starts jobs is: until then a job is refused with status 500."""
+    submit = [RAY, "job", "submit", "--address", address, "--", "true"]
+    return subprocess.run(submit, capture_output=True, timeout=120).returncode == 0
 
 
 def free_port() -> int:
