@@ -6,7 +6,8 @@ import re
 
 from sp3f_verl.rewards.answers.readable import relation
 
-RELATIVE = 1e-12  # exact values agree far better; a decimal is compared to 14 digits before
+RELATIVE = 1e-12  # of a decimal, which is compared to 14 digits before
+EXACT_DIGITS = 200  # with which a difference of exact values is computed: 1+e^{-52} is not 1+e^{-51}
 _POINTS = (
     "0.7390851",
     "1.3247179",
@@ -47,23 +48,23 @@ def equal(gold: str, answer: str) -> bool:
 def _as_large(one, other) -> bool:
     """Are two expressions that pass for equal equal in their own size? math-verify compares to places behind the point.
 
-    Their ratio is 1, whatever values their variables have; the bounds of a solved relation or an interval are
-    compared one by one. What is no expression is left to math-verify.
+    They differ by nothing in 200 digits (decimals: their ratio is 1), whatever values their variables have; the bounds
+    of a solved relation or an interval are compared one by one. What is no expression is left to math-verify.
     """
     import sympy
 
     if isinstance(one, sympy.Expr) and isinstance(other, sympy.Expr):
-        return _ratio_is_one(one, other)
+        return _same_value(one, other)
     parts = [getattr(side, "args", ()) for side in (one, other)]
     if type(one) is not type(other) or len(parts[0]) != len(parts[1]):
         return True
     pairs = list(zip(*parts, strict=True))
     if isinstance(one, sympy.core.relational.Relational) and not any(side.is_Symbol for pair in pairs for side in pair):
         return True  # 2x = 4 and x = 2 have other sides
-    return all(_ratio_is_one(*pair) for pair in pairs if all(isinstance(side, sympy.Expr) for side in pair))
+    return all(_same_value(*pair) for pair in pairs if all(isinstance(side, sympy.Expr) for side in pair))
 
 
-def _ratio_is_one(one, other) -> bool:
+def _same_value(one, other) -> bool:
     import sympy
 
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
@@ -76,4 +77,6 @@ def _ratio_is_one(one, other) -> bool:
         return True
     if not all(size.is_comparable and size > 0 for size in sizes):  # zero, or too near to it for 20 digits to tell
         return all(size < 1e-18 for size in sizes if size.is_comparable)
-    return bool(abs((one / other).evalf(20) - 1) < RELATIVE)
+    if one.has(sympy.Float) or other.has(sympy.Float):
+        return bool(abs((one / other).evalf(20) - 1) < RELATIVE)
+    return bool(abs((one - other).evalf(20, maxn=EXACT_DIGITS)) <= sizes[0] * 10 ** (-EXACT_DIGITS // 2))
