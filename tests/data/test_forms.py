@@ -30,8 +30,8 @@ def _zstd(data):
     [
         ("a.jsonl", LINES),
         ("a.json", json.dumps(ROWS, indent=1).encode()),
-        ("a.jsonl.gz", gzip.compress(LINES)),
-        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode())),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)),
+        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode(), mtime=0)),
         ("a.jsonl.bz2", bz2.compress(LINES)),
         ("a.jsonl.xz", lzma.compress(LINES)),
         ("a.jsonl.zst", _zstd(LINES)),
@@ -48,8 +48,8 @@ def test_forms_that_are_read(name, data, tmp_path):
     ("name", "data", "words"),
     [
         ("a.zip", b"PK\x03\x04 and more", "a zip archive; unpack it"),
-        ("a.parquet.gz", gzip.compress(b"PAR1 and more"), "parquet within gzip; unpack it"),
-        ("a.jsonl.gz", gzip.compress(LINES * 900)[:-90], "cannot be unpacked to its end"),
+        ("a.parquet.gz", gzip.compress(b"PAR1 and more", mtime=0), "parquet within gzip; unpack it"),
+        ("a.jsonl.gz", gzip.compress(LINES * 900, mtime=0)[:-90], "cannot be unpacked to its end"),
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         ("a.jsonl", b"<!DOCTYPE html><html>", "a web page"),
         ("a.csv", b"question,answer\n1,2\n", "is not a parquet file, and no JSON lines either"),

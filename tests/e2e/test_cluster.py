@@ -17,6 +17,7 @@ from sp3f_verl.rewards.terms import rule_terms
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 RAY = str(Path(sys.executable).with_name("ray"))
 PROMPTS = 4  # a step
+TOKEN = {"RAY_AUTH_MODE": "token"}  # the head makes one, and takes jobs with it alone
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +35,14 @@ def cluster(tmp_path_factory) -> str:
     with started([*command, *(f"{name}={value}" for name, value in sizes.items())], folder / "ray.log") as run:
         run.wait_for(lambda: "Ray runtime started" in run.text(), 240, "Ray head")
         address = f"http://127.0.0.1:{dashboard}"
-        run.wait_for(lambda: takes_jobs(address), 240, "an agent that takes jobs", pause=1.0)
+        run.wait_for(lambda: takes_jobs(address, run.env | TOKEN), 240, "an agent that takes jobs", pause=1.0)
         yield address
 
 
-def takes_jobs(address: str) -> bool:
+def takes_jobs(address: str, env: dict[str, str]) -> bool:
     """The head is up before the agent that starts jobs is: until then a job is refused with status 500."""
     submit = [RAY, "job", "submit", "--address", address, "--", "true"]
-    return subprocess.run(submit, capture_output=True, timeout=120).returncode == 0
+    return subprocess.run(submit, env=env, capture_output=True, timeout=120).returncode == 0
 
 
 def free_port() -> int:
@@ -82,7 +83,7 @@ def test_ray_job_submit_trains_on_real_text_with_two_workers(cluster, task, tmp_
         f"+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH={metrics}",  # its processes are the cluster's
     )
     submit = [RAY, "job", "submit", "--address", cluster, "--", *entry]
-    with started(submit, tmp_path / "job.log", {"RAY_AUTH_MODE": "token"}) as run:
+    with started(submit, tmp_path / "job.log", TOKEN) as run:
         log = run.wait(700)
     assert "succeeded" in log
     steps = [json.loads(line)["data"] for line in metrics.read_text().splitlines()]
