@@ -29,8 +29,9 @@ def task(tmp_path_factory) -> Path:
 def cluster(tmp_path_factory) -> str:
     """A Ray started by hand, with logical GPUs for two workers; the address at which its dashboard takes jobs."""
     folder = tmp_path_factory.mktemp("ray")
-    port, dashboard = free_port(), free_port()
-    sizes = {"--port": port, "--dashboard-port": dashboard, "--num-cpus": 20, "--num-gpus": 2}
+    dashboard = free_port()
+    sizes = {"--port": free_port(), "--dashboard-port": dashboard, "--num-cpus": 20, "--num-gpus": 2}
+    sizes["--dashboard-agent-listen-port"] = free_port()  # Ray's own is fixed: the run beside this one has it
     command = [RAY, "start", "--head", "--block", "--include-dashboard=true"]
     with started([*command, *(f"{name}={value}" for name, value in sizes.items())], folder / "ray.log") as run:
         run.wait_for(lambda: "Ray runtime started" in run.text(), 240, "Ray head")
