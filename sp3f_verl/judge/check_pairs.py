@@ -41,16 +41,20 @@ def pairs_from_rows(rows: Iterable[Mapping[str, Any]], rng: random.Random) -> It
     for row in rows:
         good, gold = strip_think(row["translated_solution"]).strip(), row["reward_model"]["ground_truth"]
         box = last_box(good)
-        if box is None or not answers_match(extract_boxed(good), gold):
+        if box is None or not answers_match(extract_boxed(good), gold, language=row["language"]):
             continue
         start, _, end = box
         other = good[:start] + _other_number_in(good[start:end], rng) + good[end:]
         english = strip_think(row["solution_en"]).strip()
         spoilt = {
-            "answer": None if answers_match(extract_boxed(other), gold) else other,  # x_1=5 and x_2=5 say the same
+            "answer": None
+            if answers_match(extract_boxed(other), gold, language=row["language"])
+            else other,  # x_1=5 and x_2=5 say the same
             "steps": _shuffled_numbers(good[:start], rng) + good[start:],
             "cut off": good[: len(good) // 2].rstrip() if start >= len(good) // 2 and len(good) >= _SHORTEST else None,
-            "language": None if row["language"] == "en" or not answers_match(extract_boxed(english), gold) else english,
+            "language": None
+            if row["language"] == "en" or not answers_match(extract_boxed(english), gold, language="en")
+            else english,
         }
         for kind, worse in spoilt.items():
             if worse and worse != good:
@@ -63,7 +67,7 @@ def pairs_from_responses(
     """One pair a row: a right and a wrong response, drawn from its responses; rows that lack either are left out."""
     for row, responses in rows:
         gold = row["reward_model"]["ground_truth"]
-        right = [answers_match(extract_boxed(response), gold) for response in responses]
+        right = [answers_match(extract_boxed(response), gold, language=row["language"]) for response in responses]
         better = [response for response, is_right in zip(responses, right, strict=True) if is_right]
         worse = [
             response

@@ -319,6 +319,14 @@ def agreement(out: str) -> dict[str, tuple[float, int]]:
     return {kind: (float(share), int(n)) for kind, share, n in lines}
 
 
+def test_answers_are_read_as_their_language_writes_them():
+    """1.234 is 1234 in Spanish, as the reward reads it; the English solution is read as English."""
+    solved = row(1000, 234)
+    solved["translated_solution"] = "La suma 1000 + 234 es 1.234: \\boxed{1.234}."
+    solved["solution_en"] = "1000 + 234 = 1,234, so \\boxed{1,234}"
+    assert {"answer", "language"} <= set(pairs_of(solved))
+
+
 class TestCommand:
     def test_a_judge_that_knows_the_truth(self, command):
         with ModelServer(knows) as server:
