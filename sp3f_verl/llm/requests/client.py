@@ -211,10 +211,7 @@ class Client:
         url = self._reachable(affinity + retries)
         got = await self._answer(self._officials[url].post("/chat/completions", body=body, cast_to=str))
         if isinstance(got, str):
-            read = functools.partial(
-                read_completion, seconds=loop.time() - started, retries=retries, model=body["model"]
-            )
-            got = read(got)
+            got = read_completion(got, loop.time() - started, retries, body["model"])
         got = self._told(got, url)
         if isinstance(got, Completion):
             self._rate_limit.settle(tokens, got.usage.prompt_tokens + got.usage.completion_tokens)

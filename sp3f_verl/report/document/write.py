@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sp3f_verl.data.files import write_text
+from sp3f_verl.data.files import atomic_write, write_text
 from sp3f_verl.report.document.blocks import Block, Document, Picture, Section, every
 from sp3f_verl.report.document.markdown import markdown
 from sp3f_verl.report.document.page import html
@@ -21,16 +21,11 @@ def write(document: Document, path: Path) -> Path:
     document = replace(document, blocks=_named(document.blocks, prefix, set()))
     drawings = {picture.file: draw(picture, f"p{n}") for n, picture in enumerate(every(Picture, document.blocks))}
     for file, drawing in drawings.items():
-        _write_bytes(drawing.png, path.parent / file)
+        with atomic_write(path.parent / file) as partial:
+            partial.write_bytes(drawing.png)
     write_text(html(document, path.parent, drawings), path.with_suffix(".html"))
     write_text(markdown(document, path.parent), path)
     return path
-
-
-def _write_bytes(data: bytes, path: Path) -> None:
-    partial = path.with_name("partial-" + path.name)
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def _named(blocks: Sequence[Block], prefix: str, taken: set[str]) -> Sequence[Block]:
