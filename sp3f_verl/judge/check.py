@@ -261,6 +261,6 @@ def waits(check: Check, questions: int, concurrency: int, steps: int) -> str:
     more = math.ceil(questions / (4 * concurrency)) * latency
     return (
         f"wait for the judge: {questions} questions a step, {concurrency} at once (sp3f.judge.concurrency), "
-        f"{latency:.2f} s each: {per_step:.0f} s a step, {steps * per_step / 3600:.1f} h for the run; "
-        f"with {4 * concurrency} at once {more:.0f} s a step"
+        f"{latency:.2f} s each: {per_step:.1f} s a step, {steps * per_step / 3600:.1f} h for the run; "
+        f"with {4 * concurrency} at once {more:.1f} s a step"
     )
