@@ -21,7 +21,7 @@ from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import Entry, entries
 from sp3f_verl.judge.verdict import Verdict
-from sp3f_verl.llm.reasons import Reasons
+from sp3f_verl.llm.totals import Reasons
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.text import strip_think

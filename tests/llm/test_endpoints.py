@@ -12,12 +12,12 @@ import pytest
 from helpers.model_server import ModelServer, Reply, in_turn
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Ask, AskFailed, AuthenticationFailed, Client, Endpoint, Status, Store, TooManyFailures, Totals
-from sp3f_verl.llm import client as client_module
-from sp3f_verl.llm.endpoint import checked_url
-from sp3f_verl.llm.openai_backend import OpenAIBackend
+from sp3f_verl.llm.backends.openai import OpenAIBackend
 from sp3f_verl.llm.price import Price, answers_of, longest_answer, price_of
-from sp3f_verl.llm.reasons import Reasons
-from sp3f_verl.llm.secret import Secrets
+from sp3f_verl.llm.requests import client as client_module
+from sp3f_verl.llm.requests.endpoint import checked_url
+from sp3f_verl.llm.requests.secrets import Secrets
+from sp3f_verl.llm.totals import Reasons
 
 KEY = "sk-canary/0123+456789=="
 OK = Reply(text="fine")

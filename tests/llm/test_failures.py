@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sp3f_verl.llm.failures import read_failure
 from sp3f_verl.llm.outcome import LONGEST_MESSAGE
+from sp3f_verl.llm.requests.failures import read_failure
 
 
 def failure(status, body):

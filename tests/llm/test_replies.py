@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sp3f_verl.llm.outcome import Completion, Usage
-from sp3f_verl.llm.replies import read_completion, read_first_model, read_usage
+from sp3f_verl.llm.requests.replies import read_completion, read_first_model, read_usage
 
 TEXT = "Los dos son iguales, así que vale 7"
 USAGE = {"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42}
