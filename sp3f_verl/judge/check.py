@@ -170,6 +170,9 @@ def distrust(check: Check) -> str | None:
         values = means(check.agreement.get(kind, {}))
         if len(values) >= ENOUGH and interval(values)[1] <= 0.5:
             return f"the judge prefers the better response of the pairs `{kind}` no more often than chance does"
+    gamed = [value for kind, pairs in check.agreement.items() if kind.startswith("game ") for value in means(pairs)]
+    if len(gamed) >= ENOUGH and interval(gamed)[1] <= 0.5:
+        return f"the judge can be gamed: {statistics.fmean(gamed):.0%} of the pairs `game ...` came out right"
     return None
 
 
@@ -243,7 +246,7 @@ def _table(rows: Mapping[str, Pairs]) -> Iterator[str]:
     for name, pairs in sorted(rows.items()):
         values = means(pairs)
         mean, low, high = interval(values)
-        yield f"  {name:<12} {mean:6.1%}  [{low:.1%}, {high:.1%}]  n={len(values)}"
+        yield f"  {name:<15} {mean:6.1%}  [{low:.1%}, {high:.1%}]  n={len(values)}"
 
 
 def pairs_needed(share: float) -> int:
