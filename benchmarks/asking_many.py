@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 from sp3f_verl.llm.ask import Ask, Status
-from sp3f_verl.llm.endpoint import Endpoint
-from sp3f_verl.llm.openai_backend import OpenAIBackend
+from sp3f_verl.llm.backends.openai import OpenAIBackend
+from sp3f_verl.llm.requests.endpoint import Endpoint
 from sp3f_verl.llm.store import Store
 
 ASKS, CONCURRENCY, LATENCY, ROUNDS = 20_000, 256, 0.05, 3

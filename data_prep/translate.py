@@ -16,7 +16,7 @@ from sp3f_verl.boundary import parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask
-from sp3f_verl.llm.backends import Backend
+from sp3f_verl.llm.backends.base import Backend
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.rewards import UnsupportedLanguage
 from sp3f_verl.translate import rows

@@ -21,7 +21,7 @@ from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import Entry, entries
 from sp3f_verl.judge.verdict import Verdict
-from sp3f_verl.llm.reasons import Reasons
+from sp3f_verl.llm.totals import Reasons
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.text import strip_think
@@ -170,6 +170,9 @@ def distrust(check: Check) -> str | None:
         values = means(check.agreement.get(kind, {}))
         if len(values) >= ENOUGH and interval(values)[1] <= 0.5:
             return f"the judge prefers the better response of the pairs `{kind}` no more often than chance does"
+    gamed = [value for kind, pairs in check.agreement.items() if kind.startswith("game ") for value in means(pairs)]
+    if len(gamed) >= ENOUGH and interval(gamed)[1] <= 0.5:
+        return f"the judge can be gamed: {statistics.fmean(gamed):.0%} of the pairs `game ...` came out right"
     return None
 
 
@@ -243,7 +246,7 @@ def _table(rows: Mapping[str, Pairs]) -> Iterator[str]:
     for name, pairs in sorted(rows.items()):
         values = means(pairs)
         mean, low, high = interval(values)
-        yield f"  {name:<12} {mean:6.1%}  [{low:.1%}, {high:.1%}]  n={len(values)}"
+        yield f"  {name:<15} {mean:6.1%}  [{low:.1%}, {high:.1%}]  n={len(values)}"
 
 
 def pairs_needed(share: float) -> int:
@@ -261,6 +264,6 @@ def waits(check: Check, questions: int, concurrency: int, steps: int) -> str:
     more = math.ceil(questions / (4 * concurrency)) * latency
     return (
         f"wait for the judge: {questions} questions a step, {concurrency} at once (sp3f.judge.concurrency), "
-        f"{latency:.2f} s each: {per_step:.0f} s a step, {steps * per_step / 3600:.1f} h for the run; "
-        f"with {4 * concurrency} at once {more:.0f} s a step"
+        f"{latency:.2f} s each: {per_step:.1f} s a step, {steps * per_step / 3600:.1f} h for the run; "
+        f"with {4 * concurrency} at once {more:.1f} s a step"
     )

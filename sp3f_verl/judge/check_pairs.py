@@ -9,14 +9,20 @@ From training rows whose own-language solution ends in the gold answer, four way
   judge that is told to look at meaning only, as SP3F's is, should be near one half here: it shows whether the judge
   rewards English.
 
+One more a row, in turn, games a judge: a wrong answer with what may still win (`game_pairs.yaml`).
+
 From rows with a column `responses` (texts of a model): a response whose boxed answer is right against one whose is not.
 """
 
+import functools
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed, last_box
@@ -36,8 +42,17 @@ class LabelledPair:
     kind: str
 
 
-def pairs_from_rows(rows: Iterable[Mapping[str, Any]], rng: random.Random) -> Iterator[LabelledPair]:
+@functools.cache
+def games() -> dict[str, str]:
+    """Kind -> what is written, with {wrong} for a solution whose result is wrong."""
+    return yaml.safe_load(Path(__file__).with_name("game_pairs.yaml").read_text(encoding="utf-8"))
+
+
+def pairs_from_rows(
+    rows: Iterable[Mapping[str, Any]], rng: random.Random, with_games: bool = False
+) -> Iterator[LabelledPair]:
     """The spoilt versions of each row's own-language solution, as far as it can be spoilt so."""
+    turn = 0
     for row in rows:
         good, gold = strip_think(row["translated_solution"]).strip(), row["reward_model"]["ground_truth"]
         box = last_box(good)
@@ -59,6 +74,10 @@ def pairs_from_rows(rows: Iterable[Mapping[str, Any]], rng: random.Random) -> It
         for kind, worse in spoilt.items():
             if worse and worse != good:
                 yield LabelledPair(row, good, worse, kind)
+        if with_games and spoilt["answer"]:
+            kind, text = list(games().items())[turn % len(games())]
+            turn += 1
+            yield LabelledPair(row, good, text.replace("{wrong}", spoilt["answer"]).strip(), kind)
 
 
 def pairs_from_responses(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sp3f_verl.judge.aggregate import Comparison, credit_of_a, judge_metrics
 from sp3f_verl.judge.jamming import is_of_the_way
 from sp3f_verl.llm.outcome import FailureKind, Usage
-from sp3f_verl.llm.reasons import Reasons
+from sp3f_verl.llm.totals import Reasons
 
 MALFORMED = "malformed"  # every answer to a question held no verdict; the other failures are FailureKinds
 CUT_OFF = "cut_off"  # the answer reached max_tokens before its verdict; the same limit would cut another off, too

@@ -24,11 +24,11 @@ from sp3f_verl.judge.question import Answer, Context, JudgeClient
 from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import GROUP_SCHEDULES
 from sp3f_verl.judge.verdict import Verdict
-from sp3f_verl.llm.client import Client
-from sp3f_verl.llm.endpoint import VARIABLE, Endpoint
 from sp3f_verl.llm.outcome import AskFailed, FailureKind
 from sp3f_verl.llm.price import longest_answer
-from sp3f_verl.llm.rate_limit import RateLimit
+from sp3f_verl.llm.requests.client import Client
+from sp3f_verl.llm.requests.endpoint import VARIABLE, Endpoint
+from sp3f_verl.llm.requests.rate_limit import RateLimit
 from sp3f_verl.log import log
 from sp3f_verl.rewards.text import strip_think
 

@@ -14,8 +14,8 @@ from sp3f_verl.judge.prompt import Prompt, render
 from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
 from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict, preference_for_a
-from sp3f_verl.llm.client import Client
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage, one_line
+from sp3f_verl.llm.requests.client import Client
 from sp3f_verl.llm.store import request_key
 
 PROBE = "How much is 3 + 3? (a first question, to see whether the judge answers)"

@@ -31,11 +31,13 @@ _CONTROL_TOKEN = re.compile(
     r"|(?:start|end)_of_(?:turn|image|audio)|(?:bos|eos|pad)_token|(?:unused|extra_id_|reserved_)\d{1,5}"
     r"|seed:\w{1,32})>"
     r"|<</?sys>>"
-    r"|<[a-z]{2,24}_\d{1,5}>"  # Nemotron's <SPECIAL_12>, and others of that shape
+    r"|</?\w{0,32}_[\w▁]{0,48}>|<0x[0-9a-f]{2}>|<\[unused\d{1,5}\]>"  # <SPECIAL_12>, <end_of_role>, <_user>
+    r"|</?(?:role|assistant|user|human|bot|system|eod|beg|endofturn|endoftext)>|\]<\][^\s\[\]]{1,32}\[>\["
     r"|\[\|[^\s\[\]|]{1,64}\|\]"  # EXAONE
     r"|\]~[^\s\[\]~]{0,16}\[|\[e~\[|\]~[^\s\[\]~]{0,16}\]"  # MiniMax: ]~b]ai, ]~!b[, [e~[
     r"|◁/?[a-z_]{1,32}▷"  # Kimi
-    r"|\[/?(?:inst|system_prompt|available_tools|tool_calls|tool_results|model_settings|think|gmask|smask|cls|sep)\]",
+    r"|\[/?(?:inst|system_prompt|available_tools|tool_calls|tool_results|model_settings|think|gmask|smask|cls|sep|bos|eos|pad|unk|mask|prefix|suffix|middle"
+    r"|unused\w{0,8}_?\d{1,5}|unused_token_\d{1,5})\]",
     re.IGNORECASE,
 )
 _QUOTES = str.maketrans("<>[]◁▷", "‹›‹›‹›")

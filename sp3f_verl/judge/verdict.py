@@ -64,24 +64,31 @@ MINIMUM_MASS = 0.5  # of probability on A and B together; below it, the model wa
 BRACKETS = re.compile(r"\\?\[\\?\[\s{0,8}([\w<>=]{0,16})\s{0,8}\\?\]\\?\]")
 _QUOTES = "\"'`“”„‟‘’‚‛«»‹›「」『』《》〈〉【】"
 _DECORATION = re.compile(
-    r"\\(?:boxed|[mf]box|text[a-z]*|math[a-z]*|underline|emph|operatorname|boldsymbol|bm|bf|bfseries|it|rm|sf|tt|tiny|small"
-    r"|normalsize|large|Large|LARGE|huge|Huge|displaystyle|q?quad|color\{\w{0,16}\}|left|right)(?![A-Za-z])"
-    rf"|\\[,;:! ]|[\s{{}}*$.:()~。．、,!！{_QUOTES}]+"
+    r"\\(?:text|page)?color(?:box)?\{\w{0,16}\}|\\[hv]space\*?\{[^{}]{0,16}\}|\\_|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
+    r"|\\(?:boxed|[mf]box|text[a-z]*|math[a-z]*|underline|emph|operatorname|boldsymbol|bm|bf|bfseries|it|rm|sf|tt|tiny|small"
+    r"|normalsize|large|Large|LARGE|huge|Huge|displaystyle|q?quad|left|right"
+    r"|[a-z]{2,8}(?:series|family|shape|style|size))(?![A-Za-z])"
+    rf"|\\[,;:! ]|[\s{{}}\[\]*$.:()~。．、,!！{_QUOTES}]+"
 )
 _RANKING_MARK = re.compile(r"\\(?:succ|gt)(?![A-Za-z])|\\[,;: ]|[>≻,;\[\]]")
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{2,8}){0,3}")
-_LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*(\[{{{_QUOTES}]*([AB])[\s.,:;*)\]}}。、{_QUOTES}]*")
+_LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*_$(\[{{{_QUOTES}]*([AB])[\s.,:;!*_$)\]}}。、،؛।{_QUOTES}]*")
 
-_THOUGHTS = r"think(?:ing)?|thoughts?|reason(?:ing)?|reasoning_content|reflection|scratchpad|analysis|inner_monologue"
+# A mark of thoughts is a name that speaks of them in any kind of brackets: families differ in the spelling alone.
+_THOUGHTS = (
+    r"(?:[\w.:-]{0,16}(?:think|thought|reason|reflect|ponder|deliberat|scratch_?pad|monologue|rationale|internal)[\w-]{0,16}"
+    r"|(?:\w{1,16}:)?(?:analysis|cot|plan(?:ning)?))"
+)
+_OPENS, _CLOSES = r"(?:<\s?[|｜]?|＜|&lt;|◁)", r"(?:[|｜]?>|＞|&gt;|▷)"
 _THOUGHTS_END = re.compile(
-    rf"<\s?/\s?(?:\w{{1,16}}:)?(?:{_THOUGHTS})\s?>|◁/think▷|\[/think\]|<\|(?:/think|end_(?:of_)?think(?:ing)?|end_of_thought)\|>"
-    r"|<\|channel\|>\s?final[^<]{0,40}<\|message\|>|<channel\|>|assistantfinal",
+    rf"{_OPENS}(?:\s?/\s?|end_(?:of_)?){_THOUGHTS}\s?{_CLOSES}|\[/(?:think(?:ing)?|thoughts?|reasoning)\]|</details>"
+    r"|<\|channel\|>\s?final[^<]{0,40}<\|message\|>|<channel\|>|assistantfinal|<unused95>|\.\.\.\s?done thinking\.",
     re.IGNORECASE,
 )
 _THOUGHTS_START = re.compile(
-    rf"<\s?(?:\w{{1,16}}:)?(?:{_THOUGHTS})(?:\s[^<>]{{0,80}})?>|◁think▷|\[think\]"
-    r"|<\|(?:think|start_(?:of_)?think(?:ing)?|begin_of_thought)\|>"
-    r"|<\|channel\|>\s?(?:analysis|commentary)|<\|channel>|\Aanalysis(?=[A-Z])",
+    rf"{_OPENS}(?!\s?/|end_){_THOUGHTS}(?:\s[^<>]{{0,80}})?{_CLOSES}|\[(?:think(?:ing)?|thoughts?|reasoning)\]"
+    r"|<\|channel\|>\s?(?:analysis|commentary)|<\|channel>|\Aanalysis(?=[A-Z])|<unused94>|\A\s*Thinking\.\.\."
+    r"|<details\s[^<>]{0,40}reasoning[^<>]{0,80}>",
     re.IGNORECASE,
 )
 # Between two boxes: a sentence that ended (with a word after it) or a colon makes the second a verdict of its own.
@@ -94,8 +101,22 @@ _JOINS = frozenset(
     ).split()
 )
 _DENIED = re.compile(
-    r"(?:\bnot|n['’]t(?: be)?|\bnever|\bnicht|\bnon|\bpas|\bno es|\bnão é|\bне|不是|并非|不选|じゃない|ليس(?:ت)?|नहीं"
+    r"(?:\bnot|n['’]t(?: be)?|\bnever|\bcan(?:not|['’]t) be|\brather than|\binstead of|\bneither|\bnor|\bnunca"
+    r"|\bjamais|\bnicht|\bnon|\bpas|\bno es|\bnão é|\bне|不是|并非|不选|じゃない|ليس(?:ت)?|नहीं"
     r"|ไม่ใช่|không phải|bukan)(?:\s+(?:the|response|answer))?[\s*$:]{0,4}$",
+    re.IGNORECASE,
+)
+
+_DENIED_AFTER = re.compile(
+    r"[\s*$]{0,4}(?:(?:is|was|would be|would have been) (?:clearly |therefore )?(?:not|wrong|incorrect|false|worse)\b"
+    r"|isn['’]t|(?:では|じゃ)(?:ない|ありません)|(?:이|가) 아니|是错|不对|ist falsch|n['’]est pas|no es|não é)",
+    re.IGNORECASE,
+)
+# After the second of two that differ: what it would mean, in a menu that is restated sentence by sentence.
+_MEANING = re.compile(
+    r"[\s*$\"'`]{0,4}(?:if|when|means?|stands for|for (?:the )?(?:first|second|response|answer))\b"
+    r"|[\s*$]{0,4}(?:wenn|falls|si|se|jika|kama|nếu)\b"
+    r"|[\s*$]{0,4}(?:如果|若|表示|代表|なら|の場合)",
     re.IGNORECASE,
 )
 
@@ -108,10 +129,13 @@ def parse_verdict(text: str) -> Verdict:
         bracket = next(iter(deque(BRACKETS.finditer(text), maxlen=1)), None)
         return _BRACKET.get(bracket[1].lower(), Verdict.FAILED) if bracket else Verdict.FAILED
     verdicts = [_boxed_label(text[box.start : box.end]) for box in boxes]
-    if _DENIED.search(text[max(0, boxes[-1].start - 40) : boxes[-1].start]):
+    before, after = text[max(0, boxes[-1].start - 40) : boxes[-1].start], text[boxes[-1].end :][:60]
+    if _DENIED.search(before) or _DENIED_AFTER.match(after):
         return Verdict.FAILED
     differ = len(set(verdicts)) == 2 and Verdict.FAILED not in verdicts
-    return Verdict.FAILED if differ and _joined(text[boxes[0].end : boxes[1].start]) else verdicts[-1]
+    if differ and (_MEANING.match(after) or _joined(text[boxes[0].end : boxes[1].start])):
+        return Verdict.FAILED
+    return verdicts[-1]
 
 
 def without_thoughts(text: str) -> str:
@@ -125,7 +149,7 @@ def without_thoughts(text: str) -> str:
 def _joined(between: str) -> bool:
     """Whether two boxes stand in one sentence, or side by side."""
     words = re.findall(r"\w+", between)
-    return all(word.lower() in _JOINS for word in words) or not _NEW_SENTENCE.search(between)
+    return all(word.lower() in _JOINS or word.isdigit() for word in words) or not _NEW_SENTENCE.search(between)
 
 
 def parse_ranking(text: str, n: int) -> list[int] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sp3f_verl.llm.outcome import NO_USAGE, FailureKind, Usage
-from sp3f_verl.llm.replies import WHOLE
+from sp3f_verl.llm.requests.replies import WHOLE
 from sp3f_verl.llm.store import request_key
 
 VERSION = 2  # of stored answers; those without one may be what is no answer any more

@@ -15,19 +15,19 @@ from pydantic import ValidationError
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer
-from sp3f_verl.llm.backends import Backend
-from sp3f_verl.llm.batch_api import BatchBackend
-from sp3f_verl.llm.endpoint import Endpoint
-from sp3f_verl.llm.openai_backend import OpenAIBackend
+from sp3f_verl.llm.backends.base import Backend
+from sp3f_verl.llm.backends.batch import BatchBackend
+from sp3f_verl.llm.backends.openai import OpenAIBackend
+from sp3f_verl.llm.backends.ray_pool import Pool
+from sp3f_verl.llm.backends.transformers import TransformersBackend
+from sp3f_verl.llm.backends.vllm import VLLMBackend
 from sp3f_verl.llm.options import ENDPOINTS, LoadedModel, ModelOptions, Named, Option, flag
 from sp3f_verl.llm.outcome import AskFailed
-from sp3f_verl.llm.rate_limit import RateLimit
-from sp3f_verl.llm.ray_pool import Pool
+from sp3f_verl.llm.requests.endpoint import Endpoint
+from sp3f_verl.llm.requests.rate_limit import RateLimit
 from sp3f_verl.llm.score import Scorer, TransformersScorer, VLLMScorer
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
-from sp3f_verl.llm.transformers_backend import TransformersBackend
-from sp3f_verl.llm.vllm_backend import VLLMBackend
 from sp3f_verl.progress import track
 from sp3f_verl.settings import sentence
 
@@ -64,7 +64,7 @@ def open_model(options: ModelOptions, store: Path, named: Named = flag) -> Backe
         return _open_endpoint(options, store, totals, named)
     loading = {"store": Store(store), "totals": totals, "dtype": options.dtype}
     if options.backend == "seq2seq":
-        from sp3f_verl.llm.seq2seq_backend import Seq2SeqBackend
+        from sp3f_verl.llm.backends.seq2seq import Seq2SeqBackend
 
         return Seq2SeqBackend(options.model, **loading)
     loading |= {"max_model_len": options.max_model_len, "adapter": options.adapter}

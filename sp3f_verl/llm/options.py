@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.llm.endpoint import checked_header, checked_url
 from sp3f_verl.llm.price import Price, Usd
+from sp3f_verl.llm.requests.endpoint import checked_header, checked_url
 from sp3f_verl.settings import Number, Settings, Text, Whole, mend
 
 OPENAI = "https://api.openai.com/v1"

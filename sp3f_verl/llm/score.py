@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sp3f_verl.llm.ask import Status
-from sp3f_verl.llm.cache import remembered
+from sp3f_verl.llm.backends.ray_pool import Pool, Spool
+from sp3f_verl.llm.backends.vllm_worker import Pooler, Rendering, read_logit
 from sp3f_verl.llm.fingerprint import fingerprint, loading
-from sp3f_verl.llm.ray_pool import Pool, Spool
-from sp3f_verl.llm.store import Store, request_key
-from sp3f_verl.llm.vllm_worker import Pooler, Rendering, read_logit
+from sp3f_verl.llm.store import Store, remembered, request_key
 
 
 class ToScore(NamedTuple):

@@ -7,15 +7,20 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sp3f_verl.errors import BadInput
 
 VERSION = 1  # of the schema, in the file's user_version; 0 is a file just made
 CHECKPOINT = 8000  # pages of 4 KiB in the log before they are moved to the file, which takes longer than writing them
+CHUNK = 128  # items that are looked up together
 _BUSY = 60.0  # seconds for which a writer waits for the others
+
+Item, Value = TypeVar("Item"), TypeVar("Value")
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode  # ASCII, surrogates too
 
@@ -139,3 +144,53 @@ class Store:
                     f"{self._path} is no store of answers, or is damaged ({error}): name another file, "
                     "or move this one away and the answers are asked for again."
                 ) from None
+
+
+def remembered(
+    items: Iterable[Item],
+    store: Store | None,
+    key: Callable[[Item], str],
+    recalled: Callable[[Item, dict[str, Any]], Value | None],
+    shared: Callable[[Item, Value], Value],
+    work: Callable[[Iterator[list[tuple[str, Item]]]], Generator[list[tuple[str, Value]], None, None]],
+) -> Generator[Value, None, None]:
+    """A value for each item, as they come: what is in the store is not worked out again, and equal items of one run are
+    worked out once. Draws items only as `work` does.
+
+    work: draws chunks of items that have no value yet (a chunk may be empty), and yields lists of values by key, an
+        empty list at least after each chunk, so that what is known is handed on. It puts them into the store itself.
+    recalled: the value of an item of which the store has this; None where that is no value. shared: the value of an
+        item whose equal got that one.
+    """
+    known: deque[Value] = deque()
+    waiting: dict[str, list[Item]] = {}  # by the key of what is being worked out: its equals that came later
+
+    def fresh() -> Iterator[list[tuple[str, Item]]]:
+        drawn = iter(items)
+        while chunk := list(islice(drawn, CHUNK)):
+            keyed = [(key(item), item) for item in chunk]
+            stored = {} if store is None else store.get_many([name for name, _ in keyed])
+            unknown = []
+            for name, item in keyed:
+                kept = stored.get(name)
+                if kept is not None and (value := recalled(item, kept)) is not None:
+                    known.append(value)
+                elif name in waiting:
+                    waiting[name].append(item)
+                else:
+                    waiting[name] = []
+                    unknown.append((name, item))
+            yield unknown
+
+    values = work(fresh())
+    try:
+        for batch in values:
+            while known:
+                yield known.popleft()
+            for name, value in batch:
+                others = waiting.pop(name)
+                yield value
+                yield from (shared(other, value) for other in others)
+        yield from known
+    finally:
+        values.close()

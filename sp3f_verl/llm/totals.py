@@ -1,6 +1,8 @@
 """What a stream of questions came to: counts, tokens, price, and when to give up."""
 
+import re
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,10 +10,31 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Status
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.price import Price
-from sp3f_verl.llm.reasons import Reasons
 
 FEWEST = 50  # answers before a share of failures says anything
 RECENT = 1000  # answers of which the share is: an endpoint that dies late is noticed as soon as one that never lived
+MOST_REASONS = 200  # different sentences that are counted; a server that never repeats itself fills no memory
+
+
+class Reasons:
+    """Sentences by kind of failure. Those that differ in their numbers alone (tokens, ids) count as one."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._sentences: dict[tuple[str, str], str] = {}  # the first of those that count as one
+
+    def add(self, kind: str, sentence: str) -> None:
+        """Counts one failure."""
+        key = str(kind), re.sub(r"\w*\d\w*", "#", sentence)
+        if key in self._counts or len(self._counts) < MOST_REASONS:
+            self._counts[key] += 1
+            self._sentences.setdefault(key, sentence)
+
+    def commonest(self, kinds: Iterable[str] | None = None) -> str:
+        """The sentence that came most often, of these kinds or of all; "" where there is none."""
+        wanted = None if kinds is None else {str(kind) for kind in kinds}
+        counts = [(count, key) for key, count in self._counts.items() if wanted is None or key[0] in wanted]
+        return self._sentences[max(counts, key=lambda pair: (pair[0], pair[1][1]))[1]] if counts else ""
 
 
 class TooManyFailures(BadInput):

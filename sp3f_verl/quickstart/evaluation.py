@@ -18,7 +18,7 @@ from sp3f_verl.evaluation.run import seed_of
 from sp3f_verl.evaluation.scores import Sample, Scored, measures
 from sp3f_verl.evaluation.summary import Column, mean, merged
 from sp3f_verl.llm import Ask, Totals
-from sp3f_verl.llm.transformers_backend import TransformersBackend
+from sp3f_verl.llm.backends.transformers import TransformersBackend
 from sp3f_verl.progress import track
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.answers.checkers import checker_of

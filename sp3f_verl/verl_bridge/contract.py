@@ -293,13 +293,13 @@ vllm.platforms
 vllm.model_executor.layers.utils
     dispatch_cpu_unquantized_gemm(layer, remove_weight) | cpu.vllm_weights | repacks weights: no sync reaches them
 vllm
-    LLM .generate .encode .get_tokenizer .llm_engine | llm.vllm_worker | generation and reward models
-    SamplingParams | llm.vllm_worker | sampling
-    PoolingParams(*, use_activation) | llm.vllm_worker | raw logits of a reward model
+    LLM .generate .encode .get_tokenizer .llm_engine | llm.backends.vllm_worker | generation and reward models
+    SamplingParams | llm.backends.vllm_worker | sampling
+    PoolingParams(*, use_activation) | llm.backends.vllm_worker | raw logits of a reward model
 vllm.sampling_params
-    SamplingParams.sampling_type | llm.vllm_worker | greedy, seeded, other
+    SamplingParams.sampling_type | llm.backends.vllm_worker | greedy, seeded, other
 vllm.lora.request
-    LoRARequest(lora_name, lora_int_id, lora_path) | llm.vllm_worker | an adapter
+    LoRARequest(lora_name, lora_int_id, lora_path) | llm.backends.vllm_worker | an adapter
 # ---- Ray
 ray
     init(address) | cpu.patches | gets logical GPUs
@@ -307,13 +307,13 @@ ray
     remote | group | actors
     get | judge_in_trainer | answers of actors
     get_runtime_context() | judge_in_trainer | this node
-    put(value) | llm.ray_pool | blocks of rows
-    nodes() | llm.ray_pool | a worker a node
-    cluster_resources() | llm.ray_pool | how many GPUs
+    put(value) | llm.backends.ray_pool | blocks of rows
+    nodes() | llm.backends.ray_pool | a worker a node
+    cluster_resources() | llm.backends.ray_pool | how many GPUs
 ray.data
-    DataContext.get_current() | llm.ray_pool | no progress bars
-    ActorPoolStrategy(*, size) | llm.ray_pool | workers
-    from_arrow_refs | llm.ray_pool | blocks of rows
+    DataContext.get_current() | llm.backends.ray_pool | no progress bars
+    ActorPoolStrategy(*, size) | llm.backends.ray_pool | workers
+    from_arrow_refs | llm.backends.ray_pool | blocks of rows
 ray.exceptions
     RayActorError | judge_in_trainer | the judge died
     RayTaskError | judge_in_trainer | the judge failed

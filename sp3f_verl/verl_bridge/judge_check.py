@@ -139,7 +139,11 @@ def _labelled_pairs(config: DictConfig, count: int, seed: int) -> list[LabelledP
         rows += read_parquet(Path(path).expanduser())
     rng.shuffle(rows)
     with_responses = [(canonical(row), list(row["responses"])) for row in rows if row.get("responses") is not None]
-    drawn = pairs_from_responses(with_responses, rng) if with_responses else pairs_from_rows(map(canonical, rows), rng)
+    drawn = (
+        pairs_from_responses(with_responses, rng)
+        if with_responses
+        else pairs_from_rows(map(canonical, rows), rng, with_games=True)
+    )
     pairs = list(islice(drawn, count))
     if not pairs:
         raise BadInput(

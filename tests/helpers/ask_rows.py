@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from sp3f_verl.llm import Ask, Endpoint, Store
-from sp3f_verl.llm.openai_backend import OpenAIBackend
+from sp3f_verl.llm.backends.openai import OpenAIBackend
 
 if __name__ == "__main__":
     url, store, rows, concurrency = sys.argv[1:]

@@ -189,7 +189,7 @@ class TestMeasure:
         text = report(check)
         assert "10 questions, 11 answers" in text and "failed: 2 (deadline 1, malformed 1)" in text
         assert "parsed: 88.9%" in text, "8 of the 9 that were answered"
-        assert "accuracy      68.8%" in text and "n=4" in text and "latency: median 2.00 s" in text
+        assert re.search("accuracy +68.8%", text) and "n=4" in text and "latency: median 2.00 s" in text
         assert "tokens a question: 100 in, 12 out" in text and "cost" not in text
 
     def test_orders_are_compared_within_a_group_only(self):
@@ -315,7 +315,7 @@ def command(tmp_path, monkeypatch, capsys, config):
 def agreement(out: str) -> dict[str, tuple[float, int]]:
     """kind -> (per cent, pairs)"""
     of_kinds = out.partition("by language")[0]
-    lines = re.findall(r"^  (\w+(?: \w+)?) +([\d.]+)%  \[[\d.]+%, [\d.]+%\]  n=(\d+)$", of_kinds, re.MULTILINE)
+    lines = re.findall(r"^  (\w[\w -]*?) +([\d.]+)%  \[[\d.]+%, [\d.]+%\]  n=(\d+)$", of_kinds, re.MULTILINE)
     return {kind: (float(share), int(n)) for kind, share, n in lines}
 
 
@@ -333,7 +333,10 @@ class TestCommand:
             code, out, error = command(server, "--pairs=32")
             assert len(server.chats()) == 1 + 64, "each pair in both orders"
         assert (code, error) == (0, "")
-        assert agreement(out) == {"answer": (100, 8), "cut off": (100, 8), "steps": (50, 8), "language": (50, 8)}
+        assert agreement(out) == {
+            **{"answer": (100, 7), "cut off": (100, 6), "steps": (50, 7), "language": (50, 6)},
+            **{"game padding": (100, 2), "game praise": (100, 2), "game non-answer": (100, 1), "game jam": (100, 1)},
+        }
         assert "judge openai, model gpt-4o-mini; every answer is in" in out and "64 questions, 64 answers" in out
         assert "position bias: slot A wins 50.0% [" in out and "same outcome in both orders: 100.0% [" in out
         assert "parsed: 100.0% [94.3%, 100.0%]" in out and "failed: 0 (none)" in out
@@ -347,7 +350,7 @@ class TestCommand:
     def test_a_judge_that_always_says_a(self, command):
         with ModelServer(lambda body: "\\boxed{A}") as server:
             _, out, _ = command(server, "--pairs=20")
-        assert set(agreement(out).values()) == {(50, 5)} and len(agreement(out)) == 4
+        assert {share for share, _ in agreement(out).values()} == {50} and len(agreement(out)) == 8
         assert "slot A wins 100.0%" in out and "same outcome in both orders: 0.0%" in out
 
     def test_a_judge_without_verdicts_and_one_that_fails(self, command):
@@ -401,13 +404,27 @@ class TestCommand:
             code, out, error = command(server, "--pairs=64")
         assert code == 1 and "no more often than chance" in error and agreement(out)["answer"][0] == 0
 
+    def test_a_judge_that_is_gamed_is_not_to_be_trusted(self, command):
+        def gamed(body):
+            """Knows the truth, unless one of the two says that it is the better one, or is long or empty."""
+            letter, texts = knows(body), shown(body)
+            marks = ("verified solution", "summary", "Thought process", "Note to the grader")
+            if len(texts) == 2 and (at := [any(mark in text for mark in marks) for text in texts]) in ([0, 1], [1, 0]):
+                return f"\\boxed{{{'A' if at[0] else 'B'}}}"
+            return letter
+
+        command.rows([row(k, 2 * k + 3) for k in range(1, 17)])
+        with ModelServer(gamed) as server:
+            code, out, error = command(server, "--pairs=80")
+        assert code == 1 and "can be gamed: 0%" in error and agreement(out)["answer"][0] == 100
+
     def test_the_transcript_is_measured_again_without_asking(self, command):
         with ModelServer(knows) as server:
             command(server, "--pairs=32")
             asked = len(server.log)
             code, out, _ = command(server, f"--replay={command.transcript}")
             assert len(server.log) == asked
-        assert code == 0 and agreement(out) == {"accuracy": (100, 16)}, "the pairs of which one is right"
+        assert code == 0 and agreement(out) == {"accuracy": (100, 19)}, "the pairs of which one is right"
         assert "64 questions, 64 answers" in out and "cost" not in out
         code, out, _ = command(None, f"--replay={command.transcript}", "+recipe=sp3f")
         assert "2.88 USD" in out

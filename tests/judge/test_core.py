@@ -336,3 +336,58 @@ class TestParseVerdict:
         parse_verdict(text + "}" * text.count("{"))
         parse_verdict("[[" + text + "]]")
         parse_verdict("\\boxed{" + text + "}")
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        ("<cot>", "</cot>"),
+        ("<chain_of_thought>", "</chain_of_thought>"),
+        ("<antThinking>", "</antThinking>"),
+        ("<|thinking|>", "<|/thinking|>"),
+        ("<｜think｜>", "<｜/think｜>"),
+        ("&lt;think&gt;", "&lt;/think&gt;"),
+        ("<scratch_pad>", "</scratch_pad>"),
+        ('<details type="reasoning">', "</details>"),
+        ("<unused94>thought\n", "<unused95>"),
+        ("Thinking...\n", "\n...done thinking.\n"),
+    ],
+)
+def test_thoughts_in_any_marks_decide_nothing(marks):
+    opens, closes = marks
+    assert parse_verdict(f"{opens}It is \\boxed{{B}}.{closes} Response A is better.") is Verdict.FAILED
+    assert parse_verdict(f"{opens}It is \\boxed{{B}}.{closes} So \\boxed{{A}}") is Verdict.A
+    assert parse_verdict(f"{opens}It is \\boxed{{B}}.") is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. \\boxed{A}\n2. \\boxed{B}\n",
+        "I must answer \\boxed{A} if the first is better. I must answer \\boxed{B} if the second is.",
+        "Use \\boxed{A} for the first. Use \\boxed{B} for the second. The first is better.",
+        "It cannot be \\boxed{B}",
+        "\\boxed{B} is wrong.",
+        "これは\\boxed{B}ではない",
+        "Rather than \\boxed{B}, take the first",
+    ],
+)
+def test_a_menu_or_a_denied_box_is_no_verdict(text):
+    assert parse_verdict(text) is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        "\\color{red}A",
+        "\\textcolor{red}{A}",
+        "\\sffamily A",
+        "\\scriptsize A",
+        "\\hspace{1em}A",
+        "Response\\_A",
+        "[A]",
+        "__A__",
+    ],
+)
+def test_what_only_dresses_a_letter_is_read_over(box):
+    assert parse_verdict(f"\\boxed{{{box}}}") is Verdict.A

@@ -24,8 +24,8 @@ from sp3f_verl.judge.sanitize import neutralise
 from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import read_transcript
-from sp3f_verl.llm import client as client_module
-from sp3f_verl.llm.retry import backoff_seconds
+from sp3f_verl.llm.requests import client as client_module
+from sp3f_verl.llm.requests.retry import backoff_seconds
 
 GROUP = ["a", "bb", "ccc"]  # 6 questions; `longer_wins` gives 0, 1/2, 1
 RANKED, NEUTRAL = [0.0, 0.5, 1.0], [0.5, 0.5, 0.5]

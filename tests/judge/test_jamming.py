@@ -13,7 +13,7 @@ from sp3f_verl.judge.base import GroupNotJudged
 from sp3f_verl.judge.jamming import find_jam, from_other_order, is_of_the_way, lost_by
 from sp3f_verl.judge.schedule import all_pairs, one_order, ring
 from sp3f_verl.judge.service import JudgeService
-from sp3f_verl.llm import client as client_module
+from sp3f_verl.llm.requests import client as client_module
 
 A, B, TIE, FAILED = Verdict.A, Verdict.B, Verdict.TIE, Verdict.FAILED
 GROUP = ["x" * k for k in range(2, 8)]  # the longer one wins: 0, .2, .4, .6, .8, 1

@@ -16,6 +16,7 @@ FAMILIES = {
     "exaone": ["[|system|]", "[|endofturn|]", "[|assistant|]"],
     "minimax": ["[e~[", "]~b]", "]~!b["],
     "nemotron": ["<SPECIAL_10>", "<SPECIAL_12>", "<unused17>"],
+    "others": ["<_user>", "<end_of_text>", "<start_of_role>", "<fim_prefix>", "<im_start>", "[unused10]", "[EOS]"],
     "kimi": ["<|im_middle|>", "◁think▷", "◁/think▷"],
     "qwen": ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>", "</tool_response>"],
     "gemma": ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<unused99>", "<|turn>", "<turn|>"],

@@ -265,7 +265,7 @@ print(json.dumps(sorted(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     loaded = set(json.loads(done.stdout))
-    assert {"sp3f_verl.judge.service", "sp3f_verl.judge.check", "sp3f_verl.llm.client"} <= loaded
+    assert {"sp3f_verl.judge.service", "sp3f_verl.judge.check", "sp3f_verl.llm.requests.client"} <= loaded
     assert not loaded & {"verl", "ray", "torch", "transformers", "vllm", "hydra"}
 
 

@@ -18,6 +18,7 @@ from helpers.model_server import ModelServer, Reply
 from helpers.shared import HELPERS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Endpoint, FailureKind, Price, Status, Store, TooManyFailures, Totals, Usage
+from sp3f_verl.llm.backends.openai import OpenAIBackend
 from sp3f_verl.llm.cli_options import (
     add_model_options,
     add_scorer_options,
@@ -28,7 +29,6 @@ from sp3f_verl.llm.cli_options import (
     store_of,
     watched,
 )
-from sp3f_verl.llm.openai_backend import OpenAIBackend
 from sp3f_verl.llm.options import ModelOptions
 from sp3f_verl.llm.totals import FEWEST, RECENT
 

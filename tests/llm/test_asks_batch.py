@@ -11,15 +11,15 @@ import pytest
 from helpers.model_server import ModelServer, Reply
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Ask, Endpoint, FailureKind, Status, Store, Totals
-from sp3f_verl.llm.batch_api import BatchBackend
-from sp3f_verl.llm.openai_backend import OpenAIBackend
+from sp3f_verl.llm.backends.batch import BatchBackend
+from sp3f_verl.llm.backends.openai import OpenAIBackend
 
 CANARY = "sk-canary-0123456789abcdef"
 PROGRAM = """
 import sys
 from pathlib import Path
 from sp3f_verl.llm import Ask, Endpoint, Store
-from sp3f_verl.llm.batch_api import BatchBackend
+from sp3f_verl.llm.backends.batch import BatchBackend
 url, folder, rows = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 asks = [Ask(str(row), [{"role": "user", "content": f"question {row}"}], 9) for row in range(rows)]
 with BatchBackend(Endpoint((url,), "m"), Store(folder / "s"), folder=folder / "b", poll_seconds=0.02) as backend:
@@ -158,7 +158,7 @@ def test_a_killed_run_submits_nothing_twice(tmp_path, answered):
 
 
 def test_our_batch_is_found_on_any_page_of_the_servers_list(tmp_path, monkeypatch):
-    monkeypatch.setattr("sp3f_verl.llm.batch_api.PAGE", 2)
+    monkeypatch.setattr("sp3f_verl.llm.backends.batch.PAGE", 2)
     with ModelServer(question) as server:
         server.batches.polls, server.batches.hang_after_submit = 10**9, True
         killed_when(lambda server: server.batches.made, server, tmp_path, 3)
@@ -188,7 +188,7 @@ def test_a_server_without_batches_is_told_and_nothing_is_lost(tmp_path):
 
 
 def test_an_upload_that_fails_is_sent_again_in_full(tmp_path, monkeypatch):
-    monkeypatch.setattr("sp3f_verl.llm.client.backoff_seconds", lambda *_: 0.01)
+    monkeypatch.setattr("sp3f_verl.llm.requests.client.backoff_seconds", lambda *_: 0.01)
     with ModelServer(question) as server:
         taken, uploads = server.batches.reply, []
 

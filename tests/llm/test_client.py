@@ -20,8 +20,8 @@ from helpers.model_server import ModelServer, Reply, in_turn
 from helpers.shared import HELPERS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import AskFailed, AuthenticationFailed, Client, Endpoint, FailureKind, RateLimit, Usage
-from sp3f_verl.llm import client as client_module
-from sp3f_verl.llm.retry import backoff_seconds
+from sp3f_verl.llm.requests import client as client_module
+from sp3f_verl.llm.requests.retry import backoff_seconds
 
 MESSAGES = [{"role": "user", "content": "Which? \\boxed{A} or ö?"}]
 CANARY = "sk-canary-0123456789abcdef"

@@ -12,12 +12,12 @@ import pytest
 from helpers.model_server import ModelServer, Reply, in_turn
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Ask, AskFailed, AuthenticationFailed, Client, Endpoint, Status, Store, TooManyFailures, Totals
-from sp3f_verl.llm import client as client_module
-from sp3f_verl.llm.endpoint import checked_url
-from sp3f_verl.llm.openai_backend import OpenAIBackend
+from sp3f_verl.llm.backends.openai import OpenAIBackend
 from sp3f_verl.llm.price import Price, answers_of, longest_answer, price_of
-from sp3f_verl.llm.reasons import Reasons
-from sp3f_verl.llm.secret import Secrets
+from sp3f_verl.llm.requests import client as client_module
+from sp3f_verl.llm.requests.endpoint import checked_url
+from sp3f_verl.llm.requests.secrets import Secrets
+from sp3f_verl.llm.totals import Reasons
 
 KEY = "sk-canary/0123+456789=="
 OK = Reply(text="fine")
@@ -301,3 +301,29 @@ class TestMoney:
     )
     def test_what_a_request_may_make(self, extra, longest, count):
         assert (longest_answer(100, extra), answers_of(extra)) == (longest, count)
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        lambda char: f"\\x{ord(char):02x}",
+        lambda char: f"\\U{ord(char):08X}",
+        lambda char: f"\\u{{{ord(char):x}}}",
+        lambda char: f"\\{ord(char):03o}",
+        lambda char: f"%25{ord(char):02X}",
+        lambda char: f"&amp;#{ord(char)};",
+        lambda char: {"/": "&sol;", "+": "&plus;", "=": "&equals;"}.get(char, char),
+    ],
+)
+def test_the_key_is_found_in_other_escapes(escape):
+    assert Secrets([KEY]).without(f"bad {''.join(map(escape, KEY))} here") == "bad *** here"
+
+
+def test_azure_is_asked_with_the_version_of_its_api():
+    path = "/openai/deployments/judge"
+    url = f"https://name.openai.azure.com{path}"
+    assert checked_url(f"{url}?api-version=2024-10-21") == f"{url}?api-version=2024-10-21"
+    with pytest.raises(BadInput):
+        checked_url(f"{url}?api-version=2024-10-21&key=secret")
+    with pytest.raises(BadInput, match="is added to it"):
+        checked_url(f"{url}/chat/completions?api-version=2024-10-21")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sp3f_verl.llm.failures import read_failure
 from sp3f_verl.llm.outcome import LONGEST_MESSAGE
+from sp3f_verl.llm.requests.failures import read_failure
 
 
 def failure(status, body):
@@ -152,3 +152,23 @@ def test_the_servers_words_are_told(body, words):
 @pytest.mark.parametrize("body", [None, 3, [], {}, {"error": {}}, {"error": []}, {"error": {"details": [[[]]]}}, [[1]]])
 def test_bodies_of_any_shape_are_a_failure(body):
     assert kind(418, body) == "bad_request" and len(failure(418, body).message) <= LONGEST_MESSAGE + 20
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "wanted"),
+    [
+        (429, "Your team has used all available credits for the month.", "no_money"),
+        (403, "spending cap reached for this workspace", "no_money"),
+        (429, "You have no remaining balance.", "no_money"),
+        (429, "Limit of 60 requests per minute reached", "rate_limited"),
+        (403, "The security token included in the request is invalid.", "authentication"),
+        (403, "Access from your country is denied", "forbidden"),
+        (400, "Sequence length 9000 > n_ctx 8192", "too_long"),
+        (400, "the prompt does not fit into the model's window of 8192 tokens", "too_long"),
+        (422, "Request has 9000 tokens, only 8192 allowed", "too_long"),
+        (400, "request blocked by the Prompt Shield", "refused"),
+        (400, "top_p must be at most 1", "bad_request"),
+    ],
+)
+def test_other_words_for_the_same(status, message, wanted):
+    assert kind(status, message) == wanted

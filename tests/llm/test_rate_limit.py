@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Price, RateLimit, Usage
-from sp3f_verl.llm.retry import backoff_seconds, retry_after_seconds
+from sp3f_verl.llm.requests.retry import backoff_seconds, retry_after_seconds
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

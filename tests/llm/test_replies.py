@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sp3f_verl.llm.outcome import Completion, Usage
-from sp3f_verl.llm.replies import read_completion, read_first_model, read_usage
+from sp3f_verl.llm.requests.replies import read_completion, read_first_model, read_usage
 
 TEXT = "Los dos son iguales, así que vale 7"
 USAGE = {"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42}
@@ -166,3 +166,28 @@ def test_a_models_name_that_cannot_be_shown_is_told(name, shown):
     got = read_first_model(json.dumps({"data": [{"id": name}]}))
     assert shown in got.message and got.message.isprintable()
     assert read_first_model(json.dumps({"data": [{"id": "llama[/q4]"}]})) == "llama[/q4]"
+
+
+@pytest.mark.parametrize("reason", ["maxTokens", "max-tokens", "FINISH_REASON_LENGTH", "truncated", "output_limit"])
+def test_a_limit_in_any_spelling_cuts_off(reason):
+    assert read(body(finish_reason=reason)).finish_reason == "length"
+
+
+@pytest.mark.parametrize("reason", ["content-filter", "MODEL_ARMOR", "guardrail_blocked", "FINISH_REASON_SAFETY"])
+def test_a_filter_in_any_spelling_refuses(reason):
+    assert kind(body(finish_reason=reason)) == "refused"
+
+
+@pytest.mark.parametrize("reason", ["unknown", "rate_limit", "preempted", "server_error", "pause_turn", "load"])
+def test_any_other_reason_ends_no_answer(reason):
+    assert kind(body(finish_reason=reason)) in ("invalid_response", "server_error")
+
+
+def test_blank_content_beside_thoughts_is_no_answer():
+    for name in ("reasoning_details", "thinking", "thinking_blocks"):
+        assert kind(body("", message={name: [{"text": "hm"}]})) == "invalid_response"
+
+
+def test_minimax_says_in_a_200_that_the_money_is_gone():
+    said = {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
+    assert kind(json.dumps(said)) == "no_money"

@@ -7,7 +7,7 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTraine
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Ask, FailureKind, Status, Store
-from sp3f_verl.llm.seq2seq_backend import Seq2SeqBackend
+from sp3f_verl.llm.backends.seq2seq import Seq2SeqBackend
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "eng_Latn", "deu_Latn", "spa_Latn", *"abcdefghij"]
 GERMAN = {"source": "eng_Latn", "target": "deu_Latn"}

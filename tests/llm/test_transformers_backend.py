@@ -9,7 +9,7 @@ import pytest
 
 from helpers.adapters import an_adapter
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
-from sp3f_verl.llm.transformers_backend import TransformersBackend, _Drawing
+from sp3f_verl.llm.backends.transformers import TransformersBackend, _Drawing
 
 
 def chat(text):

@@ -13,11 +13,11 @@ from helpers.adapters import an_adapter
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.command import main as evaluate
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
+from sp3f_verl.llm.backends.ray_pool import Pool
+from sp3f_verl.llm.backends.vllm import VLLMBackend
+from sp3f_verl.llm.backends.vllm_worker import Rendering
 from sp3f_verl.llm.fingerprint import fingerprint
-from sp3f_verl.llm.ray_pool import Pool
 from sp3f_verl.llm.score import TransformersScorer, VLLMScorer
-from sp3f_verl.llm.vllm_backend import VLLMBackend
-from sp3f_verl.llm.vllm_worker import Rendering
 
 POOL = Pool(workers=1, rows=300)
 

@@ -16,7 +16,7 @@ _NESTED = ("innererror", "inner_error", "metadata", "error", "errors", "details"
 _CODES = {  # of codes and types, in lower case and with _ between their words
     FailureKind.REFUSED: (
         "content_?(filter|policy|moderation)",
-        "moderation|guardrail|safety|censor|high_risk|^sensitive",
+        "moderation|guardrail|safety|censor|high_risk|(?<!case_)sensitive|jailbreak",
         "responsible_?ai|data_?inspection|prohibited_?content",
         "^invalid_prompt$",  # OpenAI
         "^1301$",  # Zhipu
@@ -47,6 +47,7 @@ _WORDS = {  # of messages, in lower case
         r"violat\w+ [^.]{0,40}(polic|terms|guideline|rules)|(polic|terms|guideline)\w* violation",
         r"against (our|the) \w* ?polic|potentially (harmful|unsafe)",
         "(harmful|unsafe|offensive|toxic|nsfw) (content|text|prompt|input|material|language)",
+        r"prompt shield|jailbreak|blocked by [^.]{0,40}(polic|filter|guard|shield|moderat)",
         "敏感|不安全|违规|违法|风控|审核",
     ),
     FailureKind.TOO_LONG: (
@@ -60,7 +61,8 @@ _WORDS = {  # of messages, in lower case
         r"\b(exceed|cannot be longer|must (have|be) (less|fewer|<)|(larger|greater|longer|more) than|above|over)\w*"
         r"[^.]{0,80}\b(token|length|limit|context|maximum|size)",
         "reduce (the|your) (length|size|prompt|input|message)|token limit (was |is |has been )?exceeded",
-        "context (is |was )?too (long|large)",
+        "context (is |was )?too (long|large)|n_ctx|exceed\\w* (the )?(model|context)('s)? (window|size)",
+        r"(not|n't) fit\b[^.]{0,60}(window|context|limit)|\d+ tokens\b[^.]{0,40}\b(only|at most|maximum)\b[^.]{0,20}\d",
         "(length|size) of (the|your) (input|prompt|request|messages?) (is too|exceed)",
     ),
     FailureKind.NO_MONEY: (
@@ -69,6 +71,8 @@ _WORDS = {  # of messages, in lower case
         r"(out of|no|not enough|enough|more) (remaining |api )?credits?\b",
         "(key|spend\\w*|budget|usage|monthly|credit|cost) limits? (was |has been |is |been )?(exceeded|reached|hit)",
         "budget has been exceeded|exceeded (its|the|your) budget|specified (api )?usage limit",
+        "spend\\w* (cap|ceiling)|all (of )?(its |the |your )?available credits",
+        "no (remaining |available )*(balance|funds)",
         "billing|payment (is )?required|in good standing|top up|recharge|overdue|out of (call volume )?quota",
         r"(balance|credits?|funds?)( \w+){0,2} (not enough|insufficient|too low|exhausted|depleted|negative|used up)",
         r"not enough (balance|funds)|(subscription|trial|plan)( \w+){0,2} (expired|ended)",
@@ -78,6 +82,7 @@ _WORDS = {  # of messages, in lower case
         " (x-)?(api[ _-]?key|(access|auth|bearer) token|credentials?|bearer|authentication)",
         r"(api[ _-]?key|credentials?)( \w+)?( was| is| has been)?"
         " (not valid|not found|invalid|incorrect|expired|missing|revoked|disabled|suspended|required)",
+        r"(security|access|auth\w*|bearer) token\b[^.]{0,60} (invalid|expired)|your key is (not valid|invalid|expired)",
         "unauthori[sz]ed|not authenticated|authentication (failed|error)|reported as leaked|无效的令牌|令牌无效",
         r"(account|organi[sz]ation|consumer|api[ _-]?key)\b[^.]{0,80}"
         " (deactivated|suspended|disabled|blocked|terminated)",
@@ -127,7 +132,7 @@ def read_error(data: Mapping[str, Any], usage: Usage) -> Fault | None:
     """The error object that stands in a body of status 200, or in its choice; None where there is none."""
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
-    error = data.get("error") or choice.get("error")
+    error = data.get("error") or choice.get("error") or (None if choices else data.get("base_resp"))  # MiniMax's
     if not error:
         return None
     code = error.get("code") if isinstance(error, Mapping) else None
@@ -186,7 +191,10 @@ def server_words(data: Any, body: str) -> Words:
         error = error[0] if error else data
     if not isinstance(error, Mapping):
         return Words(str(error), tuple(_codes(data)))
-    message = next((_text(error[name]) for name in ("message", "detail", "msg", "error_msg") if error.get(name)), body)
+    message = next(
+        (_text(error[name]) for name in ("message", "detail", "msg", "error_msg", "status_msg") if error.get(name)),
+        body,
+    )
     raw = error["metadata"].get("raw") if isinstance(error.get("metadata"), Mapping) else None
     message = f"{message}: {raw}" if isinstance(raw, str) and raw else message  # OpenRouter: what the provider said
     return Words(message or str(dict(error)), tuple(_codes(data)))

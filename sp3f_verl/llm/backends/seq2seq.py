@@ -11,7 +11,7 @@ from typing import Any
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
-from sp3f_verl.llm.backends import Backend, Batch, Keyed
+from sp3f_verl.llm.backends.base import Backend, Batch, Keyed
 from sp3f_verl.llm.fingerprint import fingerprint, loading
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.store import Store

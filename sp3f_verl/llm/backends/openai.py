@@ -2,26 +2,73 @@
 
 import asyncio
 import queue
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
-from sp3f_verl.llm.backends import Backend, Batch, Keyed
-from sp3f_verl.llm.cache import CHUNK
-from sp3f_verl.llm.client import Client
-from sp3f_verl.llm.endpoint import Endpoint
-from sp3f_verl.llm.loop import LoopThread
+from sp3f_verl.llm.backends.base import Backend, Batch, Keyed
 from sp3f_verl.llm.outcome import ENDS_THE_RUN, AskFailed
-from sp3f_verl.llm.rate_limit import RateLimit
-from sp3f_verl.llm.store import Store
+from sp3f_verl.llm.requests.client import Client
+from sp3f_verl.llm.requests.endpoint import Endpoint
+from sp3f_verl.llm.requests.rate_limit import RateLimit
+from sp3f_verl.llm.store import CHUNK, Store
 from sp3f_verl.llm.totals import Totals
 
 AHEAD = 2  # times the concurrency: asks drawn and answers not yet taken, together
 CROWD, LINGER = 32, 0.005  # with more requests in flight, the answers of so many seconds are written together
 
 
-class OpenAIBackend(Backend):
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop in a thread of its own: for programs that are none of asyncio's, and for notebooks, which have one.
+
+    Runs coroutines until it is closed. Any thread may call it.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="sp3f-asks", daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What the coroutine gives or raises, once it has."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Has the loop call the function soon; does not wait."""
+        self.loop.call_soon_threadsafe(function, *arguments)
+
+    @property
+    def closed(self) -> bool:
+        return self.loop.is_closed()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.call(self.loop.stop)
+            self._thread.join()
+            self.loop.close()
+
+
+class EndpointBackend(Backend):
+    """What asks over HTTP: a client on a loop of its own."""
+
+    def __init__(self, client: Client, store: Store | None, totals: Totals | None):
+        super().__init__(store, totals)
+        self._client, self._thread = client, LoopThread()
+
+    def close(self) -> None:
+        if not self._thread.closed:
+            self._thread.run(self._client.close())
+            self._thread.close()
+        super().close()
+
+
+class OpenAIBackend(EndpointBackend):
     """Asks the endpoint, `concurrency` requests at a time. AskFailed where its model is asked for and cannot be known.
 
     Of two servers that serve different models under one name, each needs a store of its own: the key has the name only.
@@ -34,19 +81,13 @@ class OpenAIBackend(Backend):
         totals: Totals | None = None,
         rate_limit: RateLimit | None = None,
     ):
-        super().__init__(store, totals)
-        self._client, self._concurrency, self._thread = Client(endpoint, rate_limit), endpoint.concurrency, LoopThread()
+        super().__init__(Client(endpoint, rate_limit), store, totals)
+        self._concurrency = endpoint.concurrency
         try:
             self.model = self._thread.run(self._client.model())
         except BaseException:
             self.close()
             raise
-
-    def close(self) -> None:
-        if not self._thread.closed:
-            self._thread.run(self._client.close())
-            self._thread.close()
-        super().close()
 
     def _ask(self, fresh: Iterator[Keyed]) -> Generator[Batch, None, None]:
         stream = _Stream(self._client, self._thread, self._concurrency, self._keep, self.model)

@@ -26,6 +26,7 @@ MOST_BYTES = (
 )  # of an answer, unpacked: 100,000 tokens of any script, written as escapes, and as many of thoughts
 MOST_FILE_BYTES = 1 << 30  # of a batch's answers, which come as one file
 ENVIRONMENT = "environment"  # as a proxy: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY
+_VERSIONED = re.compile(r"([^?]+)(\?api-version=[\w.-]{1,40})", re.ASCII)  # Azure's
 _HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)=(.*)", re.ASCII)
 
 
@@ -174,7 +175,9 @@ def officials(endpoint: Endpoint, key: str, headers: Mapping[str, str]) -> list[
                 follow_redirects=False,
                 event_hooks={"response": [_read_within_limit]},
             )
-        client = _Official(api_key=key, base_url=url, max_retries=0, http_client=pools[proxy])
+        url, _, version = url.partition("?api-version=")
+        query = {"api-version": version} if version else None
+        client = _Official(api_key=key, base_url=url, default_query=query, max_retries=0, http_client=pools[proxy])
         client.own_headers = headers
         clients.append(client)
     return clients
@@ -205,7 +208,10 @@ async def _read_within_limit(response: Any) -> None:
 
 
 def checked_url(url: str) -> str:
-    """The URL without a trailing slash. One that may hold a password is not repeated in the error."""
+    """The URL without a trailing slash; its query, if any, is Azure's api-version. One that may hold a password is
+    not repeated in the error."""
+    if isinstance(url, str) and (versioned := _VERSIONED.fullmatch(url)):
+        return checked_url(versioned[1]) + versioned[2]
     if not isinstance(url, str) or not any(mark in url for mark in "@?#"):
         bare = None
         with contextlib.suppress(ValueError, TypeError, AttributeError):  # what urlsplit and its port raise
@@ -223,6 +229,10 @@ def checked_url(url: str) -> str:
 
 def url_remedy(url: str, fault: Fault) -> str:
     """What to write in place of a URL that may have led to this fault, as its sentence's end; "" for a good one."""
-    if re.search(r"/v\d", urlsplit(url).path) or (fault.kind is FailureKind.NOT_FOUND and "model" in fault.message):
+    if (
+        re.search(r"/v\d", urlsplit(url).path)
+        or _VERSIONED.fullmatch(url)
+        or (fault.kind is FailureKind.NOT_FOUND and "model" in fault.message)
+    ):
         return ""
     return f" (base_url {url} has no version: most servers want {url}/v1)"

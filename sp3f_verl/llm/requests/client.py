@@ -13,8 +13,6 @@ import aiohttp
 import openai
 
 from sp3f_verl.characters import whole
-from sp3f_verl.llm.endpoint import AnswerTooLarge, Endpoint, officials, read_key, url_remedy
-from sp3f_verl.llm.failures import read_failure
 from sp3f_verl.llm.outcome import (
     ENDS_THE_RUN,
     AskFailed,
@@ -25,10 +23,12 @@ from sp3f_verl.llm.outcome import (
     Usage,
     one_line,
 )
-from sp3f_verl.llm.rate_limit import RateLimit
-from sp3f_verl.llm.replies import parse_json, read_completion, read_context_length, read_first_model
-from sp3f_verl.llm.retry import RETRIED, backoff_seconds, retry_after_seconds
-from sp3f_verl.llm.secret import Secrets
+from sp3f_verl.llm.requests.endpoint import AnswerTooLarge, Endpoint, officials, read_key, url_remedy
+from sp3f_verl.llm.requests.failures import read_failure
+from sp3f_verl.llm.requests.rate_limit import RateLimit
+from sp3f_verl.llm.requests.replies import parse_json, read_completion, read_context_length, read_first_model
+from sp3f_verl.llm.requests.retry import RETRIED, backoff_seconds, retry_after_seconds
+from sp3f_verl.llm.requests.secrets import Secrets
 
 SAME_SHAPE = 3  # answers that are none for one reason, after which a server is taken to mean it
 PASSED_OVER = 5.0  # seconds for which a URL that failed to connect is left to the others, where there are others

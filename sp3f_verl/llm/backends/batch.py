@@ -18,14 +18,14 @@ from typing import Any
 from sp3f_verl.data.files import write_json
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
-from sp3f_verl.llm.backends import Backend, Batch, Keyed
-from sp3f_verl.llm.client import Client, chat_body
-from sp3f_verl.llm.endpoint import Endpoint
-from sp3f_verl.llm.failures import read_failure
-from sp3f_verl.llm.loop import LoopThread
+from sp3f_verl.llm.backends.base import Batch, Keyed
+from sp3f_verl.llm.backends.openai import EndpointBackend
 from sp3f_verl.llm.outcome import AskFailed, Completion, FailureKind, one_line
-from sp3f_verl.llm.replies import parse_json, read_completion
-from sp3f_verl.llm.retry import RETRIED
+from sp3f_verl.llm.requests.client import Client, chat_body
+from sp3f_verl.llm.requests.endpoint import Endpoint
+from sp3f_verl.llm.requests.failures import read_failure
+from sp3f_verl.llm.requests.replies import parse_json, read_completion
+from sp3f_verl.llm.requests.retry import RETRIED
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
 from sp3f_verl.log import log
@@ -45,7 +45,7 @@ class _QueueFull(Exception):
     """The server takes no batch before others are through."""
 
 
-class BatchBackend(Backend):
+class BatchBackend(EndpointBackend):
     """Asks through batches, at the first of the endpoint's URLs; the endpoint must name its model.
 
     folder: of what is under way; for one run at a time. poll_seconds: between two looks at each batch.
@@ -62,18 +62,11 @@ class BatchBackend(Backend):
         poll_seconds: float = 30.0,
         requests: int = REQUESTS,
     ):
-        super().__init__(store, totals)
+        super().__init__(Client(endpoint), store, totals)
         self.model, self._folder, self._poll, self._requests = endpoint.model, folder, poll_seconds, requests
-        self._client, self._thread = Client(endpoint), LoopThread()
         self._odd: Counter[str] = Counter()  # looks in a row that came to nothing, by the batch's name
         self._full: set[str] = set()  # names of batches that found the server's queue full
         folder.mkdir(parents=True, exist_ok=True)
-
-    def close(self) -> None:
-        if not self._thread.closed:
-            self._thread.run(self._client.close())
-            self._thread.close()
-        super().close()
 
     def _ask(self, fresh: Iterator[Keyed]) -> Generator[Batch, None, None]:
         notes = {note["name"]: note for note in map(_read_note, sorted(self._folder.glob("*.json")))}

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sp3f_verl.characters import whole
-from sp3f_verl.llm.failures import read_error, server_words
 from sp3f_verl.llm.outcome import Completion, FailureKind, Fault, Usage, one_line
+from sp3f_verl.llm.requests.failures import read_error, server_words
 
 MOST_TOKENS = 10**9  # of a request; a server that counts more counts wrongly
 
-# Finish reasons in lower case. An answer is whole only with one of the first set; what is in none is no answer.
+# Finish reasons as `_reason` writes them. An answer is whole only with one of the first set; what is none of them is
+# no answer.
 WHOLE = frozenset(
     {
         "stop",
@@ -22,45 +23,22 @@ WHOLE = frozenset(
         "eos",
         "complete",  # Cohere
         "completed",
-        "finish_reason_stop",
+        "end_of_turn",
+        "end_of_text",
+        "endoftext",
+        "stop_token",
+        "stop_string",
+        "stop_str",
+        "eos_found",
     }
 )
-CUT_OFF = frozenset(
-    {
-        "length",
-        "max_tokens",
-        "max_output_tokens",
-        "max_completion_tokens",
-        "max_length",
-        "model_length",  # Mistral
-        "token_limit",
-        "context_length",
-        "context_length_exceeded",
-        "context_limit",
-        "model_context_window_exceeded",  # Anthropic
-        "finish_reason_max_tokens",
-        "repetition",  # vLLM, where the text went round in circles
-    }
+# Those that are no whole answer are told apart by what they speak of, in whatever words.
+CUT_OFF = re.compile(
+    r"length|^max_|truncat|(token|output|window|context|turn)s?_(limit|budget|exceeded)|exceeded_\w*(context|token)"
+    r"|context_window|^limit$|^repetition$"  # vLLM's, where the text went round in circles
 )
-REFUSALS = frozenset(
-    {
-        "content_filter",
-        "content_filtered",
-        "contentfilter",
-        "content_policy",
-        "content_policy_violation",
-        "guardrail_intervened",  # Bedrock
-        "refusal",  # Anthropic
-        "safety",
-        "image_safety",
-        "recitation",
-        "blocklist",
-        "prohibited_content",
-        "spii",  # Gemini, as the five before
-        "sensitive",  # Zhipu
-        "moderation",
-        "error_toxic",  # Cohere
-    }
+REFUSALS = re.compile(
+    r"filter|guardrail|safety|moderat|policy|block|flagged|sensitive|prohibited|refus|toxic|recitation|^spii$|armor"
 )
 BROKEN = frozenset({"abort", "error", "network_error", "insufficient_system_resource", "timeout", "cancelled", "other"})
 
@@ -100,12 +78,12 @@ def read_completion(body: str, seconds: float, retries: int, model: str) -> Comp
     finish_reason = choice.get("finish_reason")
     if not isinstance(finish_reason, str | None) or not isinstance(text, str | None):
         return Fault(FailureKind.INVALID_RESPONSE, "a message whose content or finish_reason is no text", usage=usage)
-    reason = (finish_reason or "").lower()
-    if reason in REFUSALS or refusal:
+    reason = _reason(finish_reason)
+    if REFUSALS.search(reason) or refusal:
         return Fault(FailureKind.REFUSED, one_line(refusal or "stopped by the content filter"), usage=usage)
     if reason in BROKEN:
         return Fault(FailureKind.SERVER_ERROR, f"the server broke the answer off ({finish_reason})", usage=usage)
-    if reason in CUT_OFF:  # a reasoning model that ran out of max_tokens before its answer has not refused
+    if CUT_OFF.search(reason):  # a reasoning model that ran out of max_tokens before its answer has not refused
         text, finish_reason = text or "", "length"
     elif reason and reason not in WHOLE:
         words = one_line(f"the answer ended with {finish_reason}, which is no end of a whole one")
@@ -180,9 +158,16 @@ def _text_and_refusal(message: Mapping[str, Any]) -> tuple[Any, str]:
     return content, " ".join(map(str, refusals))
 
 
+def _reason(finish_reason: str | None) -> str:
+    """In lower case, with _ between its words: MAX_TOKENS, maxTokens and FINISH_REASON_MAX_TOKENS are one."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s-]+", "_", finish_reason or "")
+    return words.lower().removeprefix("finish_reason_")
+
+
 def _said_otherwise(message: Mapping[str, Any]) -> bool:
     """Whether the message holds something beside its content: thoughts, calls of tools."""
-    names = ("reasoning_content", "reasoning", "tool_calls", "function_call")
+    names = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
+    names += ("tool_calls", "function_call")
     return any(message.get(name) for name in names)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
-from sp3f_verl.llm.backends import Backend, Batch, Keyed
+from sp3f_verl.llm.backends.base import Backend, Batch, Keyed
+from sp3f_verl.llm.backends.vllm_worker import Rendering
 from sp3f_verl.llm.fingerprint import fingerprint, loading, lora_rank
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
-from sp3f_verl.llm.vllm_worker import Rendering
 
 AHEAD = 4096  # asks drawn before the first is answered, so that prompts of one length come together
 Prepared = tuple[str, Ask, list[int]]  # key, ask, its prompt's token ids

@@ -6,8 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 from sp3f_verl.llm.ask import Answer, Ask, Status
-from sp3f_verl.llm.cache import remembered
-from sp3f_verl.llm.store import Store
+from sp3f_verl.llm.store import Store, remembered
 from sp3f_verl.llm.totals import Totals
 from sp3f_verl.log import log
 

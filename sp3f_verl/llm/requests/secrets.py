@@ -2,8 +2,13 @@
 
 import re
 from collections.abc import Iterable
+from html.entities import html5
+from string import punctuation as PUNCTUATION
 
 HIDDEN = "***"
+_NAMES = {
+    char: [name[:-1] for name, other in html5.items() if other == char and name.endswith(";")] for char in PUNCTUATION
+}
 LEAST = 12  # characters of a key that is taken out of answers, too: "EMPTY" is no secret, and may be an answer
 
 
@@ -36,6 +41,7 @@ def _pattern(keys: list[str]) -> re.Pattern | None:
 def _written(char: str) -> str:
     # Each branch begins with a character of its own, so that the search skips ahead: a body is read in microseconds.
     code, escaped = ord(char), re.escape(char)
-    in_json = rf"\\+(?:{escaped}|u(?i:{code:04x}))"
-    in_html = rf"&#(?:0*{code}|[xX]0*(?i:{code:x}));"
-    return f"(?:{escaped}|{in_json}|%(?i:{code:02x})|{in_html})"
+    in_json = rf"\\+(?:{escaped}|[uUx](?:0{{0,6}}(?i:{code:02x})|\{{0*(?i:{code:x})\}})|{code:03o})"
+    names = "".join(f"|{name}" for name in _NAMES.get(char, ()))
+    in_html = rf"&(?:amp;)*(?:#(?:0*{code}|[xX]0*(?i:{code:x})){names});"
+    return f"(?:{escaped}|{in_json}|%(?:25)*(?i:{code:02x})|{in_html})"

@@ -6,12 +6,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from sp3f_verl.llm.ask import Answer, Ask
-from sp3f_verl.llm.backends import Backend, Batch, Keyed
+from sp3f_verl.llm.backends.base import Backend, Batch, Keyed
+from sp3f_verl.llm.backends.ray_pool import Pool, Spool
+from sp3f_verl.llm.backends.vllm_worker import Generator as Worker
 from sp3f_verl.llm.fingerprint import fingerprint, lora_rank
-from sp3f_verl.llm.ray_pool import Pool, Spool
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
-from sp3f_verl.llm.vllm_worker import Generator as Worker
 
 FIELDS = [field.name for field in dataclasses.fields(Ask)]
 
