@@ -60,6 +60,8 @@ HOOKS = (
         "checkpoints to keep are counted over resumes",
     ),
     Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.weight_sync:install", "a buffer for the largest weight"),
+    Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.step_metrics:loss_over_tokens", "val/loss over tokens"),
+    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.step_metrics:rate_of_the_step", "train/lr of the step made"),
     Hook("verl.utils.distributed", "after", f"{_BRIDGE}.cpu.patches:one_backend_per_device", "cpu:gloo named once"),
     Hook("verl.workers.engine.base", "after", f"{_BRIDGE}.cpu.patches:engine_registry_key", "FSDP engines on a CPU"),
     Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.lora:seeded_start", "an adapter drawn with the seed"),
@@ -196,6 +198,8 @@ verl.workers.engine_workers
     ActorRolloutRefWorker | preference.worker | base of our worker
     ActorRolloutRefWorker .init_model .actor | preference.worker | puts our head into the engine
     ActorRolloutRefWorker .init_model .rollout .actor | weight_sync | a buffer for the largest weight
+    TrainingWorker.train_batch(data) | step_metrics | ends a validation
+    TrainingWorker.infer_batch(data) | step_metrics | a batch of a validation
     ActorRolloutRefWorker.set_loss_fn(loss_fn) | preference.group_trainer | a loss of groups
     ActorRolloutRefWorker.compute_log_prob(data) | preference.group_trainer | references
     ActorRolloutRefWorker.update_actor(data) | preference.group_trainer | a step
@@ -205,6 +209,7 @@ verl.workers.engine.fsdp.transformer_impl
     CPUOffloadPolicy(*, pin_memory) | cpu.patches | pins memory, which needs an accelerator
     FSDPEngine._build_lora_module(module) | lora | seeded
     FSDPEngine.engine_config | lora | the seed
+    FSDPEngine .lr_scheduler .lr_scheduler_step | step_metrics | the rate of the step that was made
     FSDPEngineWithLMHead .initialize .eval_mode | engine_check | checked once it is built
     FSDPEngineWithLMHead.forward_backward_batch(data, loss_function, forward_only) | engine_check | log-probs
     FSDPEngine._autocast_dtype | engine_check | how much rounding is no fault
@@ -241,6 +246,7 @@ verl.utils.tensordict_utils
     get_tensordict(tensor_dict, non_tensor_dict) | preference.group_trainer | rows
     assign_non_tensor(tensor_dict) | preference.group_trainer | settings of rows
     get_non_tensor_data(data, key, default) | preference.head | settings of rows
+    get(tensordict, key, default) | step_metrics | the tokens of a batch, its loss
 verl.utils.seqlen_balancing
     get_seqlen_balanced_partitions(seqlen_list, k_partitions, equal_size) | preference.balance | tokens in balance
     rearrange_micro_batches(*, force_group_size) | preference.group_trainer | keeps a group together

@@ -1,0 +1,34 @@
+"""What a step's metrics say: the loss of a validation is over tokens, the rate is that of the step."""
+
+import math
+from types import SimpleNamespace
+
+from sp3f_verl.verl_bridge import step_metrics
+
+
+def test_plain_means_of_what_is_given_are_means_over_tokens():
+    mean, given, total, count = step_metrics.RunningMean(), [], 0.0, 0
+    for loss, tokens in ((2.0, 10), (5.0, 300), (math.nan, 0), (0.5, 1)):
+        given.append(mean.add(loss, tokens))
+        total, count = total + (loss * tokens if tokens else 0), count + tokens
+        assert math.isclose(sum(given) / len(given), total / count)
+
+
+def test_a_validation_without_any_label_has_no_loss_that_is_not_a_number():
+    assert step_metrics.RunningMean().add(math.nan, 0) == 0
+
+
+def test_the_rate_is_that_of_the_step_that_was_made(monkeypatch):
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngine
+
+    monkeypatch.setattr(
+        FSDPEngine,
+        "lr_scheduler_step",
+        getattr(FSDPEngine.lr_scheduler_step, "__wrapped__", FSDPEngine.lr_scheduler_step),
+    )
+    step_metrics.rate_of_the_step()
+    rates = [0.1, 0.2]
+    schedule = SimpleNamespace(step=lambda: rates.pop(0), get_last_lr=lambda: [rates[0]])
+    monkeypatch.setenv("SP3F_DEVICE", "cpu")
+    assert FSDPEngine.lr_scheduler_step(SimpleNamespace(lr_scheduler=schedule)) == 0.1
+    assert rates == [0.2]
