@@ -25,7 +25,7 @@ def measured(phase: str, roles: dict[str, tuple[float, float]], scale: float = 0
     return {f"{phase}/{name}": value for name, value in (told | more).items()}
 
 
-ROLES = {"dpo": ["chosen", "rejected"], "simpo": ["chosen", "rejected"]}  # the others: real, generated, proto
+ROLES = dict.fromkeys(("dpo", "simpo", "simpo_ref"), ["chosen", "rejected"])  # the others: real, generated, proto
 
 
 def write(folder: Path, *attempts: Lines, loss: str | None = None) -> Path:
