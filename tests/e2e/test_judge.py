@@ -17,7 +17,7 @@ from helpers.shared import HELPERS
 from helpers.verdict_model import CONTEXT, build_verdict_model
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.judge import Verdict, win_rates
-from sp3f_verl.judge.schedule import all_pairs
+from sp3f_verl.judge.questions.schedule import all_pairs
 from sp3f_verl.judge.transcript import read_transcript
 from sp3f_verl.quickstart.tables import write_tables
 from sp3f_verl.report.run_metrics import read_metrics
