@@ -143,6 +143,8 @@ class ArenaCell(Result):
     losses: float | None = None
     missing: int | None = None  # prompts that one of the two did not answer
     unjudged: int | None = None
+    jammed: int | None = None  # of these, pairs that an answer may have kept from a verdict
+    win_rate_jams_lost: Estimate | None = None  # as if the candidate had lost them
     one_order: int | None = None
     unparseable: int | None = None
     failed: int | None = None

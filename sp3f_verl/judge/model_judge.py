@@ -35,6 +35,11 @@ from sp3f_verl.rewards.text import strip_think
 # of a question that the group's deadline came before
 LATE = Answer(None, FailureKind.DEADLINE.value, "sp3f.judge.group_seconds were over")
 
+MENDS = {
+    FailureKind.AUTHENTICATION: "mend its key",
+    FailureKind.NO_MONEY: "pay into the account, or name another key or judge,",
+}  # of a judge that does not answer; of any other failure the URL or model may be wrong, too
+
 
 class ModelJudge(Judge):
     """A model behind OpenAI's chat completions."""
@@ -169,9 +174,8 @@ class ModelJudge(Judge):
                     f"judge={settings.name}: its chat template knows no system role ({error}); set "
                     "sp3f.judge.system_part=user."
                 ) from None
-            raise BadInput(
-                f"judge={settings.name} does not answer ({error}); mend its URL, key or model before the run starts."
-            ) from None
+            what = MENDS.get(error.kind, "mend its URL, key or model")
+            raise BadInput(f"judge={settings.name} does not answer ({error}); {what} before the run starts.") from None
 
         if complaint and settings.verdict == "logprob":  # what the server lacks, no later answer has
             raise BadInput(f"judge={settings.name}: {complaint}.")

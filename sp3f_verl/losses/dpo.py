@@ -129,7 +129,11 @@ def dpo_terms(values: Sequence[torch.Tensor], settings: DPOSettings) -> Terms:
 
 
 def simpo_terms(values: Sequence[torch.Tensor], settings: SimPOSettings) -> Terms:
-    """SimPO for the table: `values` are log-probs of chosen and rejected."""
+    """SimPO for the table: `values` are mean log-probs of chosen and rejected; of `simpo_ref`, mean log-ratios.
+
+    The reference is the anchor that SimPO lacks: z = beta [(mean log pi(y_w) - mean log ref(y_w)) - (mean log pi(y_l) -
+    mean log ref(y_l))] - margin, so that a policy which moves away from both responses gains nothing by it.
+    """
     return _terms(simpo_loss(*values, settings.beta, settings.margin, settings.label_smoothing))
 
 

@@ -41,6 +41,7 @@ class Loss:
 LOSSES: dict[str, Loss] = {
     "dpo": Loss(dpo_terms, PAIR, True, DPOSettings, means=("ipo",), of_difference=True),
     "simpo": Loss(simpo_terms, PAIR, False, SimPOSettings, means=("sigmoid",), of_difference=True),
+    "simpo_ref": Loss(simpo_terms, PAIR, True, SimPOSettings, means=("sigmoid",), of_difference=True),
     "spin": Loss(spin_terms, PLAYED, True, SPINSettings, of_difference=True),
     "tspin": Loss(tspin_terms, TRIPLET, False, TSPINSettings, of_difference=True),
     "tspin_ref": Loss(tspin_terms, TRIPLET, True, TSPINSettings, of_difference=True),

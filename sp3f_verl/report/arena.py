@@ -14,6 +14,7 @@ RATES = {"win_rate": "win rate", "lc_win_rate": "at equal length"}
 COLUMNS = {
     **{"prompts": "prompts", **RATES, "wins": "wins", "ties": "ties", "losses": "losses"},
     **{"wrong_language": "wrong language", "baseline_wrong_language": "baseline's wrong language"},
+    **{"jammed": "jammed", "win_rate_jams_lost": "win rate, jams lost"},
     **{"unparseable": "unparseable", "failed": "failed", "one_order": "one order only", "unjudged": "not judged"},
     "missing": "missing",
 }

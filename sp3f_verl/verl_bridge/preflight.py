@@ -189,7 +189,7 @@ METHODS: dict[str, Method] = {
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),
         preflight_preference.rows,
-        (preflight_preference.stored_reference,),
+        (preflight_preference.stored_reference, preflight_preference.same_objective),
     ),
     "selfplay": Method(
         (preflight_preference.preference, preflight_selfplay.selfplay, preflight_preference.group_batches),

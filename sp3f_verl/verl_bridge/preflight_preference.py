@@ -9,8 +9,11 @@ from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.losses.objective import Objective
+from sp3f_verl.training.guard import GuardSettings
+from sp3f_verl.training.objective_record import ObjectiveRecord
 from sp3f_verl.training.preference.reference_store import check_model
 from sp3f_verl.verl_bridge.preflight_files import enough, files, named
+from sp3f_verl.verl_bridge.preflight_run import resumed
 
 
 def objective_of(config: DictConfig) -> Objective:
@@ -23,6 +26,7 @@ def preference(config: DictConfig) -> None:
     if mode != wanted:
         raise BadInput(f"trainer.v1.trainer_mode={mode}, but the recipe {does}; set it to {wanted}.")
     objective_of(config)
+    GuardSettings.read(OmegaConf.to_container(config.sp3f.guard, resolve=True), "sp3f.guard")
     if not isinstance(length, int) or length < 2:
         raise BadInput(f"sp3f.preference.max_length={length}; set it to a number of tokens, at least 2.")
     if config.trainer.get("max_actor_ckpt_to_keep") == 1:
@@ -74,3 +78,18 @@ def rows_of_roles(config: DictConfig, roles: Sequence[str]) -> None:
 def stored_reference(config: DictConfig) -> None:
     node = config.actor_rollout_ref.model
     check_model(Path(config.sp3f.preference.reference_dir), model_digest(node.path, node.get("lora_adapter_path")))
+
+
+def same_objective(config: DictConfig) -> None:
+    """A checkpoint goes on with the objective that it was trained with. Runs that began earlier have no record."""
+    step, folder = resumed(config)
+    record = ObjectiveRecord.read(folder) if step else None
+    if record is None:
+        return
+    kept, now = {"loss": record.loss, **record.settings}, objective_of(config).mapping
+    for name, value in kept.items():
+        if name in now and now[name] != value:
+            raise BadInput(
+                f"the checkpoint of step {step} in {folder} was trained with sp3f.preference.objective.{name}={value}, "
+                f"not {now[name]}; set that back, or trainer.default_local_dir to a new folder to begin anew."
+            )

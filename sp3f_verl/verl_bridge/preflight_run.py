@@ -120,17 +120,23 @@ def saving(config: DictConfig) -> None:
         raise BadInput(f"trainer.default_local_dir={home} cannot be written; set it to another folder.")
 
 
+def resumed(config: DictConfig) -> tuple[int, Path]:
+    """The step that the run goes on from, 0 for none, and the folder of the run that saved it."""
+    from sp3f_verl.training.preference.resume import step_to_resume
+
+    trainer = config.trainer
+    chosen = trainer.get("resume_from_path") if trainer.resume_mode == "resume_path" else None
+    folder = Path(chosen).parent if chosen else Path(trainer.default_local_dir)
+    return step_to_resume(trainer), folder.expanduser()
+
+
 def same_data(config: DictConfig) -> None:
     """A checkpoint keeps a position in the data, which means nothing in other data or batches: refused.
 
     What a run trains on is recorded beside its checkpoints when it begins. Runs that began earlier have no record.
     """
-    from sp3f_verl.training.preference.resume import step_to_resume
-
-    trainer, data = config.trainer, config.data
-    step = step_to_resume(trainer)
-    chosen = trainer.get("resume_from_path") if trainer.resume_mode == "resume_path" else None
-    folder = Path(chosen).parent if chosen else Path(trainer.default_local_dir)
+    data = config.data
+    step, folder = resumed(config)
     paths = next(paths for _, paths in files(config))
     if not all(Path(path).expanduser().is_file() for path in paths):
         return  # what verl fetches itself
@@ -141,7 +147,7 @@ def same_data(config: DictConfig) -> None:
         "seed": data.get("seed"),
         "train_max_samples": data.get("train_max_samples", -1),
     }
-    work = Work(folder.expanduser() / RECORD, identity)
+    work = Work(folder / RECORD, identity)
     for name, (kept, value) in work.changed().items() if step else ():
         what = "other rows" if name == "train_files" else f"{kept}, not {value}"
         raise BadInput(

@@ -94,6 +94,23 @@ def test_failures_change_no_expectation():
     assert found["unjudged"] - found["one_order"] == pytest.approx(0.01 * 600, abs=10)
 
 
+def test_who_makes_the_judge_fail_is_counted_and_shown_as_if_it_had_lost():
+    """60 pairs: 30 won, 15 on which the judge is jammed in both orders, 15 that failed on the way."""
+    won, jam, way = (
+        PairVerdicts([Question("j", order, verdict, failure=failure) for order in ORDERS])
+        for verdict, failure in ((Verdict.A, None), (Verdict.FAILED, "too_long"), (Verdict.FAILED, "timeout"))
+    )
+    won.questions = [Question("j", ORDERS[0], Verdict.A), Question("j", ORDERS[1], Verdict.B)]
+    outcomes = []
+    for pair in field(20):
+        verdicts = (won, won, jam, way)[int(pair.id[1:]) % 4]
+        outcomes.append(Outcome(pair, verdicts, *[verdicts.preference("half", {"j": 1.0})] * 2))
+    found = numbers(outcomes)
+    assert (found["unjudged"], found["jammed"], found["prompts"]) == (30, 15, 10)
+    assert found["win_rate"]["mean"] == 100 and found["win_rate_jams_lost"]["mean"] == pytest.approx(200 / 3)
+    assert numbers([outcome for outcome in outcomes if outcome.verdicts is not jam])["win_rate_jams_lost"] is None
+
+
 def test_one_order_alone_says_nothing_of_the_answers():
     """A judge that always says first, whose answers in the other order hold no verdict: not 100 % won."""
     verdicts = PairVerdicts(

@@ -25,7 +25,7 @@ def measured(phase: str, roles: dict[str, tuple[float, float]], scale: float = 0
     return {f"{phase}/{name}": value for name, value in (told | more).items()}
 
 
-ROLES = {"dpo": ["chosen", "rejected"], "simpo": ["chosen", "rejected"]}  # the others: real, generated, proto
+ROLES = {loss: ["chosen", "rejected"] for loss in ("dpo", "simpo", "simpo_ref")}  # the others: real, generated, proto
 
 
 def write(folder: Path, *attempts: Lines, loss: str | None = None) -> Path:
@@ -33,7 +33,7 @@ def write(folder: Path, *attempts: Lines, loss: str | None = None) -> Path:
     records as its objective; a run begun before it did so has no objective.json."""
     if loss is not None:
         roles = ROLES.get(loss, ["real", "generated", "proto"])
-        record = {"loss": loss, "loss_type": "sigmoid", "roles": roles, "means": loss == "simpo", "reward_scale": 0.1}
+        record = {"loss": loss, "loss_type": "sigmoid", "roles": roles, "means": "simpo" in loss, "reward_scale": 0.1}
         record |= {"needs_reference": loss not in ("simpo", "tspin"), "settings": {"beta": 0.1}}
         write_json(record, folder / "objective.json")
     for number, lines in enumerate(attempts):

@@ -316,6 +316,28 @@ def test_a_host_that_is_not_there_is_one_sentence_at_the_start(url, kind):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "mend"),
+    [
+        (401, {"message": "Incorrect API key provided"}, "mend its key before the run"),
+        (429, {"message": "You exceeded your quota", "code": "insufficient_quota"}, "pay into the account, or name"),
+        (404, {"message": "The model m does not exist"}, "mend its URL, key or model before the run"),
+    ],
+)
+def test_a_judge_that_does_not_answer_says_what_to_mend(status, error, mend):
+    async def main(url):
+        service = JudgeService(read_settings({"name": "openai", "base_url": url, "model": "m", "retries": 1}))
+        try:
+            await service.open()
+        finally:
+            await service.close()
+
+    with ModelServer(lambda body: Reply(status=status, json={"error": error})) as server:
+        with pytest.raises(BadInput, match=mend):
+            run(main(server.url))
+        assert len(server.chats()) == 1, "no later request fares better"
+
+
 def test_a_server_that_is_killed_and_restarted_in_mid_group_costs_no_pair():
     with ModelServer(longer_wins, latency=0.05) as server:
 

@@ -1,5 +1,7 @@
 """From packed log-probs to a loss and its diagnostics; groups that were torn apart are refused."""
 
+import math
+
 import pytest
 import torch
 
@@ -47,6 +49,15 @@ def test_a_triplet_and_its_contingency():
     by_name = {name: value.item() for name, value in measured.metrics.items()}
     assert by_name["history_margin"] == 5 and by_name["history_accuracy"] == 1
     assert by_name["order_raw/both"] == 1 and by_name["order_per_token/reward_only"] == 1
+
+
+def test_simpo_with_a_reference_is_over_mean_log_ratios():
+    """Chosen: mean log-ratio (-1 + -3)/2 - (-2 + -2)/2 = 0; rejected: -5 + 4 = -1; z = 2 (0 + 1) - 0.5 = 1.5."""
+    log_probs, mask, offsets = packed([(2, [-1.0, -3.0]), (2, [-5.0])])
+    reference, _, _ = packed([(2, [-2.0, -2.0]), (2, [-4.0])])
+    measured = measure(Objective(loss="simpo_ref", beta=2.0, margin=0.5), log_probs, mask, offsets, reference)
+    assert measured.losses.item() == pytest.approx(math.log1p(math.exp(-1.5)))
+    assert (measured.metrics["reward/chosen"].item(), measured.metrics["reward/rejected"].item()) == (0.0, -2.0)
 
 
 def test_means_and_the_anchor():

@@ -6,8 +6,11 @@ import pytest
 
 from helpers.recipes import compose_recipe
 from sp3f_verl.data.files import write_json, write_parquet
+from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import model_digest
-from sp3f_verl.verl_bridge import preflight
+from sp3f_verl.losses.objective import Objective
+from sp3f_verl.training.objective_record import ObjectiveRecord
+from sp3f_verl.verl_bridge import preflight, preflight_preference
 
 pytestmark = pytest.mark.usefixtures("unchanged_environment")
 ROW = {"prompt": "2+2?", "chosen": "4", "rejected": "5"}
@@ -54,6 +57,7 @@ ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
         ([f"+{OBJECTIVE}.gamma=1"], f"{OBJECTIVE}.gamma is unknown"),
         ([f"{OBJECTIVE}.loss=tspin", f"{OBJECTIVE}.loss_type=logistic"], "no column 'real'"),
         (["sp3f.preference.max_length=1"], "max_length=1"),
+        (["sp3f.guard.chosen_logp_drop=-1"], "sp3f.guard.chosen_logp_drop=-1; set it to nats a token above 0"),
         (["trainer.v1.trainer_mode=sync"], "trainer_mode=sync"),
         (["trainer.n_gpus_per_node=3"], "not a multiple of the 3 workers"),
         ([f"{ACTOR}.ppo_micro_batch_size_per_gpu=5"], "does not divide the 16 prompts of a worker"),
@@ -128,3 +132,20 @@ def test_the_papers_values():
     assert (optim.lr_scheduler_type, optim.lr_warmup_steps_ratio, optim.weight_decay) == ("cosine", 0.05, 0.01)
     assert (croco.data.train_batch_size, croco.data.seed) == (64, 42)
     assert (mdpo.data.train_batch_size, mdpo.actor_rollout_ref.model.lora_rank) == (128, 0)
+
+
+def test_a_checkpoint_goes_on_with_its_objective(run, tmp_path):
+    ObjectiveRecord.of(Objective(beta=0.2)).write(tmp_path / "run")
+    config = [*run, "trainer.val_before_train=false"]
+    preflight_preference.same_objective(compose_recipe("dpo", *config))  # nothing is saved yet
+    step = tmp_path / "run" / "global_step_3"
+    (step / "actor").mkdir(parents=True)
+    (step / "actor" / "model_world_size_1_rank_0.pt").write_text("")
+    (tmp_path / "run" / "latest_checkpointed_iteration.txt").write_text("3")
+    with pytest.raises(
+        BadInput, match=r"step 3 in .* was trained with sp3f.preference.objective.beta=0.2, not 0.1; set"
+    ):
+        preflight_preference.same_objective(compose_recipe("dpo", *config))
+    preflight_preference.same_objective(compose_recipe("dpo", *config, f"{OBJECTIVE}.beta=0.2"))
+    with pytest.raises(BadInput, match=r"objective.loss=dpo, not simpo_ref"):
+        preflight_preference.same_objective(compose_recipe("dpo", *config, f"{OBJECTIVE}.loss=simpo_ref"))

@@ -11,6 +11,7 @@ from sp3f_verl.evaluation.arena.pairs import Pair, english_name
 from sp3f_verl.evaluation.arena.settings import for_arena
 from sp3f_verl.judge.aggregate import credit_of_a
 from sp3f_verl.judge.base import Judged, JudgeStopped, Record
+from sp3f_verl.judge.jamming import is_of_the_way
 from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED
 from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
@@ -67,6 +68,11 @@ class PairVerdicts:
     def one_order(self) -> bool:
         """Whether a judge gave a verdict in one order alone."""
         return any(len(credits) < len(ORDERS) for credits in self._credits("half").values())
+
+    @property
+    def jammed(self) -> bool:
+        """Whether a question failed for a reason that an answer can cause, as by a filter or by its length."""
+        return any(q.first is None and not is_of_the_way(q.failure or MALFORMED) for q in self.questions)
 
     def _credits(self, ties: str) -> dict[str, list[float]]:
         credits = defaultdict(list)

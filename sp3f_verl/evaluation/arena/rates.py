@@ -43,6 +43,8 @@ def rates(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int
     questions = [question for outcome in outcomes for question in outcome.verdicts.questions]
     table = tabled(judged, lambda outcome: outcome.preference)
     failures = [question.failure or "unknown" for question in questions if question.first is None]
+    jammed = [outcome for outcome in outcomes if outcome.preference is None and outcome.verdicts.jammed]
+    with_jams = tabled([*judged, *jammed], lambda outcome: outcome.preference or 0.0)
     numbers = {
         "prompts": len({outcome.pair.id for outcome in judged}),
         "win_rate": percent(grouped(table, RESAMPLES, seed=seed)),
@@ -54,6 +56,8 @@ def rates(outcomes: Sequence[Outcome], threshold: float, missing: int, seed: int
         },
         "missing": missing,
         "unjudged": len(outcomes) - len(judged),
+        "jammed": len(jammed),
+        "win_rate_jams_lost": percent(grouped(with_jams, RESAMPLES, seed=seed)) if jammed else None,
         "one_order": sum(outcome.verdicts.one_order for outcome in outcomes),
         "unparseable": failures.count(MALFORMED),
         "failed": len(failures) - failures.count(MALFORMED),

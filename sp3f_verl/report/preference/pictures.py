@@ -17,7 +17,8 @@ READ = {
     "reward_by_role.png": (
         "Rewards",
         "dpo, spin: beta times the log-ratio to reference or opponent. tspin: alpha times the log-likelihood. "
-        "tspin_ref: alpha times the log-ratio. simpo: beta times the log-likelihood per token.",
+        "tspin_ref: alpha times the log-ratio. simpo: beta times the log-likelihood per token. "
+        "simpo_ref: beta times the log-ratio per token.",
         "both lines falling, the preferred one more slowly.",
     ),
     "log_likelihood.png": (

@@ -22,6 +22,7 @@ from verl.utils.tracking import Tracking
 
 from sp3f_verl.log import log
 from sp3f_verl.losses.objective import Objective, measure
+from sp3f_verl.training.guard import Guard, GuardSettings
 from sp3f_verl.training.objective_record import ObjectiveRecord
 from sp3f_verl.training.preference.resume import mend_tracker
 from sp3f_verl.training.preference.tokens import Group, batch_of, filled_up, response_logps, total_weight
@@ -179,6 +180,7 @@ class GroupTrainer(PPOTrainer):
             metrics, timing = self._position(), {}
             with marked_timer("step", timing):
                 self._train_step(next(batches), metrics, timing)
+            metrics.update(self.guard.observe(metrics))
             if self.validation and trainer.test_freq > 0 and (last or self.global_steps % trainer.test_freq == 0):
                 with marked_timer("testing", timing):
                     metrics.update(self._validate())
@@ -186,6 +188,7 @@ class GroupTrainer(PPOTrainer):
                 self.on_last_step(metrics)
             # logged first: what was measured of a step is not measured again by a run that resumes after it
             self._log(metrics | {f"timing_s/{name}": seconds for name, seconds in timing.items()})
+            self.guard.stop()
             due = trainer.save_freq > 0 and (last or self.global_steps % trainer.save_freq == 0)
             if due or (last and always_save):
                 saving = {}
@@ -213,6 +216,8 @@ class GroupTrainer(PPOTrainer):
         )
         folder = Path(trainer.default_local_dir) / "metrics"
         folder.mkdir(parents=True, exist_ok=True)
+        settings = OmegaConf.to_container(self.config.sp3f.get("guard", {}), resolve=True)
+        self.guard = Guard(GuardSettings.read(settings, "sp3f.guard"), self.objective.roles[0], folder)
         self._metrics_file = folder / f"{len(list(folder.iterdir())):03d}.jsonl"
 
     def _log(self, metrics: dict[str, float]) -> None:
