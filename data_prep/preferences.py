@@ -104,6 +104,8 @@ def _run(options: argparse.Namespace) -> None:
     if min(counts.values(), default=1) < 1:
         raise BadInput("--counts are numbers of 1 or more; leave a source out of --sources.")
     given = _given(options)
+    if unknown := [name for name in counts if name not in given]:
+        raise BadInput(f"--counts names {unknown[0]}{nearest(unknown[0], given)}, which is none of --sources.")
     ids = _kept_ids(options.ids, given) if options.ids else None
     settings = {
         "sources": list(given),

@@ -97,6 +97,11 @@ def _compare(options: argparse.Namespace) -> None:
     inputs, packages = [options.segments, *paths.values()], ["sacrebleu"]
     with Output(options.output, "wmt compare", settings, inputs, packages=packages) as out:
         segments = list(read_rows(options.segments, SEGMENT))
+        targets = sorted({row["language"] for row in segments})
+        if unknown := [code for code in dict(options.tokenize) if code not in targets]:
+            raise BadInput(
+                f"--tokenize names {unknown[0]}, but the segments are in {', '.join(targets)}; use these codes."
+            )
         wanted = {(row["id"], row["lp"]) for row in segments}
         texts = {name: _texts(path, wanted, name, out) for name, path in paths.items()}
         comet = _comet(segments, texts, options) if options.comet_model else None

@@ -72,6 +72,10 @@ class Model(ModelOptions):
             raise BadInput(
                 f"{named('template')}={self.template} is neither a file nor shipped; name one with {{text}}."
             )
+        if "{text}" not in self.template_file.read_text(encoding="utf-8"):
+            raise BadInput(
+                f"{named('template')}={self.template} has no {{text}}, so that every question is the same; add it."
+            )
 
     @property
     def template_file(self) -> Path:

@@ -133,10 +133,12 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
-def _checkers(checker: str) -> tuple[str, dict[str, Checker]]:
-    """(the checker's name, all that there are by name)."""
+def _checkers(checker: str, allow_code: bool) -> tuple[str, dict[str, Checker]]:
+    """(the checker's name, all that there are by name). A file may name any function: its user must allow it."""
     if checker not in BUILT_IN and ":" not in checker:
         raise BadInput(f"`checker` is {checker!r}{nearest(checker, BUILT_IN)}; name one of {', '.join(BUILT_IN)}.")
+    if checker not in BUILT_IN and not allow_code:
+        raise BadInput(f"`checker` {checker!r} is code that would run here; give --allow-code where you trust it.")
     try:
         return (checker, load_checkers({})) if checker in BUILT_IN else (OWN, load_checkers({OWN: checker}))
     except BadInput as error:  # it names the run's config, where this stands in a file
@@ -166,7 +168,7 @@ class Benchmark:
         return tuple(self.variants)
 
     @classmethod
-    def load(cls, name: str) -> "Benchmark":
+    def load(cls, name: str, allow_code: bool = False) -> "Benchmark":
         """By the name of a shipped one, or the path of a YAML file. BadInput for any other, and for what is wrong."""
         path = SHIPPED / f"{name}.yaml"
         if name not in names():
@@ -181,7 +183,9 @@ class Benchmark:
             if not isinstance(content, dict):
                 raise BadInput("a benchmark is a mapping of keys, see docs/evaluation.md.")
             definition = Definition.read(content, "")
-            return cls(path, definition, *_checkers(definition.checker or DEFAULT[bool(definition.choices)]))
+            return cls(
+                path, definition, *_checkers(definition.checker or DEFAULT[bool(definition.choices)], allow_code)
+            )
         except ValueError as error:  # its sentences name the key
             raise BadInput(f"{path}: {error}") from None
 

@@ -89,7 +89,7 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
     if not options.benchmark and not options.data:
         raise BadInput("nothing to evaluate on: give --benchmark NAME, or --data FILE with RL rows.")
     wanted = None if options.languages == ["all"] else [languages.get(code).code for code in options.languages]
-    benchmarks = [Benchmark.load(name) for name in options.benchmark]
+    benchmarks = [Benchmark.load(name, options.allow_code) for name in options.benchmark]
     _give_files(options.file, {benchmark.name: benchmark for benchmark in benchmarks})
     cells, inputs, skipped = [], [], {}
     for benchmark in benchmarks:
@@ -172,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--benchmark", nargs="+", default=[], metavar="NAME", help=f"{', '.join(names())}, or the YAML file of your own"
     )
+    parser.add_argument("--allow-code", action="store_true", help="run the checker that a YAML file of your own names")
     parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help="RL rows (docs/data.md)")
     parser.add_argument(
         "--languages",

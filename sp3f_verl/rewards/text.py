@@ -9,6 +9,8 @@ from bisect import bisect_left
 
 import regex
 
+from sp3f_verl.rewards.fidelity.switching import MARKERS, MIN_MARKERS
+
 _COMMAND = re.compile(r"\\(?:[A-Za-z]+\*?|.)", re.DOTALL)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _CODE = re.compile(r"(?:```(.*?)(?:```|\Z))|`([^`\n]*)`", re.DOTALL)
@@ -120,7 +122,7 @@ def prose(text: str) -> str:
     left, they are text, and a whole answer cannot be said a word a span.
     """
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), strip_think(text))
-    text = unicodedata.normalize("NFC", text)
+    text = _opened(unicodedata.normalize("NFC", text))
     kept = _MATHS.sub(_talk_in_maths, _SPACE.sub(" ", _URL.sub(" ", _CODE.sub(_talk_in_code, text))))
     kept = _VARIABLE.sub(" ", _drop_commands(kept))
     if "\\" not in text and "$" not in text and "`" not in text and "://" not in text:
@@ -128,6 +130,32 @@ def prose(text: str) -> str:
     whole = _ENVIRONMENT.sub(" ", _URL.sub(_words_of_link, _CODE.sub(_words_of_code, text)))
     hidden = _letters_of_words(whole) - _letters_of_words(kept)
     return _MARKUP.sub(" ", whole) if hidden > max(MIN_HIDDEN, HIDDEN * len(_LETTER.findall(kept))) else kept
+
+
+# A command, code of a word or some, a link's host, an address: names, of which no sentence is made.
+_NAME_SPAN = re.compile(r"\\([A-Za-z]{2,})|`([^`\n]{1,60})`|(?:https?://|www\.)([^/\s]*)|(?:mailto:)?([\w.]+)@[\w.]+")
+_NAMES_MEAN = frozenset(_KEYWORDS.split()) | {
+    "times",
+    "therefore",
+    "because",
+    "left",
+    "right",
+    "over",
+    "between",
+    "get",
+}
+
+
+def _opened(text: str) -> str:
+    """`text` with the words of such names as plain words, where several frequent English ones are among them."""
+    if not any(mark in text for mark in ("\\", "`", "://", "www.", "@")):
+        return text
+    words = {word for names in _NAME_SPAN.findall(text) for word in re.findall("[a-z]+", " ".join(names).lower())}
+    if len(MARKERS & words - _NAMES_MEAN) < MIN_MARKERS:
+        return text
+    return _NAME_SPAN.sub(
+        lambda match: f" {' '.join(re.findall('[A-Za-z]+', ' '.join(filter(None, match.groups()))))} ", text
+    )
 
 
 _HOST = re.compile(r"https?://[^/\s]*|www\.[^/\s]*")

@@ -1,5 +1,6 @@
 """Which of several translations is the best, by declared criteria; none where no one passes every threshold."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -39,9 +40,11 @@ class Criteria:
                 raise BadInput(f"the threshold of {name} is {value:g}; give a share in [0, 1].")
         if not 0 < self.length[0] < self.length[1]:
             raise BadInput(f"--length-ratio is {self.length[0]:g} {self.length[1]:g}; give LOW < HIGH, both above 0.")
-        for name in self.weights:
+        for name, value in self.weights.items():
             if name not in WEIGHTS:
                 raise BadInput(f"--weights has no {name!r}{nearest(name, WEIGHTS)}; it has {', '.join(WEIGHTS)}.")
+            if not 0 <= value < math.inf:
+                raise BadInput(f"--weights {name}={value:g}; give a number of 0 or more.")
 
     def fault(self, features: Features, source_length: int, has_words: bool) -> str | None:
         """The first reason why a candidate with these features is none, in the order of REASONS; None where it is fine.

@@ -171,6 +171,11 @@ def test_counts_and_saved_ids(files, tmp_path):
     assert (tmp_path / "c" / "train.parquet").read_bytes() == (tmp_path / "a" / "train.parquet").read_bytes()
 
 
+def test_counts_of_what_is_no_source(files, tmp_path, capsys):
+    assert build(files, tmp_path / "out", "--counts", "arena=7", names=["tasksource"]) == 1
+    assert "--counts names arena, which is none of --sources." in capsys.readouterr().err
+
+
 def test_the_order_of_the_rows_changes_nothing(files, tmp_path):
     assert build(files, tmp_path / "a", "--count", "6") == 0
     for path in files.values():

@@ -100,6 +100,17 @@ def test_translate_keeps_ids_and_no_failure_as_text(files, tmp_path):
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"error": 1, "truncated": 1}
 
 
+def test_a_template_without_a_place_for_the_text_asks_nothing(files, tmp_path, capsys):
+    prepare(files[:1], tmp_path / "wmt")
+    (tmp_path / "t.txt").write_text("Translate into {target}.")
+    with ModelServer(lambda body: "ja") as server:
+        words = ["--segments", str(tmp_path / "wmt" / "segments.parquet"), "--base-url", server.url]
+        words += ["--template", str(tmp_path / "t.txt"), "--output", str(tmp_path / "out")]
+        assert wmt.main(["translate", *words]) == 1
+        assert not server.chats()
+    assert "t.txt has no {text}, so that every question is the same; add it." in capsys.readouterr().err
+
+
 @pytest.fixture
 def candidates(files, tmp_path):
     """good has all, in another order and with a gap; german has nothing in Japanese."""
@@ -218,6 +229,11 @@ def test_two_locales_of_a_language_are_asked_for_apart():
         model.translation(SourceText("1", "It rains.", "en", "zh", locale)).messages for locale in ("zh_CN", "zh_TW")
     ]
     assert asked[0] != asked[1] and "Taiwan" in asked[1][0]["content"]
+
+
+def test_a_tokenizer_for_a_language_that_no_segment_is_in(tmp_path, candidates, capsys):
+    assert compare(tmp_path, tmp_path / "out", candidates, "--tokenize", "deutsch=char") == 1
+    assert "--tokenize names deutsch, but the segments are in de, ja; use these codes." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("language", "tokenizer"), [("th", "char"), ("ja", "ja-mecab"), ("de", "13a"), ("hi", "13a")])

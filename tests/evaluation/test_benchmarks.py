@@ -169,8 +169,18 @@ class TestOwn:
     def test_a_checker_of_ones_own(self, tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         (tmp_path / "my_checks.py").write_text("def same(answer, gold):\n    return answer == gold\n")
-        benchmark = Benchmark.load(str(own(tmp_path, checker="my_checks:same")))
+        benchmark = Benchmark.load(str(own(tmp_path, checker="my_checks:same")), allow_code=True)
         assert check("a", "a", benchmark.checker, benchmark.checkers, "es") == 1
+
+    def test_code_that_a_file_names_runs_only_where_it_is_allowed(self, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "harmful.py").write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
+        with pytest.raises(BadInput, match=r"`checker` 'harmful:f' is code that would run here; give --allow-code"):
+            Benchmark.load(str(own(tmp_path, checker="harmful:f")))
+        assert not (tmp_path / "ran").exists()
+        with pytest.raises(BadInput, match=r"`checker` 'harmful:f' cannot be imported"):
+            Benchmark.load(str(own(tmp_path, checker="harmful:f")), allow_code=True)
+        assert (tmp_path / "ran").exists()
 
     @pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl"])
     def test_shuffled_rows_are_the_same_problems(self, tmp_path, name):
@@ -196,7 +206,7 @@ class TestOwn:
             ({"languages": ["xx"]}, "unknown language 'xx'"),
             ({"languages": None}, "languages is missing; give a list of codes"),
             ({"checker": "maths"}, "`checker` is 'maths' (did you mean 'math'?)"),
-            ({"checker": "no.such:thing"}, "`checker` 'no.such:thing' cannot be imported"),
+            ({"checker": "no.such:thing"}, "`checker` 'no.such:thing' is code that would run here; give --allow-code"),
             ({"answer_pattern": "("}, "no regular expression"),
             ({"answer_pattern": "a"}, "has 0 groups"),
             ({"choices": ["answer"]}, "names 1 options"),

@@ -7,14 +7,27 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from helpers.shared import ROOT
 from sp3f_verl import languages
 from sp3f_verl.rewards import answers_match
-from sp3f_verl.rewards.answers.checkers import multiple_choice, numeric
+from sp3f_verl.rewards.answers.checkers import BUILT_IN, check, multiple_choice, numeric
 from sp3f_verl.rewards.answers.conventions import conventions
+
+KINDS = yaml.safe_load(Path(__file__).with_name("answer_kinds.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_of_every_kind(kind):
+    wrong = []
+    for language, answer, gold, equal, *checker in KINDS[kind]:
+        if check(answer, gold, *(checker or ["math"]), BUILT_IN, language) != equal:
+            wrong.append((language, answer, gold, equal))
+    assert not wrong
 
 
 def verdicts(pairs, language="en"):
@@ -142,8 +155,6 @@ def test_units_and_currencies_of_every_language():
 
 
 def test_a_new_language_brings_its_units_from_cldr(tmp_path, monkeypatch):
-    import yaml
-
     entry = yaml.safe_load(languages.TABLE.read_text(encoding="utf-8"))["en"] | {
         "locale": "et_EE",
         "decimal_comma": True,

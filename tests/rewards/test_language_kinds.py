@@ -1,8 +1,10 @@
 """Kinds of text whose language was told wrongly in other people's hands."""
 
 import csv
+from pathlib import Path
 
 import pytest
+import yaml
 
 from helpers.shared import SHARED_DATA
 from sp3f_verl.rewards import language_share
@@ -22,6 +24,18 @@ OWN = {
     "ar": "إذن الجواب النهائي هو خمسة وعشرون دولارا.",
 }
 SPANS = ["${}$", r"\({}\)", "`{}`", r"\boxed{{{}}}", r"\text{{{}}}", r"\mathrm{{{}}}", r"\frac{{{}}}{{1}}", "$$ {} $$"]
+SPANS += [
+    "`{}()`",
+    "`get_{}`",
+    "`{}.py`",
+    r"\{}",
+    "www.{}.com",
+    "https://{}.com",
+    "mailto:{}@a.io",
+    "[{}](https://a.b)",
+    "<{}>",
+]
+SPANS += [r"\href{{x}}{{{}}}", r"\operatorname{{{}}}", "$x_{{{}}}=1$", "x^{{{}}}", "#{}", "{}=1", "https://a.io/?q={}"]
 SPANS += [r"\begin{{equation}}{}\end{{equation}}", "https://x.example/{}", "```{}```", r"\sqrt[3]{{{}}}"]
 
 
@@ -38,6 +52,14 @@ def test_nothing_is_said_in_english_a_word_or_two_a_span(span):
         for parts in (words, pairs):
             hidden = " ".join(span.format(part) for part in parts)
             assert share(f"{hidden}\n{own}", language) < 0.7, (language, span)
+
+
+TEXTS = yaml.safe_load(Path(__file__).with_name("language_kinds.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("wanted", TEXTS)
+def test_texts_in_and_out_of_the_language(wanted):
+    assert not [row for row in TEXTS[wanted] if (share(row[1], row[0]) >= 0.7) != (wanted == "in")]
 
 
 def test_maths_and_names_of_functions_stay_out():

@@ -290,6 +290,7 @@ GOOD = a_problem(1)
         ([GOOD], ("--min-language-share", "80"), "--min-language-share=80: give a number from 0 to 1"),
         ([GOOD], ("--length-ratio", "2", "1"), "--length-ratio is 2 1"),
         ([GOOD], ("--weights", "lenght=1"), "did you mean 'length'?"),
+        *(([GOOD], ("--weights", f"length={x}"), f"length={x}; give a number of 0") for x in ("nan", "inf", "-1")),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_asked(tmp_path, capsys, content, extra, sentence):

@@ -12,13 +12,20 @@ _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|theta|lambda|mu|nu|rho|sigma|tau|(?:var)?phi|chi|psi|omega)"
 )
 _ARGUMENT = r"\( ?[A-Za-z\d](?: ?(?:,|\||\\c[au]p(?![a-z])) ?[A-Za-z\d]){0,3} ?\)"
+# Several letters at once, (x, y) = (1, 2).
+_LETTERS = r"\( ?[A-Za-z](?: ?, ?[A-Za-z]){1,3} ?\)"
+# A word, which is no product: with a capital, of another script, or in a text command.
+_NAME = r"(?:[A-Z][a-z]{2,}(?: [a-z]+)?|[^\W\d_A-Za-zΑ-ω]{2,}|\\text ?\{ ?[^\W\d_][^\\{}=<>\d]{2,40}\})"
 # A letter, a Greek one, a segment or angle, a modulus of one of these, a function or event with plain arguments.
 _LABEL = (
-    rf"(?:[A-Za-z]{_INDEX}|{_GREEK}(?![A-Za-z]){_INDEX}|[A-Z]{{2,4}}"
+    rf"(?:[A-Za-z]{_INDEX}|S ?_ ?\{{ ?\\triangle ?[A-Z]{{3}} ?\}}|{_NAME}|{_LETTERS}"
+    rf"|[fgh] ?\^ ?\{{? ?-1 ?\}}? ?{_ARGUMENT}"
+    rf"|(?:E|\\mathbb ?\{{? ?E ?\}}?) ?(?:\[ ?[A-Z] ?\]|\( ?[A-Z] ?\))|{_GREEK}(?![A-Za-z]){_INDEX}|[A-Z]{{2,4}}"
     r"|m? ?\\(?:angle|measuredangle|triangle) ?[A-Z]{1,3}|\\overline ?\{ ?[A-Z]{2} ?\}"
-    rf"|\| ?(?:[A-Z]{{2}}|[A-Za-z]) ?\||[fghFGHPpEVSNTuvqQr]'{{0,2}}{_INDEX} ?{_ARGUMENT})"
+    rf"|\| ?(?:[A-Z]{{2}}|[A-Za-wz]) ?\||[fghFGHPpEVSNTnuvqQr]'{{0,2}}{_INDEX} ?{_ARGUMENT})"
 )
 _ASSIGNED = re.compile(rf"({_LABEL}) ?= ?(?!=)(.*)", re.DOTALL)
+_REVERSED = re.compile(r"([^=<>A-Za-z]+?) ?= ?([A-Za-z])")
 _MEMBER = re.compile(r"[A-Za-z] ?\\in ?(?![A-Za-z])(.*)", re.DOTALL)
 _PLUS_MINUS = re.compile(r"\\pm ?")
 
@@ -31,6 +38,7 @@ def label_of(text: str) -> str:
 
 def unassigned(answer: str, gold: str) -> tuple[str, str]:
     """Without a leading `x =` on the one side that has it, or on both where they name the same."""
+    answer, gold = (_REVERSED.sub(r"\2 = \1", side) if _REVERSED.fullmatch(side) else side for side in (answer, gold))
     one, other = _ASSIGNED.fullmatch(answer.strip()), _ASSIGNED.fullmatch(gold.strip())
     if one and other:
         return (one[2], other[2]) if squeeze(one[1]) == squeeze(other[1]) else (answer, gold)
@@ -50,13 +58,16 @@ def member_of(answer: str, gold: str) -> tuple[str, str]:
 
 
 @functools.cache
-def _opening(words: tuple[str, ...]) -> re.Pattern:
-    return re.compile(rf"(?:\\text ?\{{ ?)?(?:{alternation(words)}) ?(?:\}} ?)?[:=] ?(?:\}} ?)?(?=.)", re.IGNORECASE)
+def _opening(words: tuple[str, ...], sentences: tuple[str, ...]) -> re.Pattern:
+    said = rf"|(?:{alternation(sentences)})[:、，]? ?(?=[^\w]|[\d\\])" if sentences else ""
+    return re.compile(
+        rf"(?:\\text ?\{{ ?)?(?:(?:{alternation(words)}) ?(?:\}} ?)?[:=] ?{said})(?:\}} ?)?(?=.)", re.IGNORECASE
+    )
 
 
 def without_label(text: str, conventions: Conventions) -> str:
     """Without the language's word for "answer" and its colon."""
-    match = _opening(conventions.answer).match(text) if conventions.answer else None
+    match = _opening(conventions.answer, conventions.sentences).match(text) if conventions.answer else None
     return text[match.end() :] if match else text
 
 
@@ -70,7 +81,7 @@ def _between(words: tuple[str, ...]) -> re.Pattern:
     patterns = [rf",? ?\\text ?\{{ ?,? ?(?:{alternation(words)}) ?\}} ?"]
     patterns += [rf",? (?:{alternation(long)}) "] if long else []
     patterns += [rf"(?<=\d),? (?:{alternation(short)}) (?=[-\d])"] if short else []
-    patterns += [rf"(?<=[\w)}}\]]) ?(?:{alternation(free)}) ?(?=[-\\\w(\[])"] if free else []
+    patterns += [rf"(?<=[\w)}}\]])(?<![ء-ي]),? ?(?:{alternation(free)}) ?(?=[-\\\w(\[])"] if free else []
     return re.compile("|".join(patterns))
 
 
@@ -80,9 +91,9 @@ def as_list(text: str, conventions: Conventions, other: str) -> str:
     if conventions.conjunctions:
         text = _between(conventions.conjunctions).sub(", ", text)
     if conventions.disjunctions:
-        parts = _between(conventions.disjunctions).split(text)
-        labels = {label_of(part) for part in parts}
-        if len(parts) > 1 and len(labels) == 1 and labels != {""}:
+        parts = re.split(rf" ?\\(?:lor|vee)(?![A-Za-z]) ?|{_between(conventions.disjunctions).pattern}", text)
+        first, *others = map(label_of, parts)
+        if others and first and {*others} <= {first, ""}:
             text = ", ".join(parts)
     signs = _PLUS_MINUS.findall(text)
     if len(signs) == 1 and r"\pm" not in other and "," not in text:

@@ -31,14 +31,15 @@ TOLERANCE = 1e-6  # of `numeric`, relative to the gold answer
 
 _SEPARATOR = re.compile(r"\s*(?:[.:,](?!\d)|-(?=\s|$))?\s*")
 _APART = re.compile(r"\s*(?:[.:,]|(?<=\s)-)\s")
-# Another option's letter; not the article of "it is a metal", nor the letter of a name such as Vitamin D.
-_HEDGE = re.compile(r"(?<![\w'])(?!(?<=\w )a \w\w)[A-J](?![\w'])", re.IGNORECASE)
+# Another option's letter, whatever the script around it; not the article of "it is a metal".
+_HEDGE = regex.compile(
+    r"(?<![\p{Latin}\p{M}\p{N}_'])(?!(?<=\w )a \w\w)[A-J](?![\p{Latin}\p{M}\p{N}_'])", regex.I | regex.V1
+)
 # A letter by itself in another script (Б, ب, 나); Chinese and Japanese have words of one letter, and signs for options.
 _OTHER_SCRIPT = regex.compile(
     r"(?<![\p{L}\p{M}])(?:[\p{L}--[\p{Latin}\p{Han}\p{Hiragana}\p{Katakana}\p{Ll}]]|[甲乙丙丁ア-オ])(?![\p{L}\p{M}])",
     regex.VERSION1,
 )
-_NAMED = re.compile(r"(?!Option|Choice|Answer)[A-Z][a-z]{3,} [A-J]")
 _NAME = re.compile(r"[A-Za-z_][\w\-]{0,63}")
 
 
@@ -88,25 +89,31 @@ def multiple_choice(answer: str, gold: str) -> bool:
     if not rest or option:
         return not rest or _same(rest, option)
     apart = match["closed"] or match["closing"] or _APART.match(tail)
-    return bool(apart) and (bool(_NAMED.fullmatch(rest)) or not _hedged(rest))
+    return bool(apart) and not _hedged(_named().sub("", rest))
 
 
 @functools.lru_cache(1000)
 def _choice(letter: str, escaped: bool = True) -> re.Pattern:
     """The letter of an option, bracketed or not, after a language's word for "option", and what follows it."""
     letter = re.escape(letter) if escaped else letter
-    word = rf"(?:(?:{alternation(all_words('option'))})[ :]*)?"
+    words = (*all_words("option"), *all_words("answer"), *all_words("is"))
+    word = rf"(?:(?:(?:la|el|die|the|a|l') ?)?(?:{alternation(words)})[ :]*)?"
     return re.compile(
-        rf"{word}(?:(?P<closed>\({letter}\)|\[{letter}\])|{letter}(?P<closing>\)?)(?!\w))(?P<tail>.*)",
+        rf"{word}(?:(?P<closed>\({letter}\)|\[{letter}\])|{letter}(?:(?<=\d)[번番号])?(?P<closing>\)?)(?!\w))(?P<tail>.*)",
         re.DOTALL | re.IGNORECASE,
     )
 
 
+@functools.cache
+def _named() -> re.Pattern:
+    """What is called by a letter, Vitamin D: the letter behind these words names no option."""
+    return re.compile(rf"(?<![^\W\d_])(?:{alternation(all_words('lettered'))}) ?[^\W\d_](?![^\W_])", re.IGNORECASE)
+
+
 def _hedged(rest: str) -> bool:
     """Is another option named behind the right letter? After a word for "or" or "and", or by a letter by itself."""
-    words = alternation((*all_words("or"), *all_words("and")))
-    joined = rf"(?:^|(?<=\W)|(?<![A-Za-z]))(?:{words})\s*[(\[]?[A-J](?![A-Za-z])"
-    return bool(_HEDGE.search(rest) or _OTHER_SCRIPT.search(rest) or re.search(joined, rest))
+    joined = rf"(?:{alternation((*all_words('or'), *all_words('and')))})\s*[(\[]?(?:[A-J]|\d\d?)(?![^\W_])"
+    return bool(_HEDGE.search(rest) or _OTHER_SCRIPT.search(rest) or re.match(joined, rest))
 
 
 def _text(text: str) -> str:

@@ -70,7 +70,7 @@ def _whole(answer: str, gold: str, reading: _Reading) -> Verdict:
     as_one = _leaf(answer, gold, reading)
     if as_one:
         return True
-    answer, gold = member_of(answer, gold)
+    answer, gold = unassigned(*member_of(answer, gold))
     answer, gold = as_list(answer, reading.answer, gold), as_list(gold, reading.gold, answer)
     answers, golds = (
         text if _settled(text, own) else outline(text, own.comma)

@@ -83,6 +83,7 @@ _CLDR_CURRENCIES = {
     "peso": "MXN",
 }
 _AMOUNTS = (1, 2, 3, 5, 11, 21, 100, 1.5)  # between them every plural form of every language
+_LATIN_MARKS = re.compile("[\u0300-\u036f]")
 _ARABIC_MARKS = re.compile("[\u0640\u064b-\u065f\u0670]")
 
 
@@ -97,6 +98,8 @@ class Conventions:
     units: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)  # folded spelling -> units
     numbers: Mapping[str, int] = field(default_factory=dict, repr=False)  # folded word -> what it multiplies by
     answer: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()  # "the answer is": no colon follows
+    of: tuple[str, ...] = ()  # between a word that multiplies and what is counted: 5 millones de dólares
     option: tuple[str, ...] = ()
     conjunctions: tuple[str, ...] = ()
     disjunctions: tuple[str, ...] = ()
@@ -107,6 +110,13 @@ def fold(spelling: str) -> str:
     """One form for the spellings of a unit or word: case counts in a symbol (m, M) and not in a word."""
     spelling = _ARABIC_MARKS.sub("", unicodedata.normalize("NFKC", spelling)).strip()
     return spelling if len(spelling) <= 2 else spelling.casefold()
+
+
+def unmarked(spelling: str) -> str:
+    """`spelling` without the marks on Latin letters, which are often left out, in words of four letters or more."""
+    if len(spelling) < 4 or spelling.isascii():
+        return spelling
+    return unicodedata.normalize("NFC", _LATIN_MARKS.sub("", unicodedata.normalize("NFD", spelling)))
 
 
 def conventions(language: str | None) -> Conventions:
@@ -131,8 +141,8 @@ def _of(language: str, locale: str, comma: bool, arabic: bool) -> Conventions:
     numbers |= {fold(word): value for word, value in words.get("numbers", {}).items()}
     units: dict[str, set[str]] = defaultdict(set)
     for spelling, names in (*_shipped_units(), *cldr.units(), *(_Cldr("en_US").units() if language != "en" else ())):
-        if spelling not in numbers:
-            units[spelling] |= names
+        for form in {spelling, unmarked(spelling)} - numbers.keys():
+            units[form] |= names
     return Conventions(
         comma=comma,
         zero_groups=comma and cldr.decimal_point(),
@@ -144,11 +154,13 @@ def _of(language: str, locale: str, comma: bool, arabic: bool) -> Conventions:
             name: tuple(dict.fromkeys([*words.get(key, ()), *english[key]]))
             for name, key in (
                 ("answer", "answer"),
+                ("sentences", "is"),
                 ("option", "option"),
                 ("conjunctions", "and"),
                 ("disjunctions", "or"),
             )
         },
+        of=tuple(words.get("of", ())),
         minus=tuple(words.get("minus", ())),
     )
 
@@ -164,7 +176,8 @@ def all_words(key: str) -> tuple[str, ...]:
 def _words() -> dict[str, dict]:
     import yaml
 
-    return yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+    # As answers are read: NFKC takes the vowel of the Thai word for "answer" apart.
+    return yaml.safe_load(unicodedata.normalize("NFKC", WORDS.read_text(encoding="utf-8")))
 
 
 @functools.cache

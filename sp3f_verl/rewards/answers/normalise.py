@@ -22,6 +22,7 @@ _SYMBOLS = str.maketrans(
         "ℂ": r"\mathbb{C}",
         "º": r"^\circ ",
         "–": "-",
+        "—": "-",
         "\u2010": "-",
         "\u2011": "-",
         "\u2012": "-",
@@ -39,6 +40,8 @@ _SYMBOLS = str.maketrans(
         "≠": r"\ne ",
         "∈": r"\in ",
         "∪": r"\cup ",
+        "∩": r"\cap ",
+        "∨": r"\lor ",
         "±": r"\pm ",
         "√": r"\sqrt ",
         "°": r"^\circ ",
@@ -81,13 +84,22 @@ _SIGN |= {"sen": r"\sin", "arcsen": r"\arcsin", "tg": r"\tan", "arctg": r"\arcta
 _SIGN |= {"cosec": r"\csc", "sh": r"\sinh", "ch": r"\cosh", "th": r"\tanh", "lg": r"\log_{10}"}
 _SIGN |= dict.fromkeys(("mcd", "mdc", "pgcd", "ggT", "НОД"), r"\gcd") | dict.fromkeys(("mcm", "mmc", "ppcm"), r"\lcm")
 _WORDS_FOR_SIGNS = re.compile(rf"\\(?:{'|'.join(sorted(_SIGN, key=len, reverse=True))})(?![A-Za-z])")
-_NAMED_FUNCTION = re.compile(r"\\operatorname ?\*? ?\{ ?([A-Za-z]+) ?\}")
+_NAMED_FUNCTION = re.compile(
+    r"\\operatorname ?\*? ?\{ ?([A-Za-z]+) ?\}|\\(?:text|mathrm) ?\{ ?(sin|cos|tan|log|ln|sen|tg|ctg|cotg|arctg) ?\} ?"
+)
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|([^{}]*)\\over(?![A-Za-z])([^{}]*)")
-_ARABIC_GROUP = re.compile(r"(?<=\d)،(?=\d{3}(?!\d))")
-_BOLD = re.compile(r"\s*(\*\*|__)(?!\s)(.+?)(?<!\s)\1\s*", re.DOTALL)
+_NUMBER_SET = re.compile(r"\\(?:mathbb ?(?=[A-Z](?![A-Za-z])))?([RNZQC])(?![A-Za-z])")
+_TYPED_SIGN = {">=": r"\ge ", "<=": r"\le ", "!=": r"\ne "}
+_TYPED = re.compile(r"(?<![<>=!])(?:[<>]=|(?<= )!=)(?!=)")
+_PLUS_INFINITY = re.compile(r"(?:^|(?<=[,;(\[])) ?\+ ?(?=\\infty)")
+# Without a blank behind it: before three digits it groups, after a single 0 it is decimal.
+_ARABIC_GROUP = re.compile(r"(?<=\d)،(?=\d{3}(?!\d))|(?<=(?<!\d)[0٠۰])،(?=\d)")
+_BOLD = re.compile(r"\s*(\*\*|__|[*_`](?=[^*_`]+[*_`]\s*\Z))(?!\s)(.+?)(?<!\s)\1\s*", re.DOTALL)
 _ONE_RAISED = re.compile(r"(?<=[_^])\{(\w)\}")
-_ROOT_ARGUMENT = re.compile(r"\\sqrt ?(\d)")
-_FRAC_ARGUMENTS = re.compile(r"\\frac ?(?:(\d)|\{([^{}]*)\}) ?(?:(\d)|\{([^{}]*)\})")
+_ROOT_ARGUMENT = re.compile(r"\\sqrt ?(\[ ?\d+ ?\])? ?(\d)")
+_FRAC_ARGUMENTS = re.compile(
+    r"\\(frac|binom) ?(?:(\d|\\pi(?![A-Za-z]))|\{([^{}]*)\}) ?(?:(\d|\\pi(?![A-Za-z]))|\{([^{}]*)\})"
+)
 _SIGN_BEFORE = re.compile(r"(?:=|\\approx(?![A-Za-z])) ?(?=[^ =<>])")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
@@ -102,7 +114,7 @@ def clean(text: str) -> str:
     text = _INVISIBLE.sub("", text)
     if bold := _BOLD.fullmatch(text):
         text = bold[2]
-    text = _raised(_ARABIC_GROUP.sub(",", text.replace("º", r"^\circ ")))
+    text = _raised(_ARABIC_GROUP.sub(",", text.replace("º", r"^\circ ").replace("˚", r"^\circ ")))
     text = _RADICAL.sub(r"\\sqrt{\1}", _FRACTION_SIGN.sub(_fraction, _NEW_ROW.sub(_ROW_MARK, text)))
     text = text.translate(_SYMBOLS)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)  # once more: NFKC makes them of their wide forms
@@ -110,9 +122,10 @@ def clean(text: str) -> str:
     text = _GREEK.sub(_letter, text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text.replace("{,}", ","))
     text = re.sub(r"\\([lr])brace(?![A-Za-z])", lambda match: r"\{" if match[1] == "l" else r"\}", text)
-    text = _NAMED_FUNCTION.sub(r"\\\1", text)
+    text = _NUMBER_SET.sub(r"\\mathbb{\1}", _NAMED_FUNCTION.sub(r"\\\1\2 ", text))
     text = _FUNCTION.sub(r"\\\g<0>", text)
     text = _WORDS_FOR_SIGNS.sub(lambda match: _SIGN[match[0][1:]], text)
+    text = _PLUS_INFINITY.sub("", _TYPED.sub(lambda match: _TYPED_SIGN[match[0]], text))
     text = _SPACE.sub(" ", _NO_SPACE.sub("", text)).replace(_ROW_MARK, r"\\").strip()
     text = _OVER.sub(_as_frac, text) if r"\over" in text and r"\overline" not in text else text
     peeled = None
@@ -192,4 +205,4 @@ def degrees_in_arguments(text: str) -> str:
 
 def spelt_out(text: str) -> str:
     """`text` with braces around the arguments of `\\sqrt2` and `\\frac12`, as math-verify needs them."""
-    return _FRAC_ARGUMENTS.sub(r"\\frac{\1\2}{\3\4}", _ROOT_ARGUMENT.sub(r"\\sqrt{\1}", text))
+    return _FRAC_ARGUMENTS.sub(r"\\\1{\2\3}{\4\5}", _ROOT_ARGUMENT.sub(r"\\sqrt\1{\2}", text))

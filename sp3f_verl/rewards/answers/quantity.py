@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from sp3f_verl.rewards.answers.conventions import Conventions, alternation, fold
+from sp3f_verl.rewards.answers.conventions import Conventions, alternation, fold, unmarked
 from sp3f_verl.rewards.answers.normalise import TEXT_COMMANDS, unwrap
 
 CURRENCIES = frozenset(
@@ -28,7 +28,8 @@ _FRAC = re.compile(r"(\d+ ?)?\\frac ?(?:\{([^{}]+)\} ?\{([^{}]+)\}|(\d) ?(\d))")
 _ZERO_GROUPS = re.compile(r"[1-9]\d{0,2}(?:,000)+")
 _NO_GROUP = re.compile(r"0,\d+|\d+,(?:\d{1,2}|\d{4,})")  # a comma that can only be decimal
 _PERIOD = re.compile(
-    r"(\d*)[.,](\d*)(?:\\overline ?\{? ?(\d+) ?\}?|\((\d+)\)|\\dot ?\{? ?(\d) ?\}?(?:(\d*) ?\\dot ?\{? ?(\d) ?\}?)?)"
+    r"(\d*)[.,](\d*)(?:\\(?:overline|bar) ?\{? ?(\d+) ?\}?|\((\d+)\)"
+    r"|\\dot ?\{? ?(\d) ?\}?(?:(\d*) ?\\dot ?\{? ?(\d) ?\}?)?)"
 )
 _MIXED = re.compile(r"(\d+) (\d+)/(\d+)")
 
@@ -72,6 +73,8 @@ def _with_words(text: str, conventions: Conventions) -> Fraction | None:
     pieces, start = [], 0
     word = re.compile(rf"\s*(?:({alternation(conventions.numbers)})\.?(?![A-Za-zÀ-ž])|(\d[\d.,]*))\s*", re.IGNORECASE)
     text = unwrap(text)
+    for of in conventions.of:
+        text = text.removesuffix(f" {of}")
     while start < len(text):
         match = word.match(text, start)
         if match is None or len(pieces) > 2 * len(conventions.numbers):
@@ -155,10 +158,12 @@ _SUFFIX = re.compile(
 _DEGREE = re.compile(
     r" ?\^ ?(?:\\circ|\{ ?\\circ ?\}) ?(?:(?P<bare>[CF]?)|\\(?:text|mathrm) ?\{ ?(?P<wrapped>[CF]) ?\})$"
 )
-_BEFORE = rf"\\?[$%]|[€£¥₹฿₩₽₦₫₺₪৳₴]|{_SPELLING}|[A-Z]{{1,3}}\\?\$"
+_BEFORE = rf"\\(?:{TEXT_COMMANDS}) ?\{{ ?{_SPELLING} ?\}}|\\?[$%]|[€£¥₹฿₩₽₦₫₺₪৳₴]|{_SPELLING}|[A-Z]{{1,3}}\\?\$"
 _PREFIX = re.compile(rf"(?P<sign>[+-]?) ?(?P<unit>{_BEFORE}) ?(?P<rest>(?:\\frac|[\d.\-+]).*)", re.DOTALL)
+_ARABIC_CASE = re.compile("(?<=[ء-ي]{3})ا(?= |$)")  # 18 مترا مربعا
 _LENGTHS = {"mm", "cm", "m", "km", "foot", "inch", "yard", "mile"}
 _METRIC = {"cm", "mm", "km", "kg", "mg", "ml"}  # nobody multiplies these letters
+_PREFIX_OF_WORD = re.compile(rf"(?P<unit>{_WORD}+) (?P<rest>{_WORD}+ \d.*)", re.DOTALL)
 _POWERS = {"2": "square", "3": "cubic"}
 
 
@@ -173,6 +178,10 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
     units = _units(match["unit"], conventions) if match else frozenset()
     if units and (conventions.noun_first or units & (CURRENCIES | {"%"})):
         return match["sign"] + match["rest"], units
+    if conventions.noun_first and (match := _PREFIX_OF_WORD.fullmatch(text)):  # dola elfu 5
+        units = _units(match["unit"], conventions)
+        if units and value(match["rest"], conventions) is not None:
+            return match["rest"], units
     start = max(0, len(text) - _TAIL)
     tail = text[start:]
     if (match := _DEGREE.search(tail)) and not text[: start + match.start()][-1:].isalpha():
@@ -186,7 +195,9 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
         bare, apart = match["bare"] or "", tail[cut] == " "
         power = match["power"]
         square = bool(power) and "^" not in match[0]  # 18 m2, where the 2 can be nothing else
-        if (re.fullmatch("[A-Za-z]", bare) and not (square and apart)) or (bare and before.isalpha() and not apart):
+        if (re.fullmatch("[A-Za-z]", bare) and not (square and apart)) or (
+            bare and before.isalpha() and not apart and value(text[: start + cut], conventions) is None
+        ):
             continue
         if square and not units & _LENGTHS:
             continue
@@ -201,4 +212,5 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
 
 def _units(spelling: str, conventions: Conventions) -> frozenset[str]:
     spelling = fold(unwrap(spelling).replace("\\", "").strip())
-    return conventions.units.get(spelling) or conventions.units.get(spelling.rstrip("."), frozenset())
+    forms = (spelling, spelling.rstrip("."), unmarked(spelling), _ARABIC_CASE.sub("", spelling))
+    return next(filter(None, map(conventions.units.get, forms)), frozenset())

@@ -19,7 +19,8 @@ NAMES_PER_LETTER = 0.25  # letters of such runs that are overlooked, for each le
 # Runs of words that are written as names (Docker, PostgreSQL, NASA) are overlooked all together or not at all: as many
 # as this share of the language's own letters, a name counting as four however long it is; and none in a text that
 # also holds several frequent English words.
-NAME_SHARE, NAME_LETTERS = 0.7, 4
+NAME_SHARE, NAME_LETTERS = 1.0, 4
+NAME_PARTS = 3  # words of one such name: Visual Studio Code
 NAME_LONGEST = 20
 _NAME_PARTS = regex.compile(r"[.'’&\-]")
 NAME_CAPITALS = 6  # a longer word all in capitals is shouted, and no acronym
@@ -32,7 +33,7 @@ _LATIN_RUN = regex.compile(rf"{_LATIN_WORD}(?:[ ,]+{_LATIN_WORD})*")
 def _is_name(run: str) -> bool:
     """Is every word of a run written as a name, with a capital or a digit, and none a frequent English word?"""
     words = run.split()
-    return len(words) <= NAME_WORDS and all(
+    return len(words) <= NAME_PARTS and all(
         word.lower() not in MARKERS
         and len(word) <= NAME_LONGEST
         and len(_NAME_PARTS.split(word)) <= 2  # Node.js, Al-Khwarizmi
@@ -44,8 +45,10 @@ def _is_name(run: str) -> bool:
 
 def _without_names(text: str, own: float) -> str:
     """`text` without its names in Latin letters, as far as `own`, the letters of the language's scripts, allow."""
+    if has_markers(text):  # somebody talks English
+        return text
     names = [match[0] for match in _LATIN_RUN.finditer(text) if _is_name(match[0])]
-    if names and not has_markers(text) and NAME_LETTERS * sum(len(name.split()) for name in names) <= NAME_SHARE * own:
+    if names and NAME_LETTERS * sum(len(name.split()) for name in names) <= NAME_SHARE * own:
         text = _LATIN_RUN.sub(lambda match: " " if _is_name(match[0]) else match[0], text)
     budget = NAMES_PER_LETTER * own
 
