@@ -14,19 +14,25 @@ $(READY): requirements-cpu.lock pyproject.toml scripts/setup.sh
 train: $(READY)
 	@$(BIN)/sp3f quickstart
 
-# The fast half a test file at a time on JOBS processes, one thread each; then the end-to-end runs. One of those is a chain
-# of a dozen processes that start one after the other: two at once use two cores, where there is memory for both.
+# A test file at a time on each process, one thread each, in the order of tests/conftest.py: the end-to-end runs are chains
+# of processes that start one after the other, so two at once use two cores, where there is memory for both; then the
+# short files of the fast half fill up what those leave.
 JOBS := 2
 E2E_JOBS := $(shell awk '/^MemAvailable/ { print ($$2 > 14e6) ? 2 : 1 }' /proc/meminfo)
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
+ifeq ($(E2E_JOBS),1)
 test: test-fast test-e2e
+else
+test: $(READY)
+	@$(PYTEST) -n $(JOBS)
+endif
 
 test-fast: $(READY)
-	@$(PYTEST) -m "not e2e" -n $(JOBS) $(PYTEST_OPTIONS)
+	@$(PYTEST) -m "not e2e" -n $(JOBS)
 
 test-e2e: $(READY)
-	@$(PYTEST) --no-loadscope-reorder -m e2e -n $(E2E_JOBS) $(PYTEST_OPTIONS)
+	@$(PYTEST) -m e2e -n $(E2E_JOBS)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/import_time.py
