@@ -21,11 +21,11 @@ JOBS := 2
 E2E_JOBS := $(shell awk '/^MemAvailable/ { print ($$2 > 14e6) ? 2 : 1 }' /proc/meminfo)
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
-ifeq ($(E2E_JOBS),1)
-test: test-fast test-e2e
-else
+ifeq ($(JOBS),$(E2E_JOBS))
 test: $(READY)
 	@$(PYTEST) -n $(JOBS)
+else
+test: test-fast test-e2e
 endif
 
 test-fast: $(READY)

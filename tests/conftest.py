@@ -10,13 +10,13 @@ import pytest
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-# Files of end-to-end runs from the longest to the shortest. xdist gives a process its next file while the last two tests of
-# one are still to run, so files of one test go out in pairs, and what is given late runs alone.
+# Files of end-to-end runs from the longest to the shortest. xdist gives a process its next file while two tests of its
+# last are still to run, so files of one test go out in pairs, and what is given late would run alone.
 LONGEST_FIRST = ("selfplay", "sp3f", "judge", "preference", "cluster", "vllm_backend", "sft")
 
 
 def pytest_collection_modifyitems(items):
-    """The end-to-end runs, then the room with the longest of the other files, then the short ones, which end together."""
+    """The end-to-end runs, then the room with the longest of the other files, then what is short and ends together."""
     places = {f"test_{name}.py": place for place, name in enumerate(LONGEST_FIRST)}
     last = len(places)
     items.sort(key=lambda item: (places.get(item.path.name, last), item.path.parent.name != "verl_bridge"))
