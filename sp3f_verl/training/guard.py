@@ -38,10 +38,10 @@ class Guard:
 
     def observe(self, metrics: dict[str, float]) -> dict[str, float]:
         """The drop, to be logged with the metrics of the step that it is of."""
-        if not math.isfinite(metrics["train/loss"]):
-            self._end = f"the loss is {metrics['train/loss']}; lower the learning rate, or look for broken rows."
+        if not math.isfinite(loss := metrics.get("train/loss", 0.0)):
+            self._end = f"the loss is {loss}; lower the learning rate, or look for broken rows."
         limit = self.settings.chosen_logp_drop
-        if limit is None:
+        if limit is None or self._name not in metrics:
             return {}
         if self._start is None:
             self._start = metrics[self._name]
