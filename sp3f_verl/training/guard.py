@@ -1,9 +1,10 @@
 """A guard of preference and self-play runs: does the policy still give the preferred responses their likelihood?
 
 Margins can grow while both sides of a pair become unlikely. Losses without a reference (SimPO, T-SPIN) do not bound
-that at all: an independent replication of CroCo lost its model to SimPO at 50,000 pairs, with log-probs from -300 to
--12,000. Measured is the drop of the preferred responses' mean log-prob per token, in nats, since the run's first step,
-whose forward pass is the initial policy's. Each step has other pairs, so a drop below a few tenths may be theirs.
+that at all: an independent replication of CroCo (https://github.com/alexandrainst/croco, docs/10) lost its model to
+SimPO at 50,000 pairs, with log-probs from -300 to -12,000. Measured is the drop of the preferred responses' mean
+log-prob per token, in nats, since the run's first step, whose forward pass is the initial policy's. Each step has other
+pairs, so a drop below a few tenths may be theirs.
 """
 
 import json
@@ -38,10 +39,10 @@ class Guard:
 
     def observe(self, metrics: dict[str, float]) -> dict[str, float]:
         """The drop, to be logged with the metrics of the step that it is of."""
-        if not math.isfinite(loss := metrics.get("train/loss", 0.0)):
-            self._end = f"the loss is {loss}; lower the learning rate, or look for broken rows."
+        if not math.isfinite(metrics["train/loss"]):
+            self._end = f"the loss is {metrics['train/loss']}; lower the learning rate, or look for broken rows."
         limit = self.settings.chosen_logp_drop
-        if limit is None or self._name not in metrics:
+        if limit is None:
             return {}
         if self._start is None:
             self._start = metrics[self._name]
