@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
         raise BadInput("--counts are numbers of 1 or more; leave a source out of --sources.")
     given = _given(options)
     if unknown := [name for name in counts if name not in given]:
-        raise BadInput(f"--counts names {unknown[0]}{nearest(unknown[0], given)}, which is none of --sources.")
+        raise BadInput(f"--counts names {unknown[0]}, which is none of --sources.")
     ids = _kept_ids(options.ids, given) if options.ids else None
     settings = {
         "sources": list(given),

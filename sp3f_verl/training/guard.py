@@ -1,9 +1,10 @@
 """A guard of preference and self-play runs: does the policy still give the preferred responses their likelihood?
 
 Margins can grow while both sides of a pair become unlikely. Losses without a reference (SimPO, T-SPIN) do not bound
-that at all: an independent replication of CroCo lost its model to SimPO at 50,000 pairs, with log-probs from -300 to
--12,000. Measured is the drop of the preferred responses' mean log-prob per token, in nats, since the run's first step,
-whose forward pass is the initial policy's. Each step has other pairs, so a drop below a few tenths may be theirs.
+that at all: an independent replication of CroCo (https://github.com/alexandrainst/croco, docs/10) lost its model to
+SimPO at 50,000 pairs, with log-probs from -300 to -12,000. Measured is the drop of the preferred responses' mean
+log-prob per token, in nats, since the run's first step, whose forward pass is the initial policy's. Each step has other
+pairs, so a drop below a few tenths may be theirs.
 """
 
 import json

@@ -181,6 +181,7 @@ class TestEndpoint:
         (tmp_path / "mine.yaml").write_text(json.dumps(told))  # JSON is YAML
         with ModelServer(right) as server:
             options = ["--backend", "openai", "--base-url", server.url, "--benchmark", str(tmp_path / "mine.yaml")]
+            options.append("--allow-code")
             with pytest.raises(
                 BadInput, match=r"^mine, problem '\d+' in es: the checker 'own' answered nan; .*[^.]\.$"
             ):

@@ -72,7 +72,8 @@ class PairVerdicts:
     @property
     def jammed(self) -> bool:
         """Whether a question failed for a reason that an answer can cause, as by a filter or by its length."""
-        return any(q.first is None and not is_of_the_way(q.failure or MALFORMED) for q in self.questions)
+        failures = (question.failure or "unknown" for question in self.questions if question.first is None)
+        return not all(map(is_of_the_way, failures))
 
     def _credits(self, ties: str) -> dict[str, list[float]]:
         credits = defaultdict(list)

@@ -36,7 +36,8 @@ _CONTROL_TOKEN = re.compile(
     r"|\[\|[^\s\[\]|]{1,64}\|\]"  # EXAONE
     r"|\]~[^\s\[\]~]{0,16}\[|\[e~\[|\]~[^\s\[\]~]{0,16}\]"  # MiniMax: ]~b]ai, ]~!b[, [e~[
     r"|◁/?[a-z_]{1,32}▷"  # Kimi
-    r"|\[/?(?:inst|system_prompt|available_tools|tool_calls|tool_results|model_settings|think|gmask|smask|cls|sep|bos|eos|pad|unk|mask|prefix|suffix|middle"
+    r"|\[/?(?:inst|system_prompt|available_tools|tool_calls|tool_results|model_settings|think|gmask|smask"
+    r"|cls|sep|bos|eos|pad|unk|mask|prefix|suffix|middle"
     r"|unused\w{0,8}_?\d{1,5}|unused_token_\d{1,5})\]",
     re.IGNORECASE,
 )

@@ -216,7 +216,7 @@ class GroupTrainer(PPOTrainer):
         )
         folder = Path(trainer.default_local_dir) / "metrics"
         folder.mkdir(parents=True, exist_ok=True)
-        settings = OmegaConf.to_container(self.config.sp3f.get("guard", {}), resolve=True)
+        settings = OmegaConf.to_container(self.config.sp3f.guard, resolve=True)
         self.guard = Guard(GuardSettings.read(settings, "sp3f.guard"), self.objective.roles[0], folder)
         self._metrics_file = folder / f"{len(list(folder.iterdir())):03d}.jsonl"
 
