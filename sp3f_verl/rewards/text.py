@@ -133,7 +133,7 @@ def prose(text: str) -> str:
 
 
 # A command, code of a word or some, a link's host, an address: names, of which no sentence is made.
-_NAME_SPAN = re.compile(r"\\([A-Za-z]{2,})|`([^`\n]{1,60})`|(?:https?://|www\.)([^/\s]*)|(?:mailto:)?([\w.]+)@[\w.]+")
+_NAME_SPAN = re.compile(r"\\([A-Za-z]{2,})|`([^`\n]{1,60})`|(?:https?://|www\.)([^/\s]*)|(?<![\w.])(?:mailto:)?([\w.]{1,64})@[\w.]")
 _NAMES_MEAN = frozenset(_KEYWORDS.split()) | {
     "times",
     "therefore",
