@@ -6,6 +6,7 @@ Everything here takes untrusted text, never raises on any string, and costs time
 import re
 import unicodedata
 from bisect import bisect_left
+from collections import Counter
 
 import regex
 
@@ -133,7 +134,9 @@ def prose(text: str) -> str:
 
 
 # A command, code of a word or some, a link's host, an address: names, of which no sentence is made.
-_NAME_SPAN = re.compile(r"\\([A-Za-z]{2,})|`([^`\n]{1,60})`|(?:https?://|www\.)([^/\s]*)|(?<![\w.])(?:mailto:)?([\w.]{1,64})@[\w.]")
+_NAME_SPAN = re.compile(
+    r"\\([A-Za-z]{2,})|`([^`\n]{1,60})`|(?:https?://|www\.)([^/\s]*)|(?<![\w.])(?:mailto:)?([\w.]{1,64})@[\w.]"
+)
 _NAMES_MEAN = frozenset(_KEYWORDS.split()) | {
     "times",
     "therefore",
@@ -167,8 +170,12 @@ _MARKUP = re.compile(r"\\[A-Za-z]+|[\\${}`/]")
 
 def _letters_of_words(text: str) -> int:
     """Letters of the words of three or more in a text and in any span of it; a command is no word."""
-    words = (word for word in _PLAIN_WORD.findall(text) if word not in _FUNCTION_NAMES)
-    return sum(len(word) for word in words if len(word) > 4 or not word.isupper())  # PQRS is a figure
+    words = Counter(_PLAIN_WORD.findall(text)).items()
+    return sum(
+        len(word) * times
+        for word, times in words
+        if word not in _FUNCTION_NAMES and (len(word) > 4 or not word.isupper())  # PQRS is a figure
+    )
 
 
 def _words_of_code(match: re.Match) -> str:
