@@ -26,7 +26,7 @@ test-fast: $(READY)
 	@$(PYTEST) -m "not e2e" -n $(JOBS) $(PYTEST_OPTIONS)
 
 test-e2e: $(READY)
-	@$(PYTEST) -m e2e -n $(E2E_JOBS) $(PYTEST_OPTIONS)
+	@$(PYTEST) --no-loadscope-reorder -m e2e -n $(E2E_JOBS) $(PYTEST_OPTIONS)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/import_time.py

@@ -1,6 +1,6 @@
 """What a step's questions to a judge take, beside the least that the server's latency allows and the original's way.
 
-The server answers after 0.5 s, in a process of its own. Ours: all groups at once by a JudgeService, concurrency 256.
+The server answers after 0.5 s, in a process of its own. Ours: all groups at once by a Desk, concurrency 256.
 The original's: chunks of 1,024 by the plain official client, uncapped, and 10 s of sleep after every chunk. Its prompts
 are rendered before its time starts; ours are rendered within.
 
@@ -21,10 +21,10 @@ from pathlib import Path
 
 import openai
 
-from sp3f_verl.judge import read_settings
-from sp3f_verl.judge.prompt import load_prompt, render
-from sp3f_verl.judge.schedule import all_pairs
-from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.questions.prompt import load_prompt, render
+from sp3f_verl.judge.questions.schedule import all_pairs
+from sp3f_verl.judge.settings import JudgeSettings
 
 GROUPS, N, LATENCY, CONCURRENCY = 32, 8, 0.5, 256
 CHUNK, SLEEP = 1024, 10.0  # of the original
@@ -76,14 +76,14 @@ def groups() -> list[tuple[list[str], dict]]:
 async def ours(url: str) -> tuple[float, float]:
     """(seconds, seconds of CPU) of all groups."""
     settings = {"name": "openai", "base_url": url, "model": "m", "concurrency": CONCURRENCY}
-    service, asked = JudgeService(read_settings(settings)), groups()
-    await service.open()
+    desk, asked = Desk(JudgeSettings.from_mapping(settings)), groups()
+    await desk.open()
     start, cpu = time.perf_counter(), time.process_time()
-    results = await asyncio.gather(*(service.judge(responses, row) for responses, row in asked))
+    results = await asyncio.gather(*(desk.judge(responses, row) for responses, row in asked))
     times = time.perf_counter() - start, time.process_time() - cpu
-    metrics = service.take_step()
+    metrics = desk.take_step()
     assert metrics["judge/calls"] == QUESTIONS and all(result.valid == [2 * (N - 1)] * N for result in results)
-    await service.close()
+    await desk.close()
     return times
 
 

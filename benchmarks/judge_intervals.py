@@ -8,7 +8,7 @@ Fails where the coverage, averaged over the shares that are right, leaves 93 to 
 import random
 import sys
 
-from sp3f_verl.judge.check import interval
+from sp3f_verl.judge.check.measure import interval
 
 DRAWS, SEED = 2000, 1
 PAIRS, RIGHT = (20, 50, 100), (0.5, 0.6, 0.7, 0.8, 0.9)

@@ -13,11 +13,11 @@ import random
 import sys
 from collections.abc import Iterator
 
-from sp3f_verl.judge.aggregate import win_rates
-from sp3f_verl.judge.jamming import find_jam, from_other_order, lost_by
-from sp3f_verl.judge.schedule import all_pairs
+from sp3f_verl.judge.questions.schedule import all_pairs
 from sp3f_verl.judge.settings import JudgeSettings
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.jamming import find_jam, from_other_order, lost_by
+from sp3f_verl.judge.verdicts.verdict import Verdict
+from sp3f_verl.judge.verdicts.win_rates import win_rates
 
 N, GROUPS, SEED = 8, 400, 1
 SHARES = (0.0, 0.05, 0.1)  # of questions that fail by chance

@@ -1,4 +1,4 @@
-"""What groups that wait for a judge hold in memory: thousands in one JudgeService whose server never answers.
+"""What groups that wait for a judge hold in memory: thousands in one Desk whose server never answers.
 
 Resident memory of this process (the server has its own), with the groups' responses and rows, of which each group has
 its own. Then all are cancelled, and as many wait again: what the first ones left behind would come on top.
@@ -13,18 +13,18 @@ import time
 import psutil
 from judge_client import a_row, prose, served
 
-from sp3f_verl.judge import read_settings
-from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.settings import JudgeSettings
 
 GROUPS, N, CHARS, CONCURRENCY = 10_000, 8, 100, 64
 BUDGET_MB, LEFT_MB = 200, 20
 
 
-async def wait_together(service: JudgeService) -> tuple[float, float, int]:
+async def wait_together(desk: Desk) -> tuple[float, float, int]:
     """(MB resident with all groups waiting, seconds to cancel them, tasks left)"""
     others = len(asyncio.all_tasks())
     waiting = [
-        asyncio.create_task(service.judge([prose(CHARS) for _ in range(N)], a_row(number, CHARS)))
+        asyncio.create_task(desk.judge([prose(CHARS) for _ in range(N)], a_row(number, CHARS)))
         for number in range(GROUPS)
     ]
     await asyncio.sleep(2)  # all are in the queue, and the first in turn have sent their questions
@@ -44,13 +44,13 @@ def resident_mb() -> float:
 async def main() -> None:
     with served("--judge", "hangs") as url:
         settings = {"name": "openai", "base_url": url, "model": "m", "concurrency": CONCURRENCY}
-        service = JudgeService(read_settings(settings))
-        await service.open()
+        desk = Desk(JudgeSettings.from_mapping(settings))
+        await desk.open()
         before = resident_mb()
-        first, seconds, left = await wait_together(service)
+        first, seconds, left = await wait_together(desk)
         after = resident_mb()
-        second, *_ = await wait_together(service)
-        await service.close()
+        second, *_ = await wait_together(desk)
+        await desk.close()
     added = first - before
     print(f"{GROUPS} waiting groups, {N} responses of {CHARS} characters each: {added:.0f} MB (budget {BUDGET_MB}),")
     print(f"{1000 * added / GROUPS:.1f} kB a group; cancelled in {seconds:.2f} s, {left} tasks left,")

@@ -14,9 +14,9 @@ import math
 import random
 import sys
 
-from sp3f_verl.judge.aggregate import Comparison, win_rates
-from sp3f_verl.judge.schedule import Pairs, all_pairs, one_order, opponents, ring
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.questions.schedule import Pairs, all_pairs, one_order, opponents, ring
+from sp3f_verl.judge.verdicts.verdict import Verdict
+from sp3f_verl.judge.verdicts.win_rates import Comparison, win_rates
 
 GROUPS, N, FAILED, SEED = 4000, 8, 0.03, 1
 SETTINGS = [(1.5, 0.4), (1.5, 1.5), (3.0, 0.4), (3.0, 1.5)]  # (scale, bias)

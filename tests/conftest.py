@@ -10,6 +10,14 @@ import pytest
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
+# Files of end-to-end runs from the longest to the shortest: what is started last runs alone.
+LONGEST_FIRST = ("sp3f", "selfplay", "judge", "preference", "cluster", "vllm_backend", "sft")
+
+
+def pytest_collection_modifyitems(items):
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)) if item.get_closest_marker("e2e") else -1)
+
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:

@@ -27,11 +27,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from sp3f_verl.judge.aggregate import NEUTRAL, Comparison, win_rates
 from sp3f_verl.judge.budget import Budget
 from sp3f_verl.judge.metrics import StepMetrics
 from sp3f_verl.judge.settings import JudgeSettings
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict
+from sp3f_verl.judge.verdicts.win_rates import NEUTRAL, Comparison, win_rates
 from sp3f_verl.llm.outcome import Usage
 from sp3f_verl.llm.store import Store
 
@@ -44,7 +44,7 @@ class GroupNotJudged(RuntimeError):
     records: of the questions that were asked all the same.
     """
 
-    def __init__(self, sentence: str, records: Sequence["Record"] = ()):
+    def __init__(self, sentence: str, records: Sequence["Asked"] = ()):
         super().__init__(sentence)
         self.records = list(records)
 
@@ -54,25 +54,25 @@ class JudgeStopped(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Asked:
     """One question to a judge, and what came of it.
 
+    value: a Verdict, P(the first is better), a ranking or a language code; None where it failed. failure: why (a
+    FailureKind's value, "malformed" or "cut_off"). answer: what the judge wrote, or the server said. usage: tokens of
+    all attempts, also where a stored answer took none now. seconds: of the last answer. calls: answers that came now.
     responses: indices in the group of what was shown, in that order; equal texts are asked about once, under the first.
-    texts: the same as texts, without thoughts. value: a Verdict, P(the first is better), a ranking or a language code;
-    None where it failed. failure: why (a FailureKind's value, or "malformed"). usage: tokens of all attempts, also
-    where a stored answer took none now; usd: what these cost at the judge's price, None where that is not known.
-    calls: answers that came now. seconds: of the last answer.
+    texts: the same as texts, without thoughts. usd: what it cost at the judge's price, None where that is not known.
     """
 
-    responses: tuple[int, ...]
-    texts: tuple[str, ...]
     value: Any
-    answer: str = ""
     failure: str | None = None
+    answer: str = ""
     usage: Usage = NO_USAGE
-    usd: float | None = None
     seconds: float = 0.0
     calls: int = 0
+    responses: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+    usd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Judged:
     rates: list[float]
     comparisons: list[list[Comparison]] = field(default_factory=list)
     valid: list[int] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
+    records: list[Asked] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -96,7 +96,6 @@ class Judged:
         comparisons: Sequence[Comparison],
         credit: str = "both",
         settled: Sequence[Comparison] = (),
-        records: Sequence[Record] = (),
         credited: Sequence[Comparison] | None = None,
     ) -> "Judged":
         """The win rates of the comparisons that a judge made and those that were settled without it (`win_rates`).
@@ -108,9 +107,7 @@ class Judged:
             if verdict is not Verdict.FAILED:
                 valid[i] += 1
                 valid[j] += 1
-        return cls(
-            win_rates(n, (*(credited or comparisons), *settled), credit), [list(comparisons)], valid, list(records)
-        )
+        return cls(win_rates(n, (*(credited or comparisons), *settled), credit), [list(comparisons)], valid)
 
 
 def average(results: Sequence[Judged], weights: Sequence[float]) -> Judged:

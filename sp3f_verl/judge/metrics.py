@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sp3f_verl.judge.aggregate import Comparison, credit_of_a, judge_metrics
-from sp3f_verl.judge.jamming import is_of_the_way
+from sp3f_verl.judge.verdicts.jamming import is_of_the_way
+from sp3f_verl.judge.verdicts.win_rates import Comparison, credit_of_a, judge_metrics
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.totals import Reasons
 

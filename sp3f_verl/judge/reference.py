@@ -13,8 +13,8 @@ from typing import Any
 from sp3f_verl.data.rows import REFERENCE
 from sp3f_verl.judge.agreement import step_f1, wording
 from sp3f_verl.judge.base import Judge, Judged
-from sp3f_verl.judge.schedule import all_pairs
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.questions.schedule import all_pairs
+from sp3f_verl.judge.verdicts.verdict import Verdict
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.text import strip_think

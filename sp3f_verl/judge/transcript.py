@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge.base import Judge, Record
+from sp3f_verl.judge.base import Asked, Judge
 from sp3f_verl.judge.settings import Transcript
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict
 from sp3f_verl.log import log
 
 VERSION = 1
@@ -55,7 +55,7 @@ class Entry:
 REQUIRED = {field.name for field in dataclasses.fields(Entry) if field.default is dataclasses.MISSING}
 
 
-def entries(records: Sequence[Record], row: Mapping[str, Any], judge: Judge) -> list[Entry]:
+def entries(records: Sequence[Asked], row: Mapping[str, Any], judge: Judge) -> list[Entry]:
     """The lines of what a judge was asked about a row."""
     group = uuid.uuid4().hex  # a prompt comes back every epoch
     identity = judge.identity()

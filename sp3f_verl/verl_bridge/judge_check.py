@@ -16,7 +16,7 @@ from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.base import JudgeStopped
-from sp3f_verl.judge.check import (
+from sp3f_verl.judge.check.measure import (
     ask_pairs,
     distrust,
     estimated_usd,
@@ -27,8 +27,8 @@ from sp3f_verl.judge.check import (
     report,
     waits,
 )
-from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
-from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.check.pairs import LabelledPair, pairs_from_responses, pairs_from_rows
+from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.judge.transcript import Entry, read_transcript
 from sp3f_verl.progress import ProgressBar
@@ -89,7 +89,7 @@ def judge_check(
 
 
 async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: Path, seed: int) -> list[Entry]:
-    service = JudgeService(
+    desk = Desk(
         member.changed(
             panel=(),
             schedule="all_pairs",  # both orders, whatever the run's own schedule
@@ -104,13 +104,13 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
         )
     )
     try:
-        await service.open()
+        await desk.open()
         with ProgressBar("pairs", len(labelled)) as bar:
-            return await ask_pairs(service, labelled, bar.advance)
+            return await ask_pairs(desk, labelled, bar.advance)
     except JudgeStopped as stopped:
         raise BadInput(str(stopped)) from None
     finally:
-        await service.close()
+        await desk.close()
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:

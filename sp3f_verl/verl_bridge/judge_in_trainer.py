@@ -14,10 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from ray.exceptions import RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sp3f_verl.judge import read_settings
 from sp3f_verl.judge.base import GroupNotJudged, Judged
+from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.metrics import ScoredGroup
-from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.log import log
 
@@ -27,40 +26,40 @@ GONE = "the process of the judge died (out of memory? see Ray's logs); start the
 
 
 class JudgeActor:
-    """A JudgeService behind Ray. Its methods run in the actor's event loop."""
+    """A Desk behind Ray. Its methods run in the actor's event loop."""
 
     def __init__(self, settings: JudgeSettings):
-        self._service = JudgeService(settings)
+        self._desk = Desk(settings)
 
     async def open(self, served: dict[str, list[str]]) -> None:
-        await self._service.open(served)
+        await self._desk.open(served)
 
     async def judge(self, responses: list[str], row: dict) -> Judged:
-        """As JudgeService.judge, without the records: no reward worker needs those texts."""
+        """As Desk.judge, without the records: no reward worker needs those texts."""
         try:
-            return dataclasses.replace(await self._service.judge(responses, row), records=[])
+            return dataclasses.replace(await self._desk.judge(responses, row), records=[])
         except GroupNotJudged as error:
             error.records = []
             raise
 
     async def observe(self, group: ScoredGroup) -> None:
-        self._service.observe(group)
+        self._desk.observe(group)
 
     async def take_step(self) -> tuple[dict[str, float], str | None, str | None]:
         """(metrics of the step, why the judges stopped, why this should be the last step)."""
-        metrics = self._service.take_step()
-        return metrics, self._service.stop_reason, self._service.last_affordable()
+        metrics = self._desk.take_step()
+        return metrics, self._desk.stop_reason, self._desk.last_affordable()
 
     async def stop_reason(self) -> str | None:
-        return self._service.stop_reason
+        return self._desk.stop_reason
 
     async def close(self) -> None:
-        await self._service.close()
+        await self._desk.close()
 
 
 def settings_of(config: DictConfig) -> JudgeSettings:
     """The checked settings under `sp3f.judge`. Raises BadInput."""
-    return read_settings(OmegaConf.to_container(config.sp3f.judge, resolve=True))
+    return JudgeSettings.from_mapping(OmegaConf.to_container(config.sp3f.judge, resolve=True))
 
 
 def judge_actor(config: DictConfig):

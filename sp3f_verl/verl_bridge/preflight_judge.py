@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.base import Judge
-from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.rewards.weights import active
 from sp3f_verl.verl_bridge.judge_in_trainer import settings_of
@@ -101,8 +101,8 @@ def judge_answers(config: DictConfig) -> None:
 
 async def _open(members: list[JudgeSettings]) -> None:
     for member in members:
-        service = JudgeService(member)
+        desk = Desk(member)
         try:
-            await service.open()
+            await desk.open()
         finally:
-            await service.close()
+            await desk.close()

@@ -11,9 +11,9 @@ from numbers import Real
 from omegaconf import OmegaConf
 
 from sp3f_verl.data.rows import canonical
-from sp3f_verl.judge.aggregate import NEUTRAL
 from sp3f_verl.judge.base import Judged
 from sp3f_verl.judge.metrics import ScoredGroup
+from sp3f_verl.judge.verdicts.win_rates import NEUTRAL
 from sp3f_verl.rewards.answers.checkers import MATH, REDUCED, checker_of, load_checkers
 from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at

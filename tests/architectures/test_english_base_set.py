@@ -172,10 +172,8 @@ def test_counts_and_saved_ids(files, tmp_path):
 
 
 def test_counts_of_what_is_no_source(files, tmp_path, capsys):
-    assert build(files, tmp_path / "out", "--counts", "tasksorce=7") == 1
-    assert (
-        "--counts names tasksorce (did you mean 'tasksource'?), which is none of --sources." in capsys.readouterr().err
-    )
+    assert build(files, tmp_path / "out", "--counts", "arena=7", names=["tasksource"]) == 1
+    assert "--counts names arena, which is none of --sources." in capsys.readouterr().err
 
 
 def test_the_order_of_the_rows_changes_nothing(files, tmp_path):

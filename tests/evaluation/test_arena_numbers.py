@@ -11,7 +11,7 @@ from sp3f_verl.evaluation.arena.judging import ORDERS, Judgement, PairVerdicts, 
 from sp3f_verl.evaluation.arena.pairs import Pair, Pairing, Side
 from sp3f_verl.evaluation.arena.rates import Outcome, difference, rates
 from sp3f_verl.evaluation.arena.summary import summarise
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict
 
 LANGUAGES = ("de", "es", "sw")
 

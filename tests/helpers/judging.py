@@ -2,7 +2,7 @@
 
 import re
 
-from sp3f_verl.judge.question import PROBE
+from sp3f_verl.judge.questions.client import PROBE
 
 ROW = {
     "id": "sum-1",

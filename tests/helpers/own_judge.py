@@ -7,9 +7,9 @@ from pydantic import Field
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge.base import Judge, Judged, Run
-from sp3f_verl.judge.schedule import all_pairs
+from sp3f_verl.judge.questions.schedule import all_pairs
 from sp3f_verl.judge.settings import JudgeSettings
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict
 from sp3f_verl.settings import Text, Whole, mend
 
 

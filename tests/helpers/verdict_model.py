@@ -11,7 +11,7 @@ def build_verdict_model(folder: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from sp3f_verl.judge.prompt import load_prompt
+    from sp3f_verl.judge.questions.prompt import load_prompt
     from sp3f_verl.quickstart.model import build_model
 
     prompt = load_prompt("privileged")

@@ -19,8 +19,7 @@ from sp3f_verl.cli import main
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge import read_settings
-from sp3f_verl.judge.check import (
+from sp3f_verl.judge.check.measure import (
     Check,
     estimated_usd,
     interval,
@@ -31,7 +30,8 @@ from sp3f_verl.judge.check import (
     questions_of_a_group,
     report,
 )
-from sp3f_verl.judge.check_pairs import LabelledPair, pairs_from_responses, pairs_from_rows
+from sp3f_verl.judge.check.pairs import LabelledPair, pairs_from_responses, pairs_from_rows
+from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import VERSION, Entry, read_transcript
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
@@ -233,13 +233,13 @@ class TestMeasure:
     def test_the_cost_of_a_run(self):
         """Two questions of 1000 + 100 and 3000 + 300 tokens at 1 and 10 USD a million: 0.002 and 0.006 USD; mean 0.004,
         standard error 0.002 (their standard deviation 0.00283 over the root of 2), so +- 0.00392."""
-        settings = read_settings(
+        settings = JudgeSettings.from_mapping(
             {"name": "openai", "base_url": "http://x/v1", "model": "m", "price": {"input": 1.0, "output": 10.0}}
         )
         check = Check(questions=2, tokens=[(1000, 100), (3000, 300)])
         assert estimated_usd(check, settings, 1000) == pytest.approx((4.0, 0.08, 7.92))
         assert estimated_usd(Check(), settings, 1000) is None
-        bare = read_settings({"name": "openai", "base_url": "http://x/v1", "model": "m"})
+        bare = JudgeSettings.from_mapping({"name": "openai", "base_url": "http://x/v1", "model": "m"})
         assert estimated_usd(check, bare, 1000) is None
         assert "cost of the run (2 steps): 4.00 USD [0.08, 7.92]" in report(check, (4.0, 0.08, 7.92), "2 steps")
         assert "cost of the run (2 steps): unknown, set sp3f.judge.price" in report(check, None, "2 steps")
@@ -250,7 +250,7 @@ class TestMeasure:
     )
     def test_the_questions_of_a_group_of_eight(self, schedule, questions):
         values = {"name": "policy", "schedule": schedule, "offsets": 3, "opponents": 5}
-        assert questions_of_a_group(read_settings(values), 8) == questions
+        assert questions_of_a_group(JudgeSettings.from_mapping(values), 8) == questions
 
 
 def knows(body: dict) -> str:

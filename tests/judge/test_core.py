@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.judge import Verdict, judge_metrics, parse_verdict, win_rates
-from sp3f_verl.judge.schedule import all_pairs
+from sp3f_verl.judge.questions.schedule import all_pairs
 
 A, B, TIE, FAILED = Verdict.A, Verdict.B, Verdict.TIE, Verdict.FAILED
 

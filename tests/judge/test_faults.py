@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 from helpers.judging import ROW, longer_wins, questions, shown
 from helpers.model_server import ModelServer, Reply
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge import Verdict, read_settings
-from sp3f_verl.judge.base import Judged, JudgeStopped
-from sp3f_verl.judge.jamming import is_of_the_way
+from sp3f_verl.judge import Verdict
+from sp3f_verl.judge.base import Asked, GroupNotJudged, Judged, JudgeStopped
+from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.metrics import FAILURES, StepMetrics
-from sp3f_verl.judge.model_judge import GroupNotJudged, ModelJudge
-from sp3f_verl.judge.question import Answer
-from sp3f_verl.judge.sanitize import neutralise
-from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.model_judge import ModelJudge
+from sp3f_verl.judge.questions.sanitize import neutralise
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import read_transcript
+from sp3f_verl.judge.verdicts.jamming import is_of_the_way
 from sp3f_verl.llm.requests import client as client_module
 from sp3f_verl.llm.requests.retry import backoff_seconds
 
@@ -39,7 +38,7 @@ def quick_retries(monkeypatch):
 
 def settings(server: ModelServer, **overrides: Any) -> JudgeSettings:
     quick = {"request_seconds": 20, "retries": 3, "min_valid": 0.0, "failure_ceiling": 1.0}
-    return read_settings({"name": "openai", "base_url": server.url, "model": "m", **quick, **overrides})
+    return JudgeSettings.from_mapping({"name": "openai", "base_url": server.url, "model": "m", **quick, **overrides})
 
 
 def run(main):
@@ -52,7 +51,7 @@ def run(main):
 
 @dataclass
 class Outcome:
-    """Of one group: what the service answered or raised, and what it counted."""
+    """Of one group: what the desk answered or raised, and what it counted."""
 
     result: Judged | Exception
     metrics: dict[str, float]
@@ -66,19 +65,19 @@ class Outcome:
 
 
 def judge(server: ModelServer, reply, group=GROUP, **overrides: Any) -> Outcome:
-    """A service that found a healthy server, and then judges a group while `reply` answers the questions."""
+    """A desk that found a healthy server, and then judges a group while `reply` answers the questions."""
 
     async def main():
-        service = JudgeService(settings(server, **overrides))
-        await service.open()
+        desk = Desk(settings(server, **overrides))
+        await desk.open()
         server.reply = reply
         try:
-            result = await service.judge(group, ROW)
+            result = await desk.judge(group, ROW)
         except (GroupNotJudged, JudgeStopped) as error:
             result = error
-        retries = dict(service.metrics.retries)
-        metrics = service.take_step()
-        await service.close()
+        retries = dict(desk.metrics.retries)
+        metrics = desk.take_step()
+        await desk.close()
         failed = {kind: int(metrics[f"judge/failed/{kind}"]) for kind in FAILURES if metrics[f"judge/failed/{kind}"]}
         return Outcome(result, metrics, retries, failed)
 
@@ -282,15 +281,15 @@ def test_a_wrong_key_in_mid_run_ends_the_judges_and_is_not_repeated(monkeypatch)
     with ModelServer(longer_wins, api_key=CANARY) as server:
 
         async def main():
-            service = JudgeService(settings(server, api_key_env="THE_KEY", concurrency=2))
-            await service.open()
-            await service.judge(GROUP, ROW)
+            desk = Desk(settings(server, api_key_env="THE_KEY", concurrency=2))
+            await desk.open()
+            await desk.judge(GROUP, ROW)
             server.api_key = "another"
             with pytest.raises(JudgeStopped) as stopped:
-                await service.judge(["dddd", "eeeee", "ffffff"], ROW)
+                await desk.judge(["dddd", "eeeee", "ffffff"], ROW)
             with pytest.raises(JudgeStopped):
-                await service.judge(["g", "hh"], ROW)
-            await service.close()
+                await desk.judge(["g", "hh"], ROW)
+            await desk.close()
             return str(stopped.value)
 
         sentence = run(main())
@@ -303,11 +302,11 @@ def test_a_wrong_key_in_mid_run_ends_the_judges_and_is_not_repeated(monkeypatch)
 )
 def test_a_host_that_is_not_there_is_one_sentence_at_the_start(url, kind):
     async def main():
-        service = JudgeService(read_settings({"name": "openai", "base_url": url, "model": "m", "retries": 1}))
+        desk = Desk(JudgeSettings.from_mapping({"name": "openai", "base_url": url, "model": "m", "retries": 1}))
         try:
-            await service.open()
+            await desk.open()
         finally:
-            await service.close()
+            await desk.close()
 
     with pytest.raises(
         BadInput, match=rf"^judge=openai does not answer \({kind} after 1 retry .*mend its URL"
@@ -326,11 +325,11 @@ def test_a_host_that_is_not_there_is_one_sentence_at_the_start(url, kind):
 )
 def test_a_judge_that_does_not_answer_says_what_to_mend(status, error, mend):
     async def main(url):
-        service = JudgeService(read_settings({"name": "openai", "base_url": url, "model": "m", "retries": 1}))
+        desk = Desk(JudgeSettings.from_mapping({"name": "openai", "base_url": url, "model": "m", "retries": 1}))
         try:
-            await service.open()
+            await desk.open()
         finally:
-            await service.close()
+            await desk.close()
 
     with ModelServer(lambda body: Reply(status=status, json={"error": error})) as server:
         with pytest.raises(BadInput, match=mend):
@@ -342,18 +341,18 @@ def test_a_server_that_is_killed_and_restarted_in_mid_group_costs_no_pair():
     with ModelServer(longer_wins, latency=0.05) as server:
 
         async def main():
-            service = JudgeService(settings(server, concurrency=3, retries=60))
-            await service.open()
+            desk = Desk(settings(server, concurrency=3, retries=60))
+            await desk.open()
             group = ["x" * length for length in range(1, 5)]
-            judging = asyncio.create_task(service.judge(group, ROW))
+            judging = asyncio.create_task(desk.judge(group, ROW))
             assert await asyncio.to_thread(server.wait_for, lambda _: len(questions(server)) >= 4)
             await asyncio.to_thread(server.stop)
             await asyncio.sleep(0.2)
             assert not judging.done()
             await asyncio.to_thread(server.start)
             result = await judging
-            retries, metrics = dict(service.metrics.retries), service.take_step()
-            await service.close()
+            retries, metrics = dict(desk.metrics.retries), desk.take_step()
+            await desk.close()
             return result, retries, metrics
 
         result, retries, metrics = run(main())
@@ -365,14 +364,14 @@ def test_a_server_that_dies_for_good_fails_what_is_left():
     with ModelServer(longer_wins, latency=0.05) as server:
 
         async def main():
-            service = JudgeService(settings(server, concurrency=2, retries=2))
-            await service.open()
-            judging = asyncio.create_task(service.judge(GROUP, ROW))
+            desk = Desk(settings(server, concurrency=2, retries=2))
+            await desk.open()
+            judging = asyncio.create_task(desk.judge(GROUP, ROW))
             assert await asyncio.to_thread(server.wait_for, lambda _: len(questions(server)) >= 4)
             await asyncio.to_thread(server.stop)
             result = await judging
-            metrics = service.take_step()
-            await service.close()
+            metrics = desk.take_step()
+            await desk.close()
             return result, metrics
 
         result, metrics = run(main())
@@ -384,11 +383,11 @@ def test_a_cancelled_group_cancels_its_requests_and_frees_its_slots():
     with ModelServer(longer_wins) as server:
 
         async def main():
-            service = JudgeService(settings(server, concurrency=4))
-            await service.open()
+            desk = Desk(settings(server, concurrency=4))
+            await desk.open()
             server.reply = lambda body: Reply(hang=True)
-            judging = asyncio.create_task(service.judge(GROUP, ROW))
-            waiting = asyncio.create_task(service.judge(["dddd", "eeeee"], ROW))
+            judging = asyncio.create_task(desk.judge(GROUP, ROW))
+            waiting = asyncio.create_task(desk.judge(["dddd", "eeeee"], ROW))
             assert await asyncio.to_thread(server.wait_for, lambda _: server.current == 4)
             judging.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -399,9 +398,9 @@ def test_a_cancelled_group_cancels_its_requests_and_frees_its_slots():
             await asyncio.gather(waiting, return_exceptions=True)
             assert await asyncio.to_thread(server.wait_for, lambda _: server.current == 0)
             server.reply = longer_wins
-            result = await service.judge(GROUP, ROW)
-            metrics = service.take_step()
-            await service.close()
+            result = await desk.judge(GROUP, ROW)
+            metrics = desk.take_step()
+            await desk.close()
             return result, metrics
 
         result, metrics = run(main())
@@ -427,13 +426,13 @@ def test_a_group_that_waits_for_others_past_its_deadline_is_not_asked():
     with ModelServer(longer_wins) as server:
 
         async def main():
-            service = JudgeService(settings(server, concurrency=1, group_seconds=1))
-            await service.open()
+            desk = Desk(settings(server, concurrency=1, group_seconds=1))
+            await desk.open()
             server.reply = lambda body: Reply(hang=True)
-            groups = [asyncio.create_task(service.judge(GROUP, {**ROW, "id": str(k)})) for k in range(3)]
+            groups = [asyncio.create_task(desk.judge(GROUP, {**ROW, "id": str(k)})) for k in range(3)]
             results = await asyncio.gather(*groups)
-            metrics = service.take_step()
-            await service.close()
+            metrics = desk.take_step()
+            await desk.close()
             return results, metrics
 
         results, metrics = run(main())
@@ -456,18 +455,18 @@ def test_forty_groups_at_once_are_judged_in_the_order_of_their_arrival():
     with ModelServer(longer_wins, latency=0.01) as server:
 
         async def main():
-            service = JudgeService(settings(server, concurrency=8))
-            await service.open()
+            desk = Desk(settings(server, concurrency=8))
+            await desk.open()
             finished = []  # (group, questions that the server had got by then)
 
             async def one(number):
-                result = await service.judge(GROUP, {**ROW, "id": str(number)})
+                result = await desk.judge(GROUP, {**ROW, "id": str(number)})
                 finished.append((number, len(questions(server))))
                 return result.rates
 
             async with asyncio.TaskGroup() as together:
                 tasks = [together.create_task(one(number)) for number in range(40)]
-            await service.close()
+            await desk.close()
             return finished, [task.result() for task in tasks]
 
         finished, rates = run(main())
@@ -486,7 +485,7 @@ class Oracle:
 
     async def ask(self, context, responses, deadline, affinity=0):
         self.asked.append(tuple(responses))
-        return Answer(self.prefers(*responses))
+        return Asked(self.prefers(*responses))
 
 
 TEXTS = st.lists(st.sampled_from(["", "a", "b", " b ", "<think>b</think>c", "c", "d", "e"]), min_size=2, max_size=7)
@@ -513,7 +512,7 @@ def test_rates_of_an_antisymmetric_judge(responses, schedule, width, credit, tas
         return opposite[value] if isinstance(value, Verdict) else 1 - value
 
     values = {"name": "openai", "schedule": schedule, "offsets": width, "opponents": width, "credit": credit}
-    oracle, model_judge = Oracle(prefers), ModelJudge(read_settings({**values, "concurrency": 3}))
+    oracle, model_judge = Oracle(prefers), ModelJudge(JudgeSettings.from_mapping({**values, "concurrency": 3}))
     model_judge.client = oracle
     result = asyncio.run(model_judge.judge(responses, ROW))
     assert [record.texts for record in result.records] == oracle.asked

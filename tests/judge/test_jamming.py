@@ -8,11 +8,12 @@ import pytest
 
 from helpers.judging import ROW, longer_wins, shown
 from helpers.model_server import ModelServer, Reply
-from sp3f_verl.judge import Verdict, read_settings, win_rates
+from sp3f_verl.judge import Verdict, win_rates
 from sp3f_verl.judge.base import GroupNotJudged
-from sp3f_verl.judge.jamming import find_jam, from_other_order, is_of_the_way, lost_by
-from sp3f_verl.judge.schedule import all_pairs, one_order, ring
-from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.questions.schedule import all_pairs, one_order, ring
+from sp3f_verl.judge.settings import JudgeSettings
+from sp3f_verl.judge.verdicts.jamming import find_jam, from_other_order, is_of_the_way, lost_by
 from sp3f_verl.llm.requests import client as client_module
 
 A, B, TIE, FAILED = Verdict.A, Verdict.B, Verdict.TIE, Verdict.FAILED
@@ -43,21 +44,21 @@ def no_waits(monkeypatch):
 def judged(reply, groups, **settings):
     """(rates of each group, None where it is not judged; the metrics)."""
 
-    async def one(service, number, group):
+    async def one(desk, number, group):
         try:
-            return (await service.judge(group, {**ROW, "id": str(number)})).rates
+            return (await desk.judge(group, {**ROW, "id": str(number)})).rates
         except GroupNotJudged:
             return None
 
     async def main(server):
         quick = {"retries": 0, "malformed_retries": 0, "failure_ceiling": 1.0, **settings}
-        service = JudgeService(read_settings({"name": "openai", "base_url": server.url, "model": "m", **quick}))
+        desk = Desk(JudgeSettings.from_mapping({"name": "openai", "base_url": server.url, "model": "m", **quick}))
         server.reply = reply if settings.get("verdict") == "logprob" else longer_wins
-        await service.open()
+        await desk.open()
         server.reply = reply
-        rates = await asyncio.gather(*(one(service, number, group) for number, group in enumerate(groups)))
-        metrics = service.take_step()
-        await service.close()
+        rates = await asyncio.gather(*(one(desk, number, group) for number, group in enumerate(groups)))
+        metrics = desk.take_step()
+        await desk.close()
         return rates, metrics
 
     with ModelServer(longer_wins) as server:

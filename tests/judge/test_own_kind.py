@@ -16,8 +16,9 @@ from helpers.recipes import compose_recipe
 from sp3f_verl.cli import main
 from sp3f_verl.data.files import read_parquet, write_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge import make_judge, read_settings
-from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge import make_judge
+from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.verl_bridge import judge_check, preflight_judge
 
 KIND = {"name": "longer", "kind": "helpers.own_judge:LongerWins"}
@@ -46,7 +47,7 @@ def recipe(folder, *overrides):
 
 class TestSettings:
     def test_its_own_are_read_beside_those_of_every_judge(self):
-        settings = read_settings({**KIND, "margin": 2, "weight": 3})
+        settings = JudgeSettings.from_mapping({**KIND, "margin": 2, "weight": 3})
         assert (settings.margin, settings.weight) == (2, 3.0) and isinstance(make_judge(settings), LongerWins)
 
     @pytest.mark.parametrize(
@@ -65,14 +66,16 @@ class TestSettings:
     )
     def test_a_wrong_value_is_one_sentence(self, values, sentence):
         with pytest.raises(BadInput, match=sentence) as error:
-            read_settings({**KIND, **values})
+            JudgeSettings.from_mapping({**KIND, **values})
         assert "\n" not in str(error.value) and str(error.value).endswith(".")
 
     def test_it_sits_on_a_panel_and_takes_one(self):
-        first, second = read_settings({**KIND, "margin": 2, "seed": 7, "panel": [{"name": "reference"}]}).members()
+        first, second = JudgeSettings.from_mapping(
+            {**KIND, "margin": 2, "seed": 7, "panel": [{"name": "reference"}]}
+        ).members()
         assert type(second) is not type(first) and second.seed == 7 and second.kind is None
         openai = {"name": "openai", "base_url": "http://x/v1", "api_key_env": "A_KEY", "max_tokens": 5}
-        _, own = read_settings({**openai, "panel": [{**KIND, "margin": 2}]}).members()
+        _, own = JudgeSettings.from_mapping({**openai, "panel": [{**KIND, "margin": 2}]}).members()
         assert (own.margin, own.max_tokens, own.api_key_env) == (2, 5, None)
 
 
@@ -96,11 +99,11 @@ def test_the_service_averages_it_with_the_others():
     values = {"name": "reference", "panel": [{**KIND, "weight": 3.0}]}
 
     async def scene():
-        service = JudgeService(read_settings(values))
-        await service.open()
-        judged = await service.judge([r"\boxed{4}", r"I do not know, but it may be \boxed{5}"], ROW)
-        metrics = service.take_step()
-        await service.close()
+        desk = Desk(JudgeSettings.from_mapping(values))
+        await desk.open()
+        judged = await desk.judge([r"\boxed{4}", r"I do not know, but it may be \boxed{5}"], ROW)
+        metrics = desk.take_step()
+        await desk.close()
         return judged, metrics
 
     judged, metrics = asyncio.run(scene())

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge.prompt import FOLDER, SHIPPED, load_prompt, render
-from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
-from sp3f_verl.judge.schedule import all_pairs
-from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict
+from sp3f_verl.judge.questions.prompt import FOLDER, SHIPPED, load_prompt, render
+from sp3f_verl.judge.questions.sanitize import neutralise, new_fence, shorten
+from sp3f_verl.judge.questions.schedule import all_pairs
+from sp3f_verl.judge.verdicts.verdict import Verdict, parse_language, parse_ranking, parse_verdict
 
 QUERY = "How many eggs are left?"
 SOLUTION = "12*3=36, 36-9=27."

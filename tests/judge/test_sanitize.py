@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from sp3f_verl.judge.sanitize import SHORTEST, neutralise, new_fence, shorten
-from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict
+from sp3f_verl.judge.questions.sanitize import SHORTEST, neutralise, new_fence, shorten
+from sp3f_verl.judge.verdicts.verdict import Verdict, parse_language, parse_ranking, parse_verdict
 
 FAMILIES = {
     "llama 2, mistral": ["<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[AVAILABLE_TOOLS]"],

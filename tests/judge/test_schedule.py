@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sp3f_verl.judge.schedule import SCHEDULES, all_pairs, one_order, opponents, order, ring
+from sp3f_verl.judge.questions.schedule import SCHEDULES, all_pairs, one_order, opponents, order, ring
 
 sizes = st.integers(0, 12)
 randoms = st.randoms(use_true_random=False)

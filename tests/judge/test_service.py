@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from helpers.judging import ROW, longer_wins, questions, shown
 from helpers.model_server import ModelServer, Reply
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge import read_settings
 from sp3f_verl.judge.base import GroupNotJudged, JudgeStopped
 from sp3f_verl.judge.budget import Budget, OverBudget
+from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.metrics import ScoredGroup
-from sp3f_verl.judge.service import JudgeService
+from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import read_transcript
 
 
@@ -24,16 +24,16 @@ def judge(server: ModelServer, responses: list[str], row=ROW, **overrides):
     """(Judged, metrics of the step) of one group."""
 
     async def run():
-        service = JudgeService(read_settings({"name": "openai", "base_url": server.url, "model": "m", **overrides}))
-        await service.open()
+        desk = Desk(JudgeSettings.from_mapping({"name": "openai", "base_url": server.url, "model": "m", **overrides}))
+        await desk.open()
         try:
-            result = await service.judge(responses, row)
+            result = await desk.judge(responses, row)
             n = len(responses)
             chars = [len(response) for response in responses]
-            service.observe(ScoredGroup(result.comparisons, [True] + [False] * (n - 1), result.rates, chars))
-            return result, service.take_step()
+            desk.observe(ScoredGroup(result.comparisons, [True] + [False] * (n - 1), result.rates, chars))
+            return result, desk.take_step()
         finally:
-            await service.close()
+            await desk.close()
 
     return asyncio.run(run())
 
@@ -231,8 +231,8 @@ def test_errors_do_not_move_the_expected_win_rates(rate, seed):
         return longer_wins(body) if rng.random() >= rate else Reply(status=400, json={"error": {"message": "no"}})
 
     async def run(server):
-        service = JudgeService(
-            read_settings(
+        desk = Desk(
+            JudgeSettings.from_mapping(
                 {
                     "name": "openai",
                     "base_url": server.url,
@@ -244,11 +244,11 @@ def test_errors_do_not_move_the_expected_win_rates(rate, seed):
             )
         )
         server.reply = longer_wins
-        await service.open()
+        await desk.open()
         server.reply = sometimes
         groups = [["a", "bb", "ccc", "dddd"]] * 40
-        results = await asyncio.gather(*(service.judge(group, {**ROW, "id": str(k)}) for k, group in enumerate(groups)))
-        await service.close()
+        results = await asyncio.gather(*(desk.judge(group, {**ROW, "id": str(k)}) for k, group in enumerate(groups)))
+        await desk.close()
         return [sum(result.rates[k] for result in results) / len(results) for k in range(4)]
 
     with ModelServer(longer_wins) as server:
@@ -267,15 +267,15 @@ def test_a_wrong_key_ends_the_run_and_a_mistyped_model_is_told_at_the_start(monk
 
     async def key_revoked(server):
         settings = {"name": "openai", "base_url": server.url, "model": "m", "concurrency": 1}  # no question under way
-        service = JudgeService(read_settings(settings))
-        await service.open()
+        desk = Desk(JudgeSettings.from_mapping(settings))
+        await desk.open()
         server.api_key = "another"
         with pytest.raises(JudgeStopped):
-            await service.judge(["a", "bb"], ROW)
+            await desk.judge(["a", "bb"], ROW)
         asked = len(server.log)
         with pytest.raises(JudgeStopped, match="authentication"):
-            await service.judge(["ccc", "dddd"], ROW)
-        await service.close()
+            await desk.judge(["ccc", "dddd"], ROW)
+        await desk.close()
         return len(server.log) - asked
 
     with ModelServer(longer_wins) as server:
@@ -284,20 +284,20 @@ def test_a_wrong_key_ends_the_run_and_a_mistyped_model_is_told_at_the_start(monk
 
 def test_too_many_failures_stop_the_judges_with_a_sentence():
     async def run(server):
-        service = JudgeService(
-            read_settings(
+        desk = Desk(
+            JudgeSettings.from_mapping(
                 {"name": "openai", "base_url": server.url, "model": "m", "min_valid": 0.0, "on_jam": "neutral"}
             )
         )
-        await service.open()
+        await desk.open()
         server.reply = lambda body: Reply(status=400, json={"error": {"message": "no"}})
         for k in range(20):
-            if service.stop_reason:
+            if desk.stop_reason:
                 break
-            await service.judge(["a", "bb", "ccc", "dddd"], {**ROW, "id": str(k)})
+            await desk.judge(["a", "bb", "ccc", "dddd"], {**ROW, "id": str(k)})
         with pytest.raises(JudgeStopped, match=r"100% .*bad_request.*failure_ceiling=0\.5"):
-            await service.judge(["a", "bb"], ROW)
-        await service.close()
+            await desk.judge(["a", "bb"], ROW)
+        await desk.close()
         return k
 
     with ModelServer(longer_wins) as server:
@@ -358,21 +358,23 @@ def test_the_budget_holds_over_resumes_and_is_never_passed(tmp_path):
     settings = {"prices": PRICES, "spending_file": str(spending), "max_tokens": 2}
 
     async def run(server, budget):
-        service = JudgeService(
-            read_settings({"name": "openai", "base_url": server.url, "model": "m", "budget_usd": budget, **settings})
+        desk = Desk(
+            JudgeSettings.from_mapping(
+                {"name": "openai", "base_url": server.url, "model": "m", "budget_usd": budget, **settings}
+            )
         )
-        await service.open()
+        await desk.open()
         judged = 0
         try:
             for k in range(10):
-                await service.judge(["a", "bb", "ccc"], {**ROW, "id": str(k)})
+                await desk.judge(["a", "bb", "ccc"], {**ROW, "id": str(k)})
                 judged += 1
-                service.take_step()
-                if service.last_affordable():
+                desk.take_step()
+                if desk.last_affordable():
                     break
-            return judged, service.budget.spent, service.last_affordable()
+            return judged, desk.budget.spent, desk.last_affordable()
         finally:
-            await service.close()
+            await desk.close()
 
     with ModelServer(longer_wins) as server:
         judged, spent, sentence = asyncio.run(run(server, 0.25))

@@ -16,8 +16,8 @@ from helpers.model_server import ModelServer, Reply
 from helpers.recipes import compose_recipe, resolved
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge import JUDGES, judge_class, make_judge, read_settings
-from sp3f_verl.judge.prompt import FOLDER
+from sp3f_verl.judge import JUDGES, judge_class, make_judge
+from sp3f_verl.judge.questions.prompt import FOLDER
 from sp3f_verl.judge.settings import NONE, JudgeSettings
 from sp3f_verl.verl_bridge import preflight, preflight_judge
 
@@ -26,7 +26,7 @@ OPENAI = {"name": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1"}
 
 
 def settings(**values) -> JudgeSettings:
-    return read_settings({**OPENAI, **values})
+    return JudgeSettings.from_mapping({**OPENAI, **values})
 
 
 def test_what_is_given_is_there_in_the_types_that_are_declared():
@@ -38,7 +38,7 @@ def test_what_is_given_is_there_in_the_types_that_are_declared():
     assert read.known_price().input == 1 and read.transcript.path == "t.jsonl" and read.transcript.share == 1.0
     assert read.extra_body == {"reasoning_effort": "low"} and read.members() == (read,)
     assert settings(prices=None, extra_body=None, transcript=None) == settings()
-    assert read_settings({"name": "none"}).members() == ()
+    assert JudgeSettings.from_mapping({"name": "none"}).members() == ()
 
 
 BAD = {  # what is wrong -> (values, what the sentence says)
@@ -130,7 +130,7 @@ VALUES = st.recursive(
 )
 def test_whatever_is_given_is_taken_or_refused_in_a_sentence(name, values):
     try:
-        read = read_settings({"name": name, **values})
+        read = JudgeSettings.from_mapping({"name": name, **values})
     except BadInput as error:
         assert str(error)
     else:
@@ -152,12 +152,12 @@ def test_a_judge_of_the_panel_differs_where_it_says_so():
 
 
 def test_a_model_that_the_run_serves_itself_costs_nothing():
-    served = read_settings({"name": "policy", "budget_usd": 1.0})
+    served = JudgeSettings.from_mapping({"name": "policy", "budget_usd": 1.0})
     assert served.known_price() is None
     with_policy = settings(budget_usd=1.0, price={"input": 1, "output": 1}, panel=[{"name": "policy"}])
     assert [member.known_price() is None for member in with_policy.members()] == [False, True]
     with pytest.raises(BadInput, match="needs the price"):
-        read_settings({"name": "local", "base_url": "http://x/v1", "budget_usd": 1.0})
+        JudgeSettings.from_mapping({"name": "local", "base_url": "http://x/v1", "budget_usd": 1.0})
 
 
 def test_a_prompt_of_ones_own(tmp_path):
@@ -206,7 +206,7 @@ def composed() -> dict[str, dict]:
 @pytest.mark.parametrize("name", [*JUDGES, NONE])
 def test_the_recipe_of_every_judge_is_accepted_and_holds_no_secret(composed, canaries, name):
     config = composed[name]
-    read = read_settings(config["sp3f"]["judge"])
+    read = JudgeSettings.from_mapping(config["sp3f"]["judge"])
     assert read.name == name and bool(config["sp3f"]["reward"]["weights"]["judge"]) == (name != "none")
     text = yaml.safe_dump(config)
     assert KEY not in text and URL not in text and "${" not in text
@@ -214,15 +214,15 @@ def test_the_recipe_of_every_judge_is_accepted_and_holds_no_secret(composed, can
         assert make_judge(read).base_urls() == (URL,) and read.known_price() is not None and KEY not in repr(read)
     if name != NONE and judge_class(read).asks_a_model:
         assert read.transcript.path.endswith("judge_transcript.jsonl") and read.group_seconds < 600
-        assert read_settings({"name": name, **config["sp3f"]["judge"]}) == read
+        assert JudgeSettings.from_mapping({"name": name, **config["sp3f"]["judge"]}) == read
 
 
 def test_the_shared_defaults_are_those_of_the_settings(composed):
-    """One default each: a JudgeService made by hand asks as a run does."""
+    """One default each: a Desk made by hand asks as a run does."""
     shared = dict(composed["policy"]["sp3f"]["judge"])
     of_the_run = {name: shared.pop(name) for name in ("spending_file", "transcript", "panel")}
     assert of_the_run["panel"] == []
-    read, bare = read_settings(shared), read_settings({"name": "policy"})
+    read, bare = JudgeSettings.from_mapping(shared), JudgeSettings.from_mapping({"name": "policy"})
     differing = {name for name in shared if getattr(read, name) != getattr(bare, name)}
     assert differing == {"temperature"}, "1.0, as the original"
 
@@ -238,7 +238,7 @@ def test_overrides_of_the_command_line():
             "sp3f.judge.panel=[{name: policy, weight: 0.5}]",
         )
     )["sp3f"]["judge"]
-    first, second = read_settings(judge).members()
+    first, second = JudgeSettings.from_mapping(judge).members()
     assert first.schedule == second.schedule == "ring" and first.known_price().output == 2.0
     assert first.extra_body == {"max_tokens": None, "max_completion_tokens": 512}
     assert (second.name, second.weight, make_judge(second).base_urls()) == ("policy", 0.5, ())
@@ -265,7 +265,7 @@ print(json.dumps(sorted(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     loaded = set(json.loads(done.stdout))
-    assert {"sp3f_verl.judge.service", "sp3f_verl.judge.check", "sp3f_verl.llm.requests.client"} <= loaded
+    assert {"sp3f_verl.judge.desk", "sp3f_verl.judge.check", "sp3f_verl.llm.requests.client"} <= loaded
     assert not loaded & {"verl", "ray", "torch", "transformers", "vllm", "hydra"}
 
 

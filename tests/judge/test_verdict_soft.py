@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl.judge import Verdict, judge_metrics, win_rates
-from sp3f_verl.judge.schedule import all_pairs, ring
-from sp3f_verl.judge.verdict import parse_language, parse_ranking, preference_for_a
+from sp3f_verl.judge.questions.schedule import all_pairs, ring
+from sp3f_verl.judge.verdicts.verdict import parse_language, parse_ranking, preference_for_a
 
 A, B, TIE, FAILED = Verdict.A, Verdict.B, Verdict.TIE, Verdict.FAILED
 

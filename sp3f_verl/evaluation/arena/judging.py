@@ -9,13 +9,13 @@ from pathlib import Path
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.pairs import Pair, english_name
 from sp3f_verl.evaluation.arena.settings import for_arena
-from sp3f_verl.judge.aggregate import credit_of_a
-from sp3f_verl.judge.base import Judged, JudgeStopped, Record
-from sp3f_verl.judge.jamming import is_of_the_way
+from sp3f_verl.judge.base import Asked, Judged, JudgeStopped
+from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED
-from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.jamming import is_of_the_way
+from sp3f_verl.judge.verdicts.verdict import Verdict
+from sp3f_verl.judge.verdicts.win_rates import credit_of_a
 from sp3f_verl.stats.win_rates import TIES
 
 ORDERS = ("candidate_first", "baseline_first")
@@ -105,9 +105,9 @@ def judge(
     refuses its key, or fails too often, and for a budget that is used up: what was answered is kept."""
     judgement = Judgement([PairVerdicts() for _ in pairs])
     for number, member in enumerate(settings.members()):
-        service = JudgeService(for_arena(member, store, spending))
-        label = service.judges[0].label() + (f"#{number}" if number else "")
-        results = asyncio.run(_ask(service, pairs, done, judgement, label))
+        desk = Desk(for_arena(member, store, spending))
+        label = desk.judges[0].label() + (f"#{number}" if number else "")
+        results = asyncio.run(_ask(desk, pairs, done, judgement, label))
         judgement.weights[label] = member.weight
         for verdicts, result in zip(judgement.verdicts, results, strict=True):
             _take(verdicts, result, label)
@@ -115,14 +115,14 @@ def judge(
 
 
 class _Watch:
-    """Ends a run whose judge has gone: GONE questions in a row that came to no answer. The service's own ceiling is a
+    """Ends a run whose judge has gone: GONE questions in a row that came to no answer. The desk's own ceiling is a
     share of all questions, which a judge that dies late never passes. An answer without a verdict is an answer."""
 
     def __init__(self) -> None:
         self._failed: Counter[str] = Counter()
         self._in_a_row = 0
 
-    def look(self, records: Sequence[Record]) -> None:
+    def look(self, records: Sequence[Asked]) -> None:
         """Take in the questions of a pair. Raises JudgeStopped."""
         self._failed.update(record.failure for record in records if record.failure)
         answered = sum(record.failure in (None, MALFORMED, CUT_OFF) for record in records)
@@ -135,7 +135,7 @@ class _Watch:
             )
 
 
-async def _ask(service: JudgeService, pairs: Sequence[Pair], done, judgement: Judgement, label: str) -> list[Judged]:
+async def _ask(desk: Desk, pairs: Sequence[Pair], done, judgement: Judgement, label: str) -> list[Judged]:
     watch = _Watch()
 
     async def one(index: int, pair: Pair) -> Judged:
@@ -146,14 +146,14 @@ async def _ask(service: JudgeService, pairs: Sequence[Pair], done, judgement: Ju
             "solution_en": pair.reference_en or "",
             "reward_model": {"ground_truth": ""},
         }
-        result = await service.judge([side.text for side in pair.sides], row)
+        result = await desk.judge([side.text for side in pair.sides], row)
         watch.look(result.records)
         done()
         return result
 
     try:
-        await service.open()
-        judgement.models[label] = await service.judges[0].model()
+        await desk.open()
+        judgement.models[label] = await desk.judges[0].model()
         async with asyncio.TaskGroup() as together:
             tasks = [together.create_task(one(index, pair)) for index, pair in enumerate(pairs)]
     except JudgeStopped as stopped:
@@ -162,10 +162,10 @@ async def _ask(service: JudgeService, pairs: Sequence[Pair], done, judgement: Ju
         error = errors.exceptions[0]
         raise (BadInput(str(error)) if isinstance(error, JudgeStopped) else error) from None
     finally:
-        await service.close()
-    metrics = service.metrics
+        await desk.close()
+    metrics = desk.metrics
     judgement.calls, judgement.stored = judgement.calls + metrics.calls, judgement.stored + metrics.stored
-    if service.settings.known_price():
+    if desk.settings.known_price():
         judgement.usd = (judgement.usd or 0.0) + metrics.usd
     return [task.result() for task in tasks]
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from sp3f_verl import RECIPES
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.judge import JUDGES, make_judge, read_settings
+from sp3f_verl.judge import JUDGES, make_judge
 from sp3f_verl.judge.settings import NONE, JudgeSettings, Transcript
 
 PROMPTS = {"text": "arena", "logprob": "arena_token"}  # by verdict
@@ -26,7 +26,7 @@ def judge_settings(overrides: Sequence[str]) -> JudgeSettings:
         if not override.startswith(("judge=", "sp3f.judge.", FOLDERS)):
             raise BadInput(f"{override!r} is no setting of a judge; give judge=NAME and sp3f.judge.X=Y.")
     names = [override.partition("=")[2] for override in overrides if override.startswith("judge=")]
-    settings = read_settings(_arena_values(_compose(names[-1] if names else NONE, overrides)))
+    settings = JudgeSettings.from_mapping(_arena_values(_compose(names[-1] if names else NONE, overrides)))
     if not settings.members():
         raise BadInput("no judge is named; give judge=openai, or judge=local for a server that runs already.")
     for member in settings.members():
@@ -53,7 +53,7 @@ def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     of_the_run = ("sp3f.judge.transcript=null", "sp3f.judge.spending_file=null")
     try:
         with initialize_config_dir(version_base=None, config_dir=str(RECIPES)):
-            # ++, since read_settings tells what it knows not, and a judge of one's own need not have what is of a run
+            # ++, since from_mapping tells what it knows not, and a judge of one's own need not have what is of a run
             config = compose(None, [*folders, f"+judge={name}", *(f"++{change}" for change in (*of_the_run, *changes))])
     except HydraException as error:
         known = (*JUDGES, NONE)
@@ -72,7 +72,7 @@ def _arena_values(values: dict[str, Any]) -> dict[str, Any]:
     if "prompt" not in values:
         return values
     panel = values.get("panel")
-    panel = panel if isinstance(panel, list) else []  # read_settings tells what is no panel
+    panel = panel if isinstance(panel, list) else []  # JudgeSettings.from_mapping tells what is no panel
     for member in (values, *(member for member in panel if isinstance(member, dict))):
         verdict, privileged = (member.get(key, values[key]) for key in ("verdict", "privileged"))
         differs = verdict != values["verdict"] or privileged != values["privileged"] or member is values

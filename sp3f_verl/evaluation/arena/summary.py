@@ -13,7 +13,7 @@ from sp3f_verl.evaluation.arena.judging import Judgement
 from sp3f_verl.evaluation.arena.pairs import Pair, Pairing
 from sp3f_verl.evaluation.arena.rates import Outcome, difference, rates
 from sp3f_verl.evaluation.results import ArenaCandidate, ArenaSummary, PairedGap
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict
 
 _PAIR = {"candidate": TEXT, "language": TEXT, "id": TEXT, "sample": WHOLE}
 # preference: the candidate's credit, null without a verdict in both orders; settled: no judge was

@@ -12,15 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sp3f_verl.judge.aggregate import credit_of_a
 from sp3f_verl.judge.base import GroupNotJudged
-from sp3f_verl.judge.check_pairs import LabelledPair
+from sp3f_verl.judge.check.pairs import LabelledPair
+from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED, REMEDIES, quantile
-from sp3f_verl.judge.schedule import SCHEDULES
-from sp3f_verl.judge.service import JudgeService
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import Entry, entries
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict
+from sp3f_verl.judge.verdicts.win_rates import credit_of_a
 from sp3f_verl.llm.totals import Reasons
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
@@ -66,16 +65,16 @@ class Check:
     tokens: list[tuple[int, int]] = field(default_factory=list)  # (in, out) a question
 
 
-async def ask_pairs(service: JudgeService, pairs: Sequence[LabelledPair], done: Callable[[], None]) -> list[Entry]:
-    """Ask an open service of one judge about each pair; `done` is called after each. Raises JudgeStopped."""
+async def ask_pairs(desk: Desk, pairs: Sequence[LabelledPair], done: Callable[[], None]) -> list[Entry]:
+    """Ask an open desk of one judge about each pair; `done` is called after each. Raises JudgeStopped."""
 
     async def one(pair: LabelledPair) -> list[Entry]:
         try:
-            records = (await service.judge([pair.better, pair.worse], pair.row)).records
+            records = (await desk.judge([pair.better, pair.worse], pair.row)).records
         except GroupNotJudged as error:
             records = error.records
         done()
-        return entries(records, pair.row, service.judges[0])
+        return entries(records, pair.row, desk.judges[0])
 
     try:
         async with asyncio.TaskGroup() as together:
@@ -178,11 +177,8 @@ def distrust(check: Check) -> str | None:
 
 def questions_of_a_group(settings: JudgeSettings, n: int) -> int:
     """How many questions the schedule asks about n different responses."""
-    if settings.schedule == "listwise":
-        return 1
-    if settings.schedule == "language":
-        return n
-    return len(SCHEDULES[settings.schedule](n, settings, random.Random(0)))
+    questions, _ = settings.question.questions([str(number) for number in range(n)], settings, random.Random(0))
+    return len(questions)
 
 
 def estimated_usd(check: Check, settings: JudgeSettings, questions: float) -> tuple[float, float, float] | None:

@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.judge.questions.kinds import KINDS
 
 FOLDER = Path(__file__).with_name("prompts")
 SHIPPED = {  # name -> (file, whether the judge sees the solution)
@@ -32,13 +33,6 @@ SHIPPED = {  # name -> (file, whether the judge sees the solution)
     "arena_token": ("arena_token.txt", False),
 }
 _BLOCK = "----- {fence} response {label} -----\n{text}\n----- {fence} end of response {label} -----"
-_COMPARED = ({"query", "responses", "fence"}, {"solution", "count", "language"})
-_VARIABLES = {  # kind -> (variables that the user part needs, variables that it may have)
-    "pairwise": _COMPARED,
-    "token": _COMPARED,
-    "listwise": _COMPARED,
-    "language": ({"responses", "fence"}, set()),
-}
 _OF_SYSTEM = {"count", "language"}  # no text of others in the part that a model obeys
 
 _MARKER = re.compile(r"(?m)^--- (system|user) ---[ \t]*$")
@@ -48,9 +42,8 @@ _VARIABLE = re.compile(r"\{\{([^{}\n]{0,60})\}\}")
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question without its values. `kind` is what it asks: "pairwise" (a box with A or B), "token" (one letter),
-    "listwise" (a box with a ranking) or "language" (a box with a code). `version`: 12 hex digits that change with every
-    word that a judge would see, so "privileged" and "plain" differ in it.
+    """A question without its values. `kind`: a name in KINDS. `version`: 12 hex digits that change with every word
+    that a judge would see, so "privileged" and "plain" differ in it.
     """
 
     name: str
@@ -88,14 +81,12 @@ def load_prompt(name_or_path: str, *, privileged: bool = True) -> Prompt:
     header, *parts = _MARKER.split(text)
     first = header.partition("\n")[0].strip()
     kind = first.removeprefix("kind:").strip()
-    if kind not in _VARIABLES or not first.startswith("kind:"):
-        raise BadInput(
-            f"{where} starts with {first!r}; its first line must be `kind: ` and one of {', '.join(_VARIABLES)}."
-        )
+    if kind not in KINDS or not first.startswith("kind:"):
+        raise BadInput(f"{where} starts with {first!r}; its first line must be `kind: ` and one of {', '.join(KINDS)}.")
     if parts[::2] != ["system", "user"]:
         raise BadInput(f"{where} needs the lines `--- system ---` and `--- user ---`, once each and in this order.")
     system, user = (_choose(part, privileged, where).strip() for part in parts[1::2])
-    needed, optional = _VARIABLES[kind]
+    needed, optional = KINDS[kind].needed, KINDS[kind].optional
     if not privileged:
         optional = optional - {"solution"}
     _check(system, set(), _OF_SYSTEM & optional, f"{where}, system part,")
@@ -130,10 +121,9 @@ def render(
     }
     if any(fence in text for text in (query, solution or "", *responses)):
         raise ValueError(f"The fence {fence!r} occurs in a text that it should hold; draw one with new_fence.")
-    blocks = [
-        _BLOCK.format(fence=fence, label=label, text=text)
-        for label, text in zip(_labels(prompt.kind, len(responses)), responses, strict=True)
-    ]
+    if (labels := KINDS[prompt.kind].labels(len(responses))) is None:
+        raise ValueError(f"A prompt of kind {prompt.kind} cannot show {len(responses)} responses.")
+    blocks = [_BLOCK.format(fence=fence, label=label, text=text) for label, text in zip(labels, responses, strict=True)]
     values["responses"] = "\n\n".join(blocks)
 
     def value(match: re.Match[str]) -> str:
@@ -144,13 +134,6 @@ def render(
 
     parts = {"system": prompt.system, "user": prompt.user}
     return [{"role": role, "content": _VARIABLE.sub(value, text)} for role, text in parts.items() if text]
-
-
-def _labels(kind: str, count: int) -> list[str]:
-    fits = count >= 2 if kind == "listwise" else count == (1 if kind == "language" else 2)
-    if not fits:
-        raise ValueError(f"A prompt of kind {kind} cannot show {count} responses.")
-    return [str(number + 1) for number in range(count)] if kind in ("listwise", "language") else ["A", "B"]
 
 
 def _choose(part: str, privileged: bool, where: str) -> str:

@@ -1,10 +1,10 @@
 """All judges of a run behind one door: the only place that asks, so that limits, budget and counts hold for the run.
 
-    service = JudgeService(read_settings({"name": "openai", "base_url": "http://localhost:8000/v1"}))
-    await service.open()
-    judged = await service.judge(responses, row)     # as many groups at once as there are
-    metrics = service.take_step()
-    await service.close()
+    desk = Desk(JudgeSettings.from_mapping({"name": "openai", "base_url": "http://localhost:8000/v1"}))
+    await desk.open()
+    judged = await desk.judge(responses, row)     # as many groups at once as there are
+    metrics = desk.take_step()
+    await desk.close()
 
 In training it lives in one Ray actor (verl_bridge/judge_in_trainer.py).
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.judge import make_judge
-from sp3f_verl.judge.base import GroupNotJudged, Judge, Judged, JudgeStopped, Record, Run, average
+from sp3f_verl.judge.base import Asked, GroupNotJudged, Judge, Judged, JudgeStopped, Run, average
 from sp3f_verl.judge.budget import Budget, OverBudget
 from sp3f_verl.judge.metrics import ScoredGroup, StepMetrics
 from sp3f_verl.judge.settings import JudgeSettings
@@ -29,7 +29,7 @@ MARGIN = 1.2  # a step may cost so many times what the dearest one did so far
 ENDS_THE_RUN = (AuthenticationFailed, OverBudget, JudgeStopped)
 
 
-class JudgeService:
+class Desk:
     """`open` it once in the event loop that uses it, then `judge` groups."""
 
     def __init__(self, settings: JudgeSettings):
@@ -102,7 +102,7 @@ class JudgeService:
         self._log(judge, judged.records, row)
         return judged
 
-    def _log(self, judge: Judge, records: Sequence[Record], row: Mapping[str, Any]) -> None:
+    def _log(self, judge: Judge, records: Sequence[Asked], row: Mapping[str, Any]) -> None:
         if records and self._transcript is not None and self._transcript.wants():
             self._transcript.write(entries(records, row, judge))
 

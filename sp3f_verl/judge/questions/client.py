@@ -8,18 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sp3f_verl.judge.base import NO_USAGE, Run
+from sp3f_verl.judge.base import NO_USAGE, Asked, Run
 from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED, REMEDIES
-from sp3f_verl.judge.prompt import Prompt, render
-from sp3f_verl.judge.sanitize import neutralise, new_fence, shorten
+from sp3f_verl.judge.questions.kinds import KINDS
+from sp3f_verl.judge.questions.prompt import Prompt, render
+from sp3f_verl.judge.questions.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
-from sp3f_verl.judge.verdict import Verdict, parse_language, parse_ranking, parse_verdict, preference_for_a
 from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage, one_line
 from sp3f_verl.llm.requests.client import Client
 from sp3f_verl.llm.store import request_key
 
 PROBE = "How much is 3 + 3? (a first question, to see whether the judge answers)"
-TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,6 @@ class Rendered:
     was_cut: bool
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came of a question. `value` is a Verdict, P(A), a ranking or a language code; None where it failed."""
-
-    value: Any
-    failure: str | None = None
-    text: str = ""
-    usage: Usage = NO_USAGE
-    seconds: float = 0.0
-    calls: int = 0
-
-
 class JudgeClient:
     """Puts the questions of all groups of a run to one model."""
 
@@ -71,20 +58,16 @@ class JudgeClient:
         self.metrics, self.budget, self.store = run.metrics, run.budget, run.store
         self.context_tokens = settings.context_tokens
         self._fences = random.SystemRandom()
-        token = self.prompt.kind == "token"
+        self.kind = KINDS[prompt.kind]
         self.sampling = {
-            "max_tokens": 1 if token else settings.max_tokens,
+            "max_tokens": self.kind.longest or settings.max_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
-            "top_logprobs": TOP_LOGPROBS if token else None,
+            "top_logprobs": self.kind.top_logprobs,
             "extra_body": settings.extra_body or None,
         }
         self._longest_answer = settings.longest_answer()
         self.longest_answered = 0  # bytes of the longest question that has an answer
-
-    @property
-    def asks_for_a_pair(self) -> bool:
-        return self.prompt.kind in ("pairwise", "token")
 
     async def probe(self) -> str | None:
         """Asks the prompt about two short responses, with all that the run sends, and the server for its context.
@@ -94,26 +77,27 @@ class JudgeClient:
         if self.context_tokens is None:
             self.context_tokens = await self.llm.context_length()
         responses = ["3 + 3 = 6, so \\answer{6}", "3 + 3 = 9, so \\answer{9}"]
+        responses = responses[: 2 if self.kind.labels(2) else 1]
         context = Context("probe", PROBE, responses[0] if self.prompt.privileged else None, "en")
-        rendered = self._fit(context, responses[:1] if self.prompt.kind == "language" else responses, LEAST_CHARS)
+        rendered = self._fit(context, responses, LEAST_CHARS)
         if rendered is None:
             return "no short question fits its context; lower sp3f.judge.max_tokens, or give it a longer context"
         completion = await self.llm.ask(rendered.messages, **self.sampling)
-        if self._read(completion, len(responses)) is not None:
+        if self.kind.read(completion, len(responses)) is not None:
             return None
-        if self._is_cut_off(completion):
+        if self.kind.is_cut_off(completion):
             return REMEDIES[CUT_OFF]
-        if self.prompt.kind == "token":
+        if self.kind.top_logprobs:
             if not completion.top_logprobs:
                 return "it gives no log-probabilities (top_logprobs); use sp3f.judge.verdict=text or another server"
             first = max(completion.top_logprobs, key=completion.top_logprobs.get)
             return f"its first token is {first!r} and no A or B; turn its thoughts off, or use sp3f.judge.verdict=text"
         return f"its answer to a short question holds no verdict ({one_line(completion.text)!r})"
 
-    async def ask(self, context: Context, responses: Sequence[str], deadline: float, affinity: int = 0) -> Answer:
+    async def ask(self, context: Context, responses: Sequence[str], deadline: float, affinity: int = 0) -> Asked:
         """The judge's answer about `responses` (neutralised, in the order in which they are shown).
 
-        Never raises for a failure of the model or the way to it: that is an Answer without a value. Raises
+        Never raises for a failure of the model or the way to it: that is one without a value. Raises
         AuthenticationFailed and OverBudget, which end the run.
         """
         limit, calls, malformed, usage = self.settings.response_chars, 0, 0, Usage()
@@ -122,11 +106,10 @@ class JudgeClient:
             rendered = self._fit(context, responses, limit)
             if rendered is None:
                 text = "the question fits no context, however short its responses are shown"
-                return Answer(None, FailureKind.TOO_LONG.value, text, usage, 0.0, calls)
+                return Asked(None, FailureKind.TOO_LONG.value, text, usage, 0.0, calls)
             limit = rendered.limit
-            if self.asks_for_a_pair and len({shorten(response, limit)[0] for response in responses}) == 1:
-                value = 0.5 if self.prompt.kind == "token" else Verdict.TIE  # shown so short, they are equal
-                return Answer(value, None, "", usage, 0.0, calls)
+            if self.kind.of_pairs and len({shorten(response, limit)[0] for response in responses}) == 1:
+                return Asked(self.kind.tie, None, "", usage, 0.0, calls)  # shown so short, they are equal
             if rendered.was_cut and not counted_short:
                 self.metrics.shortened += 1
                 counted_short = True
@@ -142,18 +125,18 @@ class JudgeClient:
                 if error.kind is FailureKind.TOO_LONG or guess:
                     limit, tried_shorter = shorter, True
                     continue
-                return Answer(None, error.kind.value, error.args[1], usage, 0.0, calls)
+                return Asked(None, error.kind.value, error.args[1], usage, 0.0, calls)
             calls += paid
             usage += completion.usage
-            value = self._read(completion, len(responses))
+            value = self.kind.read(completion, len(responses))
             if value is not None:
-                return Answer(value, None, completion.text, usage, completion.seconds, calls)
-            if self._is_cut_off(completion):
-                return Answer(None, CUT_OFF, completion.text, usage, completion.seconds, calls)
+                return Asked(value, None, completion.text, usage, completion.seconds, calls)
+            if self.kind.is_cut_off(completion):
+                return Asked(None, CUT_OFF, completion.text, usage, completion.seconds, calls)
             self.metrics.malformed += paid
             malformed += 1
             if malformed > self.settings.malformed_retries:
-                return Answer(None, MALFORMED, completion.text, usage, completion.seconds, calls)
+                return Asked(None, MALFORMED, completion.text, usage, completion.seconds, calls)
 
     def _fit(self, context: Context, responses: Sequence[str], limit: int) -> Rendered | None:
         """The question with its responses as long as they may be; None where nothing sensible fits."""
@@ -190,7 +173,7 @@ class JudgeClient:
             key = request_key(model, version, question, self.sampling)
             if (kept := self._kept(key)) is not None:
                 completion = Completion(**{**kept, "usage": Usage(*kept["usage"]), "retries": 0})
-                if self._read(completion, len(responses)) is not None:  # what holds no verdict is asked again
+                if self.kind.read(completion, len(responses)) is not None:  # what holds no verdict is asked again
                     self.metrics.stored += 1
                     return completion, 0
         price = self.settings.known_price()
@@ -218,7 +201,7 @@ class JudgeClient:
         self.longest_answered = max(self.longest_answered, rendered.size)
         self.metrics.calls += 1
         self.metrics.seconds.append(completion.seconds)
-        if key is not None and self._read(completion, len(responses)) is not None:
+        if key is not None and self.kind.read(completion, len(responses)) is not None:
             kept = {name: getattr(completion, name) for name in ("text", "finish_reason", "model", "seconds")}
             kept["usage"] = dataclasses.astuple(completion.usage)
             kept["top_logprobs"] = None if completion.top_logprobs is None else dict(completion.top_logprobs)
@@ -230,22 +213,6 @@ class JudgeClient:
         with contextlib.suppress(sqlite3.Error):  # as if it were not there
             return self.store.get(key)
         return None
-
-    def _read(self, completion: Completion, n: int) -> Any:
-        """The value in an answer, None where there is none. A text that was cut off has not come to its verdict."""
-        if self.prompt.kind == "token":
-            return preference_for_a(completion.top_logprobs)
-        if self._is_cut_off(completion):
-            return None
-        if self.prompt.kind == "listwise":
-            return parse_ranking(completion.text, n)
-        if self.prompt.kind == "language":
-            return parse_language(completion.text)
-        verdict = parse_verdict(completion.text)
-        return None if verdict is Verdict.FAILED else verdict
-
-    def _is_cut_off(self, completion: Completion) -> bool:
-        return completion.finish_reason == "length" and self.prompt.kind != "token"  # one token is all it has
 
     def _count_retry(self, kind: FailureKind) -> None:
         self.metrics.retries[kind.value] += 1

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from sp3f_verl.judge.verdict import BRACKETS
+from sp3f_verl.judge.verdicts.verdict import BRACKETS
 
 SHORTEST = 80  # characters that `shorten` needs for its mark and something of both ends
 

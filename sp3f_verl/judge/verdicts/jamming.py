@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import exp, lgamma
 from typing import TypeVar
 
-from sp3f_verl.judge.aggregate import Comparison, opposite
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict
+from sp3f_verl.judge.verdicts.win_rates import Comparison, opposite
 from sp3f_verl.llm.outcome import FailureKind
 
 T = TypeVar("T", bound=Hashable)
@@ -34,7 +34,7 @@ LEVEL = 0.05  # chance with which failures that fall at random are taken for a j
 
 
 def is_of_the_way(failure: str) -> bool:
-    """Whether a failure (a Record's) says nothing about the responses that were shown."""
+    """Whether a failure (a Asked's) says nothing about the responses that were shown."""
     return failure in OF_THE_WAY
 
 

@@ -7,7 +7,7 @@ SP3F's reward is r_i = 1/(N-1) * sum over j != i of 1[judge prefers y_i to y_j] 
 
 from collections.abc import Iterable, Iterator
 
-from sp3f_verl.judge.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict
 
 Comparison = tuple[int, int, Verdict | float]
 

@@ -1,0 +1,160 @@
+"""The kinds of question, a class each: which questions a group needs, how an answer is read, what the answers say of
+pairs of responses. `sp3f.judge.schedule` and `verdict` choose one; the `kind:` of a prompt file names it.
+
+Texts are responses without their thoughts, in the group's order. Identical ones are asked about once and tie with each
+other, and an empty one loses to any other without a question.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from sp3f_verl.judge.questions.schedule import SCHEDULES, Pairs
+from sp3f_verl.judge.verdicts.verdict import (
+    Verdict,
+    parse_language,
+    parse_ranking,
+    parse_verdict,
+    preference_for_a,
+)
+from sp3f_verl.judge.verdicts.win_rates import Comparison
+from sp3f_verl.llm.outcome import Completion
+
+Shown = tuple[str, ...]  # a question: the texts to show, in their order
+TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give
+COMPARED = frozenset({"query", "responses", "fence"})
+
+
+class Kind:
+    """needed, optional: the variables of a prompt's user part. prompts: the names of those that come with the package,
+    with and without the solution. of_pairs: whether two responses at a time are shown, the first as A. tie: the value
+    of two that look the same. longest: tokens of an answer, where the kind says it. sampling: what it asks for besides.
+    """
+
+    name: ClassVar[str]
+    prompts: ClassVar[tuple[str, str]]
+    needed: ClassVar[frozenset[str]] = COMPARED
+    optional: ClassVar[frozenset[str]] = frozenset({"solution", "count", "language"})
+    of_pairs: ClassVar[bool] = False
+    tie: ClassVar[Verdict | float | None] = None
+    longest: ClassVar[int | None] = None
+    top_logprobs: ClassVar[int | None] = None
+
+    def labels(self, count: int) -> list[str] | None:
+        """The names of so many shown responses; None where the kind cannot show so many."""
+        return [str(number + 1) for number in range(count)] if count >= 2 else None
+
+    def questions(self, texts: Sequence[str], settings: Any, rng: random.Random) -> tuple[list[Shown], Pairs | None]:
+        """(the distinct questions, the pairs of responses that they decide; None where they decide none)."""
+        raise NotImplementedError
+
+    def is_cut_off(self, completion: Completion) -> bool:
+        """Whether a text ended at its limit of tokens: it has not come to its verdict."""
+        return completion.finish_reason == "length"
+
+    def read(self, completion: Completion, count: int) -> Any:
+        """The value in an answer about so many responses; None where there is none."""
+        raise NotImplementedError
+
+    def verdict(self, a: str, b: str, values: Mapping[Shown, Any]) -> Verdict | float | None:
+        """What the values of the questions say of a pair that is not settled; None where they say nothing."""
+        raise NotImplementedError
+
+
+class Pairwise(Kind):
+    """Two responses, a text that ends in a box with A or B."""
+
+    name, prompts = "pairwise", ("privileged", "plain")
+    of_pairs, tie = True, Verdict.TIE
+
+    def labels(self, count):
+        return ["A", "B"] if count == 2 else None
+
+    def questions(self, texts, settings, rng):
+        pairs = SCHEDULES[settings.schedule](len(texts), settings, rng)
+        needed = ((texts[i], texts[j]) for i, j in pairs if not is_settled(texts[i], texts[j]))
+        return sorted(set(needed)), pairs  # the same A together, for fence=group
+
+    def read(self, completion, count):
+        verdict = Verdict.FAILED if self.is_cut_off(completion) else parse_verdict(completion.text)
+        return None if verdict is Verdict.FAILED else verdict
+
+    def verdict(self, a, b, values):
+        return values[a, b]
+
+
+class Token(Pairwise):
+    """Two responses, P(A) from the log-probabilities of one token."""
+
+    name, prompts = "token", ("privileged_token", "plain_token")
+    tie, longest, top_logprobs = 0.5, 1, TOP_LOGPROBS
+
+    def is_cut_off(self, completion):
+        return False  # one token is all it has
+
+    def read(self, completion, count):
+        return preference_for_a(completion.top_logprobs)
+
+
+class Listwise(Kind):
+    """All different responses at once, a box with their ranking."""
+
+    name, prompts = "listwise", ("listwise", "listwise_plain")
+
+    def questions(self, texts, settings, rng):
+        distinct = sorted({text for text in texts if text})
+        rng.shuffle(distinct)
+        pairs = [(i, j) for i in range(len(texts)) for j in range(i + 1, len(texts))]
+        return [tuple(distinct)] if len(distinct) > 1 else [], pairs
+
+    def read(self, completion, count):
+        return None if self.is_cut_off(completion) else parse_ranking(completion.text, count)
+
+    def verdict(self, a, b, values):
+        ((shown, ranking),) = values.items()
+        if ranking is None:
+            return None
+        places = [ranking.index(shown.index(text)) for text in (a, b)]
+        return Verdict.A if places[0] < places[1] else Verdict.B
+
+
+class Language(Kind):
+    """One response, a box with the code of its language."""
+
+    name, prompts = "language", ("language", "language")
+    needed, optional = frozenset({"responses", "fence"}), frozenset()
+
+    def labels(self, count):
+        return ["1"] if count == 1 else None
+
+    def questions(self, texts, settings, rng):
+        return [(text,) for text in sorted({text for text in texts if text})], None
+
+    def read(self, completion, count):
+        return None if self.is_cut_off(completion) else parse_language(completion.text)
+
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Pairwise(), Token(), Listwise(), Language())}
+
+
+def kind_of(schedule: str, verdict: str) -> Kind:
+    """The kind that the settings ask for: a schedule of pairs says which pairs, another one is a kind by itself."""
+    return KINDS[schedule if schedule not in SCHEDULES else "pairwise" if verdict == "text" else "token"]
+
+
+def is_settled(a: str, b: str) -> bool:
+    """Whether a comparison needs no judge."""
+    return a == b or not a or not b
+
+
+def compare(kind: Kind, texts: Sequence[str], pairs: Pairs, values: Mapping[Shown, Any]) -> list[Comparison]:
+    """The pairs with their outcomes. values: what each question came to, None where it failed."""
+    comparisons: list[Comparison] = []
+    for i, j in pairs:
+        a, b = texts[i], texts[j]
+        if is_settled(a, b):
+            outcome = Verdict.TIE if a == b else Verdict.A if a else Verdict.B
+        else:
+            outcome = kind.verdict(a, b, values)
+        comparisons.append((i, j, Verdict.FAILED if outcome is None else outcome))
+    return comparisons
