@@ -1,12 +1,16 @@
-"""The generated tables of the documentation: `python benchmarks/tables.py checker|languages|confusion [--write]`.
+"""The documentation's generated tables: `python benchmarks/tables.py checker|graders|languages|confusion [--write]`.
 
 checker    ours against bare math-verify on tests/rewards/checker_cases.yaml, by kind (docs/rewards.md)
+graders    ours beside the graders of verl, math-verify and MathRuler (where installed) on public cases by kind, which
+           lie beside the folder that SP3F_REAL_DATA names (docs/rewards.md)
 languages  the language table, and whether each is recognised (docs/languages.md)
 confusion  paragraphs of three real sentences, read as every language of the run (docs/languages.md); needs the folder
            that SP3F_REAL_DATA names
 """
 
 import argparse
+import contextlib
+import functools
 import os
 import re
 from collections import Counter
@@ -22,6 +26,7 @@ from sp3f_verl.rewards.fidelity.second_opinion import lingua_share
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("SP3F_REAL_DATA") or ROOT.parent / "shared" / "data")
+PUBLIC = DATA.parent / "cases" / "rewards" / "answers.yaml"
 CASES = ROOT / "tests" / "rewards" / "checker_cases.yaml"
 SP3F = tuple("ar bn de en es fr hi id it ja ko pt ru sw te th yo zh".split())
 
@@ -69,6 +74,39 @@ def checker() -> str:
 def columns(wrong: Counter) -> list[int]:
     names = [f"{name} {what}" for name in ("ours", "bare", "dollars") for what in ("missed", "false")]
     return [wrong[name] for name in ("equal", "unequal", *names)]
+
+
+def graders() -> str:
+    """(missed / rewarded wrongly) by each grader; all but ours get the answer and the gold answer, and no language."""
+    from verl.utils.reward_score import math_dapo, math_reward, prime_math
+
+    graded = {
+        "math-verify": bare_math_verify,
+        "math-verify in $": lambda answer, gold: bare_math_verify(answer, gold, "$"),
+        "verl math_reward": math_reward.is_equiv,
+        "verl math_dapo": lambda *sides: len(set(map(math_dapo.normalize_final_answer, sides))) == 1,
+        "verl prime_math": prime_math.grade_answer,
+    }
+    with contextlib.suppress(ImportError):
+        from mathruler.grader import grade_answer
+
+        graded["MathRuler"] = grade_answer
+    wrong: dict[str, Counter] = {}
+    for kind, language, answer, gold, equal, *checker in yaml.safe_load(PUBLIC.read_text(encoding="utf-8")):
+        if checker:
+            continue
+        for name, grader in {"ours": functools.partial(answers_match, language=language), **graded}.items():
+            try:
+                verdict = bool(grader(answer, gold))
+            except Exception:  # as a trainer counts it
+                verdict = False
+            for row in (kind, "**all**"):
+                wrong.setdefault(row, Counter())[name, equal] += verdict != equal
+    rows = [
+        [kind, *(f"{found[name, True]} / {found[name, False]}" for name in ("ours", *graded))]
+        for kind, found in sorted(wrong.items(), key=lambda item: item[0] == "**all**")
+    ]
+    return table(["missed / rewarded wrongly", "ours", *graded], rows)
 
 
 def recognised(code: str) -> str:
@@ -133,6 +171,7 @@ def confusion(second: bool = False) -> str:
 
 TABLES = {
     "checker": (checker, "rewards.md"),
+    "graders": (graders, "rewards.md"),
     "languages": (language_table, "languages.md"),
     "confusion": (confusion, "languages.md"),
 }

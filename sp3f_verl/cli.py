@@ -20,7 +20,8 @@ def _quickstart(arguments: argparse.Namespace) -> int:
     from sp3f_verl.quickstart.run import quickstart
 
     try:
-        quickstart(arguments.output, arguments.preset, arguments.data_seed, arguments.train_seed)
+        seeds = {"data_seed": arguments.data_seed, "train_seed": arguments.train_seed}
+        quickstart(arguments.output, arguments.preset, pretrained=arguments.model, **seeds)
     except StageFailed as error:
         print(f"sp3f quickstart: {error}", file=sys.stderr)
         return 1
@@ -61,7 +62,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("quickstart", help="train a tiny model end to end on a CPU and write a report")
     command.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="folder (default: %(default)s)")
-    command.add_argument("--preset", default="default", help="default, or smoke: a few steps that learn nothing")
+    presets = (
+        "default; smoke: a few steps that learn nothing; real: from a pretrained model, hours (not yet tried in full)"
+    )
+    command.add_argument("--preset", default="default", help=presets)
+    command.add_argument(
+        "--model", help="of --preset real: a folder or a name on the Hub (default: SmolLM2-135M-Instruct)"
+    )
     command.add_argument("--data-seed", type=int, help="seed of problems, splits and prompts (default: 1)")
     command.add_argument("--train-seed", type=int, help="seed of weights, batches and sampling (default: 1)")
     command.set_defaults(run=_quickstart)

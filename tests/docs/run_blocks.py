@@ -50,16 +50,19 @@ REPLACED = {
     r"--backend vllm": "--backend transformers",  # tests/llm/test_vllm_backend.py has the engine
     r"global_step_N/": "global_step_1/",
     r"RAY_ADDRESS=\S+ ": "",
+    r"budget_usd=50 \.\.\.": "budget_usd=50 data.train_files=train.parquet data.val_files=validation.parquet"
+    " actor_rollout_ref.model.path={here}/model",
 }
 # What a run is given so that it is over after a step: by what stands in its command
-RUN = "trainer.total_training_steps=1 trainer.save_freq=1 data.train_batch_size=4"
+RUN = "trainer.total_training_steps=1 trainer.save_freq=1 data.train_batch_size="  # a multiple of the micro batch
 ADDED = {
     r"data_prep\.(?:translate|wmt translate|generate)\b(?!.*--(?:base-url|backend))": "--base-url {url}",
     r"data_prep\.generate": "--max-tokens 16",
-    r"sft_trainer": f"{RUN} data.max_length=512 trainer.n_gpus_per_node=1",
-    r"main_ppo.*recipe=(?:sp3f|grpo)(?!.*train_batch_size)": f"{RUN} trainer.val_before_train=false"
+    r"data_prep\.croco": "--keep-truncated",  # the stand-in has not learnt to end
+    r"sft_trainer": f"{RUN}8 data.max_length=512 trainer.n_gpus_per_node=1",
+    r"main_ppo.*recipe=(?:sp3f|grpo)(?!.*train_batch_size)": f"{RUN}4 trainer.val_before_train=false"
     " data.max_response_length=16 data.max_prompt_length=1024 actor_rollout_ref.rollout.max_model_len=1040",
-    r"main_ppo.*recipe=(?:dpo|croco|mdpo)": f"{RUN} sp3f.preference.max_length=256",
+    r"main_ppo.*recipe=(?:dpo|croco|mdpo)": f"{RUN}8 sp3f.preference.max_length=256",
     r"main_ppo.*recipe=(?:spin|tspin)(?!.*train_batch_size)": "data.train_batch_size=16 sp3f.preference.max_length=64"
     " sp3f.selfplay.generation.max_tokens=24 sp3f.selfplay.iterations=1 sp3f.selfplay.epochs=1",
     r"judge-check": "sp3f.judge.model=stub",
@@ -78,6 +81,7 @@ NOT_RUN = {
     "for s in 1 2 3": "three times make train",
     ".venv/bin/sp3f report RUN": "reports on what others left; docs/selfplay.md ends with one",
     "sp3f report RUN": "reports on what others left; docs/selfplay.md ends with one",
+    "VLLM_CPU_KVCACHE_SPACE": "a server that stays; tests/e2e/test_judge.py starts it",
     "# OpenAI; the key is in": "pieces of a command; tests/docs/test_commands.py completes and parses them",
 }
 # The beginning of a block -> what runs before it, because it reads what no block above it writes
@@ -95,7 +99,15 @@ def reply(body: dict) -> str:
     """What the stub says: a translation where one is asked for, a verdict between two answers, else a sentence."""
     if any("\n⟦" in turn["content"] or "<translation>" in turn["content"] for turn in body["messages"]):
         return translator.reply(body)
-    return r"Both are fine. \boxed{A}" if len(shown(body)) == 2 else "The answer is \\boxed{12}."
+    if len(shown(body)) != 2:
+        return "The answer is \\boxed{12}."
+    solution = body["messages"][-1]["content"].split("<solution>")[-1].partition("</solution>")[0]
+    a, b = (answer(text) == answer(solution) for text in shown(body))  # judge-check wants a judge that can
+    return rf"As the solution says. \boxed{{{'tie' if a == b else 'A' if a else 'B'}}}"
+
+
+def answer(text: str) -> str:
+    return "".join(re.findall(r"\\answer\{.*?\}", text)[-1:])  # the judge's prompt shows boxes so
 
 
 class Sentences(dict):

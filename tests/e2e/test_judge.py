@@ -13,7 +13,6 @@ import pytest
 
 from helpers.processes import started
 from helpers.runs import RL, SMOKE, main_ppo, question_of, rollouts
-from helpers.shared import HELPERS
 from helpers.verdict_model import CONTEXT, build_verdict_model
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.judge import Verdict, win_rates
@@ -39,7 +38,7 @@ def verdict_model(tmp_path_factory) -> Path:
 
 
 def serve(model: Path, port: int, log: Path):
-    command = [sys.executable, str(HELPERS / "serve_vllm.py"), str(model), f"--port={port}"]
+    command = [sys.executable, "-m", "sp3f_verl.vllm_plugin", "serve", str(model), f"--port={port}"]
     command += ["--dtype=float32", "--enforce-eager", f"--max-model-len={CONTEXT}", f"--api-key={CANARY}"]
     command += ["--served-model-name=verdicts"]
     return started(command, log, {"SP3F_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1"})

