@@ -168,7 +168,8 @@ class ModelJudge(Judge):
             what = MENDS.get(error.kind, "mend its URL, key or model")
             raise BadInput(f"judge={settings.name} does not answer ({error}); {what} before the run starts.") from None
 
-        if complaint and settings.verdict == "logprob":  # what the server lacks, no later answer has
+        # what a server lacks for log-probabilities, no later answer has
+        if complaint and (settings.probe == "stop" or settings.verdict == "logprob"):
             raise BadInput(f"judge={settings.name}: {complaint}.")
         if complaint:
             log.warning("judge=%s: %s", settings.name, complaint)

@@ -76,6 +76,7 @@ class JudgeSettings(Settings):
     group_seconds: Positive = 540.0
     retries: AtLeastZero = 8
     malformed_retries: AtLeastZero = 2
+    probe: Literal["stop", "warn"] = "stop"
     min_valid: Share = 0.5
     on_jam: Literal["drop", "loss", "lowest", "neutral"] = "drop"
     failure_ceiling: Share = 0.5

@@ -93,6 +93,7 @@ async def _ask(member: JudgeSettings, labelled: list[LabelledPair], transcript: 
         member.changed(
             panel=(),
             schedule="all_pairs",  # both orders, whatever the run's own schedule
+            probe="warn",  # a judge without verdicts is measured, too
             min_valid=0.0,
             on_jam="neutral",
             failure_ceiling=1.0,

@@ -73,7 +73,7 @@ def _with_limits(original):
             buffer.poll_interval = float(settings["replay_poll_seconds"])
         if settings.get("group") is not None:
             on_purpose = self.config.algorithm.filter_groups.enable is True  # a filter replaces groups
-            ceiling = float("inf") if on_purpose else settings["group"]["failure_ceiling"]
+            ceiling = float("inf") if on_purpose else settings["group"]["replacement_ceiling"]
             stop_after_failures(
                 buffer, ceiling, self.config.data.train_batch_size, functools.partial(stop_in_mid_step, self)
             )
@@ -99,7 +99,7 @@ def stop_after_failures(
         replaced += count
         if replaced > limit:
             raise RuntimeError(
-                f"sp3f_verl: {replaced} rollout groups failed in one step, more than sp3f.group.failure_ceiling="
+                f"sp3f_verl: {replaced} rollout groups failed in one step, more than sp3f.group.replacement_ceiling="
                 f"{ceiling:g} x {train_batch_size} prompts allow; look for SiblingFailed and the errors before it."
             )
         return refill(count)

@@ -379,7 +379,7 @@ def test_one_token_verdicts_and_a_panel(command, tmp_path):
 
     def reply(body):
         if len(shown(body)) != 2:
-            return Reply(text="A", top_logprobs={"A": -0.1})
+            return Reply(text="\\boxed{A}", top_logprobs={"A": -0.1})
         if body.get("logprobs"):
             first = shown(body)[0].startswith("good")
             return Reply(text="A", top_logprobs={"A": -0.105 if first else -2.303, "B": -2.303 if first else -0.105})
@@ -421,7 +421,7 @@ def test_one_token_verdicts_and_a_panel(command, tmp_path):
         ({"files": ["--candidate", "BASE2", "--samples", "0"]}, "--samples=0"),
         ({"files": ["--candidate", "BASE2", "--min-language-share", "7"]}, "--min-language-share=7"),
         ({"prompts": False}, "--prompts"),
-        ({"reply": lambda body: "no verdict" if shown(body) else "hello"}, "malformed 48"),
+        ({"reply": lambda body: "no verdict" if shown(body) else "\\boxed{A}"}, "malformed 48"),
         ({"reply": lambda body: Reply(status=401, json={"error": {"message": "wrong"}})}, "does not answer"),
     ],
 )

@@ -57,7 +57,7 @@ def taste(strength, first=0.0, malformed=0.0):
     def reply(body):
         texts = shown(body)
         if len(texts) != 2:
-            return "hello"
+            return "\\boxed{A}"
         if draw("malformed", *texts) < malformed:
             return Reply(text="I cannot decide.", usage={"prompt_tokens": 100, "completion_tokens": 20})
         a, b = (strength[text.partition(".")[0]] for text in texts)

@@ -183,7 +183,7 @@ class TestMeasure:
         ]
         check = measure(records, label_by_accuracy)
         assert means(check.agreement["accuracy"]) == [1, 0.5, 0.5, 0.75], "a pair is one observation"
-        assert means(check.slot_a) == [0.5, 1, 0.5, 0.75, 0] and check.swapped == [True, False, True]
+        assert means(check.slot_a) == [0.5, 1, 0.75, 0] and check.swapped == [True, False, True]
         assert (check.questions, check.calls, dict(check.failures)) == (10, 11, {"malformed": 1, "deadline": 1})
         assert check.seconds == [2.0] * 8 and len(check.tokens) == 9, "the one cut off by the deadline took none"
         text = report(check)

@@ -51,7 +51,7 @@ def judged(reply, groups, **settings):
             return None
 
     async def main(server):
-        quick = {"retries": 0, "malformed_retries": 0, "failure_ceiling": 1.0, **settings}
+        quick = {"retries": 0, "malformed_retries": 0, "failure_ceiling": 1.0, "probe": "warn", **settings}
         desk = Desk(JudgeSettings.from_mapping({"name": "openai", "base_url": server.url, "model": "m", **quick}))
         server.reply = reply if settings.get("verdict") == "logprob" else longer_wins
         await desk.open()

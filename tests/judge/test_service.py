@@ -93,6 +93,7 @@ def test_a_question_that_does_not_fit_the_context_is_shortened_before_it_is_sent
             bytes_per_token=1.0,
             on_jam="neutral",
             min_valid=0.0,
+            probe="warn",
         )
         assert not questions(server), "the fixed part alone is too long: nothing was sent"
         result, _ = judge(server, ["x" * 9000, "y" * 8000], context_tokens=5000, max_tokens=100, bytes_per_token=1.0)
@@ -152,7 +153,7 @@ def test_a_listwise_judge_ranks_a_group_in_one_question():
         return "analysis \\boxed{" + " > ".join(str(index + 1) for index in ranking) + "}"
 
     with ModelServer(reply) as server:
-        result, metrics = judge(server, ["a", "bb", "ccc", "bb", ""], schedule="listwise")
+        result, metrics = judge(server, ["a", "bb", "ccc", "bb", ""], schedule="listwise", probe="warn")
         assert len(questions(server)) == 1 and metrics["judge/questions"] == 1
     assert result.rates == pytest.approx([0.25, 0.625, 1.0, 0.625, 0.0])
 
@@ -180,7 +181,7 @@ def test_several_judges_are_averaged_by_weight():
 def test_a_malformed_answer_is_asked_again_and_counted_apart_from_retries():
     answers = iter(["ready", "no verdict", "\\boxed{24}", "\\boxed{A}", "\\boxed{B}"])
     with ModelServer(lambda body: next(answers)) as server:
-        result, metrics = judge(server, ["a", "bb"], concurrency=1)
+        result, metrics = judge(server, ["a", "bb"], concurrency=1, probe="warn")
     assert sorted(result.rates) == [0.0, 1.0], "one order after three tries, the other at once"
     assert metrics["judge/calls"] == 4 and metrics["judge/malformed_rate"] == 0.5
     assert metrics["judge/retries"] == 0 and metrics["judge/failed_rate"] == 0
@@ -188,7 +189,9 @@ def test_a_malformed_answer_is_asked_again_and_counted_apart_from_retries():
 
 def test_an_answer_that_was_cut_off_has_no_verdict():
     with ModelServer(lambda body: Reply(text="first I thought \\boxed{A}, but", finish_reason="length")) as server:
-        result, metrics = judge(server, ["a", "bb", "ccc"], min_valid=0.0, malformed_retries=1, on_jam="neutral")
+        result, metrics = judge(
+            server, ["a", "bb", "ccc"], min_valid=0.0, malformed_retries=1, on_jam="neutral", probe="warn"
+        )
     assert result.rates == [0.5, 0.5, 0.5]
     assert metrics["judge/failed/cut_off"] == 6 and metrics["judge/calls"] == 6
 
@@ -443,10 +446,33 @@ def test_a_server_that_cannot_give_soft_verdicts_is_found_by_the_first_question(
         assert len(server.chats()) == 1
 
 
+@pytest.mark.parametrize(
+    ("reply", "settings", "asked", "mend"),
+    [
+        ("I cannot say", {}, 3, r"holds no verdict \('I cannot say'\).*sp3f\.judge\.probe=warn"),
+        ("I cannot say", {"malformed_retries": 0}, 1, "holds no verdict"),
+        (Reply(text="so \\boxed{A}", finish_reason="length"), {}, 1, r"cut off .*raise sp3f\.judge\.max_tokens"),
+        ("\\boxed{A}", {"schedule": "listwise"}, 3, "holds no verdict"),
+    ],
+)
+def test_a_judge_whose_first_answers_hold_no_verdict_judges_nothing(reply, settings, asked, mend):
+    with ModelServer(lambda body: reply) as server:
+        with pytest.raises(BadInput, match=mend):
+            judge(server, ["a", "bb"], **settings)
+        assert len(server.chats()) == asked, "a judge that now and then forgets its box is asked again"
+
+
+def test_a_judge_that_forgets_its_box_once_judges():
+    answers = iter(["hm", "\\boxed{A}", "\\boxed{A}", "\\boxed{B}"])
+    with ModelServer(lambda body: next(answers)) as server:
+        result, _ = judge(server, ["a", "bb"], concurrency=1)
+    assert sorted(result.rates) == [0.0, 1.0]
+
+
 def test_the_first_question_is_one_of_the_run():
     with ModelServer(lambda body: "I cannot say") as server:
         with pytest.raises(GroupNotJudged):
-            judge(server, ["a", "bb"], temperature=0.3, max_tokens=77)
+            judge(server, ["a", "bb"], temperature=0.3, max_tokens=77, probe="warn")
         first, *rest = (entry["body"] for entry in server.chats())
     same = ("temperature", "max_tokens", "model")
     assert {name: first[name] for name in same} == {name: rest[0][name] for name in same}

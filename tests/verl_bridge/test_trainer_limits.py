@@ -28,7 +28,7 @@ def test_a_step_whose_groups_all_fail_ends_with_a_sentence():
     buffer = Buffer(failures=10_000)
     stop_after_failures(buffer, 4.0, 8)
     with pytest.raises(
-        RuntimeError, match=r"33 rollout groups failed in one step, more than sp3f\.group\.failure_ceiling=4 x 8"
+        RuntimeError, match=r"33 rollout groups failed in one step, more than sp3f\.group\.replacement_ceiling=4 x 8"
     ):
         buffer.sample(8)
     assert buffer.drawn == 32

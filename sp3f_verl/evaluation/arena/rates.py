@@ -15,6 +15,7 @@ from sp3f_verl.evaluation.arena.judging import PairVerdicts, Question
 from sp3f_verl.evaluation.arena.pairs import Pair
 from sp3f_verl.evaluation.results import ArenaCell, Estimate, Gap, PositionBias
 from sp3f_verl.judge.metrics import MALFORMED
+from sp3f_verl.judge.verdicts.win_rates import same_outcome
 from sp3f_verl.stats.bootstrap import Interval, bca
 from sp3f_verl.stats.clustered import UNVARIED, grouped, grouped_difference, resampled_counts, standard_error
 from sp3f_verl.stats.win_rates import fit
@@ -158,8 +159,7 @@ def position(outcomes: Sequence[Outcome], seed: int = 0) -> PositionBias:
                 firsts.append((outcome.pair.id, "", question.first))
         for both in by_judge.values():
             if len(both) == 2:
-                signs = [np.sign(question.candidate() - 0.5) for question in both]
-                same.append(float(signs[0] == signs[1]))
+                same.append(float(same_outcome(*(question.first for question in both))))
     table = _tabled(firsts)[2]
     return PositionBias(
         first=percent(grouped(table, RESAMPLES, seed=seed)) if firsts else None,

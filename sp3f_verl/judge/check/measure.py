@@ -19,7 +19,7 @@ from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED, REMEDIES, quantile
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import Entry, entries
 from sp3f_verl.judge.verdicts.verdict import Verdict
-from sp3f_verl.judge.verdicts.win_rates import credit_of_a
+from sp3f_verl.judge.verdicts.win_rates import credit_of_a, same_outcome
 from sp3f_verl.llm.totals import Reasons
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.boxed import extract_boxed
@@ -131,7 +131,8 @@ def measure(entries: Iterable[Entry], label: Label) -> Check:
         check.verdicts += 1
         a, b = entry.responses
         pair = (entry.group, *sorted((a, b)))
-        check.slot_a[pair].append(credit)
+        if credit != 0.5:  # as `judge_metrics` counts: a tie is for no slot
+            check.slot_a[pair].append(credit)
         if labelled := label(entry):
             kind, a_is_better = labelled
             right = credit if a_is_better else 1 - credit
@@ -141,8 +142,7 @@ def measure(entries: Iterable[Entry], label: Label) -> Check:
         key, swapped = (entry.group, a, b), (entry.group, b, a)
         credits[key] = credit
         if swapped in credits:
-            other = 1 - credits[swapped]
-            check.swapped.append((credit > 0.5) == (other > 0.5) and (credit == 0.5) == (other == 0.5))
+            check.swapped.append(same_outcome(credit, credits[swapped]))
     return check
 
 

@@ -72,7 +72,7 @@ class JudgeClient:
     async def probe(self) -> str | None:
         """Asks the prompt about two short responses, with all that the run sends, and the server for its context.
 
-        What speaks against the judge all the same, as a sentence: an answer without a verdict. Raises AskFailed.
+        What speaks against the judge all the same, as a sentence: answers without a verdict. Raises AskFailed.
         """
         if self.context_tokens is None:
             self.context_tokens = await self.llm.context_length()
@@ -82,9 +82,12 @@ class JudgeClient:
         rendered = self._fit(context, responses, LEAST_CHARS)
         if rendered is None:
             return "no short question fits its context; lower sp3f.judge.max_tokens, or give it a longer context"
-        completion = await self.llm.ask(rendered.messages, **self.sampling)
-        if self.kind.read(completion, len(responses)) is not None:
-            return None
+        for _ in range(1 + (self.settings.malformed_retries if self.settings.probe == "stop" else 0)):
+            completion = await self.llm.ask(rendered.messages, **self.sampling)
+            if self.kind.read(completion, len(responses)) is not None:
+                return None
+            if self.kind.top_logprobs or self.kind.is_cut_off(completion):
+                break  # the next answer would lack the same
         if self.kind.is_cut_off(completion):
             return REMEDIES[CUT_OFF]
         if self.kind.top_logprobs:
@@ -92,7 +95,10 @@ class JudgeClient:
                 return "it gives no log-probabilities (top_logprobs); use sp3f.judge.verdict=text or another server"
             first = max(completion.top_logprobs, key=completion.top_logprobs.get)
             return f"its first token is {first!r} and no A or B; turn its thoughts off, or use sp3f.judge.verdict=text"
-        return f"its answer to a short question holds no verdict ({one_line(completion.text)!r})"
+        return (
+            f"its answer to a short question holds no verdict ({one_line(completion.text)!r}); mend its prompt or "
+            "model, or set sp3f.judge.probe=warn to go on"
+        )
 
     async def ask(self, context: Context, responses: Sequence[str], deadline: float, affinity: int = 0) -> Asked:
         """The judge's answer about `responses` (neutralised, in the order in which they are shown).

@@ -69,8 +69,8 @@ def judge_metrics(n: int, verdicts: Iterable[Comparison]) -> dict[str, float]:
     checked = list(_shares(n, verdicts))
     valid = [(i, j, share) for i, j, share in checked if share is not None]
     decided = [share for _, _, share in valid if share != 0.5]
-    winner = {(i, j): (share > 0.5) - (share < 0.5) for i, j, share in valid}
-    swapped = [winner[i, j] + winner[j, i] == 0 for i, j in winner if i < j and (j, i) in winner]
+    last = {(i, j): share for i, j, share in valid}
+    swapped = [same_outcome(last[i, j], last[j, i]) for i, j in last if i < j and (j, i) in last]
     return {
         "pairs": float(len(checked)),
         "failed": float(len(checked) - len(valid)),
@@ -83,6 +83,11 @@ def judge_metrics(n: int, verdicts: Iterable[Comparison]) -> dict[str, float]:
 def credit_of_a(outcome: Verdict | float) -> float | None:
     """What an outcome credits response A with, in [0, 1]; None for a FAILED one."""
     return _SHARE_OF_A[outcome] if isinstance(outcome, Verdict) else outcome
+
+
+def same_outcome(credit: float, swapped: float) -> bool:
+    """Whether a pair came out the same in both orders: credit of A in one, and of the other response as A."""
+    return (credit > 0.5, credit < 0.5) == (swapped < 0.5, swapped > 0.5)
 
 
 def opposite(outcome: Verdict | float) -> Verdict | float:
