@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("quickstart", help="train a tiny model end to end on a CPU and write a report")
     command.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="folder (default: %(default)s)")
     presets = (
-        "default; smoke: a few steps that learn nothing; real: from a pretrained model, hours (not yet tried in full)"
+        "default; smoke: a few steps that learn nothing; real: from a pretrained model (no full run has been made)"
     )
     command.add_argument("--preset", default="default", help=presets)
     command.add_argument(

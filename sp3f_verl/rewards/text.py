@@ -136,16 +136,7 @@ def prose(text: str) -> str:
 # A command, code of a word or some, a link's host, an address: names, of which no sentence is made.
 _NAME_SPAN = re.compile(r"\\([A-Za-z]{2,})|`([^`\n]{1,60})`|(?:https?://|www\.)([^/\s]*)")
 _ADDRESS = re.compile(r"(?<![\w.])(?:mailto:)?([\w.]{1,64})@[\w.]")
-_NAMES_MEAN = frozenset(_KEYWORDS.split()) | {
-    "times",
-    "therefore",
-    "because",
-    "left",
-    "right",
-    "over",
-    "between",
-    "get",
-}
+_NAMES_MEAN = frozenset(f"{_KEYWORDS} times therefore because left right over between get".split())
 
 
 def _opened(text: str) -> str:

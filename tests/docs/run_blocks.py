@@ -30,6 +30,7 @@ from helpers.runs import make
 from helpers.shared import ROOT, SHARED_DATA
 from sp3f_verl import languages
 from sp3f_verl.data.files import write_parquet
+from sp3f_verl.judge.questions.client import PROBE
 from sp3f_verl.quickstart import habits
 
 LIMIT = 1800  # seconds of a block
@@ -100,7 +101,7 @@ def reply(body: dict) -> str:
     if any("\n⟦" in turn["content"] or "<translation>" in turn["content"] for turn in body["messages"]):
         return translator.reply(body)
     if len(shown(body)) != 2:
-        return "The answer is \\boxed{12}."
+        return r"\boxed{A}" if PROBE in body["messages"][-1]["content"] else r"The answer is \boxed{12}."
     solution = body["messages"][-1]["content"].split("<solution>")[-1].partition("</solution>")[0]
     a, b = (answer(text) == answer(solution) for text in shown(body))  # judge-check wants a judge that can
     return rf"As the solution says. \boxed{{{'tie' if a == b else 'A' if a else 'B'}}}"
