@@ -170,6 +170,8 @@ verl.trainer.ppo.v1.trainer_base
     PPOTrainer .get_llm_client .get_reward_handles | preference.group_trainer | there are none
     PPOTrainer .on_step_end .on_sample_end | preference.group_trainer | no buffer to tend
     PPOTrainer.fit | preference.trainer | replaced: what verl's task runner calls
+    PPOTrainer.fit | trainer | the judges are closed at its end
+    PPOTrainer.tokenizer | judge_in_trainer | the control tokens of judge=policy
     PPOTrainer._setup() | preference.trainer | replaced: called by init
     PPOTrainer._init_dataloader() | preference.trainer | replaced: called by _setup
     PPOTrainer._load_checkpoint() | preference.group_trainer | resumes
@@ -316,6 +318,7 @@ ray.data
     from_arrow_refs | llm.backends.ray_pool | blocks of rows
 ray.exceptions
     RayActorError | judge_in_trainer | the judge died
+    GetTimeoutError | judge_in_trainer | the judge is busy at the end
     RayTaskError | judge_in_trainer | the judge failed
 ray.util.scheduling_strategies
     NodeAffinitySchedulingStrategy(node_id, soft) | judge_in_trainer | beside the checkpoints
