@@ -286,6 +286,8 @@ verl.workers.rollout.llm_server
     LLMServerClient.generate(request_id, *, prompt_ids, sampling_params) | selfplay.generation | a response
 verl.workers.rollout.replica
     TokenOutput .token_ids .log_probs .stop_reason | selfplay.generation | a response
+verl.workers.rollout.utils
+    get_max_position_embeddings(hf_config) | preflight_judge | the servers' context where max_model_len is null
 verl.checkpoint_engine
     CheckpointEngineManager(config, actor_wg, replicas) | selfplay.generation | the servers' weights
     CheckpointEngineManager.sleep_replicas() | judge_in_trainer | room to save with
