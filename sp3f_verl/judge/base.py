@@ -136,11 +136,13 @@ def average(results: Sequence[Judged], weights: Sequence[float]) -> Judged:
 class Run:
     """What the judges of a run share.
 
-    served: base URLs of the models that the run itself serves, by `Judge.served_by`.
+    served: base URLs of the models that the run itself serves, by `Judge.served_by`. control_tokens: of
+    their tokenizers.
     metrics: counts since the last step; a judge that asks a model adds to them as it goes.
     """
 
     served: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    control_tokens: Mapping[str, Sequence[str]] = field(default_factory=dict)
     metrics: StepMetrics = field(default_factory=StepMetrics)
     budget: Budget = field(default_factory=Budget)
     store: Store | None = None

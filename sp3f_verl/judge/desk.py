@@ -50,15 +50,20 @@ class Desk:
     def budget(self) -> Budget:
         return self.run.budget
 
-    async def open(self, served: Mapping[str, Sequence[str]] | None = None) -> None:
+    async def open(
+        self,
+        served: Mapping[str, Sequence[str]] | None = None,
+        control_tokens: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         """Open every judge; those that ask a model ask it one short question, before anything depends on an answer.
 
         served: base URLs of the models that the run itself serves, by `Judge.served_by` ("reward_model", "rollout").
+        control_tokens: what their tokenizers read as no text; of other models the common families' are known.
         Raises BadInput for an endpoint that is missing, refuses the key, or does not know the model, and for a budget
         that earlier runs used up.
         """
         settings = self.settings
-        self.run.served = served or {}
+        self.run.served, self.run.control_tokens = served or {}, control_tokens or {}
         if settings.spending_file and self._asks_models:
             self.run.budget = Budget(settings.budget_usd, Path(settings.spending_file))
             self._paid_before = self.budget.spent

@@ -2,6 +2,7 @@
 
 import functools
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,9 +36,15 @@ class Group:
     affinity: int
 
     @classmethod
-    def of(cls, responses: Sequence[str], row: Mapping[str, Any], settings: JudgeSettings) -> "Group":
+    def of(
+        cls,
+        responses: Sequence[str],
+        row: Mapping[str, Any],
+        settings: JudgeSettings,
+        control_tokens: re.Pattern[str] | None = None,
+    ) -> "Group":
         texts = [strip_think(response).strip() for response in responses]
-        shown = {text: neutralise(text) for text in texts}
+        shown = {text: neutralise(text, control_tokens) for text in texts}
         look = functools.cache(lambda text: shorten(shown[text], settings.response_chars)[0].strip())
         same: dict[str, str] = {}  # how a text looks to the judge -> the first that looks so
         for text in texts:
@@ -45,7 +52,7 @@ class Group:
         # compared as they are shown: invisible characters say nothing, nor does what is left out
         texts = [same[look(text)] if look(text) else "" for text in texts]
         fence = new_fence(random.SystemRandom(), shown.values()) if settings.fence == "group" else None
-        context = Context.of(row, settings.privileged, fence)
+        context = Context.of(row, settings.privileged, fence, control_tokens)
         rng = random.Random(f"{settings.seed} {row['id']} {sorted(texts)}")
         questions, pairs = settings.question.questions(texts, settings, rng)
         return cls(row, settings, texts, shown, context, questions, pairs, rng.getrandbits(32))

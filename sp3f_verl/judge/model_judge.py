@@ -6,6 +6,7 @@
 import asyncio
 import functools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from sp3f_verl.judge.questions.client import JudgeClient
 from sp3f_verl.judge.questions.dispatch import Dispatcher
 from sp3f_verl.judge.questions.kinds import KINDS, Shown
 from sp3f_verl.judge.questions.prompt import Prompt
+from sp3f_verl.judge.questions.sanitize import control_tokens
 from sp3f_verl.llm.outcome import AskFailed, FailureKind
 from sp3f_verl.llm.price import longest_answer
 from sp3f_verl.llm.requests.client import Client
@@ -43,6 +45,7 @@ class ModelJudge(Judge):
     def __init__(self, settings=None):
         super().__init__(settings)
         self.client: JudgeClient | None = None  # there once it is opened
+        self._control_tokens: re.Pattern[str] | None = None
         self._dispatcher = Dispatcher(self.settings.concurrency)
 
     @functools.cached_property
@@ -143,6 +146,8 @@ class ModelJudge(Judge):
     async def open(self, run: Run) -> None:
         settings = self.settings
         urls = self.base_urls() or tuple(run.served.get(self.served_by, ()))
+        if self.is_served_by_the_run():
+            self._control_tokens = control_tokens(run.control_tokens.get(self.served_by, ()))
         if not urls:
             raise BadInput(f"judge={settings.name} has no server; {self.no_server}.")
         endpoint = Endpoint(
@@ -184,7 +189,7 @@ class ModelJudge(Judge):
         deadline = asyncio.get_running_loop().time() + self.settings.group_seconds
         settings, metrics = self.settings, self.client.metrics
         # not before its turn: thousands may wait
-        prepared = functools.cache(lambda: Group.of(responses, row, settings))
+        prepared = functools.cache(lambda: Group.of(responses, row, settings, self._control_tokens))
 
         async def ask(question: Shown) -> Asked:
             group = prepared()

@@ -170,6 +170,8 @@ verl.trainer.ppo.v1.trainer_base
     PPOTrainer .get_llm_client .get_reward_handles | preference.group_trainer | there are none
     PPOTrainer .on_step_end .on_sample_end | preference.group_trainer | no buffer to tend
     PPOTrainer.fit | preference.trainer | replaced: what verl's task runner calls
+    PPOTrainer.fit | trainer | the judges are closed at its end
+    PPOTrainer.tokenizer | judge_in_trainer | the control tokens of judge=policy
     PPOTrainer._setup() | preference.trainer | replaced: called by init
     PPOTrainer._init_dataloader() | preference.trainer | replaced: called by _setup
     PPOTrainer._load_checkpoint() | preference.group_trainer | resumes
@@ -284,6 +286,8 @@ verl.workers.rollout.llm_server
     LLMServerClient.generate(request_id, *, prompt_ids, sampling_params) | selfplay.generation | a response
 verl.workers.rollout.replica
     TokenOutput .token_ids .log_probs .stop_reason | selfplay.generation | a response
+verl.workers.rollout.utils
+    get_max_position_embeddings(hf_config) | preflight_judge | the servers' context where max_model_len is null
 verl.checkpoint_engine
     CheckpointEngineManager(config, actor_wg, replicas) | selfplay.generation | the servers' weights
     CheckpointEngineManager.sleep_replicas() | judge_in_trainer | room to save with
@@ -316,6 +320,7 @@ ray.data
     from_arrow_refs | llm.backends.ray_pool | blocks of rows
 ray.exceptions
     RayActorError | judge_in_trainer | the judge died
+    GetTimeoutError | judge_in_trainer | the judge is busy at the end
     RayTaskError | judge_in_trainer | the judge failed
 ray.util.scheduling_strategies
     NodeAffinitySchedulingStrategy(node_id, soft) | judge_in_trainer | beside the checkpoints

@@ -2,16 +2,17 @@
 
 One process asks, so rate limits, budget and counts hold for the run and not for each worker, and there is one event
 loop and one connection pool for its whole life. The trainer makes the actor before anything else, tells it where the
-models are that the run itself serves, takes its metrics every step and stops when it says so: the wraps of `init` and
-`step` of verl's PPOTrainer, no-ops for a run without `sp3f.judge`.
+models are that the run itself serves, takes its metrics every step and stops when it says so: the wraps of `init`,
+`step` and `fit` of verl's PPOTrainer, no-ops for a run without `sp3f.judge`.
 """
 
+import contextlib
 import dataclasses
 import functools
 
 import ray
 from omegaconf import DictConfig, OmegaConf
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sp3f_verl.judge.base import GroupNotJudged, Judged
@@ -22,6 +23,7 @@ from sp3f_verl.log import log
 
 NAME = "sp3f_judge"  # in the namespace of the run's Ray job
 GROUPS_AT_ONCE = 20_000  # calls that may wait inside the actor; Ray's default of 1000 would hide the rest from it
+CLOSING_SECONDS = 30
 GONE = "the process of the judge died (out of memory? see Ray's logs); start the same command to go on."
 
 
@@ -31,8 +33,8 @@ class JudgeActor:
     def __init__(self, settings: JudgeSettings):
         self._desk = Desk(settings)
 
-    async def open(self, served: dict[str, list[str]]) -> None:
-        await self._desk.open(served)
+    async def open(self, served: dict[str, list[str]], control_tokens: dict[str, list[str]]) -> None:
+        await self._desk.open(served, control_tokens)
 
     async def judge(self, responses: list[str], row: dict) -> Judged:
         """As Desk.judge, without the records: no reward worker needs those texts."""
@@ -87,7 +89,7 @@ def with_judge(original):
         if self.sp3f_judge is None:
             return
         try:
-            ray.get(self.sp3f_judge.open.remote(_served(self)))
+            ray.get(self.sp3f_judge.open.remote(_served(self), _control_tokens(self)))
         except RayTaskError as error:
             raise RuntimeError(f"sp3f_verl: {error.cause}") from None
         except RayActorError:
@@ -107,6 +109,40 @@ def _served(trainer) -> dict[str, list[str]]:
         "rollout": list(rollouts.get_addresses()),
     }
     return {name: [f"http://{address}/v1" for address in servers] for name, servers in addresses.items()}
+
+
+def _control_tokens(trainer) -> dict[str, list[str]]:
+    """What the tokenizers of the models that the run serves read as no text, by `Judge.served_by`."""
+    tokens, judge = {"rollout": _special(trainer.tokenizer)}, trainer.config.reward.reward_model
+    if judge.enable:
+        from transformers import AutoTokenizer
+
+        try:
+            tokens["reward_model"] = _special(AutoTokenizer.from_pretrained(judge.model_path))
+        except Exception as error:  # its server may read it by code of its own
+            log.warning("judge: of %s only common control tokens are known (%s)", judge.model_path, error)
+    return tokens
+
+
+def _special(tokenizer) -> list[str]:
+    return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def with_close(original):
+    """`PPOTrainer.fit`: at its end, however it ends, the judges close what they hold open: stores, connections."""
+
+    @functools.wraps(original)
+    def fit(self, *args, **kwargs):
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            if getattr(self, "sp3f_judge", None) is not None:
+                with contextlib.suppress(
+                    RayActorError, GetTimeoutError
+                ):  # gone, or busy: the store is written each step
+                    ray.get(self.sp3f_judge.close.remote(), timeout=CLOSING_SECONDS)
+
+    return fit
 
 
 def with_step_metrics(original):

@@ -184,7 +184,7 @@ METHODS: dict[str, Method] = {
             batches,
         ),
         preflight_rl.rows,
-        (preflight_judge.judge_answers, file_log),
+        (preflight_judge.room, preflight_judge.judge_answers, file_log),
     ),
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),

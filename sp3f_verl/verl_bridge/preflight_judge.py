@@ -2,17 +2,26 @@
 
 import asyncio
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.base import Judge
 from sp3f_verl.judge.desk import Desk
+from sp3f_verl.judge.questions.client import Context
+from sp3f_verl.judge.questions.prompt import Prompt, render
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.rewards.weights import active
 from sp3f_verl.verl_bridge.judge_in_trainer import settings_of
+from sp3f_verl.verl_bridge.preflight_files import files
 
+TEMPLATE_TOKENS = 64  # of a chat template, around a system and a user part
 GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
 
 
@@ -75,6 +84,59 @@ def _reward_model(config: DictConfig, users: list[Judge]) -> None:
         )
     if users and not served.model_path:
         raise BadInput(f"{name}: reward.reward_model.model_path is empty; name the judge's model.")
+
+
+def room(config: DictConfig) -> None:
+    """Do the rollout servers take the questions of judge=policy: query, solution, two responses and the judge's answer?
+    They have the model's whole context where max_model_len is null."""
+    judges = [make_judge(member) for member in settings_of(config).members()]
+    judges = [judge for judge in judges if _asks(judge, "rollout")]
+    if not judges:
+        return
+    from transformers import AutoConfig, AutoTokenizer
+    from verl.workers.rollout.utils import get_max_position_embeddings
+
+    role = config.actor_rollout_ref
+    path, trusted = str(Path(role.model.path).expanduser()), role.model.trust_remote_code
+    whole = get_max_position_embeddings(AutoConfig.from_pretrained(path, trust_remote_code=trusted))
+    tokenizer = AutoTokenizer.from_pretrained(role.model.tokenizer_path or path, trust_remote_code=trusted)
+    there = role.rollout.max_model_len or whole
+    paths = next(paths for key, paths in files(config) if key == "data.train_files")
+    rows = [canonical(row) for file in paths for row in read_parquet(Path(file).expanduser())]
+    for judge in judges:
+        settings, question = judge.settings, judge.settings.question
+        shown = 2 if question.of_pairs else 1 if question.labels(1) else role.rollout.n
+        text = longest_frame(judge.prompt, rows, shown)
+        frame = len(tokenizer(text)["input_ids"]) + TEMPLATE_TOKENS
+        response = min(config.data.max_response_length, settings.response_chars)  # a token is a character or more
+        needed = frame + shown * response + settings.longest_answer()
+        if needed > there:
+            mend = (
+                f"set actor_rollout_ref.rollout.max_model_len={needed}, or null for the model's {whole}"
+                if needed <= whole
+                else "lower data.max_response_length or sp3f.judge.max_tokens, have long responses shortened by "
+                "sp3f.judge.response_chars, or name another judge"
+            )
+            raise BadInput(
+                f"judge={settings.name} asks servers that take {there} tokens, and a question may take {needed} "
+                f"({frame} for prompt, query and solution, {shown} x {response} for responses, "
+                f"{settings.longest_answer()} for the answer); {mend}."
+            )
+
+
+def longest_frame(prompt: Prompt, rows: Sequence[Mapping[str, Any]], shown: int) -> str:
+    """All of the longest question but its responses."""
+    contexts = (Context.of(row, prompt.privileged) for row in rows)
+    context = max(contexts, key=lambda context: len(f"{context.query}{context.solution or ''}".encode()))
+    messages = render(
+        prompt,
+        query=context.query,
+        solution=context.solution,
+        responses=[""] * shown,
+        fence="0123456789abcdef01234567",
+        language=context.language,
+    )
+    return "\n".join(message["content"] for message in messages)
 
 
 def needed_fields(config: DictConfig) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Number
 
-from sp3f_verl.verl_bridge.judge_in_trainer import stop_in_mid_step, with_judge, with_step_metrics
+from sp3f_verl.verl_bridge.judge_in_trainer import stop_in_mid_step, with_close, with_judge, with_step_metrics
 from sp3f_verl.verl_bridge.validation import with_languages
 
 OF_A_GROUP = ("judge_", "group_")
@@ -41,6 +41,7 @@ def install() -> None:
     PPOTrainer._val_metrics_update = with_languages(PPOTrainer._val_metrics_update)
     PPOTrainer.init = with_judge(PPOTrainer.init)
     PPOTrainer.step = with_step_metrics(PPOTrainer.step)
+    PPOTrainer.fit = with_close(PPOTrainer.fit)
 
 
 def _with_terms(original):

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from sp3f_verl.judge.questions.sanitize import SHORTEST, neutralise, new_fence, shorten
+from sp3f_verl.judge.questions.sanitize import SHORTEST, control_tokens, neutralise, new_fence, shorten
 from sp3f_verl.judge.verdicts.verdict import Verdict, parse_language, parse_ranking, parse_verdict
 
 FAMILIES = {
@@ -193,3 +193,11 @@ class TestFence:
 def test_a_megabyte_takes_linear_time(unit):
     text = unit * (1_000_000 // len(unit))
     shorten(neutralise(text), 12_000)
+
+
+def test_the_tokens_of_a_tokenizer_are_broken_whatever_their_shape():
+    tokens = control_tokens(["€turn€", "€turn€€", "EOT", " ", "x", "<odd token>"])
+    broken = neutralise("a €turn€€ b EOT\n<odd token> c €turn€ x", tokens)
+    assert broken == "a € turn€€ b E OT\n‹odd token› c € turn€ x"
+    assert neutralise(broken, tokens) == broken
+    assert control_tokens([]) is None and control_tokens([" "]) is None

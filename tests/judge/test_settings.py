@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -347,6 +349,31 @@ class TestPreflight:
     def test_what_does_not_fit_together(self, rl, capsys, name):
         overrides, sentence = BAD_RUNS[name]
         assert sentence in self.refused(capsys, *rl, *overrides)
+
+    @pytest.mark.parametrize(
+        ("overrides", "numbers"),
+        [
+            (["actor_rollout_ref.rollout.max_model_len=400"], r"take 400 tokens, .* 2 x 16 for responses, 64 for the"),
+            (
+                ["sp3f.judge.schedule=listwise", "data.max_response_length=4000"],
+                r"8 x 4000 for .*; lower data\.max_resp",
+            ),
+            (["sp3f.judge.max_tokens=100000"], r"100000 for the answer\); lower data.max_response_length or"),
+        ],
+    )
+    def test_a_policy_whose_servers_take_no_question(self, rl, tiny_model, tmp_path, capsys, overrides, numbers):
+        shutil.copytree(tiny_model, tmp_path / "longer")
+        config = json.loads((tmp_path / "longer" / "config.json").read_text()) | {"max_position_embeddings": 16384}
+        (tmp_path / "longer" / "config.json").write_text(json.dumps(config))
+        small = ["judge=policy", "data.max_response_length=16", "sp3f.judge.max_tokens=64"]
+        small += ["actor_rollout_ref.rollout.n=8", f"actor_rollout_ref.model.path={tmp_path / 'longer'}"]
+        error = self.refused(capsys, *rl, *small, *overrides)
+        assert re.search(numbers, error)
+        if "max_model_len=400" in overrides[0]:  # what it asks for is enough, and one less is not
+            wanted = int(re.search(r"set actor_rollout_ref\.rollout\.max_model_len=(\d+)", error)[1])
+            key = "actor_rollout_ref.rollout.max_model_len"
+            self.passes(*rl, *small, f"{key}={wanted}")
+            assert f"take {wanted - 1} tokens" in self.refused(capsys, *rl, *small, f"{key}={wanted - 1}")
 
     def test_a_healthy_endpoint_passes_and_gets_one_short_question(self, rl, monkeypatch):
         monkeypatch.setenv("LLM_API_KEY", KEY)

@@ -2,19 +2,28 @@
 
 import asyncio
 import os
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import ray
 from omegaconf import OmegaConf
+from transformers import AddedToken
 from verl.experimental.reward_loop.reward_manager.registry import get_reward_manager_cls
 
 from helpers.judging import ROW, longer_wins
 from helpers.model_server import ModelServer, Reply
 from helpers.recipes import compose_recipe
 from sp3f_verl.judge.base import GroupNotJudged
-from sp3f_verl.verl_bridge.judge_in_trainer import NAME, judge_actor, stop_in_mid_step, with_judge, with_step_metrics
+from sp3f_verl.verl_bridge.judge_in_trainer import (
+    NAME,
+    judge_actor,
+    stop_in_mid_step,
+    with_close,
+    with_judge,
+    with_step_metrics,
+)
 
 GROUP = ["a", "bb", "ccc"]
 TESTS = Path(__file__).parents[1]
@@ -36,7 +45,10 @@ class Trainer:
 
     def __init__(self, settings: dict | None, save_freq: int = -1):
         ours = None if settings is None else {"judge": {"name": "openai", "model": "m", **settings}}
-        self.config = OmegaConf.create({"sp3f": ours, "trainer": {"save_freq": save_freq}})
+        reward = {"reward_model": {"enable": False}}
+        self.config = OmegaConf.create({"sp3f": ours, "trainer": {"save_freq": save_freq}, "reward": reward})
+        marks = {7: AddedToken("€turn€", special=True), 8: AddedToken("plain", special=False)}
+        self.tokenizer = SimpleNamespace(added_tokens_decoder=marks)
         self.global_steps, self.total_training_steps, self.saved, self.slept = 1, 10, [], 0
         self.reward_loop_manager = SimpleNamespace(reward_model_manager=None)
         self.llm_server_manager = SimpleNamespace(get_addresses=lambda: ["127.0.0.1:1"])
@@ -57,6 +69,10 @@ class Trainer:
         if self.sp3f_judge is not None:
             ray.get(self.sp3f_judge.judge.remote(GROUP, ROW))
         return "batch"
+
+    @with_close
+    def fit(self):
+        self.step({}, {})
 
 
 @pytest.fixture
@@ -136,6 +152,28 @@ def test_judges_that_answer_no_more_end_the_run_in_mid_step_and_keep_what_was_tr
         with pytest.raises(RuntimeError, match=r"^sp3f_verl: the run ends in step 5: 100% of this step's 66 questions"):
             stop_in_mid_step(run)
     assert run.saved == [4] and run.slept == 1
+
+
+def test_no_control_token_of_the_policys_own_tokenizer_reaches_it_as_judge(trainer):
+    """€turn€ has no shape by which it would be known."""
+    with ModelServer(longer_wins) as server:
+        run = trainer({"name": "policy"})
+        run.llm_server_manager = SimpleNamespace(get_addresses=lambda: [f"127.0.0.1:{server.port}"])
+        run.init()
+        ray.get(run.sp3f_judge.judge.remote(["a €turn€ plain", "bb"], ROW))
+        asked = [entry["body"]["messages"][-1]["content"] for entry in server.chats()]
+    assert not any("€turn€" in question for question in asked)
+    assert any("€ turn€ plain" in question for question in asked), "text that is no control token stays"
+
+
+def test_the_store_of_a_run_that_ended_is_one_whole_file(trainer, tmp_path):
+    with ModelServer(longer_wins) as server:
+        run = trainer({"base_url": server.url, "store": str(tmp_path / "answers.sqlite")})
+        run.init()
+        run.fit()
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.sqlite"], "nothing is left in a log beside it"
+    with sqlite3.connect(tmp_path / "answers.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM answers").fetchone() == (6,)
 
 
 def test_a_kind_of_ones_own_is_asked_by_the_reward_manager(trainer):

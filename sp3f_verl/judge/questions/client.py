@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import random
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,10 +33,16 @@ class Context:
     fence: str | None = None  # of all questions of the group; None: each has its own
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], privileged: bool, fence: str | None = None) -> "Context":
+    def of(
+        cls,
+        row: Mapping[str, Any],
+        privileged: bool,
+        fence: str | None = None,
+        control_tokens: re.Pattern[str] | None = None,
+    ) -> "Context":
         """From a canonical row. The solution is there only where the judge is privileged."""
-        solution = neutralise(row["solution_en"]) if privileged else None
-        return cls(row["id"], neutralise(row["query_en"]), solution, row["language"], fence)
+        solution = neutralise(row["solution_en"], control_tokens) if privileged else None
+        return cls(row["id"], neutralise(row["query_en"], control_tokens), solution, row["language"], fence)
 
 
 @dataclass(frozen=True)

@@ -44,16 +44,30 @@ _CONTROL_TOKEN = re.compile(
 _QUOTES = str.maketrans("<>[]◁▷", "‹›‹›‹›")
 
 
-def neutralise(text: str) -> str:
+def control_tokens(tokens: Iterable[str]) -> re.Pattern[str] | None:
+    """What finds the control tokens of a tokenizer, for `neutralise`; None where it has none."""
+    known = sorted({token for token in tokens if len(token.strip()) > 1}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, known))) if known else None
+
+
+def _broken(token: re.Match[str]) -> str:
+    quoted = token[0].translate(_QUOTES)
+    return quoted if quoted != token[0] else f"{token[0][0]} {token[0][1:]}"
+
+
+def neutralise(text: str, tokens: re.Pattern[str] | None = None) -> str:
     r"""`text` without power over a judge, as readable as before; a second pass changes nothing more.
 
+    tokens: the control tokens of the judge's own tokenizer, where it is known; those of common families go anyway.
     - Control tokens keep their name in other brackets: `<|im_start|>` becomes `‹|im_start|›`.
     - `\boxed{24}` becomes `\answer{24}`, and `[[1]]` becomes `[ [1] ]`: a judge that quotes the result quotes no
       verdict, so `parse_verdict`, `parse_ranking` and `parse_language` find nothing in it, whatever `text` was.
     - Invisible characters that can hide or reorder text go; a lone surrogate becomes U+FFFD.
     """
     text = _HIDDEN.sub(r"\1", _SURROGATE.sub("\ufffd", text))
-    text = _CONTROL_TOKEN.sub(lambda match: match[0].translate(_QUOTES), text)
+    text = _CONTROL_TOKEN.sub(_broken, text)
+    if tokens is not None:
+        text = tokens.sub(_broken, text)
     text = text.replace("\\boxed", "\\answer")
     return BRACKETS.sub(lambda match: match[0].replace("[", "[ ", 1).replace("]", "] ", 1), text)
 
