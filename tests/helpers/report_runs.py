@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from sp3f_verl.data.files import write_json
+from sp3f_verl.losses.table import LOSSES
 
 Lines = list[tuple[int, dict[str, float]]]
 
@@ -25,16 +26,13 @@ def measured(phase: str, roles: dict[str, tuple[float, float]], scale: float = 0
     return {f"{phase}/{name}": value for name, value in (told | more).items()}
 
 
-ROLES = {loss: ["chosen", "rejected"] for loss in ("dpo", "simpo", "simpo_ref")}  # the others: real, generated, proto
-
-
 def write(folder: Path, *attempts: Lines, loss: str | None = None) -> Path:
     """metrics/000.jsonl, 001.jsonl, ...: a file an attempt. NaN is written as Python's json does. `loss`: what the run
     records as its objective; a run begun before it did so has no objective.json."""
     if loss is not None:
-        roles = ROLES.get(loss, ["real", "generated", "proto"])
-        record = {"loss": loss, "loss_type": "sigmoid", "roles": roles, "means": "simpo" in loss, "reward_scale": 0.1}
-        record |= {"needs_reference": loss not in ("simpo", "tspin"), "settings": {"beta": 0.1}}
+        row = LOSSES[loss]
+        record = {"loss": loss, "loss_type": "sigmoid", "roles": row.roles, "means": "simpo" in loss}
+        record |= {"needs_reference": row.needs_reference, "reward_scale": 0.1, "settings": {"beta": 0.1}}
         write_json(record, folder / "objective.json")
     for number, lines in enumerate(attempts):
         file = folder / "metrics" / f"{number:03d}.jsonl"

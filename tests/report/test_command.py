@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers.report_runs import manifest, preference, selfplay, write
+from helpers.report_runs import preference, selfplay, write
 from sp3f_verl import cli
 from sp3f_verl.data.files import write_json, write_parquet
 from sp3f_verl.report.command import report
-from sp3f_verl.report.document.markdown import blocks
-from sp3f_verl.report.preference.compare import compare_runs
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS
-from sp3f_verl.report.run_metrics import RunMetrics
 
 
 def called(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
@@ -165,56 +162,26 @@ def test_both_forms_are_written_whichever_is_named(tmp_path, given, written):
     assert (tmp_path / f"{written}.html").is_file()
 
 
-def test_seeds_are_pooled_and_other_runs_have_their_own_column(tmp_path):
-    """Margins 1.5, 2.0, 3.0: mean 6.5 / 3, sample deviation 0.764."""
-    margins = {"dpo-seed1": 1.5, "dpo-seed2": 2.0, "dpo_s3": 3.0, "dpo-0.3": 9.0}
-    runs = [RunMetrics(write(tmp_path / name, preference(margin=value))) for name, value in margins.items()]
-    text = blocks(compare_runs(runs))
-    found = table(text, "last held-out")
-    assert found["header"] == ["dpo, 3 seeds", "dpo-0.3"]
-    assert found["`margin`"] == ["2.167 ± 0.764", "9.000"]
-    assert found["`logp/y`"] == ["-10.000 ± 0.000", "-10.000"] and "`logp/chosen`" not in found
-    for run in runs:
-        assert f"\n{run.folder}: `metrics/000.jsonl` step 3\n" in text
-
-
-def test_a_seed_that_stopped_early_or_was_set_otherwise_is_not_pooled(tmp_path):
-    runs = [
-        RunMetrics(write(tmp_path / f"tspin/seed{n}", selfplay(2 if n < 3 else 1), loss="tspin")) for n in (1, 2, 3)
-    ]
-    assert table(blocks(compare_runs(runs)), "last held-out")["header"] == [
-        "tspin, 2 seeds",
-        str(tmp_path / "tspin/seed3"),
-    ]
-    manifest(tmp_path / "tspin/seed2", 0, start_step=0, steps=4, settings={"loss": "tspin", "alpha": 0.5})
-    runs = [RunMetrics(run.folder) for run in runs]
-    assert len(table(blocks(compare_runs(runs)), "last held-out")["header"]) == 3
+def test_preference_runs_side_by_side_have_a_column_each(tmp_path):
+    """Roles are matched by their place; each run's files are named."""
+    folders = [write(tmp_path / "dpo", preference(margin=9.0)), write(tmp_path / "tspin", selfplay(), loss="tspin")]
+    text = report(folders)
+    last = table(text, "last held-out")
+    assert last["header"] == ["dpo", "tspin (tspin)"] and last["`margin`"] == ["9.000", "1.800"]
+    assert last["`logp_per_token/y`"] == ["-1.000", "-0.800"] and "`logp/chosen`" not in last
+    assert last["`logp_per_token/y0`"] == ["–", "-1.800"] and last["`history_margin`"] == ["–", "1.000"]
+    assert f"\n{folders[0]}: `metrics/000.jsonl` step 3\n" in text
 
 
 def test_iterations_side_by_side(tmp_path):
-    lines = selfplay()
-    for _, data in lines:
-        data.pop("generation/exact_match", None)
-    runs = [
-        RunMetrics(write(tmp_path / "spin" / "s1", selfplay(3), loss="tspin")),
-        RunMetrics(write(tmp_path / "other" / "s1", selfplay(2), loss="tspin")),
-        RunMetrics(write(tmp_path / "other" / "s2", lines, loss="tspin")),
-        RunMetrics(write(tmp_path / "dpo", preference())),
-    ]
-    found = table(blocks(compare_runs(runs)), "t")
-    columns = ["spin (tspin)", "other (tspin), 2 seeds", "dpo"]
-    assert found["header"] == [f"{kind}: {column}" for kind in ("exact match", "gap") for column in columns]
-    assert found["1"] == ["0.300", "0.300 (1 of 2)", "–", "0.500", "0.500 ± 0.000", "–"]
-    assert found["2"] == ["0.500", "0.500 (1 of 2)", "–", "0.500", "–", "–"], "policy 2 ends the run of two iterations"
-    assert found["3"] == ["0.700", "–", "–", "–", "–", "–"] and len(found) == 5
-
-
-def test_roles_are_matched_by_their_place(tmp_path):
-    runs = [RunMetrics(write(tmp_path / "dpo", preference())), RunMetrics(write(tmp_path / "tspin", selfplay()))]
-    found = table(blocks(compare_runs(runs)), "last held-out")
-    assert found["`logp_per_token/y`"] == ["-1.000", "-0.800"]
-    assert found["`logp_per_token/y0`"] == ["–", "-1.800"]
-    assert found["`history_margin`"] == ["–", "1.000"]
+    """Policy 2 ends the run of two iterations."""
+    runs = [write(tmp_path / "long", selfplay(3)), write(tmp_path / "short", selfplay(2))]
+    iterations = table(report([*runs, write(tmp_path / "dpo", preference())]), "t")
+    columns = [f"{kind}: {name}" for kind in ("exact match", "gap") for name in ("long", "short", "dpo")]
+    assert iterations["header"] == columns and len(iterations) == 5
+    assert iterations["1"] == ["0.300", "0.300", "–", "0.500", "0.500", "–"]
+    assert iterations["2"] == ["0.500", "0.500", "–", "0.500", "–", "–"]
+    assert iterations["3"] == ["0.700", "–", "–", "–", "–", "–"]
 
 
 def test_one_folder_given_twice_is_one_run(tmp_path, monkeypatch, capsys):
