@@ -12,7 +12,6 @@ from sp3f_verl import languages
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import SHIPPED, Benchmark, names
-from sp3f_verl.evaluation.checkpoints import check_chat_template, model_folder
 from sp3f_verl.evaluation.problems import of_parquet
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, check
 
@@ -336,46 +335,3 @@ class TestRows:
         with pytest.raises(BadInput) as error:
             list(of_parquet(tmp_path / "rl.jsonl", ["math"]))
         assert told in str(error.value) and "rl.jsonl" in str(error.value) and len(str(error.value)) < 500
-
-
-class TestCheckpoints:
-    def place(self, tiny_model, folder):
-        shutil.copytree(tiny_model, folder)
-        return folder
-
-    @pytest.mark.parametrize("within", ["actor/huggingface", "huggingface", "."])
-    def test_the_model_within_a_checkpoint_of_verl(self, tiny_model, tmp_path, within):
-        folder = self.place(tiny_model, tmp_path / "checkpoints" / "global_step_3" / within)
-        assert Path(model_folder(tmp_path / "checkpoints" / "global_step_3")) == folder
-        (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("3")
-        assert Path(model_folder(tmp_path / "checkpoints")) == folder
-
-    def test_shards_only(self, tiny_model, tmp_path):
-        """verl leaves config and tokenizer in huggingface/ all the same: that is no model."""
-        folder = self.place(tiny_model, tmp_path / "global_step_3" / "actor" / "huggingface")
-        (folder / "model.safetensors").unlink()
-        shard = folder.parent / "model_world_size_1_rank_0.pt"
-        shard.touch()
-        told = rf"FSDP shards only: merge them by `python -m verl.model_merger .*--local_dir {folder.parent} "
-        with pytest.raises(BadInput, match=told):
-            model_folder(tmp_path / "global_step_3", adapters=False)
-        shard.unlink()
-        with pytest.raises(BadInput, match="holds no weights"):
-            model_folder(tmp_path / "global_step_3", adapters=False)
-
-    def test_an_adapter_is_told_to_be_one(self, tmp_path):
-        (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "my/base", "r": 4}))
-        with pytest.raises(BadInput, match=rf"is a LoRA adapter: give --model my/base --adapter {tmp_path}"):
-            model_folder(tmp_path, adapters=False)
-
-    def test_a_model_without_a_chat_template(self, tiny_model, tmp_path):
-        folder = self.place(tiny_model, tmp_path / "model")
-        check_chat_template(str(folder))
-        for each in folder.glob("chat_template*"):
-            each.unlink()
-        config = folder / "tokenizer_config.json"
-        told = json.loads(config.read_text())
-        told.pop("chat_template", None)
-        config.write_text(json.dumps(told))
-        with pytest.raises(BadInput, match=r"has no chat template, .* chat_template\.jinja there\.$"):
-            check_chat_template(str(folder))

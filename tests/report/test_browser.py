@@ -5,14 +5,13 @@ import random
 import pytest
 
 from helpers.browser import browser, chromium
-from helpers.report_folders import HOSTILE, arena, evaluation
+from helpers.report_folders import HOSTILE, arena, evaluation, quickstart
 from helpers.report_runs import selfplay, write
-from sp3f_verl.data.files import write_json, write_parquet, write_text
+from sp3f_verl.data.files import write_text
 from sp3f_verl.report.command import document_of, report, side_by_side
 from sp3f_verl.report.document.blocks import Picture, every
 from sp3f_verl.report.document.page import html
 from sp3f_verl.report.folders import look
-from sp3f_verl.report.quickstart import COLUMNS, SPLITS
 
 pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="no Chromium: install one, or name it in SP3F_CHROMIUM"),
@@ -32,23 +31,6 @@ COLUMN = """(table, column) => [...document.querySelectorAll("table")[table].tBo
   .map(row => row.cells[column].textContent)"""
 
 
-def quickstart(folder):
-    """What a quickstart leaves, as far as its report reads it: 30 steps, three languages, numbers drawn with a seed."""
-    draw = random.Random(1)
-    for stage in ("sft", "sp3f"):
-        for split in SPLITS:
-            means = {code: {name: draw.random() for name in COLUMNS} for code in ("es", "sw", "zh", "all")}
-            write_json({"greedy": means, "sampled": means}, folder / "evaluation" / f"{stage}_{split}.json")
-    write_parquet([{"messages": []}] * 3, folder / "data" / "sft.parquet")
-    names = ["critic/score/mean", "actor/entropy", "actor/grad_norm", "response_length/mean", "judge/slot_a_rate"]
-    names += [f"reward/{term}/{of}" for term in ("accuracy", "language") for of in ("mean", "es", "sw", "zh")]
-    metrics = {"sp3f": [*names, "judge/chars_preferred", "timing_s/step"], "sft": ["train/loss", "train/grad_norm"]}
-    for stage, logged in metrics.items():
-        lines = [(step, {name: draw.random() for name in logged}) for step in range(1, 31)]
-        write(folder / stage, lines)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
     with browser(tmp_path_factory.mktemp("profile")) as page:
@@ -57,7 +39,13 @@ def tab(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    folder = quickstart(tmp_path_factory.mktemp("quickstart"))
+    """Of 30 steps, numbers drawn with a seed."""
+    folder, draw = quickstart(tmp_path_factory.mktemp("quickstart")), random.Random(1)
+    names = ["critic/score/mean", "actor/entropy", "actor/grad_norm", "response_length/mean", "judge/slot_a_rate"]
+    names += [f"reward/{term}/{of}" for term in ("accuracy", "language") for of in ("mean", "es", "sw", "zh")]
+    metrics = {"sp3f": [*names, "judge/chars_preferred", "timing_s/step"], "sft": ["train/loss", "train/grad_norm"]}
+    for stage, logged in metrics.items():
+        write(folder / stage, [(step, {name: draw.random() for name in logged}) for step in range(1, 31)])
     report([folder])
     return folder / "report.html"
 

@@ -8,25 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from helpers.report_folders import quickstart
 from helpers.report_runs import preference, selfplay, write
 from sp3f_verl import cli
-from sp3f_verl.data.files import write_json, write_parquet
+from sp3f_verl.data.files import write_json
 from sp3f_verl.report.command import report
-from sp3f_verl.report.quickstart import COLUMNS, SPLITS
+from sp3f_verl.report.quickstart import COLUMNS
 
 
 def called(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
     monkeypatch.setattr("sys.argv", ["sp3f", "report", *map(str, arguments)])
     code = cli.main()
     return code, *capsys.readouterr()
-
-
-def quickstart(folder, value: float):
-    means = {language: {name: value for name in COLUMNS} for language in ("es", "all")}
-    for stage in ("sft", "sp3f"):
-        for split in SPLITS:
-            write_json({"greedy": means, "sampled": means}, folder / "evaluation" / f"{stage}_{split}.json")
-    return folder
 
 
 def table(text: str, first: str) -> dict[str, list[str]]:
@@ -102,7 +95,6 @@ def test_a_damaged_evaluation_of_a_quickstart_is_named(tmp_path, monkeypatch, ca
 
 def test_a_quickstart_s_values_that_are_none_are_shown_as_such(tmp_path):
     folders = [quickstart(tmp_path / name, 0.25) for name in ("a", "b")]
-    write_parquet([{"messages": []}], tmp_path / "a" / "data" / "sft.parquet")
     means = {
         "es": {"accuracy": None},
         "all": {name: 0.5 for name in COLUMNS} | {"accuracy": math.nan, "fidelity": None},
