@@ -18,7 +18,6 @@ from sp3f_verl.report.folders import look
 from sp3f_verl.report.papers.compare import paper_document
 from sp3f_verl.report.papers.conditions import compared, normal, verdict
 from sp3f_verl.report.papers.load import NAMES, Paper, load
-from sp3f_verl.report.papers.page import page
 from sp3f_verl.stats.win_rates import margin
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "results"
@@ -34,10 +33,6 @@ def test_every_paper_loads_from_the_package_and_from_docs(name):
     assert paper.name == name and paper.cite and len({table.id for table in paper.tables}) == len(paper.tables)
     own = files("sp3f_verl.report.papers").joinpath(f"{name}.yaml").read_text()
     assert (DOCS / f"{name}.yaml").read_text() == own
-
-
-def test_the_page_in_docs_is_the_data():
-    assert (DOCS / "README.md").read_text() == page(), "python -m sp3f_verl.report.papers.page > docs/results/README.md"
 
 
 def test_mdpo_differences_and_ties_follow_from_wins_and_losses():
