@@ -113,7 +113,7 @@ def _by_file(points: Iterable[Point | None], steps_of) -> Markdown:
     for point in points:
         if point is not None:
             steps.setdefault(point.file, set()).add(point.step)
-    named = [Markdown("{} step {}").format(code(file), steps_of(sorted(own))) for file, own in sorted(steps.items())]
+    named = [Markdown("{} step {}").format(code(file), steps_of(sorted(at))) for file, at in sorted(steps.items())]
     return joined(named, "; ")
 
 

@@ -36,8 +36,8 @@ def test_of_a_run_the_latest_step_and_of_a_step_the_exported_model(tmp_path, bel
 def test_the_adapter_where_no_merged_model_was_written(tmp_path):
     step = tmp_path / "global_step_2"
     hugging_face(step / "actor" / "huggingface", weights="tokenizer.json")
-    found = model_folder(adapter(step / "actor" / "lora_adapter").parent.parent)
-    assert found == str(step / "actor" / "lora_adapter") and adapter_base(found) == "base"
+    result = model_folder(adapter(step / "actor" / "lora_adapter").parent.parent)
+    assert result == str(step / "actor" / "lora_adapter") and adapter_base(result) == "base"
     assert adapter_base(step / "actor" / "huggingface") is None
 
 

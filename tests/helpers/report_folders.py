@@ -55,7 +55,7 @@ def evaluation(
         }
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_text(text, folder / benchmark / language / "output.jsonl")
-    accuracies = [each["accuracy"]["mean"] for each in languages.values()]
+    accuracies = [one["accuracy"]["mean"] for one in languages.values()]
     mean = languages[next(iter(languages))] | {"accuracy": interval(sum(accuracies) / len(accuracies), 0.03)}
     decoding = {"samples": 8, "temperature": 0.7, "top_p": 0.8}
     summary = {"kind": "benchmarks", "model": model, "decoding": decoding, "threshold": 0.7}

@@ -69,18 +69,20 @@ def test_the_quickstarts_evaluation_is_the_same_each_time_and_whatever_the_order
         for code in ("es", "zh")
         for at in range(3)
     ]
-    found = []
+    result = []
     for name, order in (("first", rows), ("second", rows[::-1])):
         write_parquet(order, tmp_path / "rows.parquet")
         summary = evaluate(tiny_model, tmp_path / "rows.parquet", tmp_path / f"{name}.json", Decoding(2, 8, 1))
         assert summary.model_dump() == json.loads((tmp_path / f"{name}.json").read_text())
         lines = (tmp_path / f"{name}.responses.jsonl").read_text().splitlines()
-        found.append({row["id"]: row["responses"] for row in map(json.loads, lines)})
+        result.append({row["id"]: row["responses"] for row in map(json.loads, lines)})
     assert set(summary.greedy) == set(summary.sampled) == {"es", "zh", "all"}
-    assert found[0] == found[1] and found[0].keys() == {row["id"] for row in rows}
-    for texts in found[0].values():
+    assert result[0] == result[1] and result[0].keys() == {row["id"] for row in rows}
+    for texts in result[0].values():
         assert len(texts) == 3 and texts[1] != texts[2]
-    assert found[0]["es0"][0] == found[0]["zh0"][0] and found[0]["es0"][1] != found[0]["zh0"][1]  # greedy, and sampled
+    assert (
+        result[0]["es0"][0] == result[0]["zh0"][0] and result[0]["es0"][1] != result[0]["zh0"][1]
+    )  # greedy, and sampled
 
 
 def test_the_report_holds_the_numbers_and_its_pictures(tmp_path):

@@ -63,7 +63,7 @@ def is_sound(tab) -> None:
 def test_every_plot_is_drawn_and_nothing_is_complained_about(tab, page):
     tab.open(page)
     is_sound(tab)
-    panels = [panel for each in every(Picture, document_of(look(page.parent)).blocks) for panel in each.panels]
+    panels = [panel for one in every(Picture, document_of(look(page.parent)).blocks) for panel in one.panels]
     assert len(tab.run(PLOTS)) == len(panels) > 10
     assert tab.run("document.title") == "SP3F quickstart"
 
@@ -106,9 +106,9 @@ def test_dark_is_what_the_system_says_until_the_button_is_pressed_and_both_can_b
     grounds = []
     for dark in (False, True):
         tab.open(page, dark=dark)
-        found = tab.run(CONTRAST)
-        assert found["texts"] >= 4.5 and found["lines"] >= 3, found
-        grounds.append(found["ground"])
+        result = tab.run(CONTRAST)
+        assert result["texts"] >= 4.5 and result["lines"] >= 3, result
+        grounds.append(result["ground"])
     assert grounds[0] == "rgb(255, 255, 255)" != grounds[1]
     assert tab.run("document.getElementById('theme').textContent") == "Light mode"
     tab.run("document.getElementById('theme').click()")
@@ -136,12 +136,12 @@ def test_the_pointer_on_a_plot_tells_the_value_there(tab, page):
       const scale = box.width / plot.viewBox.baseVal.width;
       return { x: box.left + x * scale, y: box.top + y * scale, step: decodeURIComponent(step), value,
         label: plot.querySelector('.curve').dataset.label }; })()"""
-    found = tab.run(place)
-    tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=found["x"], y=found["y"])
+    result = tab.run(place)
+    tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=result["x"], y=result["y"])
     assert tab.run("document.getElementById('tip').hidden") is False
-    told = tab.run("document.getElementById('tip').textContent")
-    assert told == f"{found['label']} · {found['step']} · {found['value']}"
-    assert found["step"] == "step 5"
+    expected = tab.run("document.getElementById('tip').textContent")
+    assert expected == f"{result['label']} · {result['step']} · {result['value']}"
+    assert result["step"] == "step 5"
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
     assert tab.run("document.getElementById('tip').hidden") is True
 
@@ -157,8 +157,8 @@ def test_links_lead_to_files_that_are_there(tab, page):
 def test_hostile_texts_and_other_kinds_of_runs_are_as_sound(tab, tmp_path):
     folders = [evaluation(tmp_path / "evaluation", {"es": 0.5, "sw": 0.4}, HOSTILE)]
     folders += [arena(tmp_path / "arena", {HOSTILE: 55.0}), write(tmp_path / "selfplay", selfplay(3))]
-    found = [look(folder) for folder in folders]
-    for document in (*map(document_of, found), side_by_side(found)):
+    result = [look(folder) for folder in folders]
+    for document in (*map(document_of, result), side_by_side(result)):
         write_text(html(document, tmp_path), tmp_path / "page.html")
         tab.open(tmp_path / "page.html")
         is_sound(tab)

@@ -11,7 +11,7 @@ import pytest
 from helpers.report_folders import quickstart
 from helpers.report_runs import preference, selfplay, write
 from sp3f_verl import cli
-from sp3f_verl.data.files import write_json
+from sp3f_verl.data.files import write_json, write_text
 from sp3f_verl.report.command import report
 from sp3f_verl.report.quickstart import COLUMNS
 
@@ -39,49 +39,39 @@ def test_one_run_gets_its_report_in_its_folder(tmp_path, monkeypatch, capsys):
     assert str(tmp_path) not in text, "paths in it are relative, so that the folder can be moved"
 
 
-@pytest.mark.parametrize(
-    ("what", "said"),
-    [
-        ("missing", "is no folder; give"),
-        ("empty", "is empty, nothing was written there yet; give"),
-        ("no line yet", "holds nothing to report on; give"),
-        ("unfinished quickstart", "holds nothing to report on; give"),
-        ("a broken summary", "/summary.json cannot be read (Expecting"),
-    ],
-)
-def test_a_folder_without_anything_to_report_on_gets_one_sentence(tmp_path, monkeypatch, capsys, what, said):
-    folder = tmp_path / "run"
-    if what != "missing":
-        folder.mkdir()
-    if what == "no line yet":
-        write(folder, [])
-    if what == "unfinished quickstart":
-        write_json({}, folder / "evaluation" / "sft_test.json")
-    if what == "a broken summary":
-        (folder / "summary.json").write_text("{")
-    code, out, err = called(monkeypatch, capsys, folder)
-    assert (code, out) == (1, "") and err.startswith(f"sp3f: {folder}") and said in err and err.count("\n") == 1
-    assert not (folder / "report.md").exists()
+def test_a_folder_without_anything_to_report_on_gets_one_sentence(tmp_path, monkeypatch, capsys, subtests):
+    broken = ("summary.json", "manifest.json")
+    folders = {
+        tmp_path / "missing": "is no folder; give",
+        tmp_path / "loop": "is no folder; give",
+        tmp_path / "empty": "is empty, nothing was written there yet; give",
+        tmp_path / "no_line_yet": "holds nothing to report on; give",
+        tmp_path / "unfinished": "holds nothing to report on; give",
+        **{tmp_path / f"broken_{name}": f"/{name} cannot be read (Expecting" for name in broken},
+    }
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "no_line_yet", [])
+    write_json({}, tmp_path / "unfinished" / "evaluation" / "sft_test.json")
+    for name in broken:
+        write_text("{", tmp_path / f"broken_{name}" / name)
+    for folder, sentence in folders.items():
+        with subtests.test(folder.name):
+            code, out, err = called(monkeypatch, capsys, folder)
+            assert (code, out) == (1, "") and err.startswith(f"sp3f: {folder}") and err.count("\n") == 1
+            assert sentence in err and not (folder.name != "loop" and (folder / "report.md").exists())
 
 
-def test_quickstarts_are_reported_as_before(tmp_path, monkeypatch, capsys):
-    folders = [quickstart(tmp_path / f"seed{n}", value) for n, value in ((1, 0.25), (2, 0.75))]
-    code, out, _ = called(monkeypatch, capsys, *folders)
-    spread = statistics.stdev([0.25, 0.75])
-    assert code == 0 and "\ngreedy, 2 seeds:\n" in out and f"0.500 ± {spread:.3f}" in out
-
-
-def test_each_seed_s_files_are_named_and_copies_of_one_run_are_told(tmp_path, monkeypatch, capsys):
-    folders = [quickstart(tmp_path / f"seed{n}", 0.25) for n in (1, 2, 3)]
+def test_seeds_of_the_quickstart_are_pooled_and_copies_of_one_run_are_named(tmp_path, monkeypatch, capsys):
+    folders = [quickstart(tmp_path / f"seed{n}", value) for n, value in ((1, 0.25), (2, 0.75), (3, 0.25))]
     for folder, seed in zip(folders, (1, 2, 1), strict=True):
         write_json({"data_seed": 1, "train_seed": seed, "steps": 5}, folder / "settings.json")
-    text = called(monkeypatch, capsys, *folders)[1]
-    assert "**seed1 and seed3 have the same seeds**: ± is no spread over seeds." in text
-    assert "have the same seeds" not in called(monkeypatch, capsys, *folders[:2])[1]
-    assert (
-        report(folders[:2], tmp_path / "all.md")
-        and "](seed2/evaluation/sp3f_test.json)" in (tmp_path / "all.md").read_text()
-    )
+    assert "**seed1 and seed3 have the same seeds**: ± is no spread over seeds." in report(folders)
+    file, spread = tmp_path / "all.md", statistics.stdev([0.25, 0.75])
+    assert called(monkeypatch, capsys, *folders[:2], "--output", file) == (0, f"{file}\n", "")
+    text = file.read_text()
+    assert "\ngreedy, 2 seeds:\n" in text and f"0.500 ± {spread:.3f}" in text and "have the same seeds" not in text
+    assert "](seed2/evaluation/sp3f_test.json)" in text, "each seed's files are named"
 
 
 @pytest.mark.parametrize("text", ["{", "null", "[]", '{"greedy": null, "sampled": {}}'])
@@ -117,12 +107,6 @@ def test_a_folder_as_output_gets_the_report_in_it(tmp_path, monkeypatch, capsys)
     (runs[0] / "report.md").mkdir()
     code, _, err = called(monkeypatch, capsys, runs[0])
     assert code == 1 and f"{runs[0] / 'report.md'} is a folder" in err and "Errno" not in err
-
-
-def test_a_loop_of_links_is_no_folder(tmp_path, monkeypatch, capsys):
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    code, _, err = called(monkeypatch, capsys, tmp_path / "loop")
-    assert code == 1 and "loop is no folder" in err
 
 
 def test_a_mixture_is_one_report_with_a_section_a_kind(tmp_path, monkeypatch, capsys):

@@ -111,13 +111,13 @@ def test_what_is_not_finite_is_left_out_and_told(tmp_path):
     run = PreferenceRun(write(tmp_path, lines))
     assert run["train/loss"] == [] and [point.step for point in run["val/margin"]] == [0]
     assert cells(held_out_table(run))["`margin`"] == ["–", "0.000", "–"]
-    told = [sign for sign in signs(run) if "NaN" in sign]
-    assert told == [
+    expected = [sign for sign in signs(run) if "NaN" in sign]
+    assert expected == [
         "`train/loss` is NaN or infinite 3 times of 3 (first: `metrics/000.jsonl` step 1).",
         "`val/margin` is NaN or infinite 1 times of 2 (first: `metrics/000.jsonl` step 3).",
     ]
     text = report_text(run)
-    assert told[0] in text and "| nan" not in text and "| inf" not in text
+    assert expected[0] in text and "| nan" not in text and "| inf" not in text
 
 
 def test_contingencies_are_the_shares_that_were_logged(tmp_path):
@@ -131,11 +131,14 @@ def test_contingencies_are_the_shares_that_were_logged(tmp_path):
         {"both": 0.8, **dict.fromkeys(CELLS[1:3], 0), "neither": 0.2}
     )
     text = text_of(*contingency_tables(run))
-    own = text.split("**held-out, per token**:")[1].split("**")[0]
-    assert "\nFrom `metrics/000.jsonl` step 3.\n" in own and cells(own)["r(chosen) > r(rejected)"] == ["0.500", "0.250"]
-    assert cells(own)["r(chosen) ≤ r(rejected)"] == ["0.150", "0.100"]
-    own = text.split("**training batches, raw (sums)**:")[1].split("**")[0]
-    assert "\nFrom `metrics/000.jsonl` step 1 to 3, mean of 3.\n" in own
+    mine = text.split("**held-out, per token**:")[1].split("**")[0]
+    assert "\nFrom `metrics/000.jsonl` step 3.\n" in mine and cells(mine)["r(chosen) > r(rejected)"] == [
+        "0.500",
+        "0.250",
+    ]
+    assert cells(mine)["r(chosen) ≤ r(rejected)"] == ["0.150", "0.100"]
+    mine = text.split("**training batches, raw (sums)**:")[1].split("**")[0]
+    assert "\nFrom `metrics/000.jsonl` step 1 to 3, mean of 3.\n" in mine
     assert "add up" not in text
 
 
@@ -147,7 +150,7 @@ def test_contingencies_that_do_not_add_up_are_said_to_be_wrong(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("loss", "said"),
+    ("loss", "expected"),
     [
         ("tspin", "This run is such a case: its rewards are 0.1 times the sums."),
         ("simpo", "In this run rewards are 0.1 times the log-likelihood per token:"),
@@ -155,7 +158,7 @@ def test_contingencies_that_do_not_add_up_are_said_to_be_wrong(tmp_path):
         (None, ""),
     ],
 )
-def test_the_table_that_is_a_tautology_is_named(tmp_path, loss, said):
+def test_the_table_that_is_a_tautology_is_named(tmp_path, loss, expected):
     """T-SPIN: rewards proportional to sums. SimPO: to means. DPO: to neither. All by the record, none without one."""
     roles = ("real", "generated") if loss == "tspin" else ("chosen", "rejected")
     data = measured("val", dict(zip(roles, ((-1.0, 10), (-2.0, 6)), strict=True)))
@@ -163,7 +166,7 @@ def test_the_table_that_is_a_tautology_is_named(tmp_path, loss, said):
     text = report_text(PreferenceRun(write(tmp_path, [(0, data)], loss=loss)))
     assert "**For T-SPIN the raw table is a tautology**" in text
     sentences = ("This run is such a case", "In this run rewards are", "rewards are log-ratios")
-    assert said in text and sum(sentence in text for sentence in sentences) == (loss is not None)
+    assert expected in text and sum(sentence in text for sentence in sentences) == (loss is not None)
     sign = "Reward and summed log-likelihood disagree on 0.300 of the held-out pairs"
     assert (sign in text) == (loss == "simpo"), "elsewhere the order that counts is the one per token"
 
@@ -249,7 +252,7 @@ def test_a_healthy_run_shows_no_sign(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "sentence"),
     [
         (
             {"chosen": -2.5, "rejected": -4.0},
@@ -266,19 +269,19 @@ def test_a_healthy_run_shows_no_sign(tmp_path):
         ({"history_margin": -0.5}, "The historical advantage is negative at the end, -0.500"),
     ],
 )
-def test_each_sign_is_told_alone(tmp_path, changes, said):
-    found = signs(PreferenceRun(write(tmp_path, preference(**changes))))
-    assert len(found) == 1 and said in found[0] and "`metrics/000.jsonl` step" in found[0]
+def test_each_sign_is_told_alone(tmp_path, changes, sentence):
+    result = signs(PreferenceRun(write(tmp_path, preference(**changes))))
+    assert len(result) == 1 and sentence in result[0] and "`metrics/000.jsonl` step" in result[0]
 
 
 def test_signs_of_the_generation(tmp_path):
     lines = selfplay()
     lines[0][1].update({"generation/exact_match": 0.9, "generation/identical": 0.4})
     lines[1][1]["start/rollout_logp_diff_max"] = 0.5
-    found = " ".join(signs(PreferenceRun(write(tmp_path, lines))))
-    assert "fell: 0.900 to 0.500 (`metrics/000.jsonl` step 0, 8)" in found
-    assert "equal the annotated one: 0.400 in iteration 0 (`metrics/000.jsonl` step 0)" in found
-    assert "differ by up to 0.500 nats a token" in found
+    result = " ".join(signs(PreferenceRun(write(tmp_path, lines))))
+    assert "fell: 0.900 to 0.500 (`metrics/000.jsonl` step 0, 8)" in result
+    assert "equal the annotated one: 0.400 in iteration 0 (`metrics/000.jsonl` step 0)" in result
+    assert "differ by up to 0.500 nats a token" in result
 
 
 # ---- the objective -------------------------------------------------------------------------------------------------
@@ -322,13 +325,13 @@ def test_all_that_is_measured_is_in_the_report(tmp_path, loss):
     logps = -torch.rand(2 * 4 * size, generator=draw)
     mask = torch.tensor([0, 1, 1, 1] * 2 * size)
     reference = logps - 0.1 if objective.needs_reference else None
-    told = measure(objective, logps, mask, torch.arange(0, 2 * 4 * size + 1, 4), reference).metrics
-    lines = [(step, {f"val/{name}": value.mean().item() for name, value in told.items()}) for step in (0, 1)]
+    expected = measure(objective, logps, mask, torch.arange(0, 2 * 4 * size + 1, 4), reference).metrics
+    lines = [(step, {f"val/{name}": value.mean().item() for name, value in expected.items()}) for step in (0, 1)]
     run = PreferenceRun(write(tmp_path, lines, loss=loss))
     assert run.loss == loss and run.roles == objective.roles
     orders = {f"order_{order}/{cell}" for order in ("raw", "per_token") for cell in CELLS}
-    assert set(told) - orders <= set(held_out_metrics(run)), "the report does not show it"
-    assert {name.strip("`") for name in cells(held_out_table(run))} >= set(told) - orders
+    assert set(expected) - orders <= set(held_out_metrics(run)), "the report does not show it"
+    assert {name.strip("`") for name in cells(held_out_table(run))} >= set(expected) - orders
     assert sum(contingency(run, "val", "per_token")[0].values()) == pytest.approx(1)
 
 

@@ -84,15 +84,19 @@ def _numbers(run: PreferenceRun) -> Section:
 
 def _orders(run: PreferenceRun) -> Section:
     """Which table is a tautology is worked out of the objective that the run recorded."""
-    objective, own = run.objective, Markdown("")
+    objective, of_this = run.objective, Markdown("")
     if objective and objective.needs_reference:
-        own = Markdown("This run's rewards are log-ratios to a reference or opponent: neither table is a tautology.")
+        of_this = Markdown(
+            "This run's rewards are log-ratios to a reference or opponent: neither table is a tautology."
+        )
     elif objective and objective.means:
-        own = Markdown("""In this run rewards are {:.4g} times the log-likelihood per token:
+        of_this = Markdown("""In this run rewards are {:.4g} times the log-likelihood per token:
 here the table per token is the tautology; read the raw one, beside the length gap.""").format(objective.reward_scale)
     elif objective:
-        own = Markdown("This run is such a case: its rewards are {:.4g} times the sums.").format(objective.reward_scale)
-    blocks: list[Block] = [paragraph(ORDERS, *map(code, run.roles[:2])), paragraph(TAUTOLOGY, own)]
+        of_this = Markdown("This run is such a case: its rewards are {:.4g} times the sums.").format(
+            objective.reward_scale
+        )
+    blocks: list[Block] = [paragraph(ORDERS, *map(code, run.roles[:2])), paragraph(TAUTOLOGY, of_this)]
     if run.starts:
         blocks += [Text("Held-out at the end of each iteration:"), *tables.orders_by_iteration(run)]
     return Section("Reward order against log-likelihood order", blocks + tables.contingency_tables(run))

@@ -89,8 +89,8 @@ def _lengths(run: PreferenceRun) -> Iterator[Sign]:
 @looks_for(f"training accuracy {OVERFIT} or more above held-out")
 def _overfit(run: PreferenceRun) -> Iterator[Sign]:
     if held_out := run.last_held_out("accuracy"):
-        own = run.within("train/accuracy", run.iteration_of(held_out.step))
-        train = [point for point in own if point.step <= held_out.step][-10:]
+        logged = run.within("train/accuracy", run.iteration_of(held_out.step))
+        train = [point for point in logged if point.step <= held_out.step][-10:]
         mean = sum(point.value for point in train) / max(len(train), 1)
         if mean - held_out.value >= OVERFIT:
             yield (

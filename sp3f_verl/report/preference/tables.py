@@ -102,13 +102,15 @@ def contingency_tables(run: PreferenceRun) -> list[Text | Table]:
 def orders_by_iteration(run: PreferenceRun) -> list[Table]:
     """The 2x2 contingencies, held-out at the end of each iteration, a row each."""
     orders = {str(t): {order: contingency(run, "val", order, t) for order in ORDERS} for t in run.iterations}
-    orders = {t: own for t, own in orders.items() if any(own.values())}
+    orders = {t: by_order for t, by_order in orders.items() if any(by_order.values())}
     columns = {
-        f"{how}: {cell}": lambda own, order=order, cell=cell: number(own[order][0][cell] if own[order] else None)
+        f"{how}: {cell}": lambda by_order, order=order, cell=cell: number(
+            by_order[order][0][cell] if by_order[order] else None
+        )
         for order, how in ORDERS.items()
         for cell in CELLS
     }
-    used = [point for own in orders.values() for cells in own.values() if cells for point in cells[1]]
+    used = [point for by_order in orders.values() for cells in by_order.values() if cells for point in cells[1]]
     return [listed("t", orders, columns, where(used))] if orders else []
 
 
