@@ -71,6 +71,13 @@ def text_of(value: Any, place: str) -> str:
     raise BadInput(f"{place} is {value!r:.80}; give it a text or a number, or remove the row.")
 
 
+def without_nulls(value: Any) -> Any:
+    """Without the nulls that parquet puts where another row has a key, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [without_nulls(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def draw_rank(seed: int, key: str) -> str:
     """What to sort by for a seeded shuffle that is the same in whatever order the keys come."""
     return hashlib.sha256(json.dumps([seed, key]).encode()).hexdigest()

@@ -39,8 +39,8 @@ def change(file, **values):
 
 
 def test_a_good_run_can_be_saved(run):
-    for check in (preflight_run.saving, preflight_run.loggers, preflight_run.attention, preflight_run.vocabulary):
-        check(run())
+    for name in ("saving", "loggers", "attention", "positions", "vocabulary"):
+        getattr(preflight_run, name)(run())
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,39 @@ def test_an_attention_that_the_class_does_not_take(run, model):
     change(model / "config.json", architectures=["GPTJForCausalLM"])
     with pytest.raises(BadInput, match=r"override_config.attn_implementation=sdpa; set it to eager"):
         preflight_run.attention(run())
+
+
+def test_a_class_that_verl_cannot_load_or_shard(run, model):
+    from transformers import BioGptConfig, GPT2Config
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
+    GPT2Config(**sizes, architectures=["GPT2LMHeadModel"]).save_pretrained(model)
+    with pytest.raises(BadInput, match=r"the architecture GPT2LMHeadModel, of which verl loads no head; write a name"):
+        preflight_run.attention(run())
+    BioGptConfig(**sizes, intermediate_size=32, architectures=["BioGptForCausalLM"]).save_pretrained(model)
+    with pytest.raises(BadInput, match=r"BioGptForCausalLM does not name its layers.*transformer_layer_cls_to_wrap"):
+        preflight_run.attention(run())
+
+
+@pytest.mark.parametrize(
+    ("scaling", "first"),
+    [
+        ({"rope_type": "dynamic", "factor": 2.0}, 64),
+        ({"rope_type": "longrope", "original_max_position_embeddings": 32}, 32),
+        ({"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}, None),  # the same for all
+    ],
+)
+def test_positions_that_depend_on_the_longest_row(run, model, scaling, first, capsys):
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4} if scaling["rope_type"] == "longrope" else {}
+    rope = {"rope_theta": 1e4, **scaling, **factors}
+    change(model / "config.json", rope_parameters=rope, max_position_embeddings=64, head_dim=8, layer_types=None)
+    if first is None:
+        preflight_run.positions(run())
+        return
+    with pytest.raises(BadInput, match=rf"beside one of more than {first} tokens, and .*; set that to at most {first}"):
+        preflight_run.positions(run())
+    preflight_run.positions(run("sp3f.check.engine=warn"))
+    assert f"set that to at most {first}." in capsys.readouterr().err
 
 
 def test_tokens_beyond_the_embedding(run, model, capsys):
