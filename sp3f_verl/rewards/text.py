@@ -20,6 +20,8 @@ _MARKS = re.compile(r"[=(){}\[\];<>]|\b(?:def|import|return|print|class|for|if|w
 _KEYWORDS = "and as assert class def do elif else except for from if import in is lambda not or print return while with"
 _WORDS = regex.compile(rf"(?<!\w)(?:(?!(?:{_KEYWORDS.replace(' ', '|')})\b)\p{{L}}{{2,}}+[ \t]+){{2}}\p{{L}}{{2}}")
 _URL = re.compile(r"https?://[!-~]{1,200}|www\.[!-~]{1,200}")  # no page has an address as long as a paragraph
+# Of a protocol, Content-Length: 13353; bounded, because a chain of such words would be searched from each of them.
+_HEADER = re.compile(r"[A-Z][a-z]{1,20}-(?:[A-Z][a-z]{1,20}-){0,3}[A-Z][a-z]{1,20}: \S{1,200}")
 _SPACE = re.compile(r"\\[ ,;:!]|~")
 # Latin letters in another shape: mathematical, circled, squared, full width.
 _STYLED = re.compile(r"[\u2102-\u2134\u24b6-\u24e9\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f130-\U0001f189]")
@@ -123,7 +125,7 @@ def prose(text: str) -> str:
     """
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), strip_think(text))
     text = _opened(unicodedata.normalize("NFC", text))
-    kept = _MATHS.sub(_talk_in_maths, _SPACE.sub(" ", _URL.sub(" ", _CODE.sub(_talk_in_code, text))))
+    kept = _MATHS.sub(_talk_in_maths, _SPACE.sub(" ", _HEADER.sub(" ", _URL.sub(" ", _CODE.sub(_talk_in_code, text)))))
     kept = _VARIABLE.sub(" ", _drop_commands(kept))
     gone = _inked(text) - _inked(kept)  # hidden is no more
     letters = sum(map(str.isalpha, kept)) if gone > MIN_HIDDEN else 0

@@ -10,13 +10,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import regex
 
 from sp3f_verl import languages
-from sp3f_verl.rewards.fidelity.likelihood import Groups, model
 from sp3f_verl.rewards.fidelity.switching import Leaning, english_letters, has_markers
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sp3f_verl.rewards.fidelity.likelihood import Groups
 
 SWITCH_COST = 20.0  # log-likelihood, in py3langid's own scale; 0 judges every clause alone
 UNDECLARED_COST = 20.0  # in the same scale, once for each: what speaks against a language that the run does not name
@@ -62,8 +66,8 @@ class Contest:
     codes: tuple[str, ...]
     own: regex.Pattern  # letters that can be won
     costs: tuple[float, ...] = ()  # of each code, to start with
-    likelihood: Groups | None = None  # of each code; None where there is one
-    outside: Groups | None = None  # of all languages that are none of the codes, and of the codes
+    likelihood: "Groups | None" = None  # of each code; None where there is one
+    outside: "Groups | None" = None  # of all languages that are none of the codes, and of the codes
     leaning: Leaning | None = None  # what tells a word of English from one of the first code
     markers: tuple[frozenset[str], ...] = ()  # for each code, where two or more of them have any
 
@@ -113,6 +117,8 @@ def _labels_of(code: str) -> tuple[str, ...]:
 @functools.cache
 def contest_of(language: str, others: tuple[str, ...]) -> Contest:
     """The languages that compete for the letters of `language`, itself first; it alone where its script settles it."""
+    from sp3f_verl.rewards.fidelity.likelihood import Groups, model  # numpy: with the first text, not with the package
+
     facts = languages.get(language)
     rivals = set(facts.confusables)
     rivals.update(code for code in others if set(languages.get(code).scripts) & set(facts.scripts))
@@ -143,7 +149,7 @@ def contest_of(language: str, others: tuple[str, ...]) -> Contest:
     return Contest(codes, own_letters, costs, likelihood, outside, leaning, markers if rivalry else ())
 
 
-def _scores(segments: list[str], contest: Contest) -> np.ndarray:
+def _scores(segments: list[str], contest: Contest) -> "np.ndarray":
     """For each segment and code how much it falls behind the best code there: log-likelihoods, 0 and below."""
     scores = contest.likelihood(segments)
     for row, segment in zip(scores, segments, strict=True) if contest.markers else ():
@@ -152,7 +158,7 @@ def _scores(segments: list[str], contest: Contest) -> np.ndarray:
     return scores - scores.max(axis=1, keepdims=True)
 
 
-def _outside(segments: list[str], contest: Contest) -> np.ndarray:
+def _outside(segments: list[str], contest: Contest) -> "np.ndarray":
     """How far the best language outside the set is ahead of the best one in it, by letters of the set's scripts."""
     others = _others_letters(contest.own)
     ahead, behind = contest.outside([others.sub(" ", segment) for segment in segments]).T
@@ -163,8 +169,9 @@ def _winners(segments: list[str], contest: Contest, text: str) -> list[str]:
     """The code that wins each segment, or `OUTSIDE`: the best-scoring sequence under `SWITCH_COST` (Viterbi)."""
     scores = _scores(segments, contest)
     codes, costs = contest.codes, contest.costs
+    rows = scores.tolist()
     if _outside([text[:WINDOW], text[-WINDOW:]], contest).max() > OUTSIDE_COST:
-        scores = np.column_stack([scores, _outside(segments, contest)])
+        rows = [[*row, ahead] for row, ahead in zip(rows, _outside(segments, contest).tolist(), strict=True)]
         codes, costs = (*codes, OUTSIDE), (*costs, OUTSIDE_COST)
     else:
         alone = scores.sum(axis=0) - costs  # of the sequences without a change
@@ -172,7 +179,7 @@ def _winners(segments: list[str], contest: Contest, text: str) -> list[str]:
             return [codes[0]] * len(segments)
     best, back = [-cost for cost in costs], []
     entry = [SWITCH_COST + cost for cost in costs]
-    for row in scores.tolist():
+    for row in rows:
         top = max(best)
         leader = best.index(top)
         came_from, following = [], []

@@ -8,8 +8,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-
-import numpy as np
+from typing import Any
 
 MIN_MARKERS = 4  # different ones in a text, before any of it is looked at again: "The New York Times" is a name
 SWITCH_COST = 1.0  # log-likelihood, in py3langid's own scale, to change language between two words
@@ -70,8 +69,8 @@ def _bare(text: str) -> str:
 class Leaning:
     """How much the spelling of a lower-case word speaks for English: of words that were met before, from memory."""
 
-    def __init__(self, likelihood: Callable[[list[str]], np.ndarray]):
-        """likelihood: of texts, a row a text: under English and under the language asked for."""
+    def __init__(self, likelihood: Callable[[list[str]], Any]):
+        """likelihood: of texts, an array of a row a text: under English and under the language asked for."""
         self._likelihood, self._known = likelihood, {}
 
     def of(self, words: set[str]) -> Mapping[str, float]:
@@ -80,7 +79,7 @@ class Leaning:
             self._known = {}
         if new := [word for word in words if word not in self._known]:
             english, own = self._likelihood([f"{word} " for word in new]).T
-            self._known.update(zip(new, np.clip(english - own, -MAX_LEAN, MAX_LEAN).tolist(), strict=True))
+            self._known.update(zip(new, (english - own).clip(-MAX_LEAN, MAX_LEAN).tolist(), strict=True))
         return self._known
 
 
