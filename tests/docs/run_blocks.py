@@ -9,6 +9,7 @@ replaced by what, what is added so that a run is short, and which block is not r
 """
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -240,10 +242,20 @@ def run(block: Block, folder: Path, here: Path, url: str, log: Path) -> int:
             return -1
 
 
+@contextmanager
+def alone(lock: Path | None):
+    """Holds the lock, as flock(1) does, so that a machine that others use too runs one heavy thing at a time."""
+    with open(lock or os.devnull, "a") as held:
+        if lock:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="*", help="pages, or blocks as page:line (default: all)")
     parser.add_argument("--folder", type=Path, help="where everything is written (default: a temporary one, kept)")
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="hold it while a block runs, a block at a time")
     parser.add_argument("--list", action="store_true", help="print what would run, and run nothing")
     options = parser.parse_args()
     here = options.folder or Path(tempfile.mkdtemp(prefix="docs-"))
@@ -255,7 +267,7 @@ def main() -> int:
         if not options.list:
             stand_ins(here, server.url)
         for number, block in enumerate(chosen):
-            why, start = why_not(block), time.monotonic()
+            why = why_not(block)
             if options.list:
                 print(f"\n== {block.place}{f': not run, {why}' if why else ''}")
                 print(block.text if why or block.kind == "yaml" else rewritten(block, here, server.url))
@@ -272,7 +284,9 @@ def main() -> int:
                 print(f"{block.place}: not run ({why})", flush=True)
             else:
                 log = here / f"{number:02}.log"
-                code = run(block, folders[block.file], here, server.url, log)
+                with alone(options.lock):
+                    start = time.monotonic()
+                    code = run(block, folders[block.file], here, server.url, log)
                 failed += code != 0
                 first = " ".join(words(block.commands[0])[:4])
                 result = "ok" if code == 0 else f"FAILED with {code}"
