@@ -316,15 +316,8 @@ def _one_process() -> None:
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"} | address
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--tiny", action="store_true", help="small sizes, for a CPU")
-    parser.add_argument("--runs", action="store_true", help="a run through Ray and vLLM, too")
-    parser.add_argument("--output", type=Path, default=Path("on_gpu.json"))
-    options = parser.parse_args()
-    clock, results = Clock(options.minutes), {"device": _name(options.device), "torch": torch.__version__}
+def _parts(options: argparse.Namespace, results: dict) -> list[Callable]:
+    """What can be measured here; what cannot is said in the results."""
     _one_process()
     parts: list[Callable] = [losses]
     if importlib.util.find_spec("verl") is None:
@@ -334,10 +327,21 @@ def main() -> None:
         import sp3f_verl.plugin  # noqa: F401  (a checkout that is not installed has no entry point)
 
         parts += [exactness, steps]
-    if options.runs:
-        parts.append(recipes)
+    return [*parts, recipes] if options.runs else parts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, for a CPU")
+    parser.add_argument("--runs", action="store_true", help="a run through Ray and vLLM, too")
+    parser.add_argument("--output", type=Path, default=Path("on_gpu.json"))
+    options = parser.parse_args()
+    clock, results = Clock(options.minutes), {"device": _name(options.device), "torch": torch.__version__}
     with tempfile.TemporaryDirectory() as folder:
         try:
+            parts = _parts(options, results)
             if len(parts) > 1:
                 make_model(Path(folder) / "model", options.tiny, options.device)
             for part in parts:
@@ -361,7 +365,7 @@ def main() -> None:
         finally:
             options.output.write_text(json.dumps(results, indent=1) + "\n")
     print(f"\n{options.output}")
-    if any("failed" in row for part in parts for row in results.get(part.__name__, ())):
+    if any("failed" in row for rows in results.values() if isinstance(rows, list) for row in rows):
         raise SystemExit(1)
 
 
