@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sp3f_verl.errors import one_line
 from sp3f_verl.judge.base import NO_USAGE, Asked, Run
 from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED, REMEDIES
 from sp3f_verl.judge.questions.kinds import KINDS
 from sp3f_verl.judge.questions.prompt import Prompt, render
 from sp3f_verl.judge.questions.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
-from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage, one_line
+from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
 from sp3f_verl.llm.requests.client import Client
 from sp3f_verl.llm.store import request_key
 
