@@ -11,8 +11,8 @@ _NAMES = {
     char: [name[:-1] for name, other in html5.items() if other == char and name.endswith(";")] for char in PUNCTUATION
 }
 LEAST = 12  # characters of a key that is taken out of answers, too: "EMPTY" is no secret, and may be an answer
-_UNSEEN = "[\u00ad\u034f\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
-_unseen = re.compile(_UNSEEN)
+_UNSEEN = re.compile("[\u00ad\u034f\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_ESCAPED_UNSEEN = r"\\{1,8}u(?i:00ad|034f|061c|180[b-e]|200[b-f]|202[a-e]|206[\da-f]|fe0[\da-f]|feff)"
 
 
 class Secrets:
@@ -37,7 +37,7 @@ class Secrets:
         Looked for only where a part of one stands as it is, since every answer is: letters that a body writes as
         escapes are there once it is decoded.
         """
-        bare = text if text.isascii() else _unseen.sub("", text)
+        bare = text if text.isascii() else _UNSEEN.sub("", text)
         return self._long.sub(HIDDEN, text) if any(part in bare for part in self._parts) else text
 
 
@@ -56,13 +56,13 @@ def _encoded(key: str) -> Iterator[str]:
 
 
 def _spread(key: str) -> str:
-    return f"{_UNSEEN}*".join(map(_written, key))
+    return f"(?:{_UNSEEN.pattern}|{_ESCAPED_UNSEEN})*".join(map(_written, key))
 
 
 def _written(char: str) -> str:
     # Each branch begins with a character of its own, so that the search skips ahead: a body is read in microseconds.
     code, escaped = ord(char), re.escape(char)
-    in_json = rf"\\+(?:{escaped}|[uUx](?:0{{0,6}}(?i:{code:02x})|\{{0*(?i:{code:x})\}})|{code:03o})"
+    in_json = rf"\\{{1,8}}(?:{escaped}|[uUx](?:0{{0,6}}(?i:{code:02x})|\{{0*(?i:{code:x})\}})|{code:03o})"
     names = "".join(f"|{name}" for name in _NAMES.get(char, ()))
-    in_html = rf"&(?:amp;)*(?:#(?:0*{code}|[xX]0*(?i:{code:x})){names});"
-    return f"(?:{escaped}|{in_json}|%(?:25)*(?i:{code:02x})|{in_html})"
+    in_html = rf"&(?:amp;){{0,8}}(?:#(?:0*{code}|[xX]0*(?i:{code:x})){names});"
+    return f"(?:{escaped}|{in_json}|%(?:25){{0,8}}(?i:{code:02x})|{in_html})"
