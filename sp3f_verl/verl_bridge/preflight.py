@@ -22,6 +22,7 @@ from sp3f_verl.verl_bridge import (
     preflight_run,
     preflight_selfplay,
     preflight_sft,
+    preflight_teacher,
     sizes,
 )
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
@@ -180,13 +181,14 @@ METHODS: dict[str, Method] = {
         (
             preflight_rl.reward,
             preflight_judge.judge,
+            preflight_teacher.token_credit,
             preflight_rl.group,
             preflight_rl.rollout,
             preflight_rl.declared_languages,
             batches,
         ),
         preflight_rl.rows,
-        (preflight_judge.room, preflight_judge.judge_answers, file_log),
+        (preflight_judge.room, preflight_teacher.room, preflight_judge.judge_answers, file_log),
     ),
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),

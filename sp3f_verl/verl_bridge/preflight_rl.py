@@ -11,8 +11,8 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.answers.checkers import load_checkers
 from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.weights import active, check_weights
+from sp3f_verl.verl_bridge import preflight_judge, preflight_teacher
 from sp3f_verl.verl_bridge.preflight_files import files, named
-from sp3f_verl.verl_bridge.preflight_judge import needed_fields
 
 ON_FAILED_SIBLING = ("drop_group", "score_rest")
 
@@ -99,7 +99,8 @@ def rows(config: DictConfig) -> None:
     checkers = load_checkers(config.sp3f.reward.get("checkers"))
     for key, paths in files(config):
         # validation compares no responses, so that benchmarks without English solutions serve
-        needed = needed_fields(config) if key == "data.train_files" else ()
+        needed = {*preflight_judge.needed_fields(config), *preflight_teacher.needed_fields(config)}
+        needed = sorted(needed) if key == "data.train_files" else ()
         with named(key):
             for path in paths:
                 _recognisable(check_rl(path, needed, checkers), config)
