@@ -22,6 +22,8 @@ from sp3f_verl.verl_bridge import (
     preflight_run,
     preflight_selfplay,
     preflight_sft,
+    preflight_teacher,
+    sizes,
 )
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
 from sp3f_verl.verl_bridge.preflight_keys import keys
@@ -179,12 +181,14 @@ METHODS: dict[str, Method] = {
         (
             preflight_rl.reward,
             preflight_judge.judge,
+            preflight_teacher.token_credit,
             preflight_rl.group,
+            preflight_rl.rollout,
             preflight_rl.declared_languages,
             batches,
         ),
         preflight_rl.rows,
-        (preflight_judge.room, preflight_judge.judge_answers, file_log),
+        (preflight_judge.room, preflight_teacher.room, preflight_judge.judge_answers, file_log),
     ),
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),
@@ -204,7 +208,7 @@ def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
     machine = (plugin_loaded, check_versions, keys, device, shared_memory, engine_check)
-    of_the_model = (model, preflight_run.attention, preflight_run.vocabulary, preflight_run.saving)
+    of_the_model = (model, preflight_run.attention, sizes.fits, preflight_run.vocabulary, preflight_run.saving)
     goes_on = () if method_of(config) == "selfplay" else (preflight_run.same_data,)  # that has a record of its own
     return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *goes_on)
 
