@@ -15,16 +15,19 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.log import log
 from sp3f_verl.verl_bridge import (
     preflight_judge,
     preflight_preference,
     preflight_rl,
     preflight_run,
+    preflight_saving,
     preflight_selfplay,
     preflight_sft,
 )
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
-from sp3f_verl.verl_bridge.preflight_keys import keys
+from sp3f_verl.verl_bridge.preflight_keys import keys, never_learns
+from sp3f_verl.verl_bridge.preflight_unread import unread
 from sp3f_verl.verl_bridge.versions import check_versions
 
 Check = Callable[[DictConfig], None]  # raises BadInput, one sentence
@@ -54,6 +57,8 @@ class Preflight(Callback):
             error = cause
         if isinstance(error, BadInput):
             self._stop(str(error))
+        if not isinstance(error, BaseException) and (sentence := never_learns(config)):
+            self._stop(f"the run is over and learned nothing: {sentence}")
 
     @staticmethod
     def _stop(sentence: str) -> NoReturn:
@@ -86,6 +91,12 @@ def device(config: DictConfig) -> None:
         import torch
 
         torch.set_num_threads(1)  # with one process a worker, more threads wait for each other: 20 times slower, seen
+
+
+def learning(config: DictConfig) -> None:
+    """Told at the start; at its end such a run is not taken for a good one (`Preflight.on_job_end`)."""
+    if sentence := never_learns(config):
+        log.warning(f"nothing will be learned, and the run will end with exit code 1: {sentence}")
 
 
 def engine_check(config: DictConfig) -> None:
@@ -203,8 +214,8 @@ METHODS: dict[str, Method] = {
 def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
-    machine = (plugin_loaded, check_versions, keys, device, shared_memory, engine_check)
-    of_the_model = (model, preflight_run.attention, preflight_run.vocabulary, preflight_run.saving)
+    machine = (plugin_loaded, check_versions, keys, unread, device, shared_memory, engine_check, learning)
+    of_the_model = (model, preflight_run.attention, preflight_run.vocabulary, preflight_saving.saving)
     goes_on = () if method_of(config) == "selfplay" else (preflight_run.same_data,)  # that has a record of its own
     return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *goes_on)
 

@@ -1,11 +1,10 @@
-"""The part of the preflight about what would end or spoil a run late: saving, logging, resuming, the model's limits."""
+"""The part of the preflight about what would end or spoil a run late: logging, resuming, the model's limits."""
 
 import importlib.util
 import os
-import tempfile
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.data.files import digest
 from sp3f_verl.data.resume import Work
@@ -15,12 +14,15 @@ from sp3f_verl.training.preference.resume import TRACKER
 from sp3f_verl.verl_bridge.preflight_files import files
 
 RECORD = "data.json"  # beside the checkpoints: what their positions are positions in
+ORDER = ("data.train_batch_size", "data.shuffle", "data.seed", "data.train_max_samples")
+LEFT_OUT_BY = ("data.max_prompt_length", "data.filter_overlong_prompts")  # rows of RL; of preference, its max_length
 PACKAGES = {"tracking": "wandb", "vemlp_wandb": "volcengine_ml_platform"}  # verl's logger -> its package, if not alike
 BUILT_IN = ("console", "file")
 SUPPORTS = {"sdpa": "_supports_sdpa", "flash_attention_2": "_supports_flash_attn"}  # of transformers' classes
 
 
-def _model(config: DictConfig) -> tuple[DictConfig, str]:
+def model_of(config: DictConfig) -> tuple[DictConfig, str]:
+    """The node of the model that is trained, and its folder or name."""
     node = config.model if config.sp3f.trainer == "sft_trainer" else config.actor_rollout_ref.model
     return node, str(Path(node.path).expanduser())
 
@@ -44,7 +46,7 @@ def attention(config: DictConfig) -> None:
     from transformers import AutoConfig
     from verl.utils.model import get_hf_auto_model_class
 
-    node, path = _model(config)
+    node, path = model_of(config)
     wanted = (node.override_config or {}).get("attn_implementation")
     settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
     if not settings.architectures:
@@ -62,7 +64,7 @@ def vocabulary(config: DictConfig) -> None:
     """Tokens beyond the embedding: an IndexError in a worker. Some published models have such that no text gives."""
     from transformers import AutoConfig, AutoTokenizer
 
-    node, path = _model(config)
+    node, path = model_of(config)
     source = node.tokenizer_path or path
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=node.trust_remote_code)
     text = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code).get_text_config()
@@ -82,44 +84,6 @@ def vocabulary(config: DictConfig) -> None:
     log.warning(f"{sizes}; a text that gives a token beyond them ends the run.")
 
 
-def saving(config: DictConfig) -> None:
-    """Every file that a checkpoint writes again is written once and read back, and its folder can be written."""
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
-
-    if (
-        config.trainer.save_freq != "after_each_epoch"
-        and config.trainer.save_freq <= 0
-        and "selfplay" not in config.sp3f
-    ):
-        return
-    node, path = _model(config)
-    remote = node.trust_remote_code
-    try:
-        generation = GenerationConfig.from_pretrained(path)
-    except OSError:  # a model folder without one
-        generation = None
-    parts = {
-        "generation_config.json": generation,
-        "config.json": AutoConfig.from_pretrained(path, trust_remote_code=remote),
-        "tokenizer": AutoTokenizer.from_pretrained(node.tokenizer_path or path, trust_remote_code=remote),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        for name, part in parts.items():
-            try:
-                if part is not None:
-                    part.save_pretrained(folder)
-            except Exception as error:  # whatever the files make transformers raise
-                reason = " ".join(str(error).split())[:200]
-                raise BadInput(f"no checkpoint could be saved: {name} of {node.path} ({reason}); mend that.") from None
-        kept = AutoTokenizer.from_pretrained(folder, trust_remote_code=remote)
-        if kept.get_vocab() != parts["tokenizer"].get_vocab() or kept.chat_template != parts["tokenizer"].chat_template:
-            raise BadInput(f"the tokenizer of {node.path} is another one once it is saved; save it with transformers.")
-    home = Path(config.trainer.default_local_dir).expanduser().absolute()
-    there = next(place for place in (home, *home.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise BadInput(f"trainer.default_local_dir={home} cannot be written; set it to another folder.")
-
-
 def resumed(config: DictConfig) -> tuple[int, Path]:
     """The step that the run goes on from, 0 for none, and the folder of the run that saved it."""
     from sp3f_verl.training.preference.resume import step_to_resume
@@ -135,23 +99,21 @@ def same_data(config: DictConfig) -> None:
 
     What a run trains on is recorded beside its checkpoints when it begins. Runs that began earlier have no record.
     """
-    data = config.data
     step, folder = resumed(config)
     paths = next(paths for _, paths in files(config))
     if not all(Path(path).expanduser().is_file() for path in paths):
         return  # what verl fetches itself
-    identity = {
-        "train_files": [digest(Path(path).expanduser()) for path in paths],
-        "train_batch_size": data.train_batch_size,
-        "shuffle": data.get("shuffle"),
-        "seed": data.get("seed"),
-        "train_max_samples": data.get("train_max_samples", -1),
-    }
+    left_out_by = ("sp3f.preference.max_length",) if "preference" in config.sp3f else LEFT_OUT_BY
+    identity = {"train_files": [digest(Path(path).expanduser()) for path in paths]}
+    identity |= {key.removeprefix("data."): OmegaConf.select(config, key) for key in (*ORDER, *left_out_by)}
     work = Work(folder / RECORD, identity)
     for name, (kept, value) in work.changed().items() if step else ():
+        if name not in work.kept:
+            continue  # begun by an earlier version, which did not record it
         what = "other rows" if name == "train_files" else f"{kept}, not {value}"
+        key = name if "." in name else f"data.{name}"
         raise BadInput(
-            f"the checkpoint of step {step} in {folder} goes on in data.{name} of {what}; set that back, or "
+            f"the checkpoint of step {step} in {folder} goes on in {key} of {what}; set that back, or "
             "trainer.default_local_dir to a new folder to begin anew."
         )
     if int(os.environ.get("RANK", "0")) == 0 and not (folder / TRACKER).is_file():

@@ -5,8 +5,10 @@ trainers is the mean of batch means: a batch of short answers counts as much as 
 """
 
 import functools
+import math
 import os
 
+from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
 
 
@@ -27,6 +29,7 @@ def rate_of_the_step() -> None:
 
 def loss_over_tokens() -> None:
     """After `verl.workers.engine_workers`: the losses of a validation's batches have the mean over tokens as mean.
+    And a step whose loss is none ends the run, unsaved: verl leaves its update out and goes on, to a green end.
 
     A validation is what is inferred with a loss between two training batches. The trainer, SPMD or on Ray, takes the
     plain mean of what its batches give, so each gives what moves that mean to the one over all tokens so far.
@@ -39,7 +42,11 @@ def loss_over_tokens() -> None:
     @functools.wraps(train)
     def train_batch(self, data):
         self._validated = None
-        return train(self, data)
+        output = train(self, data)
+        loss = 0.0 if output is None else tu.get(output, "metrics")["loss"]
+        if DEVICE_VARIABLE in os.environ and not math.isfinite(loss):
+            raise BadInput(f"the loss of a step is {loss}; lower the learning rate, or look for broken rows.")
+        return output
 
     @functools.wraps(infer)
     def infer_batch(self, data):

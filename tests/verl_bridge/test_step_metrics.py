@@ -1,8 +1,12 @@
-"""What a step's metrics say: the loss of a validation is over tokens, the rate is that of the step."""
+"""What a step's metrics say: the loss of a validation is over tokens, the rate that of the step, a nan the end."""
 
 import math
+from contextlib import nullcontext
 from types import SimpleNamespace
 
+import pytest
+
+from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge import step_metrics
 
 
@@ -16,6 +20,22 @@ def test_plain_means_of_what_is_given_are_means_over_tokens():
 
 def test_a_validation_without_any_label_has_no_loss_that_is_not_a_number():
     assert step_metrics.RunningMean().add(math.nan, 0) == 0
+
+
+@pytest.mark.parametrize(("loss", "ours"), [(math.nan, True), (math.inf, True), (0.5, True), (math.nan, False)])
+def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch, loss, ours):
+    """In SFT, preference training and RL alike: all train through this worker."""
+    from verl.utils import tensordict_utils as tu
+    from verl.workers.engine_workers import TrainingWorker
+
+    output = tu.get_tensordict({}, {"metrics": {"loss": loss}})
+    for name in ("train_batch", "infer_batch"):
+        monkeypatch.setattr(TrainingWorker, name, lambda _self, _data: output)
+    step_metrics.loss_over_tokens()
+    monkeypatch.setenv("SP3F_DEVICE", "cpu") if ours else monkeypatch.delenv("SP3F_DEVICE", raising=False)
+    ends = ours and not math.isfinite(loss)
+    with pytest.raises(BadInput, match=f"the loss of a step is {loss}; lower") if ends else nullcontext():
+        assert TrainingWorker.train_batch(SimpleNamespace(), None) is output
 
 
 def test_the_rate_is_that_of_the_step_that_was_made(monkeypatch):
