@@ -292,11 +292,14 @@ verl.workers.rollout.llm_server
 verl.workers.rollout.replica
     TokenOutput .token_ids .log_probs .stop_reason | selfplay.generation | a response
 verl.workers.rollout.utils
+    get_max_position_embeddings(hf_config) | preflight_run | a sequence in vLLM's cache
     get_max_position_embeddings(hf_config) | preflight_judge | the servers' context where max_model_len is null
 verl.checkpoint_engine
     CheckpointEngineManager(config, actor_wg, replicas) | selfplay.generation | the servers' weights
     CheckpointEngineManager.sleep_replicas() | judge_in_trainer | room to save with
     CheckpointEngineManager.update_weights(global_steps) | selfplay.generation | the present weights
+vllm.entrypoints.cli.main
+    main() | vllm_plugin | the command `vllm` of the CPU wheel
 vllm.platforms
     current_platform.is_cpu() | cpu.vllm_weights | is this the CPU build?
 vllm.model_executor.layers.utils

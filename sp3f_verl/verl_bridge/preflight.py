@@ -26,6 +26,7 @@ from sp3f_verl.verl_bridge import (
     preflight_sft,
 )
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
+from sp3f_verl.verl_bridge.preflight_files import first_process
 from sp3f_verl.verl_bridge.preflight_keys import keys, never_learns
 from sp3f_verl.verl_bridge.preflight_unread import unread
 from sp3f_verl.verl_bridge.versions import check_versions
@@ -62,7 +63,7 @@ class Preflight(Callback):
 
     @staticmethod
     def _stop(sentence: str) -> NoReturn:
-        if int(os.environ.get("RANK", "0")) == 0:  # torchrun starts one process a worker
+        if first_process():
             print(f"sp3f_verl: {sentence}", file=sys.stderr, flush=True)  # no level of logging hides why a run ended
         raise SystemExit(1)
 
@@ -95,7 +96,7 @@ def device(config: DictConfig) -> None:
 
 def learning(config: DictConfig) -> None:
     """Told at the start; at its end such a run is not taken for a good one (`Preflight.on_job_end`)."""
-    if sentence := never_learns(config):
+    if (sentence := never_learns(config)) and first_process():
         log.warning(f"nothing will be learned, and the run will end with exit code 1: {sentence}")
 
 
@@ -195,7 +196,7 @@ METHODS: dict[str, Method] = {
             batches,
         ),
         preflight_rl.rows,
-        (preflight_judge.room, preflight_judge.judge_answers, file_log),
+        (preflight_run.kv_cache, preflight_judge.room, preflight_judge.judge_answers, file_log),
     ),
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),
@@ -205,7 +206,7 @@ METHODS: dict[str, Method] = {
     "selfplay": Method(
         (preflight_preference.preference, preflight_selfplay.selfplay, preflight_preference.group_batches),
         preflight_selfplay.annotated_rows,
-        (preflight_selfplay.positions, preflight_selfplay.recorded_run),
+        (preflight_selfplay.positions, preflight_run.kv_cache, preflight_selfplay.recorded_run),
     ),
     "sft": Method((batches,), preflight_sft.rows, (preflight_sft.mask, file_log)),
 }
@@ -216,8 +217,9 @@ def checks_of(config: DictConfig) -> tuple[Check, ...]:
     method = METHODS[method_of(config)]
     machine = (plugin_loaded, check_versions, keys, unread, device, shared_memory, engine_check, learning)
     of_the_model = (model, preflight_run.attention, preflight_run.vocabulary, preflight_saving.saving)
-    goes_on = () if method_of(config) == "selfplay" else (preflight_run.same_data,)  # that has a record of its own
-    return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *goes_on)
+    resume = (preflight_run.goes_on, preflight_run.same_data)
+    resume = resume[:1] if method_of(config) == "selfplay" else resume  # that has a record of its own
+    return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *resume)
 
 
 def method_of(config: DictConfig) -> str:

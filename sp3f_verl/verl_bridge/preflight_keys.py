@@ -46,6 +46,8 @@ KEYS: dict[str, Range] = {
     "optim.lr": NOT_NEGATIVE,
     "optim.weight_decay": NOT_NEGATIVE,
     "optim.lr_warmup_steps_ratio": SHARE,
+    **{f"{node}.lora_rank": NOT_NEGATIVE for node in ("model", f"{ROLE}.model")},
+    **{f"{node}.lora_alpha": Range(0, above=True) for node in ("model", f"{ROLE}.model")},  # 0: nothing is added
     "trainer.total_epochs": COUNT,
     "trainer.total_training_steps": COUNT,
     "trainer.n_gpus_per_node": COUNT,

@@ -9,7 +9,7 @@ told by their number.
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
 from sp3f_verl.training.preference.resume import TRACKER
+from sp3f_verl.verl_bridge.preflight_files import first_process
 from sp3f_verl.verl_bridge.preflight_run import model_of
 
 KINDS = ("ForCausalLM", "ForConditionalGeneration", "ForTokenClassification")  # by which verl exports a model
@@ -48,22 +49,16 @@ def saving(config: DictConfig) -> None:
 def _texts(node: DictConfig, path: str, folder: str) -> None:
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    remote = node.trust_remote_code
-    try:
-        generation = GenerationConfig.from_pretrained(path)
-    except OSError:  # a model folder without one
-        generation = None
-    parts = {
-        "generation_config.json": generation,
-        "config.json": AutoConfig.from_pretrained(path, trust_remote_code=remote),
-        "tokenizer": AutoTokenizer.from_pretrained(node.tokenizer_path or path, trust_remote_code=remote),
-    }
-    for name, part in parts.items():
-        with _refused(node, name):
-            if part is not None:
-                part.save_pretrained(folder)
-    kept = AutoTokenizer.from_pretrained(folder, trust_remote_code=remote)
-    if kept.get_vocab() != parts["tokenizer"].get_vocab() or kept.chat_template != parts["tokenizer"].chat_template:
+    remote = {"trust_remote_code": node.trust_remote_code}
+    with _refused(node, "generation_config.json"), suppress(OSError):  # a model folder without one
+        GenerationConfig.from_pretrained(path).save_pretrained(folder)
+    with _refused(node, "config.json"):
+        AutoConfig.from_pretrained(path, **remote).save_pretrained(folder)
+    with _refused(node, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(node.tokenizer_path or path, **remote)
+        tokenizer.save_pretrained(folder)
+        kept = AutoTokenizer.from_pretrained(folder, **remote)
+    if kept.get_vocab() != tokenizer.get_vocab() or kept.chat_template != tokenizer.chat_template:
         raise BadInput(f"the tokenizer of {node.path} is another one once it is saved; save it with transformers.")
 
 
@@ -131,7 +126,8 @@ def _room(home: Path, size: int) -> None:
         return
     sizes = f"a checkpoint takes {size / 1e9:.1f} GB, and {home} has {free / 1e9:.1f} GB free"
     if size <= free or (home / TRACKER).is_file():  # a run that goes on may remove older ones first
-        log.warning(f"{sizes}; max_actor_ckpt_to_keep (SFT: max_ckpt_to_keep) removes older ones.")
+        if first_process():
+            log.warning(f"{sizes}; max_actor_ckpt_to_keep (SFT: max_ckpt_to_keep) removes older ones.")
         return
     raise BadInput(
         f"{sizes}; make room, set trainer.default_local_dir to another disk, or leave hf_model out of the checkpoint's "

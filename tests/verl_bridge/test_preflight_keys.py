@@ -26,6 +26,7 @@ def config(**values):
         (f"{ROLLOUT}.n", "true", "a whole number of at least 1"),
         (f"{ROLLOUT}.top_p", "0", "above 0 and at most 1"),
         (f"{ROLLOUT}.gpu_memory_utilization", "90", "above 0 and at most 1"),
+        ("model.lora_alpha", "0", "a number above 0"),
         ("data.max_response_length", "-1", "a whole number of at least 1"),
         ("trainer.total_epochs", "many", "a whole number of at least 1"),
         ("trainer.val_before_train", "perhaps", "is neither true nor false"),

@@ -62,6 +62,42 @@ def test_an_attention_that_the_class_does_not_take(run, model):
         preflight_run.attention(run())
 
 
+@pytest.mark.usefixtures("unchanged_environment")
+def test_vllms_cache_on_a_cpu_holds_a_whole_sequence(tmp_path, monkeypatch):
+    from transformers import LlamaConfig
+
+    LlamaConfig(  # Llama 3.2 1B: 64 KiB a token in fp32, 8 GiB for its whole context
+        hidden_size=2048, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8, head_dim=64,
+        max_position_embeddings=131_072,
+    ).save_pretrained(tmp_path)  # fmt: skip
+    monkeypatch.setattr(preflight_run.os, "sysconf", lambda name: 2**30 if name == "SC_PAGE_SIZE" else 15)
+    node, lengths = "actor_rollout_ref", ["data.max_prompt_length=256", "data.max_response_length=128"]
+
+    def cache(*overrides: str) -> str:
+        monkeypatch.delenv(preflight_run.KV_VARIABLE, raising=False)
+        preflight_run.kv_cache(
+            compose_recipe("grpo", "device=cpu", f"{node}.model.path={tmp_path}", *lengths, *overrides)
+        )
+        return preflight_run.os.environ[preflight_run.KV_VARIABLE]
+
+    with pytest.raises(BadInput, match=r"131072 tokens.* takes 8 GiB .* has 15 GiB; set .*max_model_len=384, or VLLM"):
+        cache()
+    assert [cache(f"{node}.rollout.max_model_len={tokens}") for tokens in (384, 40_000)] == ["1", "3"]
+    monkeypatch.setenv(preflight_run.KV_VARIABLE, "12")
+    preflight_run.kv_cache(compose_recipe("grpo", "device=cpu", f"{node}.model.path={tmp_path}"))
+    assert preflight_run.os.environ[preflight_run.KV_VARIABLE] == "12"
+
+
+def test_only_learned_positions_come_to_an_end(run, model):
+    from transformers import OPTConfig
+
+    config = run()
+    node, _ = preflight_run.model_of(config)
+    assert preflight_run.positions(node) is None  # rotary ones go on
+    OPTConfig(max_position_embeddings=96).save_pretrained(model)
+    assert preflight_run.positions(node) == 96
+
+
 def test_tokens_beyond_the_embedding(run, model, capsys):
     from transformers import AutoTokenizer
 
@@ -112,6 +148,27 @@ def test_a_checkpoint_goes_on_in_the_data_that_it_was_begun_with(run, tmp_path):
     (tmp_path / "run" / preflight_run.RECORD).unlink()  # begun by an earlier version
     preflight_run.same_data(config)
     assert not (tmp_path / "run" / preflight_run.RECORD).exists()
+
+
+def test_a_checkpoint_that_is_not_all_that_the_run_takes(run, tmp_path):
+    config = run()
+    preflight_run.goes_on(config)  # nothing is saved yet
+    inside = "actor" if "actor_rollout_ref" in config else ""
+    place = tmp_path / "run" / "global_step_3" / inside
+    place.mkdir(parents=True)
+    (tmp_path / "run" / "latest_checkpointed_iteration.txt").write_text("3")
+    for name in ("model", "optim", "extra_state"):
+        (place / f"{name}_world_size_1_rank_0.pt").write_text("")
+    preflight_run.goes_on(config)
+    key = "actor_rollout_ref.actor.checkpoint" if inside else "checkpoint"
+    only = run(f"{key}.save_contents=[hf_model,optimizer]")
+    with pytest.raises(BadInput, match=r"checkpoint.load_contents leaves out model and extra, without which"):
+        preflight_run.goes_on(only)
+    with pytest.raises(BadInput, match=r"saved by 1 workers, and there are 2; start as many, or begin anew"):
+        preflight_run.goes_on(run("trainer.n_gpus_per_node=2"))
+    (place / "optim_world_size_1_rank_0.pt").unlink()
+    with pytest.raises(BadInput, match=r"has no optimizer \(optim_world_size_1_rank_\*.pt\); put it back"):
+        preflight_run.goes_on(config)
 
 
 @pytest.mark.parametrize("inside", ["", "actor", "critic"])

@@ -40,7 +40,7 @@ def test_a_good_run_can_be_saved_and_leaves_nothing(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "broken", [{"top_k": 5, "do_sample": False}, {"temperature": 0.2, "top_p": 0.5, "do_sample": False}]
+    "broken", [{"temperature": 0.2, "top_p": 0.5, "do_sample": False}, {"num_return_sequences": 4, "do_sample": False}]
 )
 def test_a_generation_config_that_cannot_be_written_again(run, model, broken):
     change(model / "generation_config.json", **broken)

@@ -22,20 +22,34 @@ def test_a_validation_without_any_label_has_no_loss_that_is_not_a_number():
     assert step_metrics.RunningMean().add(math.nan, 0) == 0
 
 
-@pytest.mark.parametrize(("loss", "ours"), [(math.nan, True), (math.inf, True), (0.5, True), (math.nan, False)])
-def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch, loss, ours):
+@pytest.mark.parametrize(
+    ("ours", "steps", "words"),
+    [  # (loss, norm of the gradient) of each step
+        (True, [(0.5, 1.0), (math.nan, 1.0)], "the loss of a step is nan; lower"),
+        (True, [(math.inf, 1.0)], "the loss of a step is inf; lower"),
+        (
+            True,
+            [(0.5, math.nan)] * 3,
+            "the gradient of 3 updates in a row has the norm nan, so that none was made; lower",
+        ),
+        (True, [(0.5, math.inf), (0.5, math.nan), (0.5, 1.0)] * 2, None),
+        (False, [(math.nan, math.nan)] * 4, None),  # stock verl's own run
+    ],
+)
+def test_training_that_has_come_to_nothing_ends_the_run(monkeypatch, ours, steps, words):
     """In SFT, preference training and RL alike: all train through this worker."""
     from verl.utils import tensordict_utils as tu
     from verl.workers.engine_workers import TrainingWorker
 
-    output = tu.get_tensordict({}, {"metrics": {"loss": loss}})
-    for name in ("train_batch", "infer_batch"):
-        monkeypatch.setattr(TrainingWorker, name, lambda _self, _data: output)
+    outputs = [tu.get_tensordict({}, {"metrics": {"loss": loss, "grad_norm": norm}}) for loss, norm in steps]
+    given = iter(outputs)
+    monkeypatch.setattr(TrainingWorker, "train_batch", lambda _self, _data: next(given))
+    monkeypatch.setattr(TrainingWorker, "infer_batch", lambda _self, _data: None)
     step_metrics.loss_over_tokens()
     monkeypatch.setenv("SP3F_DEVICE", "cpu") if ours else monkeypatch.delenv("SP3F_DEVICE", raising=False)
-    ends = ours and not math.isfinite(loss)
-    with pytest.raises(BadInput, match=f"the loss of a step is {loss}; lower") if ends else nullcontext():
-        assert TrainingWorker.train_batch(SimpleNamespace(), None) is output
+    worker = SimpleNamespace()
+    with pytest.raises(BadInput, match=words) if words else nullcontext():
+        assert [TrainingWorker.train_batch(worker, None) for _ in steps] == outputs
 
 
 def test_the_rate_is_that_of_the_step_that_was_made(monkeypatch):
