@@ -77,7 +77,6 @@ def _refused(node: DictConfig, name: str) -> Iterator[None]:
 def _weight(config: DictConfig, node: DictConfig, path: str, folder: Path) -> int:
     """The number of the model's parameters; its smallest one is written as verl's export writes them, and read."""
     import torch
-    from accelerate import init_empty_weights
     from safetensors.torch import load_file
     from transformers import AutoConfig
     from verl.utils.model import get_hf_auto_model_class
@@ -88,7 +87,7 @@ def _weight(config: DictConfig, node: DictConfig, path: str, folder: Path) -> in
             f"no checkpoint could be saved: verl exports no {settings.architectures[0]} of {node.path}; set "
             f"{_checkpoint(config)}.save_contents=[model,optimizer,extra]."
         )
-    with _refused(node, "the model"), init_empty_weights():
+    with _refused(node, "the model"), torch.device("meta"):
         kind = get_hf_auto_model_class(hf_config=settings)
         model = kind.from_config(settings, trust_remote_code=node.trust_remote_code)
     name, smallest = min(model.named_parameters(), key=lambda named: named[1].numel())
