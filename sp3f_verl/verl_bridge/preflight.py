@@ -24,6 +24,8 @@ from sp3f_verl.verl_bridge import (
     preflight_saving,
     preflight_selfplay,
     preflight_sft,
+    preflight_teacher,
+    sizes,
 )
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
 from sp3f_verl.verl_bridge.preflight_files import first_process
@@ -191,12 +193,14 @@ METHODS: dict[str, Method] = {
         (
             preflight_rl.reward,
             preflight_judge.judge,
+            preflight_teacher.token_credit,
             preflight_rl.group,
+            preflight_rl.rollout,
             preflight_rl.declared_languages,
             batches,
         ),
         preflight_rl.rows,
-        (preflight_run.kv_cache, preflight_judge.room, preflight_judge.judge_answers, file_log),
+        (preflight_run.kv_cache, preflight_judge.room, preflight_teacher.room, preflight_judge.judge_answers, file_log),
     ),
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),
@@ -216,7 +220,7 @@ def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
     machine = (plugin_loaded, check_versions, keys, unread, device, shared_memory, engine_check, learning)
-    of_the_model = (model, preflight_run.attention, preflight_run.vocabulary, preflight_saving.saving)
+    of_the_model = (model, preflight_run.attention, sizes.fits, preflight_run.vocabulary, preflight_saving.saving)
     resume = (preflight_run.goes_on, preflight_run.same_data)
     resume = resume[:1] if method_of(config) == "selfplay" else resume  # that has a record of its own
     return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *resume)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from sp3f_verl.cost.devices import GIB
+from sp3f_verl.cost.memory import BF16, kv_bytes
 from sp3f_verl.data.files import digest
 from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput, nearest
@@ -14,6 +16,7 @@ from sp3f_verl.log import log
 from sp3f_verl.training.preference.resume import TRACKER
 from sp3f_verl.verl_bridge.cpu.platform import KV_VARIABLE
 from sp3f_verl.verl_bridge.preflight_files import files, first_process
+from sp3f_verl.verl_bridge.sizes import model_node, model_size
 
 RECORD = "data.json"  # beside the checkpoints: what their positions are positions in
 ORDER = ("data.train_batch_size", "data.shuffle", "data.seed", "data.train_max_samples")
@@ -33,7 +36,7 @@ SUPPORTS = {"sdpa": "_supports_sdpa", "flash_attention_2": "_supports_flash_attn
 
 def model_of(config: DictConfig) -> tuple[DictConfig, str]:
     """The node of the model that is trained, and its folder or name."""
-    node = config.model if config.sp3f.trainer == "sft_trainer" else config.actor_rollout_ref.model
+    node = model_node(config)
     return node, str(Path(node.path).expanduser())
 
 
@@ -96,16 +99,12 @@ def vocabulary(config: DictConfig) -> None:
 
 def kv_cache(config: DictConfig) -> None:
     """vLLM on a CPU takes as much for its cache as it is told, and dies once started where a sequence does not fit."""
-    from transformers import AutoConfig
-    from verl.workers.rollout.utils import get_max_position_embeddings
-
     if config.sp3f.device != "cpu" or KV_VARIABLE in os.environ:
         return
-    (node, path), rollout = model_of(config), config.actor_rollout_ref.rollout
-    settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
-    tokens = rollout.max_model_len or get_max_position_embeddings(settings)
-    needed = max(1, -(-tokens * bytes_of_a_token(settings.get_text_config(), rollout.dtype) // 2**30))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    model, rollout = model_size(config), config.actor_rollout_ref.rollout
+    tokens = rollout.max_model_len or model.context or 0
+    needed = max(1, -(-tokens * kv_bytes(model, 4 if rollout.dtype == "float32" else BF16) // GIB))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     if needed * config.trainer.n_gpus_per_node > memory / 2:
         enough = config.data.max_prompt_length + config.data.max_response_length
         raise BadInput(
@@ -113,13 +112,6 @@ def kv_cache(config: DictConfig) -> None:
             f"machine has {memory:.0f} GiB; set {ROLE}.rollout.max_model_len={enough}, or {KV_VARIABLE}."
         )
     os.environ[KV_VARIABLE] = str(needed)  # whole GiB; handed on to the servers
-
-
-def bytes_of_a_token(text, dtype: str) -> int:
-    """What vLLM keeps of a token: keys and values of every layer."""
-    heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", None) or 0
-    width = getattr(text, "head_dim", None) or text.hidden_size // max(1, heads)
-    return 2 * text.num_hidden_layers * heads * width * (4 if dtype == "float32" else 2)
 
 
 def positions(node: DictConfig) -> int | None:

@@ -11,6 +11,7 @@ from numbers import Number
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.judge_in_trainer import stop_in_mid_step, with_close, with_judge, with_step_metrics
+from sp3f_verl.verl_bridge.old_log_probs import checked_now_and_then
 from sp3f_verl.verl_bridge.validation import with_languages
 
 OF_A_GROUP = ("judge_", "group_")
@@ -36,11 +37,14 @@ def install() -> None:
 
     import sp3f_verl.verl_bridge.preference.trainer
     import sp3f_verl.verl_bridge.selfplay.trainer  # noqa: F401  (registers trainer mode selfplay)
+    from sp3f_verl.verl_bridge.token_credit import with_token_credit
 
+    PPOTrainer._compute_advantage = with_token_credit(PPOTrainer._compute_advantage)
     PPOTrainer._compute_metrics = _with_terms(PPOTrainer._compute_metrics)
     PPOTrainer._init_dataloader = _with_a_batch(PPOTrainer._init_dataloader)
     PPOTrainer._build_replay_buffer = _with_limits(PPOTrainer._build_replay_buffer)
     PPOTrainer._val_metrics_update = with_languages(PPOTrainer._val_metrics_update)
+    PPOTrainer._compute_old_log_prob = checked_now_and_then(PPOTrainer._compute_old_log_prob)
     PPOTrainer.init = with_judge(PPOTrainer.init)
     PPOTrainer.step = with_step_metrics(PPOTrainer.step)
     PPOTrainer.fit = with_close(PPOTrainer.fit)
