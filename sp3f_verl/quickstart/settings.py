@@ -2,22 +2,15 @@
 
 from pathlib import Path
 
-import yaml
-
-
-def _merge(base: dict, over: dict) -> dict:
-    merged = dict(base)
-    for key, value in over.items():
-        merged[key] = _merge(base[key], value) if isinstance(value, dict) else value
-    return merged
+from omegaconf import OmegaConf
 
 
 def load(preset: str = "default", **overrides) -> dict:
     """The settings of a preset; `overrides` (such as train_seed=2) replace top-level values unless None."""
-    presets = yaml.safe_load((Path(__file__).parent / "settings.yaml").read_text(encoding="utf-8"))
+    presets = OmegaConf.load(Path(__file__).parent / "settings.yaml")
     if preset not in presets:
         raise ValueError(f"preset {preset!r} does not exist; the presets are {', '.join(presets)}.")
-    settings = presets["default"] if preset == "default" else _merge(presets["default"], presets[preset])
+    settings = OmegaConf.to_container(OmegaConf.merge(presets.default, presets[preset]))
     if overrides.get("pretrained") and not settings["pretrained"]:
         raise ValueError("a pretrained model (--model) needs --preset real; the other presets' sizes would ruin it.")
     return {**settings, **{key: value for key, value in overrides.items() if value is not None}}

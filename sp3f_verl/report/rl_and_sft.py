@@ -101,6 +101,7 @@ JUDGED = {
 }
 LENGTHS = {"judge/chars_preferred": "preferred", "judge/chars_other": "other"}
 LOSS = {"train/loss": "training batch", "val/loss": "held-out"}
+MOST_PARTS = 5  # of a step that are drawn
 # (file, title of the panel, metric -> label in the legend, limits of the y axis)
 PANELS = (
     ("rewards.png", f"reward terms, {AVERAGE}", TERMS, SHARE),
@@ -140,8 +141,8 @@ def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
     """prefix: of the names of the pictures."""
     drawn, table = partial(_drawn, run, prefix), partial(_ends_table, run)
     if not is_rl(run):
-        own = section("Training", *drawn("loss.png", "Loss over steps", smooth=False), table(SFT, "training"))
-        return [*_not_finite(run), *own, *_cost(run)]
+        training = section("Training", *drawn("loss.png", "Loss over steps", smooth=False), table(SFT, "training"))
+        return [*_not_finite(run), *training, *_cost(run, prefix)]
     others = sorted(name for name in run.names if re.fullmatch(r"reward/[^/]+/mean", name) and name not in TERMS)
     terms = table({**REWARD, **TERMS, **dict.fromkeys(others, "")}, "term")
     return [
@@ -151,7 +152,7 @@ def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
         *_validation(run, prefix),
         *section("The judge", *drawn("judge.png", "The judge over steps"), Text(READ_JUDGE), _judge(run)),
         *section("Training", *drawn("training.png", "Training over steps"), table(TRAINING, "training")),
-        *_cost(run),
+        *_cost(run, prefix),
     ]
 
 
@@ -177,8 +178,8 @@ def _panel(title: str, series: Mapping[str, Sequence[Point]], limits=None, smoot
 def _drawn(run: RunMetrics, prefix: str, file: str, title: str, smooth: bool = True) -> list[doc.Picture]:
     panels = [
         _panel(name, {label: run[metric] for metric, label in metrics.items() if run[metric]}, limits, smooth)
-        for own, name, metrics, limits in PANELS
-        if own == file
+        for drawn_in, name, metrics, limits in PANELS
+        if drawn_in == file
     ]
     return picture(f"{prefix}{file}", title, panels)
 
@@ -233,7 +234,7 @@ def _languages(run: RunMetrics, prefix: str) -> list[Section]:
     pattern = rf"reward/({'|'.join(BY_LANGUAGE)})/([^/]+)"
     languages = sorted({match[2] for name in run.names if (match := re.fullmatch(pattern, name))} - {"mean"})
     points = {(term, language): run[f"reward/{term}/{language}"] for term in BY_LANGUAGE for language in languages}
-    ends = {key: _ends([point.value for point in own]) for key, own in points.items() if own}
+    ends = {key: _ends([point.value for point in series]) for key, series in points.items() if series}
     terms = [term for term in BY_LANGUAGE if any((term, language) in ends for language in languages)]
     columns = {term: lambda name, term=term: " → ".join(map(number, ends.get((term, name), [None]))) for term in terms}
     panels = []
@@ -246,7 +247,7 @@ def _languages(run: RunMetrics, prefix: str) -> list[Section]:
         "By language, in training",
         *picture(f"{prefix}rollout_languages.png", title, panels),
         paragraph(READ_LANGUAGES, code("sp3f evaluate")),
-        listed("language", languages, columns, span(point for own in points.values() for point in own)),
+        listed("language", languages, columns, span(point for series in points.values() for point in series)),
     )
 
 
@@ -275,7 +276,7 @@ def _judge(run: RunMetrics) -> Table:
     return _table(run, ["judge", "sum", *HEAD], _labelled(labels), cells)
 
 
-def _cost(run: RunMetrics) -> list[Section]:
+def _cost(run: RunMetrics, prefix: str) -> list[Section]:
     seconds = sum(point.value for point in run["timing_s/step"])
     parts = sorted(name for name in run.series if name.startswith("timing_s/") and name != "timing_s/step")
     labels = {"judge/usd_total": "judge, USD, with all resumes"} if run["judge/usd_total"] else {}
@@ -290,7 +291,26 @@ def _cost(run: RunMetrics) -> list[Section]:
         of = {"judge/usd_total": lambda values: values[-1], "perf/throughput": median, **dict.fromkeys(MEMORY, max)}
         return [number(of.get(name, sum)(values))]
 
-    return section("Cost", _table(run, ["what", "how much"], labels, cells))
+    table = _table(run, ["what", "how much"], labels, cells)
+    return section("Cost", *picture(f"{prefix}time.png", "Where the time of a step goes", [_time(run, parts)]), table)
+
+
+def _time(run: RunMetrics, parts: Sequence[str]) -> doc.Lines | None:
+    """The seconds of a step's parts upon each other, the largest below; what is left of the step on top."""
+    steps = {point.step: point.value for point in run["timing_s/step"]}
+    taken = {name: {point.step: point.value for point in run[name]} for name in parts}
+    largest = sorted(
+        (name for name in parts if taken[name].keys() == steps.keys()), key=lambda n: -sum(taken[n].values())
+    )
+    edges, lines = dict.fromkeys(steps, 0.0), []
+    for colour, name in enumerate(largest[:MOST_PARTS]):
+        edges = {step: edge + taken[name][step] for step, edge in edges.items()}
+        lines.append(doc.Line(name.removeprefix("timing_s/"), sorted(edges.items()), colour))
+    if not lines:
+        return None
+    whole = {step: max(seconds, edges[step]) for step, seconds in steps.items()}
+    lines.append(doc.Line("the rest", sorted(whole.items()), len(lines)))
+    return doc.Lines("seconds of a step", lines, stacked=True)
 
 
 def compare(named: Named[RunMetrics]) -> list[doc.Block]:

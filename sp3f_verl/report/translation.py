@@ -59,8 +59,10 @@ def document(folder: Path, summary: TranslationSummary) -> Document:
     ]
     header = ["pair", "translator", "score", "difference", "95 % interval", "p", "segments"]
     signatures = [
-        Markdown("{}: BLEU {}, chrF++ {}").format(lp, code(own.get("bleu", "?")), code(own.get("chrf", "?")))
-        for lp, own in summary.signatures.items()
+        Markdown("{}: BLEU {}, chrF++ {}").format(
+            lp, code(by_metric.get("bleu", "?")), code(by_metric.get("chrf", "?"))
+        )
+        for lp, by_metric in summary.signatures.items()
     ]
     best = Table(["pair", "translator"], list(summary.best.items()), SOURCE)
     star = [Text(STAR)] if any(mean.imputed for mean in averages.values()) else []

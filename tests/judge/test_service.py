@@ -169,6 +169,22 @@ def test_the_language_judge_rewards_the_language_asked_for():
     assert result.rates == [1.0, 0.0, 0.0]
 
 
+def test_the_consistency_judge_scores_each_text_beside_the_english_thoughts():
+    """Nothing is asked about what is empty; a score that cannot be read leaves its response without a valid one."""
+    scores = {"moja mbili": "10", "tatu nne": "3.5/10", "tano sita": "11"}
+
+    def reply(body):
+        asked = body["messages"][-1]["content"]
+        return next((f"\\boxed{{{score}}}" for text, score in scores.items() if text in asked), "\\boxed{7}")
+
+    row = {**ROW, "thinking_en": "First add seven.", "solution_en": "never shown"}
+    with ModelServer(reply) as server:
+        result, _ = judge(server, [*scores, ""], row=row, schedule="consistency", malformed_retries=0, on_jam="neutral")
+        bodies = json.dumps([entry["body"] for entry in server.chats()])
+        assert "First add seven." in bodies and "never shown" not in bodies
+    assert result.rates == pytest.approx([1.0, 0.35, 0.5, 0.0]) and result.valid == [1, 1, 0, 1]
+
+
 def test_several_judges_are_averaged_by_weight():
     with ModelServer(longer_wins) as server:
         other = {"model": "always-b-at-" + "x", "weight": 3.0, "base_url": server.url}
@@ -335,7 +351,7 @@ def test_one_fence_a_group_lets_questions_share_what_comes_before_b():
 def test_a_server_that_counts_no_tokens_is_taken_to_have_used_the_most():
     with ModelServer(lambda body: Reply(text=longer_wins(body), usage=None)) as server:
         _, metrics = judge(server, ["a", "bb"], price={"input": 0.0, "output": 10.0}, max_tokens=100)
-    assert metrics["judge/usd"] == pytest.approx(2 * 100 * 10 / 1e6)
+    assert metrics["judge/usd"] == pytest.approx(3 * 100 * 10 / 1e6), "the first question, too"
 
 
 def test_a_spending_file_that_cannot_be_written_ends_a_run_with_a_budget_and_no_other(tmp_path):
@@ -381,7 +397,8 @@ def test_the_budget_holds_over_resumes_and_is_never_passed(tmp_path):
 
     with ModelServer(longer_wins) as server:
         judged, spent, sentence = asyncio.run(run(server, 0.25))
-        assert judged == 3 and spent == pytest.approx(3 * 6 * 0.012) and "budget_usd=0.25" in sentence
+        assert judged == 3 and spent == pytest.approx(0.012 + 3 * 6 * 0.012), "the first question, too"
+        assert "budget_usd=0.25" in sentence
         with pytest.raises(JudgeStopped, match=r"has cost 0\.2\d+ USD"):
             asyncio.run(run(server, 0.25))
         assert json.loads(spending.read_text())["spent_usd"] <= 0.25
@@ -398,7 +415,8 @@ def test_a_store_answers_exact_repetitions_only(tmp_path):
         first, _ = judge(server, ["a", "bb"], **options)
         asked = len(questions(server))
         again, metrics = judge(server, ["a", "bb"], **options)
-        assert len(questions(server)) == asked == 2 and metrics["judge/stored"] == 2 and metrics["judge/tokens_in"] == 0
+        assert len(questions(server)) == asked == 2 and metrics["judge/stored"] == 2
+        assert metrics["judge/tokens_in"] == 10, "of the first question, which is no repetition"
         assert again.rates == first.rates
         judge(server, ["a", "ccc"], **options)
         judge(server, ["a", "bb"], **{**options, "temperature": 0.5})

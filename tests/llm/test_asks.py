@@ -246,6 +246,22 @@ class TestPressure:
             time.sleep(0.2)
             assert len(server.log) == asked < 30
 
+    def test_a_stop_between_two_answers_ends_what_is_in_flight_and_keeps_what_came(self, tmp_path, caplog):
+        """As a Ctrl-C comes: the backend closes while somebody still holds the answers."""
+        with ModelServer(lambda body: Reply(hang=int(question(body)[9:]) >= 4)) as server:
+            backend = OpenAIBackend(Endpoint((server.url,), "stub", concurrency=8), Store(tmp_path / "a"))
+            with backend:
+                answers = backend.answers(an_ask(number) for number in range(40))
+                next(answers)
+                assert server.wait_for(lambda server: len(server.chats()) == 12)
+            assert server.wait_for(lambda server: server.current == 0)
+            assert next(answers, None) is None
+            del answers, backend
+            gc.collect()
+        assert caplog.text == ""  # no task is left for asyncio to complain of
+        with Store(tmp_path / "a") as store:
+            assert len(store) == 4
+
     def test_memory_stays_flat(self, monkeypatch):
         """Asks and Answers that live, while 2,500 go by. Weak references count them: gc.get_objects() would hold tuples
         that another thread is still filling, which ends that thread with a SystemError."""
