@@ -139,7 +139,10 @@ def goes_on(config: DictConfig) -> None:
     file that is missing, and where a part is not asked for, it goes on with fresh weights and says nothing."""
     step, folder = resumed(config)
     if not step:
+        _not_gone(config.trainer)
         return
+    if not (folder / f"global_step_{step}").is_dir():
+        raise BadInput(f"trainer.resume_from_path={config.trainer.resume_from_path} does not exist; give another.")
     sft = config.sp3f.trainer == "sft_trainer"
     key = "checkpoint" if sft else f"{ROLE}.actor.checkpoint"
     loaded, anew = OmegaConf.select(config, f"{key}.load_contents"), "begin anew, from its huggingface folder."
@@ -157,6 +160,16 @@ def goes_on(config: DictConfig) -> None:
     for kind, name in SHARDS.items() if saved else ():
         if not list(place.glob(f"{name}_world_size_{workers}_rank_*.pt")):
             raise BadInput(f"{place} has no {kind} ({name}_world_size_{workers}_rank_*.pt); put it back, or {anew}")
+
+
+def _not_gone(trainer: DictConfig) -> None:
+    """verl begins anew, and says nothing, where the checkpoint that its tracker names was removed."""
+    tracker = Path(trainer.default_local_dir).expanduser() / TRACKER
+    if trainer.resume_mode == "auto" and tracker.is_file() and (step := tracker.read_text().strip()).isdigit():
+        raise BadInput(
+            f"{tracker} names step {step}, and global_step_{step} is gone; write a step that is there into it, or "
+            "remove it to begin anew."
+        )
 
 
 def same_data(config: DictConfig) -> None:

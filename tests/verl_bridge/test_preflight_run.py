@@ -166,9 +166,16 @@ def test_a_checkpoint_that_is_not_all_that_the_run_takes(run, tmp_path):
         preflight_run.goes_on(only)
     with pytest.raises(BadInput, match=r"saved by 1 workers, and there are 2; start as many, or begin anew"):
         preflight_run.goes_on(run("trainer.n_gpus_per_node=2"))
+    elsewhere = ["trainer.resume_mode=resume_path", f"trainer.resume_from_path={tmp_path / 'gone' / 'global_step_2'}"]
+    with pytest.raises(BadInput, match=r"resume_from_path=.*gone/global_step_2 does not exist"):
+        preflight_run.goes_on(run(*elsewhere))
     (place / "optim_world_size_1_rank_0.pt").unlink()
     with pytest.raises(BadInput, match=r"has no optimizer \(optim_world_size_1_rank_\*.pt\); put it back"):
         preflight_run.goes_on(config)
+    shutil.rmtree(tmp_path / "run" / "global_step_3")
+    with pytest.raises(BadInput, match=r"names step 3, and global_step_3 is gone; write a step that is there"):
+        preflight_run.goes_on(config)
+    preflight_run.goes_on(run("trainer.resume_mode=disable"))
 
 
 @pytest.mark.parametrize("inside", ["", "actor", "critic"])
