@@ -85,11 +85,11 @@ OPTIMISERS = ("optim", f"{ROLE}.actor.optim")  # of the SFT trainers, of main_pp
 PARTS = ("model", "optimizer", "extra", "hf_model")  # of a checkpoint: what is none of them is left out in silence
 SCHEDULES = ("constant", "cosine")
 DTYPES = ("fp32", "float32", "bf16", "bfloat16", "fp16", "float16")
-ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+ENGINES = ("fsdp", "fsdp2", "fsdp_turbo", "megatron", "veomni", "torchtitan", "automodel", "mindspeed")
 CHOICES: dict[str, tuple[str, ...]] = {
     **{f"{key}.lr_scheduler_type": SCHEDULES for key in OPTIMISERS},
     **{f"{key}.mixed_precision.param_dtype": DTYPES for key in ("engine", f"{ROLE}.actor.fsdp_config")},
-    **{f"{key}.override_config.attn_implementation": ATTENTIONS for key in ("model", f"{ROLE}.model")},
+    **{f"{key}.strategy": ENGINES for key in ("engine", f"{ROLE}.actor")},
     **{
         f"{key}.{contents}": PARTS
         for key in ("checkpoint", f"{ROLE}.actor.checkpoint")

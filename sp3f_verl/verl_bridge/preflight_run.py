@@ -57,16 +57,23 @@ def loggers(config: DictConfig) -> None:
 def attention(config: DictConfig) -> None:
     """The model's class says which attention it takes, and raises once workers have started."""
     from transformers import AutoConfig
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
     from verl.utils.model import get_hf_auto_model_class
 
     node, path = model_of(config)
     wanted = (node.override_config or {}).get("attn_implementation")
+    key = "model" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.model"
+    known = ["eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()]
+    if wanted is not None and wanted not in known and "/" not in wanted:  # with one: a kernel of the Hub
+        raise BadInput(
+            f"{key}.override_config.attn_implementation={wanted}{nearest(str(wanted), known)}; use one of "
+            f"{', '.join(name for name in known if '|' not in name)}."
+        )
     settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
     if not settings.architectures:
         raise BadInput(f"config.json of {node.path} names no architectures, by which verl chooses a class; add them.")
     kind = get_hf_auto_model_class(hf_config=settings)._model_mapping.get(type(settings), None)  # None: remote code
     if kind is not None and wanted in SUPPORTS and not getattr(kind, SUPPORTS[wanted], True):
-        key = "model" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.model"
         raise BadInput(
             f"{kind.__name__} of {node.path} does not take {key}.override_config.attn_implementation={wanted}; set it "
             "to eager."

@@ -31,7 +31,7 @@ def config(**values):
         ("optim.lr_scheduler_type", "linear", "use one of constant, cosine"),
         (f"{ACTOR}.optim.lr_scheduler_type", "cosin", "did you mean 'cosine'"),
         (f"{ACTOR}.fsdp_config.mixed_precision.param_dtype", "fp8", "use one of fp32"),
-        ("model.override_config.attn_implementation", "flash", "use one of eager, sdpa"),
+        (f"{ACTOR}.strategy", "fdsp2", "did you mean 'fsdp2'"),
         ("trainer.total_epochs", "many", "a whole number of at least 1"),
         ("trainer.val_before_train", "perhaps", "is neither true nor false"),
     ],

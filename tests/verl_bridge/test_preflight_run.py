@@ -60,6 +60,11 @@ def test_an_attention_that_the_class_does_not_take(run, model):
     change(model / "config.json", architectures=["GPTJForCausalLM"])
     with pytest.raises(BadInput, match=r"override_config.attn_implementation=sdpa; set it to eager"):
         preflight_run.attention(run())
+    key = "actor_rollout_ref.model" if "actor_rollout_ref" in run() else "model"
+    with pytest.raises(
+        BadInput, match=r"attn_implementation=flash_attention \(did you mean 'flash_attention_.'\?\); use"
+    ):
+        preflight_run.attention(run(f"{key}.override_config.attn_implementation=flash_attention"))
 
 
 @pytest.mark.usefixtures("unchanged_environment")
