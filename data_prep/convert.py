@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl import languages
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.layouts import LAYOUTS, Form
 from sp3f_verl.data.layouts.form import Drop, Row
 from sp3f_verl.data.output import Output, run_step
@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--from", dest="read", choices=list(LAYOUTS), help="the layout of --input, which becomes ours")
     given.add_argument("--to", dest="write", choices=list(LAYOUTS), help="the layout that --input of ours becomes")

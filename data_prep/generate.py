@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sp3f_verl import languages
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import DUPLICATE
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS, Prompts
@@ -152,7 +152,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet and prompts.parquet")
     parser.add_argument("--n", type=int, default=64, help="candidates a prompt and language (default: 64, the paper's)")

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from sp3f_verl import languages
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.data.rows import draw_rank
@@ -54,7 +54,7 @@ def _drawn(rows: list[dict], code: str, options: argparse.Namespace) -> set[str]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--set", required=True, metavar="NAME", help="m_arenahard, aya_dolly, ...: prompt_sets.yaml")
     text = "in place of the Hub: files of the set, parquet or JSON lines (default: download them)"
     parser.add_argument("--files", nargs="+", default=[], metavar="[LANGUAGE=]FILE", help=text)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
@@ -123,7 +123,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--candidates", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="what they answer")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet, with the rewards")

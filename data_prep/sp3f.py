@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.assembly.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.assembly.problems import Problems
 from sp3f_verl.data.assembly.rl import rl_batch
@@ -156,7 +156,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--translated", type=Path, nargs="+", metavar="FILE", help="what data_prep.translate wrote")
     given.add_argument("--questions", nargs="+", type=_pair, metavar="LANGUAGE=FILE", help="TSV files (MGSM)")

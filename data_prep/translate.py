@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask
@@ -99,7 +99,7 @@ def _weight(text: str) -> tuple[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     text = "GSM8K's JSON lines; parquet or JSON lines with question, solution, answer; or chats with messages"
     parser.add_argument("--input", type=Path, nargs="+", required=True, help=text)
     parser.add_argument("--languages", nargs="+", required=True, metavar="CODE", help="ISO 639-1; en is copied")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sp3f_verl.architectures.model import Model, SourceText
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.sets.wmt import (
     ALL,
@@ -183,7 +183,7 @@ def _tokenize(text: str) -> tuple[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("prepare", help="segments with ids from the set's files")
     given = command.add_mutually_exclusive_group(required=True)

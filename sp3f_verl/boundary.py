@@ -15,9 +15,9 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from sp3f_verl.errors import LONGEST, BadInput, one_line
+from sp3f_verl.errors import LONGEST, BadInput, nearest, one_line
 
 _HOME = re.compile(r"^((?:\+{0,2}[\w.:/-]+=)?)~/")  # also behind NAME=, where a shell leaves it
 STOPPING = ("SIGTERM", "SIGHUP")  # beside SIGINT; as exceptions, so that every `finally` ends what it started
@@ -25,6 +25,24 @@ STOPPING = ("SIGTERM", "SIGHUP")  # beside SIGINT; as exceptions, so that every 
 
 class Stopped(KeyboardInterrupt):
     """A signal to end. args: its number."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Options as they are written: a part of a name is none, since another version may have a second one that begins
+    so. The help keeps the lines of a docstring."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, **settings}, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match("unrecognized arguments: (--[^ =]+)", message)
+        super().error(message + (nearest(unknown[1], self._names()) if unknown else ""))
+
+    def _names(self) -> Iterator[str]:
+        for action in self._actions:
+            yield from action.option_strings
+            for command in action.choices.values() if isinstance(action.choices, dict) else ():
+                yield from command._names()
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None, intermixed: bool = False) -> Any:

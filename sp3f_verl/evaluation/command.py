@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sp3f_verl import languages
-from sp3f_verl.boundary import parse
-from sp3f_verl.data.output import AlreadyDone, Output
+from sp3f_verl.boundary import Parser
+from sp3f_verl.data.output import Output
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import Benchmark, names
@@ -26,26 +26,14 @@ from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
 from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.log import log
-from sp3f_verl.ranges import check_ranges
 from sp3f_verl.rewards.answers.checkers import BUILT_IN
 from sp3f_verl.rewards.terms import THRESHOLD
 
 CACHE = Path("~/.cache/sp3f_verl/benchmarks")
 
 
-def main(words: list[str]) -> Path:
-    """Answers the folder that it wrote to."""
-    options = parse(_parser(), words)
-    try:
-        evaluate(options)
-    except AlreadyDone as sentence:
-        print(sentence)
-    return options.output
-
-
-def evaluate(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """BadInput, or UnknownLanguage, for what cannot be evaluated."""
-    check_ranges(options)
     decoding = Decoding(**{name: getattr(options, name) for name in Decoding.model_fields})
     if decoding.samples > 1 and decoding.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
@@ -165,10 +153,8 @@ def _rows(path: Path, wanted: list[str] | None, limit: int | None) -> Iterator[C
             yield Cell(name, code, distinct(problems)[:limit], tuple(sorted(every - {code})), BUILT_IN)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sp3f evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser() -> Parser:
+    parser = Parser(prog="sp3f evaluate", description=__doc__)
     parser.add_argument(
         "--benchmark", nargs="+", default=[], metavar="NAME", help=f"{', '.join(names())}, or the YAML file of your own"
     )

@@ -12,10 +12,10 @@ import pytest
 from helpers.model_server import ModelServer, Reply
 from helpers.processes import started
 from helpers.shared import SHARED_DATA as REAL
+from sp3f_verl.cli import evaluate
 from sp3f_verl.data.files import read_parquet, write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.outputs import read_outputs
-from sp3f_verl.evaluation.command import main
 from sp3f_verl.evaluation.run import seed_of
 from sp3f_verl.report.benchmarks import output_rows
 
@@ -32,7 +32,7 @@ def questions(tmp_path):
 
 def run(tmp_path, server, questions, *more, output="out"):
     options = ["--backend", "openai", "--base-url", server.url, "--benchmark", "mgsm", "--file", f"mgsm:es={questions}"]
-    main([*options, "--output", str(tmp_path / output), "--samples", "4", *more])
+    evaluate([*options, "--output", str(tmp_path / output), "--samples", "4", *more])
     return summary(tmp_path / output)
 
 
@@ -157,7 +157,7 @@ class TestEndpoint:
         with ModelServer(reply) as server:
             options = ["--backend", "openai", "--base-url", server.url, "--benchmark", "mt_math100", "--samples", "2"]
             options += ["--file", f"mt_math100:zh={tmp_path / 'mclm.parquet'}", "--output", str(tmp_path / "out")]
-            main(options)
+            evaluate(options)
         chinese = summary(tmp_path / "out")["benchmarks"]["mt_math100"]["languages"]["zh"]
         assert {name: each["accuracy"]["mean"] for name, each in chinese["variants"].items()} == {"cn": 1.0, "tw": 0.25}
         assert chinese["accuracy"]["mean"] == 0.625 and chinese["problems"] == 4
@@ -185,7 +185,7 @@ class TestEndpoint:
             with pytest.raises(
                 BadInput, match=r"^mine, problem '\d+' in es: the checker 'own' answered nan; .*[^.]\.$"
             ):
-                main([*options, "--samples", "2", "--output", str(tmp_path / "out")])
+                evaluate([*options, "--samples", "2", "--output", str(tmp_path / "out")])
         assert not (tmp_path / "out").exists()
 
     def test_rl_rows_are_asked_with_their_own_prompt(self, tmp_path):
@@ -203,7 +203,7 @@ class TestEndpoint:
         write_parquet(rows, tmp_path / "validation.parquet")
         with ModelServer(right) as server:
             options = ["--backend", "openai", "--base-url", server.url, "--data", str(tmp_path / "validation.parquet")]
-            main([*options, "--samples", "2", "--output", str(tmp_path / "out")])
+            evaluate([*options, "--samples", "2", "--output", str(tmp_path / "out")])
             assert all(chat["body"]["messages"] == prompt for chat in server.chats())
         found = summary(tmp_path / "out")["benchmarks"]["mine"]
         assert found["mean"]["accuracy"]["mean"] == 1.0
@@ -220,7 +220,7 @@ class TestEndpoint:
         write_parquet(rows, tmp_path / "rows.parquet")
         options = ["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--samples", "2"]
         with ModelServer(right) as server:
-            main([*options, "--base-url", server.url, "--output", str(tmp_path / "out")])
+            evaluate([*options, "--base-url", server.url, "--output", str(tmp_path / "out")])
         assert list(summary(tmp_path / "out")["benchmarks"]) == ["openai/gsm8k"]
         assert len(lines(tmp_path / "out", "openai_gsm8k/es")) == 1
         prompts = {(row["id"], row["prompt_lang"]): row for row in read_parquet(tmp_path / "out" / "prompts.parquet")}
@@ -233,7 +233,7 @@ class TestEndpoint:
         row = {"prompt": [{"role": "user", "content": "7?"}], "language": "es", "reward_model": {"ground_truth": "7"}}
         write_parquet([row | {"data_source": name} for name in ("a/b", "a_b")], tmp_path / "rows.parquet")
         with pytest.raises(BadInput, match="a_b/es would be evaluated twice"):
-            main(["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out")])
+            evaluate(["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out")])
 
 
 def answers_in(store):
@@ -254,7 +254,7 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
     (model / "config.json").write_text(json.dumps(told))
     command = [sys.executable, "-m", "sp3f_verl.cli", "evaluate", "--model", str(model), "--backend", "transformers"]
     command += ["--benchmark", "mgsm", "--file", *files, "--samples", "2", "--max-tokens", "6", "--limit", "4"]
-    main([*command[4:], "--output", str(tmp_path / "whole")])
+    evaluate([*command[4:], "--output", str(tmp_path / "whole")])
     assert json.loads((tmp_path / "whole" / "summary.json").read_text())["limit"] == 4
     command += ["--output", str(tmp_path / "broken")]
     store = tmp_path / "broken.answers.sqlite"

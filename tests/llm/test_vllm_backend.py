@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from helpers.adapters import an_adapter
+from sp3f_verl.cli import evaluate
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.command import main as evaluate
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
 from sp3f_verl.llm.backends.ray_pool import Pool
 from sp3f_verl.llm.backends.vllm import VLLMBackend
