@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sp3f_verl import languages
+from sp3f_verl.architectures.model import check_places, filled
 from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import DUPLICATE
 from sp3f_verl.data.output import Output, run_step
@@ -39,7 +40,7 @@ def asks(prompts: Prompts, options: argparse.Namespace) -> Iterator[Ask]:
     for prompt_id, code in prompts:
         messages = prompts.messages(prompt_id, code)
         if options.suffix:
-            suffix = options.suffix.replace("{language}", languages.get(code).english_name)
+            suffix = filled(options.suffix, {"language": languages.get(code).english_name})
             messages[-1] = messages[-1] | {"content": f"{messages[-1]['content']}\n\n{suffix}"}
         for number in range(options.n):
             drawn = {"temperature": options.temperature, "top_p": options.top_p, "seed": options.seed}
@@ -114,6 +115,8 @@ def with_duplicates(batches: Iterator[pa.RecordBatch], sampling: str, out: Outpu
 def _check(options: argparse.Namespace) -> None:
     if options.n > 1 and options.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer --n times; give one above 0, or --n 1.")
+    if options.suffix is not None:
+        check_places(options.suffix, ("language",), "--suffix")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -24,12 +24,12 @@ def _files(given: list[str]) -> list[tuple[str | None, Path]]:
     for text in given:
         code, equals, path = text.partition("=")
         named = equals and not Path(text).exists()  # a path may hold an =, as in lr=1e-5
-        files.append((languages.get(code).code, Path(path)) if named else (None, Path(text)))
+        files.append((languages.get(code, "--files").code, Path(path)) if named else (None, Path(text)))
     return files
 
 
 def _run(options: argparse.Namespace) -> None:
-    wanted = [languages.get(code).code for code in options.languages]
+    wanted = [languages.get(code, "--languages").code for code in options.languages]
     chosen, read = prompt_set(options.set), Read()
     files = _files(options.files) or chosen.download(wanted, Path(f"{options.output}.downloads"))
     settings = {"set": chosen.name, "languages": sorted(wanted), "sample": options.sample, "seed": options.seed}

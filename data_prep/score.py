@@ -111,6 +111,8 @@ def _run(options: argparse.Namespace) -> None:
             for code, name in enumerate(STATUSES):
                 if code > 1 and (count := int((scores.status == code).sum())):
                     out.drop(f"not scored: {name}", count)
+            if not np.isfinite(scores.raw).any():
+                out.refuse(f"not one of {len(files)} candidates has a score")
             report = scores.report()
             out.note("rewards", report)
     header = ["language", *next(iter(report.values()))]

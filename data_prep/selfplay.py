@@ -109,6 +109,8 @@ def _write(
         for _, left in counts.values():
             for reason, count in left.items():
                 out.drop(reason, count)
+        if not files:
+            out.refuse("not one row is left")
     for source, (count, left) in counts.items():
         print(f"{source}: " + ", ".join(f"{n} {reason}" for reason, n in {"ok": count, **left}.items()))
     print(f"{', '.join(out.files)} in {options.output}")

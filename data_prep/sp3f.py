@@ -30,6 +30,8 @@ from sp3f_verl.evaluation.problems import QuestionFile
 class Rows:
     """The translated rows, wherever they come from: gone through twice, the second time in the order of their ids."""
 
+    unasked = 0  # solutions without a question
+
     def __init__(self, options: argparse.Namespace):
         if options.translated:
             self.paths, self._made = options.translated, []
@@ -47,7 +49,8 @@ class Rows:
         if len(questions) < len(options.questions):
             raise BadInput("--questions names a language twice; join its files into one.")
         self.paths, self._keys = [*questions.values(), options.solutions], Keys(("id",))
-        self._made = list(as_batches(join(questions, options.solutions), TRANSLATED, "the joined questions"))
+        made, self.unasked = join(questions, options.solutions)
+        self._made = list(as_batches(made, TRANSLATED, "the joined questions"))
         for batch in self._made:
             self._keys.add(batch)
         self._keys.check(options.solutions)
@@ -76,6 +79,8 @@ class Rows:
 
 def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
     """Writes train, validation and, where only some rows have a solution in their own language, sft."""
+    if rows.unasked:
+        out.drop("solution without a question", rows.unasked)
     problems = Problems(rows.columns, _contamination(options))
     held_out = pa.array(sorted(problems.held_out(options.validation, options.seed)), pa.string())
     bad = {}

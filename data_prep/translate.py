@@ -12,15 +12,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from sp3f_verl import languages
 from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask
 from sp3f_verl.llm.backends.base import Backend
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
-from sp3f_verl.rewards import UnsupportedLanguage
+from sp3f_verl.rewards import UnsupportedLanguage, language_share
 from sp3f_verl.translate import rows
-from sp3f_verl.translate.ask import Sampling, check_languages, translate
+from sp3f_verl.translate.ask import Sampling, translate
 from sp3f_verl.translate.choose import WEIGHTS, Criteria
 from sp3f_verl.translate.prompt import PROMPT
 from sp3f_verl.translate.sources import MOST_LEFT_OUT, Problem, read
@@ -29,10 +30,12 @@ from sp3f_verl.translate.sources import MOST_LEFT_OUT, Problem, read
 def _run(options: argparse.Namespace) -> None:
     if len(set(options.languages)) < len(options.languages):
         raise BadInput("--languages names a language twice; name each once.")
-    try:
-        check_languages(options.languages)
-    except UnsupportedLanguage as error:
-        raise BadInput(f"--languages: {error}") from None
+    for code in options.languages:
+        languages.get(code, "--languages")
+        try:
+            language_share("", code)
+        except UnsupportedLanguage as error:
+            raise BadInput(f"--languages: {error}") from None
     sampling = Sampling(options.candidates, options.max_tokens, options.temperature, options.top_p, options.seed)
     criteria = Criteria(
         options.min_language_share,

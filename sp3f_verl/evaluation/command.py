@@ -52,7 +52,13 @@ def run(options: argparse.Namespace) -> None:
             total = decoding.samples * sum(len(cell.problems) for cell in cells)
             out.write("prompts", prompts(cells), PROMPTS)
             answers = watched(backend.answers(asks(cells, decoding)), backend, total)
-            collect(answers, cells, decoding.samples, options.threshold, out)
+            kinds = collect(answers, cells, decoding.samples, options.threshold, out)
+            if not kinds["whole"] and not (options.keep_truncated and kinds["cut off"]):
+                told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+                raise BadInput(
+                    f"not one of {total} answers is whole ({told}); raise --max-tokens where they are cut off, or "
+                    "score them so by --keep-truncated, and see to the model where they are empty."
+                )
             summary = BenchmarkSummary(
                 kind="benchmarks",
                 model=backend.model,
@@ -76,7 +82,9 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
     """(cells, the files of their problems, the benchmarks' YAML, benchmark -> languages asked for that it has not)."""
     if not options.benchmark and not options.data:
         raise BadInput("nothing to evaluate on: give --benchmark NAME, or --data FILE with RL rows.")
-    wanted = None if options.languages == ["all"] else [languages.get(code).code for code in options.languages]
+    wanted = None
+    if options.languages != ["all"]:
+        wanted = [languages.get(code, "--languages").code for code in options.languages]
     benchmarks = [Benchmark.load(name, options.allow_code) for name in options.benchmark]
     _give_files(options.file, {benchmark.name: benchmark for benchmark in benchmarks})
     cells, inputs, skipped = [], [], {}
@@ -180,6 +188,9 @@ def parser() -> Parser:
     parser.add_argument("--top-p", type=float, default=PAPER.top_p, help="default: %(default)s")
     parser.add_argument("--max-tokens", type=int, default=PAPER.max_tokens, help="of an answer (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=PAPER.seed, help="default: %(default)s")
+    parser.add_argument(
+        "--keep-truncated", action="store_true", help="go on where every answer was cut off at --max-tokens"
+    )
     parser.add_argument(
         "--threshold",
         type=float,

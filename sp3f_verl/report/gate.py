@@ -30,7 +30,7 @@ _RULE = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """place: BENCHMARK, or BENCHMARK/LANGUAGE. bound: a share. level: of the interval, None for the difference alone."""
+    """place: BENCHMARK, or BENCHMARK/LANGUAGE. bound: a share. level: of the interval; None: no interval."""
 
     text: str
     place: str

@@ -233,7 +233,9 @@ class TestEndpoint:
         row = {"prompt": [{"role": "user", "content": "7?"}], "language": "es", "reward_model": {"ground_truth": "7"}}
         write_parquet([row | {"data_source": name} for name in ("a/b", "a_b")], tmp_path / "rows.parquet")
         with pytest.raises(BadInput, match="a_b/es would be evaluated twice"):
-            evaluate(["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out")])
+            evaluate(
+                ["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out")]
+            )
 
 
 def answers_in(store):
@@ -253,7 +255,19 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
     told = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 8192}
     (model / "config.json").write_text(json.dumps(told))
     command = [sys.executable, "-m", "sp3f_verl.cli", "evaluate", "--model", str(model), "--backend", "transformers"]
-    command += ["--benchmark", "mgsm", "--file", *files, "--samples", "2", "--max-tokens", "6", "--limit", "4"]
+    command += [
+        "--benchmark",
+        "mgsm",
+        "--file",
+        *files,
+        "--samples",
+        "2",
+        "--max-tokens",
+        "6",
+        "--keep-truncated",
+        "--limit",
+        "4",
+    ]
     evaluate([*command[4:], "--output", str(tmp_path / "whole")])
     assert json.loads((tmp_path / "whole" / "summary.json").read_text())["limit"] == 4
     command += ["--output", str(tmp_path / "broken")]
