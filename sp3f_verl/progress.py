@@ -82,6 +82,14 @@ class ProgressBar:
         if now - self._last_line >= due:
             self._line()
 
+    def say(self, note: str) -> None:
+        """Words beside the count that are shown at once."""
+        self.note = note
+        if self._bar is not None:
+            self._bar.update(self._task, note=note)
+        else:
+            self._line()
+
     def _line(self) -> None:
         self._last_line, self._lines = time.monotonic(), self._lines + 1
         total = "" if self.total is None else f"/{self.total}"

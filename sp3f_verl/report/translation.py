@@ -59,7 +59,11 @@ def document(folder: Path, summary: TranslationSummary) -> Document:
     ]
     header = ["pair", "translator", "score", "difference", "95 % interval", "p", "segments"]
     signatures = [
-        Markdown("{}: BLEU {}, chrF++ {}").format(lp, code(own.get("bleu", "?")), code(own.get("chrf", "?")))
+        Markdown("{}: BLEU {}, chrF++ {}").format(
+            lp,
+            Markdown("is blank ({})").format(own["blank"]) if "blank" in own else code(own.get("bleu", "?")),
+            code(own.get("chrf", "?")),
+        )
         for lp, own in summary.signatures.items()
     ]
     best = Table(["pair", "translator"], list(summary.best.items()), SOURCE)

@@ -16,7 +16,7 @@ from typing import Any
 import regex
 
 from sp3f_verl import languages
-from sp3f_verl.rewards.fidelity.switching import english_letters, has_markers, leaning
+from sp3f_verl.rewards.fidelity.switching import MAX_LEAN, english_letters, has_markers, leaning
 
 SWITCH_COST = 20.0  # log-likelihood, in py3langid's own scale; 0 judges every clause alone
 UNDECLARED_COST = 20.0  # in the same scale, once for each: what speaks against a language that the run does not name
@@ -157,6 +157,18 @@ def contest_of(language: str, others: tuple[str, ...]) -> Contest:
 def _lean(contest: Contest):
     """What tells a word of English from one of the language asked for."""
     return leaning(contest.identifier, contest.labels[contest.codes.index(ENGLISH)][0], contest.labels[0])
+
+
+def leans_to_english(language: str, word: str) -> float:
+    """How much a word's spelling speaks for English against the language, as log-likelihood in py3langid's own scale;
+    all it can where that does not know the language."""
+    own = tuple(label for label in _labels_of(language) if label in _model().labels)
+    return _leaning_of(own)(word.lower()) if own else MAX_LEAN
+
+
+@functools.cache
+def _leaning_of(own: tuple[str, ...]):
+    return leaning(_identifier(frozenset({ENGLISH, *own})), ENGLISH, own)
 
 
 def _scores(segment: str, contest: Contest) -> list[float]:
