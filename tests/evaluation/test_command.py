@@ -119,6 +119,19 @@ class TestEndpoint:
         assert (tmp_path / "out" / "summary.json").read_bytes() == before
         assert (tmp_path / "copy" / "summary.json").read_bytes() == before
 
+    @pytest.mark.parametrize(
+        ("reply", "told"),
+        [(Reply(text=" "), r"\(48 empty\)"), (Reply(text="El resultado", finish_reason="length"), r"\(48 cut off\)")],
+    )
+    def test_no_whole_answer_is_no_evaluation(self, tmp_path, questions, reply, told):
+        with ModelServer(lambda body: reply) as server:
+            with pytest.raises(BadInput, match=rf"not one of 48 answers is whole {told}; raise --max-tokens"):
+                run(tmp_path, server, questions)
+            assert not (tmp_path / "out").exists()
+            if reply.finish_reason == "length":
+                found = run(tmp_path, server, questions, "--keep-truncated")["benchmarks"]["mgsm"]["mean"]
+                assert found["truncated"] == 1 and found["accuracy"]["mean"] == 0
+
     def test_shuffled_questions_give_the_same_result(self, tmp_path, questions):
         rows = questions.read_text().splitlines(keepends=True)
         shuffled = tmp_path / "shuffled.tsv"
