@@ -14,9 +14,10 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from sp3f_verl.quickstart.habits import make
-from sp3f_verl.report.run_metrics import read_metrics
+from sp3f_verl.report.preference.run import PreferenceRun
 
 ITERATIONS = 4
+METRICS = {"gap": "gap/per_token", "real": "logp/real"}
 # (name, recipe, overrides); one learning rate and number of epochs for all, since the optimiser is the same
 RUNS = (
     ("T-SPIN", "tspin", ()),
@@ -44,22 +45,15 @@ def run(data: Path, folder: Path, recipe: str, seed: int, options, overrides: tu
         subprocess.run(command, stdout=log, stderr=log, env=environment, timeout=900, check=True)
 
 
-def by_iteration(folder: Path) -> list[dict[str, float]]:
-    """The policies pi_0, pi_1, ...: exact match, and the gap L(y) - L(y') per token after the iteration's training."""
-    found = []
-    for _, metrics in sorted(read_metrics(folder / "metrics").items()):
-        if "generation/exact_match" in metrics:
-            gap = [metrics.get(f"val/logp_per_token/{role}") for role in ("real", "generated")]
-            found.append(
-                {
-                    "exact": metrics["generation/exact_match"],
-                    "gap": gap[0] - gap[1] if gap[0] is not None else float("nan"),
-                    "real": metrics.get("val/logp/real", metrics.get("start/logp/real")),
-                }
-            )
-    first = read_metrics(folder / "metrics")[0]
-    found[0]["gap"] = first["start/logp_per_token/real"] - first["start/logp_per_token/generated"]
-    return found
+def by_policy(folder: Path) -> list[dict[str, float]]:
+    """The policies pi_0, pi_1, ...: exact match, and L(y) and L(y) - L(y') per token after the training that made it
+    (of pi_0 before any)."""
+    run, policies = PreferenceRun(folder), []
+    for t, exact in run.of_policy("generation/exact_match").items():
+        measured = {key: run.after(name, t - 1) if t else [run.before(name, 0)] for key, name in METRICS.items()}
+        values = {key: points[-1].value if points else float("nan") for key, points in measured.items()}
+        policies.append({"exact": exact.value, **values})
+    return policies
 
 
 def cell(values: list[float]) -> str:
@@ -85,15 +79,15 @@ def main() -> None:
         data = options.output / f"data-{options.steps}-{seed}"
         if not (data / "model" / "model.safetensors").is_file():
             make(data, seed, steps=options.steps)
-        for name, recipe, overrides in (each for each in RUNS if each[0] in options.runs):
+        for name, recipe, overrides in (row for row in RUNS if row[0] in options.runs):
             slug = name.lower().replace(", ", "-").replace(" = ", "")
             folder = (
                 options.output / f"{slug}-steps{options.steps}-lr{options.lr:g}-epochs{options.epochs}" / f"seed{seed}"
             )
             if not (folder / "selfplay" / "final.json").is_file():
                 run(data, folder, recipe, seed, options, overrides)
-            results[name].append(by_iteration(folder))
-            exact = [round(each["exact"], 2) for each in results[name][-1]]
+            results[name].append(by_policy(folder))
+            exact = [round(policy["exact"], 2) for policy in results[name][-1]]
             print(f"{name}, seed {seed}: exact match {exact}", flush=True)
     print(f"\nlearning rate {options.lr:g}, {options.epochs} epochs; policies pi_0 ... pi_{ITERATIONS},", end=" ")
     print(f"mean ± sd over {len(options.seeds)} seeds")

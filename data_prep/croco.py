@@ -5,7 +5,7 @@ r"""Preference pairs and best-of-n rows from scored candidates (CroCo): for `+re
   python -m data_prep.croco ... --pool cross_language --consistency pair --output data/croco-cross
 
 It writes train.parquet and validation.parquet (pairs), sft_train.parquet and sft_validation.parquet (the best candidate
-with its prompt), report.md, and in manifest.json the diagnostics of the pools and of the pairs.
+with its prompt), and in manifest.json the diagnostics of the pools and of the pairs, which `sp3f report` shows.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import CandidateFiles, Texts
 from sp3f_verl.data.output import Output, run_step
-from sp3f_verl.data.preference_report import PreferenceReport, markdown
+from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.data.schemas import NUMBER, PREFERENCE, SFT, extended
 from sp3f_verl.data.tables import as_batches
@@ -115,7 +115,6 @@ def _assemble(out: Output, files: CandidateFiles, prompts: Prompts, settings: Se
     _write(out, ("sft_train", "sft_validation"), best_rows(texts, candidates, best, prompts), BEST, held)
     preferences = report.result()
     out.note("pairs", preferences)
-    out.write_text("report.md", markdown(preferences))
     for warning in (*diagnostics["warnings"], *preferences["warnings"]):
         print(f"warning: {warning}")
 

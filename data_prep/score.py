@@ -22,9 +22,11 @@ from sp3f_verl.data.schemas import CANDIDATE
 from sp3f_verl.llm import Status
 from sp3f_verl.llm.cli_options import add_scorer_options, open_scorer, scorer_options, store_of
 from sp3f_verl.llm.score import Scorer
+from sp3f_verl.report.document.blocks import listed
+from sp3f_verl.report.document.terminal import shown
+from sp3f_verl.report.values import shown as cell
 from sp3f_verl.selection.diagnostics import plain
 from sp3f_verl.selection.scale import levels, z_scores
-from sp3f_verl.stats.format import number, table
 
 STATUSES = (None, "ok", NOT_FINITE, TOO_LONG)
 OF = {Status.OK: 1, Status.ERROR: 2, Status.TRUNCATED: 3}  # the scorer's status -> place in STATUSES
@@ -115,11 +117,9 @@ def _run(options: argparse.Namespace) -> None:
                 out.refuse(f"not one of {len(files)} candidates has a score")
             report = scores.report()
             out.note("rewards", report)
-    header = ["language", *next(iter(report.values()))]
-    cells = [
-        [code, *(str(v) if isinstance(v, int) else number(v) for v in row.values())] for code, row in report.items()
-    ]
-    print(table(header, cells))
+    names = next(iter(report.values()))
+    columns = {name: lambda row, name=name: cell(row[name]) for name in names}
+    print(shown([listed("language", report, columns)]))
     for reason, count in out.drops.items():
         print(f"{count} {reason}")
 

@@ -47,13 +47,15 @@ def _device() -> str:
 
 
 def reward_presets() -> dict[str, dict]:
-    """Name -> what stands under `sp3f.reward`, for every preset of recipes/rewards.yaml in both of its spellings."""
+    """Name -> what stands under `sp3f.reward`, for every preset of recipes/rewards.yaml in all of its spellings."""
     table = yaml.safe_load((RECIPES / "rewards.yaml").read_text(encoding="utf-8"))
     zeros, presets = dict.fromkeys(table["always_there"], 0.0), {}
     for name, preset in table["presets"].items():
         settings = {key: table[key] for key in ("language_threshold", "reduced")}
         settings["weights"] = zeros | preset["weights"]
-        presets |= {name: settings, f"compute_score_reward_{preset['original']}": settings}
+        presets[name] = settings
+        if "original" in preset:
+            presets[f"compute_score_reward_{preset['original']}"] = settings
     return presets
 
 

@@ -16,6 +16,7 @@ MENDS = {
     "language": "give every row its ISO 639-1 code",
     "query_en": "give every row the English question, or use judge=none",
     "solution_en": "give every row the English reference solution, or use judge=none",
+    "thinking_en": "give every row the policy's own English thinking, or use another judge",
     "translated_solution": "give every row the solution in its own language, or use judge=none",
 }
 

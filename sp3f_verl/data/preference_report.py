@@ -20,7 +20,6 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.repetition import repetition
 from sp3f_verl.selection.candidates import text_key
-from sp3f_verl.stats.format import number, table
 
 SIDES = ("chosen", "rejected")
 LANGUAGE_SHARE = 0.7  # a side with less of its language is off-language
@@ -225,8 +224,6 @@ COUNTS = {
     "repeated_rows": "they count twice in training",
     "texts_chosen_and_rejected": "the same answer to the same prompt wins in one row and loses in another",
 }
-COLUMNS = ("pairs", "length_ratio", "chosen_longer", "chosen_off_language", "rejected_off_language", "same_language")
-COLUMNS += ("near_duplicate", "tie", "rejected_repetitive", "margin")
 
 
 def warnings_of(report: dict) -> list[str]:
@@ -257,20 +254,3 @@ def _warns(group: dict, limit: tuple) -> bool:
 def _line(where: str, group: dict, limit: tuple) -> str:
     name, _, what = limit
     return f"{where}{name} is {group[name]:.3g}: {what}"
-
-
-def markdown(report: dict) -> str:
-    """The report as a section of a dataset card."""
-    groups = [("all", report["overall"])]
-    groups += [
-        (f"{kind} {name}", group) for kind in ("language", "source") for name, group in report[f"by_{kind}"].items()
-    ]
-    rows = [[name, *(_cell(group[column]) for column in COLUMNS)] for name, group in groups]
-    usable = report["overall"]["pairs"]
-    lines = ["## Pairs", "", f"{usable} usable of {report['rows']} rows, {report['prompts']} prompts.", ""]
-    lines += [table(["", *COLUMNS], rows), *(f"- Warning: {warning}" for warning in report["warnings"])]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _cell(value: float | None) -> str:
-    return str(value) if isinstance(value, int) else number(value)

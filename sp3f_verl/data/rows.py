@@ -4,7 +4,7 @@ Nothing is joined by position or by text.
 
 Two layouts load as they are:
 - verl's own columns (`prompt`, `data_source`, `reward_model.ground_truth`, `extra_info`) plus ours (`id`, `language`,
-  `query_en`, `solution_en`, optionally `translated_solution`);
+  `query_en`, `solution_en`, optionally `translated_solution` and `thinking_en`);
 - the published SP3F training data (SP3F `construct_dataset.py`): `input` is the prompt, `query` the English question,
   `solution` the English solution, `extra_info.lang` the language, `translated_solution` the own-language solution.
 """
@@ -26,12 +26,14 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "query_en": ("query_en", "query"),
     "solution_en": ("solution_en", "solution"),
     "translated_solution": ("translated_solution",),
+    "thinking_en": ("thinking_en",),
     "data_source": ("data_source",),
     "id": ("id",),
 }
 REQUIRED = ("prompt", "ground_truth", "language")
 REFERENCE = ("query_en", "solution_en")  # needed by a judge that sees the privileged reference
 _NUMBER_ALONE = re.compile(r"[-−+]?[\d.,'\s]+%?")
+TEXTS = ("language", "query_en", "solution_en", "translated_solution", "thinking_en")
 _ABSENT = ("", "None")  # the published data writes the text "None" where it has no translation
 
 
@@ -122,7 +124,7 @@ def canonical(row: Mapping[str, Any]) -> dict[str, Any]:
     The keys are the same for every row, so rows of different layouts can share a batch.
     """
     prompt = field(row, "prompt")
-    texts = {name: field(row, name) or "" for name in ("language", "query_en", "solution_en", "translated_solution")}
+    texts = {name: field(row, name) or "" for name in TEXTS}
     return {
         "prompt": prompt,
         "data_source": field(row, "data_source") or "sp3f",

@@ -6,131 +6,31 @@ problems = benchmark.problems("es", "", sources["es", ""])
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Self
-
-from pydantic import Field, field_validator, model_validator
+from typing import Any
 
 from sp3f_verl import languages
 from sp3f_verl.data.hub import from_hub
-from sp3f_verl.data.rows import row_id
-from sp3f_verl.data.sets.mgsm import read_questions
+from sp3f_verl.data.rows import row_id, text_of
+from sp3f_verl.data.sets.mgsm import question_rows
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.data.tables.forms import TEXT, form_of
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.evaluation.problems import LETTERS, Layout, Problem
+from sp3f_verl.evaluation.definition import LETTERS, NAME, Definition
+from sp3f_verl.evaluation.problems import Problem, distinct
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, Checker, load_checkers
-from sp3f_verl.settings import Settings, mend, read_yaml, shown
+from sp3f_verl.settings import read_yaml
 
 SHIPPED = Path(__file__).with_name("benchmarks")
-NAME = re.compile(r"\{([\w-]+)\}")
 DEFAULT = {True: "multiple_choice", False: "math"}  # checkers of questions with and without choices
 OWN = "own"  # what a checker of the user's is called here
-
-Quoted = Annotated[str, Field(strict=True), mend("give a text, in quotes")]
-Columns = Annotated[dict[str, str | tuple[str, ...]], mend("give a mapping such as {question: COLUMN, answer: COLUMN}")]
+Choices = tuple[tuple[str, str], ...]  # (letter, text) of each option
 
 
 def names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
-class Definition(Settings):
-    """What the YAML says. config, file and columns may hold {language}, {flores} and {name}, the set's name for it."""
-
-    hub: Quoted = ""
-    """A data set on the Hugging Face Hub."""
-    config: Quoted = ""
-    split: Quoted = "test"
-    revision: Quoted = ""
-    file: Quoted = ""
-    """Or files beside the YAML: parquet, JSON lines or MGSM's TSV."""
-    language_column: Quoted = ""
-    """Where one file holds several languages: the column that says which."""
-    columns: Columns
-    """Our name -> the file's column: `question` and `answer`; `problem` (one or several), the same in all languages of
-    a problem; and what `question` and `choices` name."""
-    question: Quoted = "{question}"
-    """The question's text over these names."""
-    choices: Annotated[tuple[Annotated[str, Field(strict=True)], ...], mend("give a list of names")] = ()
-    """The names of the options, shown as `A) ...`; `answer` is then a letter, or a number from `answer_from`."""
-    answer_from: Annotated[int, Field(strict=True), mend("give a whole number")] = 1
-    answer_pattern: Quoted = ""
-    """A regular expression whose first group is the answer."""
-    checker: Quoted = ""
-    """A name of docs/rewards.md, or package.module:function; by default multiple_choice with `choices`, else math."""
-    languages: Annotated[dict[str, dict[str, str]], mend("give a list of codes of the language table")]
-    """Codes of the language table, or {code: the set's name}, or {code: {variant: name}}."""
-
-    @field_validator("columns", mode="before")
-    @classmethod
-    def _name_columns(cls, columns: Any) -> Any:
-        for name, column in columns.items() if isinstance(columns, dict) else ():
-            if not isinstance(name, str):
-                raise BadInput(f"`columns` has the name {name!r}; give a text, in quotes.")
-            if not isinstance(column, str) and not (column and _are_texts(column)):
-                raise BadInput(
-                    f"`columns.{name}` is {shown(column)}; give a column's name, in quotes, or a list of such."
-                )
-        return columns
-
-    @field_validator("choices")
-    @classmethod
-    def _can_be_lettered(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
-        if len(choices) == 1 or len(choices) > len(LETTERS):
-            raise BadInput(f"`choices` names {len(choices)} options; name 2 to {len(LETTERS)}.")
-        return choices
-
-    @field_validator("answer_pattern")
-    @classmethod
-    def _has_one_group(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern or "()").groups
-        except re.error as error:
-            raise BadInput(f"`answer_pattern` is no regular expression ({error}); mend it.") from None
-        if groups != 1:
-            raise BadInput(f"`answer_pattern` has {groups} groups; give it one, the answer.")
-        return pattern
-
-    @field_validator("languages", mode="before")
-    @classmethod
-    def _in_full(cls, given: Any) -> dict[str, dict[str, str]]:
-        """language -> variant ("" for the only one) -> the set's name."""
-        if not isinstance(given, list | dict) or not given:
-            raise BadInput(f"`languages` is {shown(given)}; give a list of codes of the language table.")
-        variants = {}
-        for entry in given if isinstance(given, list) else [given]:
-            for code, name in entry.items() if isinstance(entry, dict) else [(entry, entry)]:
-                variants[code] = _variants(code, name)
-        return dict(sorted(variants.items()))
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> Self:
-        if bool(self.hub) == bool(self.file):
-            raise BadInput("give either `hub` or `file`.")
-        for name in ("answer", *self.choices, *NAME.findall(self.question)):
-            if name not in self.columns:
-                known = nearest(name, self.columns)
-                raise BadInput(f"`columns` has no {name!r}{known}; say which column of the set it is.")
-        return self
-
-
-def _variants(code: Any, name: Any) -> dict[str, str]:
-    if code is False or name is False:
-        raise BadInput('`languages` has False, as YAML reads a bare no; write "no" in quotes.')
-    languages.get(code)
-    variants = name if isinstance(name, dict) else {"": name}
-    if not variants:
-        raise BadInput(f"`languages` has no variant of {code!r}; give {{variant: name}}.")
-    for text in (*variants, *variants.values()):
-        if not isinstance(text, str):
-            raise BadInput(f"`languages` names the set of {code!r} {shown(text)}; give a text, in quotes.")
-    return variants
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _checkers(checker: str, allow_code: bool) -> tuple[str, dict[str, Checker]]:
@@ -208,6 +108,8 @@ class Benchmark:
                 given[code] = dict([next(iter(variants.items()))])
         self.variants = {code: variants for code, variants in given.items() if variants}
 
+    # ---- where the problems are ------------------------------------------------------------------------------------
+
     def _file(self, language: str, variant: str) -> Path | None:
         places = (f"{language}.{variant}", language, "all")
         return next((self.files[place] for place in places if place in self.files), None)
@@ -220,38 +122,6 @@ class Benchmark:
             for variant in self.variants[language]
         }
 
-    def problems(self, language: str, variant: str, path: Path) -> list[Problem]:
-        """BadInput where the file cannot be read, or lacks a column."""
-        definition = self.definition
-        columns = {name: self._columns(column, language, variant) for name, column in definition.columns.items()}
-        pattern, only = definition.answer_pattern, definition.language_column
-        layout = Layout(
-            name=self.name,
-            language=language,
-            variant=variant,
-            columns=columns,
-            question=definition.question,
-            choices=definition.choices,
-            answer_pattern=re.compile(pattern) if pattern else None,
-            answer_from=definition.answer_from,
-            checker=self.checker,
-            only=(only, self.variants[language][variant]) if only else None,
-        )
-        if form_of(path) != TEXT:
-            return layout.read(path)
-        if extra := set(columns) - {"question", "answer"}:
-            raise BadInput(
-                f"{path} is a TSV file of questions and answers, and {self.name} has {sorted(extra)[0]!r} too."
-            )
-        named = [columns["question"], columns["answer"]]
-        rows = enumerate(read_questions(path), 1)
-        return layout.problems((f"{path}, line {at}", dict(zip(named, row, strict=True))) for at, row in rows)
-
-    def _columns(self, column: str | tuple[str, ...], language: str, variant: str) -> str | tuple[str, ...]:
-        if isinstance(column, str):
-            return self._filled(column, language, variant)
-        return tuple(self._filled(name, language, variant) for name in column)
-
     def _source(self, language: str, variant: str, cache: Path) -> Path:
         if (given := self._file(language, variant)) is not None:
             return given
@@ -260,9 +130,7 @@ class Benchmark:
             return self.path.parent / self._filled(definition.file, language, variant)
         config, revision, split = definition.config, definition.revision, definition.split
         config = self._filled(config, language, variant)
-        filled = [self._columns(column, language, variant) for column in definition.columns.values()]
-        columns = {name for column in filled for name in ([column] if isinstance(column, str) else column)}
-        columns = sorted({*columns, *filter(None, [definition.language_column])})
+        columns = sorted(set(self._read_columns(self._columns(language, variant))))
         digest = row_id(definition.hub, columns)  # a YAML that was changed is another set under the same name
         place = "-".join(filter(None, [config, split, revision, variant, language, digest]))
         remedy = f"give the file by --file {self.name}:{language}=FILE"
@@ -273,3 +141,92 @@ class Benchmark:
         known = {"language": language, "flores": languages.get(language).flores}
         known["name"] = self.variants[language][variant]
         return NAME.sub(lambda match: known.get(match[1], match[0]), text)
+
+    # ---- how they are read -----------------------------------------------------------------------------------------
+
+    def problems(self, language: str, variant: str, path: Path) -> list[Problem]:
+        """BadInput where the file cannot be read, or lacks a column, or a row a value."""
+        columns = self._columns(language, variant)
+        problems, places = [], {}
+        for position, (place, row) in enumerate(self._rows(path, language, variant, columns)):
+            texts = {
+                name: "\0".join(text_of(row[part], f"{place}: {part!r}") for part in parts)
+                for name, parts in columns.items()
+            }
+            problem = self._problem(place, position, texts, language, variant)
+            if "problem" in texts and (before := places.setdefault(problem.problem, place)) != place:
+                key = problem.problem.replace("\0", " ")
+                raise BadInput(
+                    f"{place} is the problem {key!r}, as {before} is; map `problem` to what tells them apart."
+                )
+            problems.append(problem)
+        if not problems:
+            column = self.definition.language_column
+            which = f" with {column} {self.variants[language][variant]!r}" if column else ""
+            raise BadInput(f"{path} has no rows{which}; give a file with at least one.")
+        return distinct(problems)
+
+    def _columns(self, language: str, variant: str) -> dict[str, tuple[str, ...]]:
+        """Our name -> the file's columns."""
+        return {
+            name: tuple(self._filled(column, language, variant) for column in columns)
+            for name, columns in self.definition.columns.items()
+        }
+
+    def _read_columns(self, columns: Mapping[str, tuple[str, ...]]) -> list[str]:
+        only = self.definition.language_column
+        return [*(part for parts in columns.values() for part in parts), *([only] if only else [])]
+
+    def _rows(
+        self, path: Path, language: str, variant: str, columns: Mapping[str, tuple[str, ...]]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """(where it stands, the row under the file's names) of those that are this language's."""
+        if form_of(path) == TEXT:
+            if extra := set(columns) - {"question", "answer"}:
+                raise BadInput(
+                    f"{path} is a TSV file of questions and answers, and {self.name} has {sorted(extra)[0]!r} too."
+                )
+            for place, row in question_rows(path):
+                yield place, {columns[name][0]: text for name, text in row.items()}
+            return
+        file, only = open_file(path), self.definition.language_column
+        wanted = self._read_columns(columns)
+        file.require(wanted, f"the benchmark {self.name} reads it for {language}")
+        for number, row in file.rows(wanted):
+            if not only or row[only] == self.variants[language][variant]:
+                yield file.place(number), row
+
+    def _problem(self, place: str, position: int, texts: Mapping[str, str], language: str, variant: str) -> Problem:
+        question = NAME.sub(lambda match: texts[match[1]], self.definition.question)
+        choices = tuple((letter, texts[name]) for letter, name in zip(LETTERS, self.definition.choices, strict=False))
+        gold = self._gold(texts["answer"], choices, place)
+        key = [language, variant, *([texts["problem"]] if "problem" in texts else [question, gold])]
+        if choices:
+            question += "\n\n" + "\n".join(f"{letter}) {text}" for letter, text in choices)
+        turns = {"system": languages.get(language).instruction, "user": question}
+        return Problem(
+            id=row_id(self.name, key),
+            problem=texts.get("problem", str(position)),  # rows are parallel where the set has no key of its own
+            language=language,
+            messages=[{"role": role, "content": content} for role, content in turns.items()],
+            gold=gold,
+            checker=self.checker,
+            variant=variant,
+            choices=choices,
+        )
+
+    def _gold(self, answer: str, choices: Choices, place: str) -> str:
+        if pattern := self.definition.answer_pattern:
+            match = re.search(pattern, answer)
+            if match is None:
+                raise BadInput(f"{place}: the answer {answer[-40:]!r} has no {pattern!r}; mend it.")
+            answer = match[1]
+        if not choices:
+            return answer
+        numbers = {str(at): letter for at, (letter, _) in enumerate(choices, self.definition.answer_from)}
+        letter = numbers.get(answer, answer)
+        if letter not in dict(choices):
+            raise BadInput(
+                f"{place}: the answer {answer!r} is none of {', '.join([*dict(choices), *numbers])}; mend it."
+            )
+        return f"{letter}::{dict(choices)[letter]}"

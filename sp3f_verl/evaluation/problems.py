@@ -1,6 +1,5 @@
 """A problem of a benchmark: what is asked, and what is right; and the files that problems are read from."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import canonical, field, id_of, row_id, text_of
+from sp3f_verl.data.rows import canonical, field, id_of, row_id
 from sp3f_verl.data.sets.mgsm import check_languages_differ, question_rows
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.answers.checkers import checker_of
 
-LETTERS = "ABCDEFGHIJ"
 OPTIONAL = ("id", "checker", "query_en", "solution_en")  # columns of a QuestionFile (checker: docs/rewards.md)
 LONGEST = 200  # bytes of a benchmark's name; file systems take 255
-_PLACE = re.compile(r"\{([\w-]+)\}")
 
 
 @dataclass(frozen=True)
@@ -42,91 +39,6 @@ class Problem:
         return prompt_key(benchmark, self.variant, self.problem)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the rows of a benchmark are read: what `benchmark.Benchmark` says of them, for one language and variant."""
-
-    name: str
-    language: str
-    variant: str
-    columns: Mapping[str, str | tuple[str, ...]]  # our name -> the file's; `problem` may be several
-    question: str
-    choices: tuple[str, ...]
-    answer_pattern: re.Pattern | None
-    answer_from: int
-    checker: str
-    only: tuple[str, str] | None = None  # (column, value) of the rows that are this language's
-
-    def read(self, path: Path) -> list[Problem]:
-        """BadInput where the file lacks a column, or a row a value."""
-        file = open_file(path)
-        wanted = [name for column in self.columns.values() for name in _names(column)]
-        wanted += [self.only[0]] if self.only else []
-        file.require(wanted, f"the benchmark {self.name} reads it for {self.language}")
-        rows = ((file.place(number), row) for number, row in file.rows(wanted))
-        problems = self.problems(
-            (place, row) for place, row in rows if not self.only or row[self.only[0]] == self.only[1]
-        )
-        if not problems:
-            which = f" with {self.only[0]} {self.only[1]!r}" if self.only else ""
-            raise BadInput(f"{path} has no rows{which}; give a file with at least one.")
-        return problems
-
-    def problems(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Problem]:
-        """From (where the row is, its columns in the file's names)."""
-        problems, places = [], {}
-        for position, (place, row) in enumerate(rows):
-            problem = self._problem(place, position, row)
-            if "problem" in self.columns and (before := places.setdefault(problem.problem, place)) != place:
-                key = problem.problem.replace("\0", " ")
-                raise BadInput(
-                    f"{place} is the problem {key!r}, as {before} is; map `problem` to what tells them apart."
-                )
-            problems.append(problem)
-        return distinct(problems)
-
-    def _problem(self, place: str, position: int, row: Mapping[str, Any]) -> Problem:
-        texts = {}
-        for name, column in self.columns.items():
-            texts[name] = "\0".join(text_of(row[part], f"{place}: {part!r}") for part in _names(column))
-        question = _PLACE.sub(lambda match: texts[match[1]], self.question)
-        choices = tuple((letter, texts[name]) for letter, name in zip(LETTERS, self.choices, strict=False))
-        gold = self._gold(texts["answer"], choices, place)
-        problem = texts.get("problem")
-        key = [self.language, self.variant, *([problem] if problem is not None else [question, gold])]
-        if choices:
-            question += "\n\n" + "\n".join(f"{letter}) {text}" for letter, text in choices)
-        turns = {"system": languages.get(self.language).instruction, "user": question}
-        return Problem(
-            id=row_id(self.name, key),
-            problem=problem
-            if problem is not None
-            else str(position),  # rows are parallel where the set has no key of its own
-            language=self.language,
-            messages=[{"role": role, "content": content} for role, content in turns.items()],
-            gold=gold,
-            checker=self.checker,
-            variant=self.variant,
-            choices=choices,
-        )
-
-    def _gold(self, answer: str, choices: tuple[tuple[str, str], ...], place: str) -> str:
-        if self.answer_pattern is not None:
-            match = self.answer_pattern.search(answer)
-            if match is None:
-                raise BadInput(f"{place}: the answer {answer[-40:]!r} has no {self.answer_pattern.pattern!r}; mend it.")
-            answer = match[1]
-        if not choices:
-            return answer
-        numbers = {str(at): letter for at, (letter, _) in enumerate(choices, self.answer_from)}
-        letter = numbers.get(answer, answer)
-        if letter not in dict(choices):
-            raise BadInput(
-                f"{place}: the answer {answer!r} is none of {', '.join([*dict(choices), *numbers])}; mend it."
-            )
-        return f"{letter}::{dict(choices)[letter]}"
-
-
 def check_parallel(files: Mapping[tuple[str, str], tuple[Path, Sequence[Problem]]]) -> None:
     """BadInput where rows that are the same problems by position differ in number or gold answer, or where two
     languages have the same questions. files: (language, variant) -> (file, problems), of a benchmark without a key."""
@@ -145,10 +57,6 @@ def check_parallel(files: Mapping[tuple[str, str], tuple[Path, Sequence[Problem]
         if variant in ("", next(iter(files))[1]):
             questions[language] = [problem.messages[-1]["content"] for problem in problems]
     check_languages_differ(questions)
-
-
-def _names(column: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (column,) if isinstance(column, str) else column
 
 
 def prompt_key(benchmark: str, variant: str | None, problem: str) -> str:

@@ -52,7 +52,8 @@ class Group:
         # compared as they are shown: invisible characters say nothing, nor does what is left out
         texts = [same[look(text)] if look(text) else "" for text in texts]
         fence = new_fence(random.SystemRandom(), shown.values()) if settings.fence == "group" else None
-        context = Context.of(row, settings.privileged, fence, control_tokens)
+        reference = settings.question.reference if settings.privileged else None
+        context = Context.of(row, reference, fence, control_tokens)
         rng = random.Random(f"{settings.seed} {row['id']} {sorted(texts)}")
         questions, pairs = settings.question.questions(texts, settings, rng)
         return cls(row, settings, texts, shown, context, questions, pairs, rng.getrandbits(32))
@@ -65,7 +66,7 @@ class Group:
         settings, records = self.settings, self._records(asked)
         jammed = self._jammed(asked, metrics)
         values = {question: record.value for question, record in asked.items()}
-        conclude = self._of_languages if self.pairs is None else self._of_pairs
+        conclude = self._of_each if self.pairs is None else self._of_pairs
         judged, share = conclude(values, jammed if settings.on_jam == "loss" else frozenset(), metrics)
         dropped = settings.on_jam == "drop" and jammed
         if share < settings.min_valid or dropped:
@@ -100,12 +101,15 @@ class Group:
         failed = sum(verdict is Verdict.FAILED for _, _, verdict in made)
         return judged, 1 - failed / len(comparisons) if comparisons else 1.0
 
-    def _of_languages(self, values: Mapping[Shown, Any], losers: frozenset[int], _) -> tuple[Judged, float]:
-        """1 for a response in the language asked for, else 0, and the share of those whose language is known."""
-        languages = [values[text,] if text else "" for text in self.texts]
-        rates = [NEUTRAL if language is None else float(language == self.row["language"]) for language in languages]
-        rates = [0.0 if index in losers else rate for index, rate in enumerate(rates)]
-        valid = [int(language is not None) for language in languages]
+    def _of_each(self, values: Mapping[Shown, Any], losers: frozenset[int], _) -> tuple[Judged, float]:
+        """The rate of each response by its own question, and the share of those whose question has an answer; an empty
+        one has the rate 0."""
+        each, kind = [values[text,] if text else "" for text in self.texts], self.settings.question
+        rates = [
+            0.0 if value == "" or index in losers else NEUTRAL if value is None else kind.rate(value, self.row)
+            for index, value in enumerate(each)
+        ]
+        valid = [int(value is not None) for value in each]
         return Judged(rates, [], valid), sum(valid) / len(valid)
 
     def _jammed(self, asked: Mapping[Shown, Asked], metrics: StepMetrics) -> frozenset[int]:

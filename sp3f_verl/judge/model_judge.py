@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sp3f_verl.data.rows import REFERENCE
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge.base import Asked, Judge, Judged, Run
 from sp3f_verl.judge.group import Group
@@ -70,6 +69,10 @@ class ModelJudge(Judge):
                 f"{place}.prompt={settings.prompt}, privileged={str(settings.privileged).lower()} do not agree: "
                 "a prompt shows the solution to a privileged judge, and to no other."
             )
+        if "solution" in question.needed and not settings.privileged:
+            raise BadInput(
+                f"{place}.privileged=false, but schedule={settings.schedule} compares with a text; set true."
+            )
         if prompt.kind != question.name:
             raise BadInput(
                 f"{place}.prompt={settings.prompt} is a prompt of kind {prompt.kind}, but schedule={settings.schedule} "
@@ -89,9 +92,10 @@ class ModelJudge(Judge):
             )
 
     def needed_fields(self) -> tuple[str, ...]:
-        if "query" not in self.settings.question.needed:
+        question = self.settings.question
+        if "query" not in question.needed:
             return ()
-        return REFERENCE if self.settings.privileged else ("query_en",)
+        return ("query_en", question.reference) if self.settings.privileged else ("query_en",)
 
     def needed_variables(self) -> tuple[str, ...]:
         names = (self.settings.api_key_env, None if self.settings.base_url else self.settings.base_url_env)

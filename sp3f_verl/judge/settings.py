@@ -49,7 +49,9 @@ class JudgeSettings(Settings):
     verdict: Literal["text", "logprob"] = "text"
     prompt: Text | None = None
     system_part: Literal["system", "user"] = "system"
-    schedule: Literal["all_pairs", "one_order", "ring", "opponents", "listwise", "language"] = "all_pairs"
+    schedule: Literal["all_pairs", "one_order", "ring", "opponents", "listwise", "language", "consistency"] = (
+        "all_pairs"
+    )
     offsets: AtLeastOne = 3
     opponents: AtLeastOne = 7
     credit: Literal["both", "a_only"] = "both"
@@ -117,6 +119,11 @@ class JudgeSettings(Settings):
     def question(self) -> Kind:
         """What a model is asked."""
         return kind_of(self.schedule, self.verdict)
+
+    @property
+    def term(self) -> str:
+        """The reward term that its rates are."""
+        return "consistency" if self.question.name == "consistency" else "judge"
 
     def known_price(self) -> Price | None:
         return self.price or price_of(self.prices, self.model or "")

@@ -49,6 +49,12 @@ class SimPOSettings(LossSettings):
         return self.beta
 
 
+class NLLSettings(LossSettings):
+    """`loss: nll`, and `nll` in a mix."""
+
+    loss_type: Literal["mean"] = "mean"
+
+
 class DPOLoss(NamedTuple):
     """All of shape (batch,); all but `losses` are detached."""
 
@@ -135,6 +141,15 @@ def simpo_terms(values: Sequence[torch.Tensor], settings: SimPOSettings) -> Term
     mean log ref(y_l))] - margin, so that a policy which moves away from both responses gains nothing by it.
     """
     return _terms(simpo_loss(*values, settings.beta, settings.margin, settings.label_smoothing))
+
+
+def nll_terms(values: Sequence[torch.Tensor], settings: NLLSettings) -> Terms:
+    """-log pi(y_w|x) / |y_w| for the table: fine-tuning on the preferred response, whatever the others are.
+
+    In a mix it is `nll_anchor` as a loss of its own. `values` are mean log-probs.
+    """
+    losses = -bounded(values[0])
+    return Terms(losses, torch.stack(list(values), -1).detach(), {})
 
 
 def _terms(loss: DPOLoss) -> Terms:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sp3f_verl.losses.dpo import DPOSettings, SimPOSettings, dpo_terms, simpo_terms
+from sp3f_verl.losses.dpo import DPOSettings, NLLSettings, SimPOSettings, dpo_terms, nll_terms, simpo_terms
 from sp3f_verl.losses.settings import LossSettings, Terms
 from sp3f_verl.losses.spin import SPINSettings, spin_terms
 from sp3f_verl.losses.tspin import TSPINSettings, tspin_terms
@@ -28,6 +28,7 @@ class Loss:
     means: the loss types whose authors take means over tokens in place of sums.
     of_difference: with two roles the loss is a function of the difference of their values and of nothing else, so that
         one number gives all its derivatives (training/preference/response_head.py saves a pass by that).
+    any_roles: in a mix it is about the rows of the others.
     """
 
     function: Callable[[Sequence[torch.Tensor], LossSettings], Terms]
@@ -36,12 +37,14 @@ class Loss:
     settings: type[LossSettings]
     means: tuple[str, ...] = ()
     of_difference: bool = False
+    any_roles: bool = False
 
 
 LOSSES: dict[str, Loss] = {
     "dpo": Loss(dpo_terms, PAIR, True, DPOSettings, means=("ipo",), of_difference=True),
     "simpo": Loss(simpo_terms, PAIR, False, SimPOSettings, means=("sigmoid",), of_difference=True),
     "simpo_ref": Loss(simpo_terms, PAIR, True, SimPOSettings, means=("sigmoid",), of_difference=True),
+    "nll": Loss(nll_terms, PAIR, False, NLLSettings, means=("mean",), any_roles=True),
     "spin": Loss(spin_terms, PLAYED, True, SPINSettings, of_difference=True),
     "tspin": Loss(tspin_terms, TRIPLET, False, TSPINSettings, of_difference=True),
     "tspin_ref": Loss(tspin_terms, TRIPLET, True, TSPINSettings, of_difference=True),

@@ -36,8 +36,8 @@ def make(folder: Path, seed: int = 1, rows: int = 96, held_out: int = 48, steps:
     every = [row(*question) for question in asked(seed)]
     train, val = every[:rows], every[rows : rows + held_out]
     as_messages = [
-        {"id": each["id"], "messages": [turn("user", each["prompt"]), turn("assistant", each["real"])]}
-        for each in train
+        {"id": item["id"], "messages": [turn("user", item["prompt"]), turn("assistant", item["real"])]}
+        for item in train
     ]
     write_parquet(as_messages, folder / "train.parquet")
     write_parquet(val, folder / "val.parquet")
@@ -69,7 +69,7 @@ def teach(model_folder: Path, seed: int, steps: int, batch: int = 64, lr: float 
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps)
     for _ in range(steps):
-        drawn = [(prompt, draw.choices(own, HABITS)[0]) for prompt, own in draw.choices(encoded, k=batch)]
+        drawn = [(prompt, draw.choices(texts, HABITS)[0]) for prompt, texts in draw.choices(encoded, k=batch)]
         length = max(len(prompt) + len(answer) for prompt, answer in drawn)
         ids = torch.full((batch, length), tokenizer.pad_token_id)
         labels = torch.full((batch, length), -100)

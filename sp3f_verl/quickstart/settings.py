@@ -2,25 +2,18 @@
 
 from pathlib import Path
 
-import yaml
+from omegaconf import OmegaConf
 
 from sp3f_verl.errors import BadInput, nearest
 
 
-def _merge(base: dict, over: dict) -> dict:
-    merged = dict(base)
-    for key, value in over.items():
-        merged[key] = _merge(base[key], value) if isinstance(value, dict) else value
-    return merged
-
-
 def load(preset: str = "default", **overrides) -> dict:
     """The settings of a preset; `overrides` (such as train_seed=2) replace top-level values unless None."""
-    presets = yaml.safe_load((Path(__file__).parent / "settings.yaml").read_text(encoding="utf-8"))
+    presets = OmegaConf.load(Path(__file__).parent / "settings.yaml")
     if preset not in presets:
         near = nearest(preset, presets)
         raise BadInput(f"--preset={preset}{near} does not exist; the presets are {', '.join(presets)}.")
-    settings = presets["default"] if preset == "default" else _merge(presets["default"], presets[preset])
+    settings = OmegaConf.to_container(OmegaConf.merge(presets.default, presets[preset]))
     if overrides.get("pretrained") and not settings["pretrained"]:
         raise BadInput("--model, a pretrained model, needs --preset real; the other presets' sizes would ruin it.")
     return {**settings, **{key: value for key, value in overrides.items() if value is not None}}

@@ -63,9 +63,9 @@ def _held_out(pairs: list, rng: random.Random, corpus: dict) -> list[dict]:
     for pair in pairs:
         by_language.setdefault(pair[0], []).append(pair)
     rows = []
-    for own in by_language.values():
+    for of_language in by_language.values():
         # A pair has ten problems (nine stories and a plain sum); the stream visits them evenly and repeats itself.
-        stream = itertools.islice(problems(own, rng, corpus["story_share"]), 40 * corpus["held_out_rows"])
+        stream = itertools.islice(problems(of_language, rng, corpus["story_share"]), 40 * corpus["held_out_rows"])
         distinct = {problem.key: rl_row(problem, language) for language, problem in stream}
         rows += list(distinct.values())[: corpus["held_out_rows"]]
     return rows

@@ -123,12 +123,12 @@ def compare(named: Named[ArenaSummary]) -> list[Block]:
         for label, summary in summaries.items()
         for name, candidate in summary.candidates.items()
     }
-    for title in dict.fromkeys(title for own in groups.values() for title in own):
-        names = [name for own in groups.values() for name in own.get(title, {})]
+    for title in dict.fromkeys(title for group in groups.values() for title in group):
+        names = [name for group in groups.values() for name in group.get(title, {})]
         for metric, label in RATES.items():
 
-            def rate(own: dict, name: str, title=title, metric=metric) -> str:
-                return cell(getattr(own.get(title, {}).get(name), metric, None))
+            def rate(group: dict, name: str, title=title, metric=metric) -> str:
+                return cell(getattr(group.get(title, {}).get(name), metric, None))
 
             blocks += section(f"By {title}: {label}, percent", across(title, groups, names, rate))
     text = "Candidates of one arena are tested against each other on the same prompts in its own report."

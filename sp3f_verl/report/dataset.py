@@ -165,5 +165,5 @@ def compare(named: Named[Manifest]) -> list[doc.Block]:
         label: {"step": code(one.step), **{name: str(n) for name, n in _counts(one).items()}}
         for label, one in contents(named).items()
     }
-    names = [name for own in cells.values() for name in own]
-    return [across("rows", cells, names, lambda own, name: own.get(name, "–")), sources_of(named, MANIFEST)]
+    names = [name for counts in cells.values() for name in counts]
+    return [across("rows", cells, names, lambda counts, name: counts.get(name, "–")), sources_of(named, MANIFEST)]

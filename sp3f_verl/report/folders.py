@@ -8,8 +8,8 @@ from sp3f_verl.data.manifest import Manifest
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation import results
 from sp3f_verl.report import quickstart
+from sp3f_verl.report.preference.run import PreferenceRun
 from sp3f_verl.report.rl_and_sft import is_rl, is_sft
-from sp3f_verl.report.run_metrics import RunMetrics
 
 READS = (
     "metrics/*.jsonl of a run (its trainer.default_local_dir, or where VERL_FILE_LOGGER_PATH pointed), "
@@ -36,7 +36,7 @@ def look(path: Path) -> Folder:
         return Folder(path, "evaluate" if summary.kind == "benchmarks" else summary.kind, summary)
     if quickstart.is_finished(path):
         return Folder(path, "quickstart", None)
-    run = RunMetrics(path)
+    run = PreferenceRun(path)
     if run.roles:
         return Folder(path, "preference", run)
     if is_rl(run) or is_sft(run):

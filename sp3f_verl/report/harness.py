@@ -43,7 +43,7 @@ def document(folder: Path, summary: HarnessSummary) -> Document:
     files = [f"tasks/{name}.json" for name in tasks if (folder / f"tasks/{name}.json").is_file()]
     source = Markdown("{}, in full {}").format(code(FILE), joined(map(code, files))) if files else code(FILE)
     means = summary.mean.languages if summary.mean else {}
-    of_language = {"tasks": lambda own: count(own.tasks), "mean": lambda own: fixed(own.value, 2)}
+    of_language = {"tasks": lambda mean: count(mean.tasks), "mean": lambda mean: fixed(mean.value, 2)}
     trial = "**Only {} questions a task were asked**: a trial, not a measurement."
     blocks = [
         paragraph("Model {}, suite {}; in points of 100.", code(model), suite),
@@ -63,23 +63,23 @@ def document(folder: Path, summary: HarnessSummary) -> Document:
 def compare(named: Named[HarnessSummary]) -> list[Block]:
     tasks = {label: summary.tasks for label, summary in contents(named).items()}
     first, *others = named
-    names = list(dict.fromkeys(name for own in tasks.values() for name in own))
+    names = list(dict.fromkeys(name for by_task in tasks.values() for name in by_task))
     rows = [
         [
             name,
-            *(scored(own.get(name)) for own in tasks.values()),
+            *(scored(by_task.get(name)) for by_task in tasks.values()),
             *(_points(tasks[label].get(name), tasks[first].get(name)) for label in others),
         ]
         for name in names
     ]
-    rows.append(["mean of tasks", *(number(_mean(own)) for own in tasks.values()), *["–"] * len(others)])
+    rows.append(["mean of tasks", *(number(_mean(by_task)) for by_task in tasks.values()), *["–"] * len(others)])
     settings = {label: {"limit": one.limit, **one.versions} for label, one in contents(named).items()}
     unequal = []
     for name in names:
         fields = [field for label in others for field in _unequal(tasks[label].get(name), tasks[first].get(name))]
         unequal += [f"{name} ({', '.join(dict.fromkeys(fields))})"] if fields else []
     text = "**Not measured alike**, so without a difference: {}."
-    intervals = {label: [_interval(own.get(name)) for name in names] for label, own in tasks.items()}
+    intervals = {label: [_interval(by_task.get(name)) for name in names] for label, by_task in tasks.items()}
     return [
         *unlike(settings),
         *([paragraph(text, joined(unequal))] if unequal else []),

@@ -171,13 +171,15 @@ def compare(named: Named[None]) -> list[Block]:
     text = "**{} have the same seeds**: ± is no spread over seeds."
     blocks: list[Block] = [
         *(paragraph(text, joined(same, " and ")) for seeds, same in of_seeds.items() if seeds and len(same) > 1),
-        *(paragraph("{}: {}", label, one.text) for label, own in results.items() for one in _not_numbers(own)),
+        *(paragraph("{}: {}", label, one.text) for label, result in results.items() for one in _not_numbers(result)),
     ]
     if len({_settings(folder, seeds=False) for folder in folders.values()}) > 1:
         blocks.append(paragraph("**They were not run with the same settings**: ± is no spread over seeds."))
     for decoding in DECODINGS:
-        every = [_of_split(own, decoding) for own in results.values()]
-        table = _changes("split", list(SPLITS), lambda *key, every=every: [of(*key) for of in every], mean_and_spread)
+        of_all = [_of_split(result, decoding) for result in results.values()]
+        table = _changes(
+            "split", list(SPLITS), lambda *key, of_all=of_all: [of(*key) for of in of_all], mean_and_spread
+        )
         blocks += [Text(f"{decoding}, {len(folders)} seeds:"), table]
     return [*blocks, sources((label, folder, SOURCE) for label, folder in folders.items())]
 
@@ -188,5 +190,5 @@ def _settings(folder: Path, seeds: bool) -> str:
         settings = read_object(folder / "settings.json")
     except (OSError, BadInput):
         return ""
-    own = {name: value for name, value in settings.items() if ("seed" in name) == seeds}
-    return json.dumps(own, sort_keys=True) if own else ""
+    kept = {name: value for name, value in settings.items() if ("seed" in name) == seeds}
+    return json.dumps(kept, sort_keys=True) if kept else ""

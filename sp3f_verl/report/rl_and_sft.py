@@ -140,8 +140,8 @@ def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
     """prefix: of the names of the pictures."""
     drawn, table = partial(_drawn, run, prefix), partial(_ends_table, run)
     if not is_rl(run):
-        own = section("Training", *drawn("loss.png", "Loss over steps", smooth=False), table(SFT, "training"))
-        return [*_not_finite(run), *own, *_cost(run)]
+        training = section("Training", *drawn("loss.png", "Loss over steps", smooth=False), table(SFT, "training"))
+        return [*_not_finite(run), *training, *_cost(run)]
     others = sorted(name for name in run.names if re.fullmatch(r"reward/[^/]+/mean", name) and name not in TERMS)
     terms = table({**REWARD, **TERMS, **dict.fromkeys(others, "")}, "term")
     return [
@@ -177,8 +177,8 @@ def _panel(title: str, series: Mapping[str, Sequence[Point]], limits=None, smoot
 def _drawn(run: RunMetrics, prefix: str, file: str, title: str, smooth: bool = True) -> list[doc.Picture]:
     panels = [
         _panel(name, {label: run[metric] for metric, label in metrics.items() if run[metric]}, limits, smooth)
-        for own, name, metrics, limits in PANELS
-        if own == file
+        for drawn_in, name, metrics, limits in PANELS
+        if drawn_in == file
     ]
     return picture(f"{prefix}{file}", title, panels)
 
@@ -233,7 +233,7 @@ def _languages(run: RunMetrics, prefix: str) -> list[Section]:
     pattern = rf"reward/({'|'.join(BY_LANGUAGE)})/([^/]+)"
     languages = sorted({match[2] for name in run.names if (match := re.fullmatch(pattern, name))} - {"mean"})
     points = {(term, language): run[f"reward/{term}/{language}"] for term in BY_LANGUAGE for language in languages}
-    ends = {key: _ends([point.value for point in own]) for key, own in points.items() if own}
+    ends = {key: _ends([point.value for point in series]) for key, series in points.items() if series}
     terms = [term for term in BY_LANGUAGE if any((term, language) in ends for language in languages)]
     columns = {term: lambda name, term=term: " → ".join(map(number, ends.get((term, name), [None]))) for term in terms}
     panels = []
@@ -246,7 +246,7 @@ def _languages(run: RunMetrics, prefix: str) -> list[Section]:
         "By language, in training",
         *picture(f"{prefix}rollout_languages.png", title, panels),
         paragraph(READ_LANGUAGES, code("sp3f evaluate")),
-        listed("language", languages, columns, span(point for own in points.values() for point in own)),
+        listed("language", languages, columns, span(point for series in points.values() for point in series)),
     )
 
 

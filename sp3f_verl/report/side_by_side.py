@@ -17,7 +17,7 @@ def labels(folders: Sequence[Path]) -> list[str]:
     """The last parts of the paths, as many as tell them apart."""
     parts = [folder.resolve().parts for folder in folders]
     for depth in range(1, max(map(len, parts), default=0) + 1):
-        names = ["/".join(own[-depth:]) for own in parts]
+        names = ["/".join(part[-depth:]) for part in parts]
         if len(set(names)) == len(names):
             return names
     return [str(folder) for folder in folders]
@@ -44,8 +44,10 @@ def minus(others: Iterable[str], first: str) -> list[str]:
 def unlike(settings: Mapping[str, Mapping[str, Any]]) -> list[Text]:
     """settings: label -> setting -> value. At most one sentence: those in which the runs differ."""
     differ = []
-    for name in dict.fromkeys(name for own in settings.values() for name in own):
-        values = {label: json.dumps(own.get(name), ensure_ascii=False).strip('"') for label, own in settings.items()}
+    for name in dict.fromkeys(name for of_run in settings.values() for name in of_run):
+        values = {
+            label: json.dumps(of_run.get(name), ensure_ascii=False).strip('"') for label, of_run in settings.items()
+        }
         if len(set(values.values())) > 1:
             shown = (f"{label} {'–' if value == 'null' else value}" for label, value in values.items())
             differ.append(Markdown("{} ({})").format(name, joined(shown)))

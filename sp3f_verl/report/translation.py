@@ -61,10 +61,12 @@ def document(folder: Path, summary: TranslationSummary) -> Document:
     signatures = [
         Markdown("{}: BLEU {}, chrF++ {}").format(
             lp,
-            Markdown("is blank ({})").format(own["blank"]) if "blank" in own else code(own.get("bleu", "?")),
-            code(own.get("chrf", "?")),
+            Markdown("is blank ({})").format(by_metric["blank"])
+            if "blank" in by_metric
+            else code(by_metric.get("bleu", "?")),
+            code(by_metric.get("chrf", "?")),
         )
-        for lp, own in summary.signatures.items()
+        for lp, by_metric in summary.signatures.items()
     ]
     best = Table(["pair", "translator"], list(summary.best.items()), SOURCE)
     star = [Text(STAR)] if any(mean.imputed for mean in averages.values()) else []

@@ -1,6 +1,6 @@
 """The terms of one response that need only it and its row, and beside them measurements that are never rewarded.
 
-`weights.TERMS` says what each term is. `judge` and `custom` are added by the caller.
+`weights.TERMS` says what each term is. `judge`, `consistency` and `custom` are added by the caller.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, MATH, Checker, check, check_async
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share, language_shares
+from sp3f_verl.rewards.fidelity.thinking import thinks_in_language
 from sp3f_verl.rewards.repetition import repetition
 from sp3f_verl.rewards.weights import TERMS, check_weights, total
 
@@ -31,6 +32,7 @@ class Scored:
     share: float | None  # of the language asked for; None: too short to tell
     english_share: float | None
     in_language: bool
+    thinks_in_language: bool  # and answers
     foreign: bool  # another language than English is asked for
     length_limits: tuple[float, float]
 
@@ -40,6 +42,8 @@ FUNCTIONS: dict[str, Callable[[Scored], float]] = {
     "accuracy": lambda one: one.accuracy,
     "parseable": lambda one: float(one.answer is not None),
     "language": lambda one: float(one.in_language),
+    "thinking_language": lambda one: float(one.thinks_in_language),
+    "accuracy_in_language": lambda one: one.accuracy * one.thinks_in_language,
     "soft_language": lambda one: (one.share or 0.0) if one.foreign else 0.0,
     "english": lambda one: (one.english_share or 0.0) if one.foreign else 0.0,
     "length": lambda one: _ramp(len(one.response), *one.length_limits),
@@ -69,7 +73,8 @@ def _terms(
     except UnsupportedLanguage:  # the preflight lets such a language through only where no language term has a weight
         share, english = None, language_share(response, "en", others)
     in_language = share is not None and share >= threshold
-    one = Scored(response, gold, answer, accuracy, share, english, in_language, language != "en", length_limits)
+    thinks = thinks_in_language(response, language, threshold, others)
+    one = Scored(response, gold, answer, accuracy, share, english, in_language, thinks, language != "en", length_limits)
     return {name: function(one) for name, function in FUNCTIONS.items()}
 
 

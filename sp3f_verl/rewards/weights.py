@@ -20,6 +20,9 @@ TERMS: dict[str, str] = {
     "parseable": "1 where there is a last box and it is not empty",
     "language": "1 where at least the threshold share of the letters is in the language asked for",
     "judge": "share of comparisons within its group that the response wins",
+    "thinking_language": "1 where the thoughts, up to one </think>, and the answer are each in the language asked for",
+    "accuracy_in_language": "accuracy where thinking_language is 1, else 0",
+    "consistency": "a judge's score: do the thoughts agree with the English ones? 0 where accuracy_in_language is 0",
     "soft_language": "share of the letters in the language asked for; 0 where that is English, or the share undefined",
     "english": "share of the letters in English; 0 where English is asked for (a penalty: negative weight)",
     "length": "0 up to the first of the length limits, 1 from the second on (a penalty)",
@@ -39,13 +42,13 @@ def check_weights(weights: Mapping[str, Weight]) -> None:
                 f"the terms are {', '.join(TERMS)}."
             )
         try:
-            _points(weight)
+            points(weight)
         except ValueError as error:
             raise ValueError(f"the weight of reward term {name!r} is {weight!r}: {error}") from None
 
 
-def _points(weight: Weight) -> tuple[str, list[tuple[int, float]]]:
-    """(shape, [(step, weight), ...] in order of the steps); a number is one point."""
+def points(weight: Weight) -> tuple[str, list[tuple[int, float]]]:
+    """(shape, [(step, weight), ...] in order of the steps); a number is one point. ValueError where it is neither."""
     if _finite(weight):
         return "step", [(0, float(weight))]
     entries, shape, points = [], "linear", {}
@@ -71,7 +74,12 @@ def _finite(value: object) -> bool:
 
 def weights_at(weights: Mapping[str, Weight], step: int) -> dict[str, float]:
     """The weight of every term at a training step (>= 0). Raises `ValueError` as `check_weights` does."""
-    return {name: _at(*_points(weight), step) for name, weight in weights.items()}
+    return {name: value_at(weight, step) for name, weight in weights.items()}
+
+
+def value_at(weight: Weight, step: int) -> float:
+    """A number's or a schedule's value at a training step."""
+    return _at(*points(weight), step)
 
 
 def _at(shape: str, points: list[tuple[int, float]], step: int) -> float:
@@ -85,7 +93,7 @@ def _at(shape: str, points: list[tuple[int, float]], step: int) -> float:
 
 def active(weights: Mapping[str, Weight]) -> frozenset[str]:
     """The terms that count at some step: what has to be computed, and what the run must be able to."""
-    return frozenset(name for name, weight in weights.items() if any(value for _, value in _points(weight)[1]))
+    return frozenset(name for name, weight in weights.items() if any(value for _, value in points(weight)[1]))
 
 
 def total(terms: Mapping[str, float], weights: Mapping[str, float]) -> float:

@@ -1,20 +1,8 @@
-"""Small pieces of markdown that the reports share."""
+"""How numbers are written in every table."""
 
 import math
-import re
 import statistics
 from collections.abc import Sequence
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are markdown; a pipe or an end of line in one does not end it."""
-    lines = [[_cell(cell) for cell in line] for line in (header, *rows)]
-    lines.insert(1, ["---"] * len(header))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(text).split()))
 
 
 def mean_and_spread(values: Sequence[float | None]) -> str:

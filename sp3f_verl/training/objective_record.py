@@ -41,7 +41,7 @@ class ObjectiveRecord(BaseModel):
             needs_reference=objective.needs_reference,
             means=objective.means,
             reward_scale=objective.settings.reward_scale,
-            settings=objective.settings.model_dump(),
+            settings={name: value for name, value in objective.mapping.items() if name != "loss"},
         )
 
     def write(self, folder: Path) -> None:

@@ -15,6 +15,7 @@ from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.base import Judge
 from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.questions.client import Context
+from sp3f_verl.judge.questions.kinds import KINDS
 from sp3f_verl.judge.questions.prompt import Prompt, render
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.rewards.weights import active
@@ -30,21 +31,35 @@ def judge(config: DictConfig) -> None:
     settings, rollout = settings_of(config), config.actor_rollout_ref.rollout
     judges = [make_judge(member) for member in settings.members()]
     weights = OmegaConf.to_container(config.sp3f.reward.weights)
-    is_rewarded = "judge" in active(weights)
+    wanted = {"judge", "consistency"} & active(weights)
     _reward_model(config, [member for member in judges if _asks(member, "reward_model")])
     if not judges:
-        if is_rewarded:
-            raise BadInput(
-                f"sp3f.reward.weights.judge={weights['judge']} with judge=none; set it to 0 or name a judge."
-            )
+        for term in sorted(wanted):
+            raise BadInput(f"sp3f.reward.weights.{term}={weights[term]} with judge=none; set it to 0 or name a judge.")
         return
+    given = {member.term for member in settings.members()}
+    if len(given) > 1:
+        raise BadInput(
+            "sp3f.judge.panel mixes schedule=consistency, a reward term of its own, with others; ask for one."
+        )
+    (term,) = given
+    for member in judges if term == "consistency" else ():
+        if not member.asks_a_model:
+            raise BadInput(
+                f"judge={member.settings.name} cannot answer sp3f.judge.schedule=consistency; name a model's."
+            )
+    for other in sorted(wanted - given):
+        raise BadInput(
+            f"sp3f.reward.weights.{other}={weights[other]}, but judge={settings.name} with schedule="
+            f"{settings.schedule} gives {term}; set one weight to 0 and the other above."
+        )
     manager = rollout.agent.get("agent_loop_manager_class")
     if manager != GROUP_MANAGER:
         raise BadInput(
             f"agent_loop_manager_class={manager}, but a pairwise judge needs {GROUP_MANAGER}; set it to that."
         )
-    if not is_rewarded:
-        raise BadInput(f"judge={settings.name} has sp3f.reward.weights.judge=0; raise it or use judge=none.")
+    if not wanted:
+        raise BadInput(f"judge={settings.name} has sp3f.reward.weights.{term}=0; raise it or use judge=none.")
     if rollout.n < 2:
         raise BadInput(
             f"actor_rollout_ref.rollout.n={rollout.n}, but a pairwise judge compares siblings; set it to 2 or more."
@@ -126,7 +141,8 @@ def room(config: DictConfig) -> None:
 
 def longest_frame(prompt: Prompt, rows: Sequence[Mapping[str, Any]], shown: int) -> str:
     """All of the longest question but its responses."""
-    contexts = (Context.of(row, prompt.privileged) for row in rows)
+    reference = KINDS[prompt.kind].reference if prompt.privileged else None
+    contexts = (Context.of(row, reference) for row in rows)
     context = max(contexts, key=lambda context: len(f"{context.query}{context.solution or ''}".encode()))
     messages = render(
         prompt,

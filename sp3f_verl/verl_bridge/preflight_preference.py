@@ -86,7 +86,8 @@ def same_objective(config: DictConfig) -> None:
     record = ObjectiveRecord.read(folder) if step else None
     if record is None:
         return
-    kept, now = {"loss": record.loss, **record.settings}, objective_of(config).mapping
+    alone = {"mix": None}  # of a record, or a run, of one loss
+    kept, now = {**alone, "loss": record.loss, **record.settings}, alone | objective_of(config).mapping
     for name, value in kept.items():
         if name in now and now[name] != value:
             raise BadInput(

@@ -6,6 +6,7 @@ Called by `verl_bridge.group` with all rollouts of a prompt (n rows in, n scores
 import asyncio
 import inspect
 import time
+from collections.abc import Mapping, Sequence
 from numbers import Real
 
 from omegaconf import OmegaConf
@@ -15,13 +16,34 @@ from sp3f_verl.judge.base import Judged
 from sp3f_verl.judge.metrics import ScoredGroup
 from sp3f_verl.judge.verdicts.win_rates import NEUTRAL
 from sp3f_verl.rewards.answers.checkers import MATH, REDUCED, checker_of, load_checkers
+from sp3f_verl.rewards.fidelity.thinking import parts
 from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
 from sp3f_verl.verl_bridge.group import SESSIONS, STEP, VALIDATE
-from sp3f_verl.verl_bridge.judge_in_trainer import judge_actor
+from sp3f_verl.verl_bridge.judge_in_trainer import judge_actor, settings_of
 from sp3f_verl.verl_bridge.validation import validation_info
 
-SHOWN = ("id", "language", "query_en", "solution_en", "translated_solution", "reward_model")  # what a judge may see
+SHOWN = (*("id", "language", "query_en", "solution_en"), *("translated_solution", "thinking_en", "reward_model"))
+
+
+def compared(responses: Sequence[str], terms: Sequence[Mapping[str, float]]) -> list[str]:
+    """The thoughts that are asked about: of right answers that were thought and given in the language; "" of others."""
+    return [
+        parts(response)[0] if term["accuracy_in_language"] else ""
+        for response, term in zip(responses, terms, strict=True)
+    ]
+
+
+def consistency(terms: Sequence[Mapping[str, float]], judgement: Judged) -> list[float]:
+    """The term `consistency` of each response. Where the judge failed it is the mean of the group's others, so that it
+    moves no advantage between them; the original made it 0, the worst there is."""
+    asked = [bool(term["accuracy_in_language"]) for term in terms]
+    known = [rate for rate, valid, own in zip(judgement.rates, judgement.valid, asked, strict=True) if own and valid]
+    neutral = sum(known) / len(known) if known else NEUTRAL
+    return [
+        0.0 if not own else rate if valid else neutral
+        for rate, valid, own in zip(judgement.rates, judgement.valid, asked, strict=True)
+    ]
 
 
 def register() -> None:
@@ -46,8 +68,9 @@ def register() -> None:
             self.threshold = float(settings.reward.language_threshold)
             self.languages = tuple(settings.get("languages") or ())
             self.judge = judge_actor(config)
-            if self.judge is None and "judge" in active(self.weights):
-                raise ValueError("judge=none leaves the reward term 'judge' without a value; set its weight to 0.")
+            self.judged_term = settings_of(config).term
+            if self.judge is None and (missing := {"judge", "consistency"} & active(self.weights)):
+                raise ValueError(f"judge=none leaves the reward term {min(missing)!r} without a value; set it to 0.")
 
         async def run_single(self, data) -> dict:
             rows = data.non_tensor_batch
@@ -75,15 +98,18 @@ def register() -> None:
             """Scores (n,) and one flat dict of numbers a response, with the same keys for every response."""
             start, n = time.perf_counter(), len(responses)
             is_judged = judged and n > 1 and self.judge is not None
-            terms, judgement = await asyncio.gather(
-                asyncio.gather(*(self._terms(response, row) for response in responses)),
-                self._judged(responses, row if is_judged else None),
-            )
+            scoring = asyncio.gather(*(self._terms(response, row) for response in responses))
+            if self.judged_term == "consistency":
+                terms = await scoring
+                judgement = await self._judged(compared(responses, terms), row if is_judged else None)
+            else:
+                terms, judgement = await asyncio.gather(scoring, self._judged(responses, row if is_judged else None))
             seconds = time.perf_counter() - start
             of_group = {"group_size": float(n), "group_seconds": seconds}
+            judged_terms = self._of_judge(terms, judgement)
             infos = [
-                {**term, "judge": rate, "judge_valid": float(valid), **of_group}
-                for term, rate, valid in zip(terms, judgement.rates, judgement.valid, strict=True)
+                {**term, **own, "judge_valid": float(valid), **of_group}
+                for term, own, valid in zip(terms, judged_terms, judgement.valid, strict=True)
             ]
             weights = weights_at(self.weights, step)
             scores = [total(info, weights) for info in infos]
@@ -113,6 +139,12 @@ def register() -> None:
             score = float(result.pop("score"))
             numbers = {f"custom_{name}": float(value) for name, value in result.items() if isinstance(value, Real)}
             return {"custom": score, **numbers}
+
+        def _of_judge(self, terms: list[dict[str, float]], judgement: Judged) -> list[dict[str, float]]:
+            """The term that the run's judge gives; the other one is neutral."""
+            if self.judged_term == "judge":
+                return [{"judge": rate} for rate in judgement.rates]
+            return [{"judge": NEUTRAL, "consistency": rate} for rate in consistency(terms, judgement)]
 
         async def _judged(self, responses: list[str], row: dict | None) -> Judged:
             """What the run's judges say; neutral where they are not asked."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sp3f_verl import languages
-from sp3f_verl.data.preference_report import PreferenceReport, markdown, similarity
+from sp3f_verl.data.preference_report import PreferenceReport, similarity
 from sp3f_verl.errors import BadInput
 
 SPANISH = "Ella vende los huevos restantes en el mercado cada mañana, y gana dieciocho dólares cada día."
@@ -93,7 +93,7 @@ def test_length_gap_and_broken_rejected_by_source():
     assert not warned(report, "source good")
 
 
-def test_message_lists_tokens_and_markdown():
+def test_message_lists_and_tokens():
     user = [{"role": "user", "content": "Hola"}]
     sides = {
         "chosen": [*user, {"role": "assistant", "content": SPANISH}],
@@ -103,9 +103,7 @@ def test_message_lists_tokens_and_markdown():
     assert (report["overall"]["chosen_tokens"], report["overall"]["rejected_tokens"]) == (30, 15)
     assert report["overall"]["tie"] is None
     assert json.loads(json.dumps(report)) == report
-    text = markdown(report)
-    assert "| language es | 1 |" in text
-    assert "- Warning: length_ratio" in text
+    assert report["by_language"]["es"]["pairs"] == 1 and warned(report, "length_ratio")
 
 
 @given(
@@ -121,7 +119,6 @@ def test_order_of_rows_changes_nothing(rows):
 
 def test_empty_sets_and_bad_rows():
     assert preference_report([])["warnings"] == ["there is not one usable pair"]
-    assert "0 usable of 0 rows" in markdown(preference_report([]))
     with pytest.raises(BadInput, match="row 0 has no 'rejected'"):
         preference_report([{"prompt": "a", "chosen": "b"}])
     with pytest.raises(BadInput, match="row 0: unknown language 'Spanish'"):

@@ -56,27 +56,27 @@ def numbers(outcomes):
 def test_strength_is_found_under_position_and_length_bias(strength):
     """The candidate is 500 characters longer on average, which the judge likes, and so is what stands first."""
     pairs = list(field(400, gap=lambda rng: rng.gauss(500, 400)))
-    found = numbers(judged(pairs, strength, first=1.0, longer=1.2))
+    result = numbers(judged(pairs, strength, first=1.0, longer=1.2))
     truth = 100 * (sigmoid(strength + 1.0) + sigmoid(strength - 1.0)) / 2  # at equal length, the two orders' mean
-    assert found["win_rate"]["mean"] > truth + 9, "the raw rate follows the length"
-    assert found["lc_win_rate"]["low"] - 1.5 < truth < found["lc_win_rate"]["high"] + 1.5
-    assert found["position_bias"]["first"]["low"] > 60
+    assert result["win_rate"]["mean"] > truth + 9, "the raw rate follows the length"
+    assert result["lc_win_rate"]["low"] - 1.5 < truth < result["lc_win_rate"]["high"] + 1.5
+    assert result["position_bias"]["first"]["low"] > 60
 
 
 def test_a_judge_that_always_says_first_decides_nothing():
     """SPEC 6.8."""
-    found = numbers(judged(field(), first=1e2))
-    assert found["win_rate"]["mean"] == 50 and found["ties"] == 100
-    assert found["lc_win_rate"]["mean"] == pytest.approx(50)
-    assert found["position_bias"]["first"]["mean"] == 100 and found["position_bias"]["consistent"] == 0
+    result = numbers(judged(field(), first=1e2))
+    assert result["win_rate"]["mean"] == 50 and result["ties"] == 100
+    assert result["lc_win_rate"]["mean"] == pytest.approx(50)
+    assert result["position_bias"]["first"]["mean"] == 100 and result["position_bias"]["consistent"] == 0
 
 
 def test_a_judge_without_bias_and_doubt():
-    found = numbers(judged(field(), strength=1e2))
-    assert found["win_rate"]["mean"] == found["lc_win_rate"]["mean"] == found["wins"] == 100
-    assert found["win_rate"]["low"] < 100, "200 of 200 prompts are not certainty"
-    assert found["position_bias"]["consistent"] == 100
-    assert found["position_bias"]["first"]["mean"] == pytest.approx(50)
+    result = numbers(judged(field(), strength=1e2))
+    assert result["win_rate"]["mean"] == result["lc_win_rate"]["mean"] == result["wins"] == 100
+    assert result["win_rate"]["low"] < 100, "200 of 200 prompts are not certainty"
+    assert result["position_bias"]["consistent"] == 100
+    assert result["position_bias"]["first"]["mean"] == pytest.approx(50)
 
 
 def test_failures_change_no_expectation():
@@ -88,10 +88,10 @@ def test_failures_change_no_expectation():
         for failed in (0.0, 0.1)
     ]  # fmt: skip
     assert sides[0] == pytest.approx(sides[1], abs=1.2)
-    found = numbers(judged(field(), failed=0.1))
-    assert found["unparseable"] == pytest.approx(0.1 * 2 * 600, rel=0.25) and found["failed"] == 0
-    assert found["one_order"] == pytest.approx(0.18 * 600, rel=0.25)
-    assert found["unjudged"] - found["one_order"] == pytest.approx(0.01 * 600, abs=10)
+    result = numbers(judged(field(), failed=0.1))
+    assert result["unparseable"] == pytest.approx(0.1 * 2 * 600, rel=0.25) and result["failed"] == 0
+    assert result["one_order"] == pytest.approx(0.18 * 600, rel=0.25)
+    assert result["unjudged"] - result["one_order"] == pytest.approx(0.01 * 600, abs=10)
 
 
 def test_who_makes_the_judge_fail_is_counted_and_shown_as_if_it_had_lost():
@@ -105,9 +105,9 @@ def test_who_makes_the_judge_fail_is_counted_and_shown_as_if_it_had_lost():
     for pair in field(20):
         verdicts = (won, won, jam, way)[int(pair.id[1:]) % 4]
         outcomes.append(Outcome(pair, verdicts, *[verdicts.preference("half", {"j": 1.0})] * 2))
-    found = numbers(outcomes)
-    assert (found["unjudged"], found["jammed"], found["prompts"]) == (30, 15, 10)
-    assert found["win_rate"]["mean"] == 100 and found["win_rate_jams_lost"]["mean"] == pytest.approx(200 / 3)
+    result = numbers(outcomes)
+    assert (result["unjudged"], result["jammed"], result["prompts"]) == (30, 15, 10)
+    assert result["win_rate"]["mean"] == 100 and result["win_rate_jams_lost"]["mean"] == pytest.approx(200 / 3)
     assert numbers([outcome for outcome in outcomes if outcome.verdicts is not jam])["win_rate_jams_lost"] is None
 
 
@@ -116,9 +116,9 @@ def test_one_order_alone_says_nothing_of_the_answers():
     verdicts = PairVerdicts(
         [Question("j", ORDERS[0], Verdict.A), Question("j", ORDERS[1], Verdict.FAILED, failure="malformed")]
     )
-    found = numbers([Outcome(pair, verdicts, *[verdicts.preference("half", {"j": 1.0})] * 2) for pair in field(20)])
-    assert found["win_rate"]["mean"] is None and found["wins"] is None
-    assert (found["one_order"], found["unjudged"], found["unparseable"], found["prompts"]) == (60, 60, 60, 0)
+    result = numbers([Outcome(pair, verdicts, *[verdicts.preference("half", {"j": 1.0})] * 2) for pair in field(20)])
+    assert result["win_rate"]["mean"] is None and result["wins"] is None
+    assert (result["one_order"], result["unjudged"], result["unparseable"], result["prompts"]) == (60, 60, 60, 0)
 
 
 @pytest.mark.parametrize("ties", ["half", "win", "loss"])
@@ -126,11 +126,11 @@ def test_wins_ties_and_losses_are_the_same_whatever_a_tie_counts_as(ties):
     verdicts = [(Verdict.A, Verdict.B), (Verdict.TIE, Verdict.TIE), (Verdict.B, Verdict.A), (Verdict.TIE, Verdict.TIE)]
     pairs = [Pair("c", f"q{at}", "de", 0, "?", None, None, (Side("x", "ok", 1.0),) * 2) for at in range(4)]
     judgement = Judgement(
-        [PairVerdicts([Question("j", *one) for one in zip(ORDERS, each, strict=True)]) for each in verdicts], {"j": 1.0}
+        [PairVerdicts([Question("j", *one) for one in zip(ORDERS, item, strict=True)]) for item in verdicts], {"j": 1.0}
     )
-    found = summarise(Pairing(pairs, {"c": Counter()}), judgement, ties, 0.7, 0).mean
-    assert (found.wins, found.ties, found.losses) == (25, 50, 25)
-    assert found.win_rate.mean == {"half": 50, "win": 75, "loss": 25}[ties]
+    result = summarise(Pairing(pairs, {"c": Counter()}), judgement, ties, 0.7, 0).mean
+    assert (result.wins, result.ties, result.losses) == (25, 50, 25)
+    assert result.win_rate.mean == {"half": 50, "win": 75, "loss": 25}[ties]
 
 
 def test_all_won_in_one_language_and_all_lost_in_another_is_not_certainty():
@@ -141,9 +141,9 @@ def test_all_won_in_one_language_and_all_lost_in_another_is_not_certainty():
 
 
 def test_ties_are_kept_and_told():
-    found = numbers(judged(field(), ties=1.0))
-    assert found["win_rate"]["mean"] == 50 and found["ties"] == 100 and found["position_bias"]["tied"] == 100
-    assert found["position_bias"]["first"] is None and found["position_bias"]["consistent"] == 100
+    result = numbers(judged(field(), ties=1.0))
+    assert result["win_rate"]["mean"] == 50 and result["ties"] == 100 and result["position_bias"]["tied"] == 100
+    assert result["position_bias"]["first"] is None and result["position_bias"]["consistent"] == 100
 
 
 def test_what_a_tie_counts_as_holds_in_both_orders():
@@ -154,12 +154,12 @@ def test_what_a_tie_counts_as_holds_in_both_orders():
 def test_the_verdict_is_mapped_back_from_its_order():
     """B, where the baseline stood first, is the candidate's; a soft verdict is P(first)."""
     asked = [Question("j", ORDERS[0], Verdict.B), Question("j", ORDERS[1], Verdict.B), Question("j", ORDERS[1], 0.2)]
-    assert [each.candidate() for each in asked] == [0.0, 1.0, 0.8]
+    assert [one.candidate() for one in asked] == [0.0, 1.0, 0.8]
 
 
 def test_judges_are_weighed_and_one_that_failed_says_nothing():
-    said = {"a": (Verdict.A, Verdict.B), "b": (Verdict.B, Verdict.A), "c": (Verdict.A, Verdict.FAILED)}
-    asked = [Question(judge, *one) for judge, both in said.items() for one in zip(ORDERS, both, strict=True)]
+    sentence = {"a": (Verdict.A, Verdict.B), "b": (Verdict.B, Verdict.A), "c": (Verdict.A, Verdict.FAILED)}
+    asked = [Question(judge, *one) for judge, both in sentence.items() for one in zip(ORDERS, both, strict=True)]
     assert PairVerdicts(asked).preference("half", {"a": 3.0, "b": 1.0, "c": 9.0}) == 0.75
     assert PairVerdicts(asked).one_order and not PairVerdicts(asked[:4]).one_order
     assert PairVerdicts(asked[4:]).preference("half", {"c": 1.0}) is None
@@ -167,13 +167,11 @@ def test_judges_are_weighed_and_one_that_failed_says_nothing():
 
 def test_the_mean_of_languages_is_unweighted_and_its_interval_is_by_prompt():
     outcomes = judged(field(100), 0.4)
-    few = [each for each in outcomes if each.pair.language != "sw" or each.pair.id in ("q1", "q2")]
-    by_language = [numbers([each for each in few if each.pair.language == code]) for code in LANGUAGES]
-    assert numbers(few)["win_rate"]["mean"] == pytest.approx(
-        np.mean([each["win_rate"]["mean"] for each in by_language])
-    )
-    again = [Outcome(each.pair, each.verdicts, *[float(draw(each.pair.id) < 0.5)] * 2) for each in outcomes]
-    alone = numbers([each for each in again if each.pair.language == "de"])["win_rate"]
+    few = [one for one in outcomes if one.pair.language != "sw" or one.pair.id in ("q1", "q2")]
+    by_language = [numbers([one for one in few if one.pair.language == code]) for code in LANGUAGES]
+    assert numbers(few)["win_rate"]["mean"] == pytest.approx(np.mean([one["win_rate"]["mean"] for one in by_language]))
+    again = [Outcome(one.pair, one.verdicts, *[float(draw(one.pair.id) < 0.5)] * 2) for one in outcomes]
+    alone = numbers([one for one in again if one.pair.language == "de"])["win_rate"]
     whole = numbers(again)["win_rate"]  # three languages that agree are no more prompts
     assert whole["high"] - whole["low"] == pytest.approx(alone["high"] - alone["low"], rel=0.2)
 
@@ -184,11 +182,11 @@ def test_two_candidates_are_compared_prompt_by_prompt():
     hard = {f"q{number}": rng.gauss(0, 2.5) for number in range(150)}
 
     def of(strength, seed):
-        found = []
+        result = []
         for pair in field(150):
             one = judged([pair], strength + hard[pair.id], seed=draw(seed, pair.id, pair.language))
-            found += one
-        return found
+            result += one
+        return result
 
     a, b = of(0.7, 1), of(0.0, 2)
     gap = difference(a, b, seed=0).model_dump()
@@ -199,8 +197,8 @@ def test_two_candidates_are_compared_prompt_by_prompt():
 
 
 def test_nothing_judged_is_null_and_not_zero():
-    found = numbers([])
-    assert found["prompts"] == 0 and found["win_rate"] == {"mean": None, "low": None, "high": None}
-    assert found["wrong_language"] is None and found["characters"] is None and found["standard_error"] is None
+    result = numbers([])
+    assert result["prompts"] == 0 and result["win_rate"] == {"mean": None, "low": None, "high": None}
+    assert result["wrong_language"] is None and result["characters"] is None and result["standard_error"] is None
     lost = numbers(judged(field(3), failed=1.0))
     assert lost["win_rate"]["mean"] is None and lost["unjudged"] == 9 and lost["unparseable"] == 18

@@ -1,6 +1,7 @@
 """Which folder is loaded, for every form in which a model is given."""
 
 import json
+import shutil
 
 import pytest
 
@@ -35,8 +36,8 @@ def test_of_a_run_the_latest_step_and_of_a_step_the_exported_model(tmp_path, bel
 def test_the_adapter_where_no_merged_model_was_written(tmp_path):
     step = tmp_path / "global_step_2"
     hugging_face(step / "actor" / "huggingface", weights="tokenizer.json")
-    found = model_folder(adapter(step / "actor" / "lora_adapter").parent.parent)
-    assert found == str(step / "actor" / "lora_adapter") and adapter_base(found) == "base"
+    result = model_folder(adapter(step / "actor" / "lora_adapter").parent.parent)
+    assert result == str(step / "actor" / "lora_adapter") and adapter_base(result) == "base"
     assert adapter_base(step / "actor" / "huggingface") is None
 
 
@@ -48,7 +49,7 @@ def test_no_weights_is_one_sentence_with_the_mend(tmp_path):
     step = tmp_path / "global_step_2"
     hugging_face(step / "actor" / "huggingface", weights="tokenizer.json")
     with pytest.raises(BadInput, match="holds no weights"):
-        model_folder(step)
+        model_folder(step, adapters=False)
     (step / "actor" / "model_world_size_1_rank_0.pt").touch()
     with pytest.raises(BadInput, match=r"FSDP shards only: merge.*--local_dir \S+/global_step_2/actor "):
         model_folder(step)
@@ -56,7 +57,22 @@ def test_no_weights_is_one_sentence_with_the_mend(tmp_path):
         with pytest.raises(BadInput, match="does not exist"):
             model_folder(missing)
     with pytest.raises(BadInput, match="names no base"):
-        adapter_base(adapter(tmp_path / "adapter", base=None))
+        adapter_base(adapter(tmp_path / "none", base=None))
+    lora = adapter(tmp_path / "lora", "my/base")
+    with pytest.raises(BadInput, match=rf"is a LoRA adapter: give --model my/base --adapter {lora}"):
+        model_folder(lora, adapters=False)
+
+
+def test_a_model_without_a_chat_template(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    check_chat_template(str(folder))
+    for file in folder.glob("chat_template*"):
+        file.unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=r"has no chat template, .* chat_template\.jinja there\.$"):
+        check_chat_template(str(folder))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"base_model_name_or_path": 5}', "\udcff"])

@@ -12,7 +12,7 @@ import pytest
 from helpers.model_server import ModelServer, Reply
 from helpers.processes import started
 from helpers.shared import SHARED_DATA as REAL
-from sp3f_verl.cli import evaluate
+from sp3f_verl.cli import evaluate as main
 from sp3f_verl.data.files import read_parquet, write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.outputs import read_outputs
@@ -30,10 +30,20 @@ def questions(tmp_path):
     return path
 
 
+def evaluate(server, folder, *words):
+    main(["--backend", "openai", "--base-url", server.url, "--output", str(folder), *map(str, words)])
+    return summary(folder)
+
+
 def run(tmp_path, server, questions, *more, output="out"):
-    options = ["--backend", "openai", "--base-url", server.url, "--benchmark", "mgsm", "--file", f"mgsm:es={questions}"]
-    evaluate([*options, "--output", str(tmp_path / output), "--samples", "4", *more])
-    return summary(tmp_path / output)
+    words = ["--benchmark", "mgsm", "--file", f"mgsm:es={questions}", "--samples", 4, *more]
+    return evaluate(server, tmp_path / output, *words)
+
+
+def rl_row(code, source, ident=None):
+    """An RL row that asks for 7."""
+    prompt, answer = [{"role": "user", "content": "7?"}], {"ground_truth": "7"}
+    return {"id": ident or code, "data_source": source, "prompt": prompt, "language": code, "reward_model": answer}
 
 
 def summary(folder):
@@ -57,9 +67,9 @@ class TestEndpoint:
             return right(body) if number % 2 == 0 else r"The correct result of the sum is this. \boxed{99}"
 
         with ModelServer(reply) as server:
-            found = run(tmp_path, server, questions)
-        assert found["decoding"] == {"samples": 4, "temperature": 0.7, "top_p": 0.8, "max_tokens": 2048, "seed": 1}
-        (benchmark,) = found["benchmarks"].values()
+            result = run(tmp_path, server, questions)
+        assert result["decoding"] == {"samples": 4, "temperature": 0.7, "top_p": 0.8, "max_tokens": 2048, "seed": 1}
+        (benchmark,) = result["benchmarks"].values()
         spanish = benchmark["languages"]["es"]
         for name in ("accuracy", "majority", "fidelity"):
             assert spanish[name]["mean"] == 0.5 and 0.1 < spanish[name]["low"] < 0.5 < spanish[name]["high"] < 0.9
@@ -84,8 +94,8 @@ class TestEndpoint:
             return Reply(status=400, json={"error": {"message": "no"}}) if fails else right(body)
 
         with ModelServer(reply) as server:
-            found = run(tmp_path, server, questions, "--max-failure-share", "0.5")["benchmarks"]["mgsm"]
-        spanish = found["languages"]["es"]
+            result = run(tmp_path, server, questions, "--max-failure-share", "0.5")["benchmarks"]["mgsm"]
+        spanish = result["languages"]["es"]
         assert spanish["accuracy"]["mean"] == 1.0 and spanish["failed"] == 6 and spanish["unscored"] == 1
         assert spanish["pass_at_k"] == {"1": 1.0, "2": 1.0, "4": None} and spanish["complete"] == 10
         assert "6 samples failed" in capsys.readouterr().out
@@ -120,12 +130,12 @@ class TestEndpoint:
         assert (tmp_path / "copy" / "summary.json").read_bytes() == before
 
     @pytest.mark.parametrize(
-        ("reply", "told"),
+        ("reply", "said"),
         [(Reply(text=" "), r"\(48 empty\)"), (Reply(text="El resultado", finish_reason="length"), r"\(48 cut off\)")],
     )
-    def test_no_whole_answer_is_no_evaluation(self, tmp_path, questions, reply, told):
+    def test_no_whole_answer_is_no_evaluation(self, tmp_path, questions, reply, said):
         with ModelServer(lambda body: reply) as server:
-            with pytest.raises(BadInput, match=rf"not one of 48 answers is whole {told}; raise --max-tokens"):
+            with pytest.raises(BadInput, match=rf"not one of 48 answers is whole {said}; raise --max-tokens"):
                 run(tmp_path, server, questions)
             assert not (tmp_path / "out").exists()
             if reply.finish_reason == "length":
@@ -143,7 +153,7 @@ class TestEndpoint:
         with ModelServer(reply) as server:
             first, second = (run(tmp_path, server, path, output=path.stem) for path in (questions, shuffled))
         assert 0 < first["benchmarks"]["mgsm"]["mean"]["accuracy"]["mean"] < 1
-        accuracies = [each["benchmarks"]["mgsm"]["mean"]["accuracy"]["mean"] for each in (first, second)]
+        accuracies = [one["benchmarks"]["mgsm"]["mean"]["accuracy"]["mean"] for one in (first, second)]
         assert accuracies[0] == accuracies[1]
         first, second = (
             [{**row, "problem": None} for row in lines(tmp_path / path.stem)] for path in (questions, shuffled)
@@ -168,11 +178,10 @@ class TestEndpoint:
             return rf"正确的计算结果就是这个数。\boxed{{{asked[0] if '是' in asked else 0}}}"
 
         with ModelServer(reply) as server:
-            options = ["--backend", "openai", "--base-url", server.url, "--benchmark", "mt_math100", "--samples", "2"]
-            options += ["--file", f"mt_math100:zh={tmp_path / 'mclm.parquet'}", "--output", str(tmp_path / "out")]
-            evaluate(options)
-        chinese = summary(tmp_path / "out")["benchmarks"]["mt_math100"]["languages"]["zh"]
-        assert {name: each["accuracy"]["mean"] for name, each in chinese["variants"].items()} == {"cn": 1.0, "tw": 0.25}
+            words = ["--benchmark", "mt_math100", "--file", f"mt_math100:zh={tmp_path / 'mclm.parquet'}"]
+            summary = evaluate(server, tmp_path / "out", *words, "--samples", 2)
+        chinese = summary["benchmarks"]["mt_math100"]["languages"]["zh"]
+        assert {name: one["accuracy"]["mean"] for name, one in chinese["variants"].items()} == {"cn": 1.0, "tw": 0.25}
         assert chinese["accuracy"]["mean"] == 0.625 and chinese["problems"] == 4
         assert {row["variant"] for row in lines(tmp_path / "out", "mt_math100/zh")} == {"cn", "tw"}
 
@@ -189,66 +198,42 @@ class TestEndpoint:
     def test_a_checker_that_fails_is_one_sentence(self, tmp_path, questions, monkeypatch):
         (tmp_path / "nan_checks.py").write_text("def nan(answer, gold):\n    return float('nan')\n")
         monkeypatch.syspath_prepend(tmp_path)
-        told = {"file": "mgsm_{language}.tsv", "columns": {"question": "question", "answer": "answer"}}
-        told |= {"checker": "nan_checks:nan", "languages": ["es"]}
-        (tmp_path / "mine.yaml").write_text(json.dumps(told))  # JSON is YAML
-        with ModelServer(right) as server:
-            options = ["--backend", "openai", "--base-url", server.url, "--benchmark", str(tmp_path / "mine.yaml")]
-            options.append("--allow-code")
-            with pytest.raises(
-                BadInput, match=r"^mine, problem '\d+' in es: the checker 'own' answered nan; .*[^.]\.$"
-            ):
-                evaluate([*options, "--samples", "2", "--output", str(tmp_path / "out")])
+        expected = {"file": "mgsm_{language}.tsv", "columns": {"question": "question", "answer": "answer"}}
+        expected |= {"checker": "nan_checks:nan", "languages": ["es"]}
+        (tmp_path / "mine.yaml").write_text(json.dumps(expected))  # JSON is YAML
+        words = ["--benchmark", tmp_path / "mine.yaml", "--allow-code", "--samples", 2]
+        sentence = r"^mine, problem '\d+' in es: the checker 'own' answered nan; .*[^.]\.$"
+        with ModelServer(right) as server, pytest.raises(BadInput, match=sentence):
+            evaluate(server, tmp_path / "out", *words)
         assert not (tmp_path / "out").exists()
 
     def test_rl_rows_are_asked_with_their_own_prompt(self, tmp_path):
-        prompt = [{"role": "user", "content": "7?"}]
-        rows = [
-            {
-                "id": code,
-                "data_source": "mine",
-                "prompt": prompt,
-                "language": code,
-                "reward_model": {"ground_truth": "7"},
-            }
-            for code in ("es", "sw")
-        ]
-        write_parquet(rows, tmp_path / "validation.parquet")
+        rows = [rl_row(code, "mine") for code in ("es", "sw")]
+        write_parquet(rows, tmp_path / "rows.parquet")
         with ModelServer(right) as server:
-            options = ["--backend", "openai", "--base-url", server.url, "--data", str(tmp_path / "validation.parquet")]
-            evaluate([*options, "--samples", "2", "--output", str(tmp_path / "out")])
-            assert all(chat["body"]["messages"] == prompt for chat in server.chats())
-        found = summary(tmp_path / "out")["benchmarks"]["mine"]
-        assert found["mean"]["accuracy"]["mean"] == 1.0
-        assert [found["languages"][code]["fidelity"]["mean"] for code in ("es", "sw")] == [1.0, 0.0]
-        assert found["mean"]["fidelity"]["mean"] == 0.5
+            summary = evaluate(server, tmp_path / "out", "--data", tmp_path / "rows.parquet", "--samples", 2)
+            assert all(chat["body"]["messages"] == rows[0]["prompt"] for chat in server.chats())
+        mine = summary["benchmarks"]["mine"]
+        assert mine["mean"]["accuracy"]["mean"] == 1.0 and mine["mean"]["fidelity"]["mean"] == 0.5
+        assert [mine["languages"][code]["fidelity"]["mean"] for code in ("es", "sw")] == [1.0, 0.0]
 
     def test_a_data_source_with_a_slash_is_one_folder(self, tmp_path):
         """verl's own names are such: the name stays in summary.json and the report, and the arena finds the answers."""
-        rows = [
-            {"id": code, "data_source": "openai/gsm8k", "prompt": [{"role": "user", "content": "7?"}], "language": code}
-            | {"reward_model": {"ground_truth": "7"}}
-            for code in ("es", "sw")
-        ]
-        write_parquet(rows, tmp_path / "rows.parquet")
-        options = ["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--samples", "2"]
+        write_parquet([rl_row(code, "openai/gsm8k") for code in ("es", "sw")], tmp_path / "rows.parquet")
         with ModelServer(right) as server:
-            evaluate([*options, "--base-url", server.url, "--output", str(tmp_path / "out")])
-        assert list(summary(tmp_path / "out")["benchmarks"]) == ["openai/gsm8k"]
+            summary = evaluate(server, tmp_path / "out", "--data", tmp_path / "rows.parquet", "--samples", 2)
+        assert list(summary["benchmarks"]) == ["openai/gsm8k"]
         assert len(lines(tmp_path / "out", "openai_gsm8k/es")) == 1
         prompts = {(row["id"], row["prompt_lang"]): row for row in read_parquet(tmp_path / "out" / "prompts.parquet")}
         assert {row["task"] for row in prompts.values()} == {"openai/gsm8k"}
-        found = read_outputs(str(tmp_path / "out"), samples=2)
-        assert {key[:2] for key in found.answers} == prompts.keys() and len(found.answers) == 4
+        outputs = read_outputs(str(tmp_path / "out"), samples=2)
+        assert {key[:2] for key in outputs.answers} == prompts.keys() and len(outputs.answers) == 4
         assert set(output_rows(tmp_path / "out", "openai/gsm8k", "es")) == {"es"}
 
     def test_two_data_sources_that_would_share_a_folder(self, tmp_path):
-        row = {"prompt": [{"role": "user", "content": "7?"}], "language": "es", "reward_model": {"ground_truth": "7"}}
-        write_parquet([row | {"data_source": name} for name in ("a/b", "a_b")], tmp_path / "rows.parquet")
+        write_parquet([rl_row("es", name, name) for name in ("a/b", "a_b")], tmp_path / "rows.parquet")
         with pytest.raises(BadInput, match="a_b/es would be evaluated twice"):
-            evaluate(
-                ["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out")]
-            )
+            main(["--backend", "openai", "--data", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out")])
 
 
 def answers_in(store):
@@ -265,23 +250,12 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
         pytest.skip(f"real data is not at {REAL} (set SP3F_REAL_DATA)")
     files = [f"mgsm:{path.stem[-2:]}={path}" for path in sorted((REAL / "mgsm").glob("*.tsv"))]
     model = shutil.copytree(tiny_model, tmp_path / "model")
-    told = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 8192}
-    (model / "config.json").write_text(json.dumps(told))
+    expected = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 8192}
+    (model / "config.json").write_text(json.dumps(expected))
     command = [sys.executable, "-m", "sp3f_verl.cli", "evaluate", "--model", str(model), "--backend", "transformers"]
-    command += [
-        "--benchmark",
-        "mgsm",
-        "--file",
-        *files,
-        "--samples",
-        "2",
-        "--max-tokens",
-        "6",
-        "--keep-truncated",
-        "--limit",
-        "4",
-    ]
-    evaluate([*command[4:], "--output", str(tmp_path / "whole")])
+    command += ["--benchmark", "mgsm", "--file", *files, "--samples", "2", "--limit", "4"]
+    command += ["--max-tokens", "6", "--keep-truncated"]
+    main([*command[4:], "--output", str(tmp_path / "whole")])
     assert json.loads((tmp_path / "whole" / "summary.json").read_text())["limit"] == 4
     command += ["--output", str(tmp_path / "broken")]
     store = tmp_path / "broken.answers.sqlite"
@@ -294,13 +268,13 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
         second.wait(120)
     asked = json.loads((tmp_path / "broken" / "manifest.json").read_text())["notes"]["asked"]
     assert asked["from_store"] >= had and asked["asked"] + asked["from_store"] == 88
-    for name in ("summary.json", *(f"mgsm/{each[5:7]}/output.jsonl" for each in files)):
+    for name in ("summary.json", *(f"mgsm/{one[5:7]}/output.jsonl" for one in files)):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 class TestWrongOptions:
     @pytest.mark.parametrize(
-        ("options", "told"),
+        ("options", "expected"),
         [
             (["--benchmark", "mgms"], "did you mean 'mgsm'"),
             ([], "nothing to evaluate on"),
@@ -320,7 +294,7 @@ class TestWrongOptions:
             (["--benchmark", "mgsm", "--model", "/no/such/model"], "does not exist"),
         ],
     )
-    def test_one_sentence(self, options, told, tmp_path, tiny_model, capsys, monkeypatch):
+    def test_one_sentence(self, options, expected, tmp_path, tiny_model, capsys, monkeypatch):
         from sp3f_verl import cli
 
         monkeypatch.chdir(tmp_path)
@@ -329,5 +303,5 @@ class TestWrongOptions:
         monkeypatch.setattr(sys, "argv", command)
         assert cli.main() == 1
         error = capsys.readouterr().err
-        assert told in error and error.startswith("sp3f: ") and error.count("\n") == 1, error
+        assert expected in error and error.startswith("sp3f: ") and error.count("\n") == 1, error
         assert not (tmp_path / "out").exists()

@@ -23,10 +23,10 @@ def answers(*texts, **changes):
     for number, text in enumerate(texts):
         common = {"id": "0:0", "number": number, "model": "m", "usage": Usage(5, 0, 10 * (number + 1))}
         if text is None:
-            own = {"status": Status.ERROR, "text": None, "finish_reason": None, "failure": FailureKind.TIMEOUT}
+            mine = {"status": Status.ERROR, "text": None, "finish_reason": None, "failure": FailureKind.TIMEOUT}
         else:
-            own = {"status": Status.OK, "text": text, "finish_reason": "stop"}
-        made.append(Answer(**{**common, **own, **changes}))
+            mine = {"status": Status.OK, "text": text, "finish_reason": "stop"}
+        made.append(Answer(**{**common, **mine, **changes}))
     return made
 
 
@@ -70,7 +70,7 @@ class TestMajority:
 
     @given(st.lists(st.sampled_from(["1", "2", "3", None]), min_size=1), st.integers())
     def test_the_order_of_the_samples_does_not_count(self, ballots, seed):
-        accuracies = [float(each == "1") for each in ballots]
+        accuracies = [float(one == "1") for one in ballots]
         pairs = list(zip(ballots, accuracies, strict=True))
         random.Random(seed).shuffle(pairs)
         assert majority(*zip(*pairs, strict=True)) == majority(ballots, accuracies)
@@ -81,7 +81,7 @@ class TestMajority:
     )
     def test_spellings_of_one_answer_are_one_vote(self, box, same):
         """In Spanish a comma is the decimal sign."""
-        one, other = (ballot(rf"\boxed{{{each}}}", "es", "math") for each in (box, same))
+        one, other = (ballot(rf"\boxed{{{item}}}", "es", "math") for item in (box, same))
         assert one == other is not None
 
     def test_options_vote_by_letter_or_text(self):
@@ -147,10 +147,10 @@ class TestMeans:
 
     @given(st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1), min_size=1, max_size=4))
     def test_influences_have_the_unweighted_mean_whatever_is_missing(self, columns):
-        means = [math.fsum(each.values()) / len(each) for each in columns]
-        found = influences(columns)
-        assert math.fsum(found.values()) / len(found) == pytest.approx(math.fsum(means) / len(means), abs=1e-9)
-        assert found.keys() == {problem for each in columns for problem in each}
+        means = [math.fsum(one.values()) / len(one) for one in columns]
+        result = influences(columns)
+        assert math.fsum(result.values()) / len(result) == pytest.approx(math.fsum(means) / len(means), abs=1e-9)
+        assert result.keys() == {problem for one in columns for problem in one}
 
     def test_a_translation_is_no_new_problem(self):
         """The same results in eleven languages say no more than in one: the interval is as wide."""
@@ -162,23 +162,23 @@ class TestMeans:
     def test_variants_of_other_problems_make_it_narrower(self):
         rng = random.Random(1)
         columns = [column(**{f"{c}{at}": float(rng.random() < 0.3) for at in range(60)}) for c in "abcd"]
-        widths = [each.high - each.low for each in (describe([one], 1).accuracy for one in columns)]
+        widths = [item.high - item.low for item in (describe([one], 1).accuracy for one in columns)]
         every = describe(columns, 1).accuracy
         assert every.high - every.low == pytest.approx(sum(widths) / 4 / 2, rel=0.15)
 
     def test_what_nobody_has_is_null(self):
-        found = describe([column(a=None, b=None)], 8)
-        assert found.accuracy is None and found.pass_at_k["8"] is None and found.tokens is None
-        assert (found.problems, found.unscored) == (2, 2)
+        result = describe([column(a=None, b=None)], 8)
+        assert result.accuracy is None and result.pass_at_k["8"] is None and result.tokens is None
+        assert (result.problems, result.unscored) == (2, 2)
 
     def test_every_pass_at_k_is_over_the_same_problems(self):
         """Over whoever has 4 samples, pass@4 would be 1.0 where the hard problem lost one of its to a failure."""
         easy = score(problem(), answers(RIGHT, RIGHT, RIGHT, RIGHT), (), 0.7)[1]
         hard = score(problem(), answers(WRONG, None, WRONG, WRONG), (), 0.7)[1]
         lost = score(problem(), answers(None, None, None, None), (), 0.7)[1]
-        found = describe([{"a": easy, "b": hard, "c": lost}], 4)
-        assert found.pass_at_k == {"1": 0.5, "2": 0.5, "4": None}
-        assert (found.problems, found.unscored, found.complete) == (3, 1, 1)
+        result = describe([{"a": easy, "b": hard, "c": lost}], 4)
+        assert result.pass_at_k == {"1": 0.5, "2": 0.5, "4": None}
+        assert (result.problems, result.unscored, result.complete) == (3, 1, 1)
         whole = describe([{"a": easy, "c": lost}], 4)  # an unscored problem is in no measure, for any k
         assert whole.pass_at_k == {"1": 1.0, "2": 1.0, "4": 1.0} and whole.complete == 1
 
@@ -193,24 +193,24 @@ class TestMeans:
 
     def test_all_right_does_not_promise_certainty(self):
         sure = column(**{f"p{at}": 1.0 for at in range(10)})
-        found = describe([sure] * 3, 1).accuracy
-        assert found.mean == found.high == 1.0 and 0.6 < found.low < 0.8
+        result = describe([sure] * 3, 1).accuracy
+        assert result.mean == result.high == 1.0 and 0.6 < result.low < 0.8
         wrong = column(**{f"p{at}": 0.0 for at in range(10)})
-        found = describe([sure, wrong], 1).accuracy
-        assert found.mean == 0.5 and 0.3 < found.low < 0.4 and 0.6 < found.high < 0.7
+        result = describe([sure, wrong], 1).accuracy
+        assert result.mean == 0.5 and 0.3 < result.low < 0.4 and 0.6 < result.high < 0.7
 
     def test_what_nothing_is_known_of_has_null_bounds(self):
         """One problem, half of its samples right, or ten of them: not 50 % for certain."""
         half = column(**{f"p{at}": 0.5 for at in range(10)})
         for columns in ([column(a=0.5)], [half], [half] * 3, [half, column(p0=1.0)]):
-            found = describe(columns, 2).accuracy
-            assert found.mean is not None and (found.low, found.high) == (None, None)
+            result = describe(columns, 2).accuracy
+            assert result.mean is not None and (result.low, result.high) == (None, None)
         crossed = [column(**{f"p{at}": float(at % 2 == side) for at in range(20)}) for side in (0, 1)]
-        found = describe(crossed, 1).accuracy
-        assert found.mean == 0.5 and 0.2 < found.low < 0.35 and 0.65 < found.high < 0.8
+        result = describe(crossed, 1).accuracy
+        assert result.mean == 0.5 and 0.2 < result.low < 0.35 and 0.65 < result.high < 0.8
 
     def test_a_language_without_a_measure_is_left_out_of_its_mean(self):
         """No answer had letters enough to tell a language: that says nothing about fidelity."""
         both = [{"a": Scored({"accuracy": 0.0, "fidelity": 1.0}, 0, 0)}, {"a": Scored({"accuracy": 1.0}, 0, 0)}]
-        found = describe(both, 1)
-        assert (found.accuracy.mean, found.fidelity.mean) == (0.5, 1.0)
+        result = describe(both, 1)
+        assert (result.accuracy.mean, result.fidelity.mean) == (0.5, 1.0)

@@ -34,12 +34,12 @@ def test_over_all_pairs_a_segment_counts_once():
     rows = [sentence("b", "de", "x", 10.0), sentence("b", "ja", "x", 20.0), sentence("b", "de", "y", 30.0)]
     rows += [sentence("a", "de", "x", 11.0), sentence("a", "ja", "x", 23.0), sentence("a", "de", "y", 35.0)]
     rows += [sentence("a", "ja", "y", 99.0)]
-    found = {row["lp"]: row for row in sentence_tests(rows, "b", ["chrf"])}
-    assert {lp: (row["difference"], row["segments"]) for lp, row in found.items()} == {
+    result = {row["lp"]: row for row in sentence_tests(rows, "b", ["chrf"])}
+    assert {lp: (row["difference"], row["segments"]) for lp, row in result.items()} == {
         **{"de": (3.0, 2), "ja": (3.0, 1), "all": (3.5, 2)}
     }
-    assert found["all"]["p"] == 0.5, "of the four ways to give two differences signs, two are as far from 0"
-    assert all(row["metric"] == "chrf_sentence" and row["translator"] == "a" for row in found.values())
+    assert result["all"]["p"] == 0.5, "of the four ways to give two differences signs, two are as far from 0"
+    assert all(row["metric"] == "chrf_sentence" and row["translator"] == "a" for row in result.values())
 
 
 @needs_sacrebleu
@@ -58,13 +58,13 @@ def test_a_better_translator_is_found_and_an_equal_one_is_not():
         "same": translator(lambda n: not n % 2),
         "good": translator(lambda n: n < 6),
     }
-    found = {
+    result = {
         (row["translator"], row["metric"]): row for row in corpus_tests(segments, {**candidates, "none": {}}, "base")
     }
-    assert set(found) == {(name, kind) for name in ("same", "good") for kind in ("bleu", "chrf")}, "none is not tested"
+    assert set(result) == {(name, kind) for name in ("same", "good") for kind in ("bleu", "chrf")}, "none is not tested"
     for kind in ("bleu", "chrf"):
-        assert found["good", kind]["difference"] > 1 and found["good", kind]["p"] < 0.01
-        assert abs(found["same", kind]["difference"]) < 1 and found["same", kind]["p"] > 0.1
+        assert result["good", kind]["difference"] > 1 and result["good", kind]["p"] < 0.01
+        assert abs(result["same", kind]["difference"]) < 1 and result["same", kind]["p"] > 0.1
 
 
 # COMET, whose package needs numpy 1: by a stand-in with its interface in a Python of its own
@@ -92,8 +92,8 @@ def comet(tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
     packages = next((tmp_path / "bare" / "lib").iterdir()) / "site-packages"
     write_text(STAND_IN, packages / "comet.py")
-    told = packages / "unbabel_comet-2.2.7.dist-info" / "METADATA"
-    write_text("Metadata-Version: 2.1\nName: unbabel-comet\nVersion: 2.2.7\n", told)
+    expected = packages / "unbabel_comet-2.2.7.dist-info" / "METADATA"
+    write_text("Metadata-Version: 2.1\nName: unbabel-comet\nVersion: 2.2.7\n", expected)
     return str(tmp_path / "bare" / "bin" / "python")
 
 

@@ -4,11 +4,26 @@ import json
 import random
 from pathlib import Path
 
-from sp3f_verl.data.files import write_json, write_text
+from sp3f_verl.data.files import write_json, write_parquet, write_text
+from sp3f_verl.report.quickstart import COLUMNS, SPLITS
 
 HOSTILE = (
     """<script>alert("x")</script> | '`*\\ [a](javascript:alert(1)) &lt; **b** <img src=x onerror=alert(2)> $\\frac{$"""
 )
+
+
+def quickstart(folder: Path, sft: float | None = None, sp3f: float | None = None, languages=("es", "sw", "zh")) -> Path:
+    """What its evaluations leave: one value a stage in every place, or drawn ones where none is given."""
+    draw = random.Random(1)
+    for stage, value in (("sft", sft), ("sp3f", sft if sp3f is None else sp3f)):
+        for split in SPLITS:
+            means = {
+                language: {name: draw.random() if value is None else value for name in COLUMNS}
+                for language in (*languages, "all")
+            }
+            write_json({"greedy": means, "sampled": means}, folder / "evaluation" / f"{stage}_{split}.json")
+    write_parquet([{"messages": []}] * 3, folder / "data" / "sft.parquet")
+    return folder
 
 
 def interval(mean: float, reach: float = 0.05) -> dict[str, float]:
@@ -40,7 +55,7 @@ def evaluation(
         }
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_text(text, folder / benchmark / language / "output.jsonl")
-    accuracies = [each["accuracy"]["mean"] for each in languages.values()]
+    accuracies = [one["accuracy"]["mean"] for one in languages.values()]
     mean = languages[next(iter(languages))] | {"accuracy": interval(sum(accuracies) / len(accuracies), 0.03)}
     decoding = {"samples": 8, "temperature": 0.7, "top_p": 0.8}
     summary = {"kind": "benchmarks", "model": model, "decoding": decoding, "threshold": 0.7}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from sp3f_verl.data.files import write_json
+from sp3f_verl.losses.table import LOSSES
 
 Lines = list[tuple[int, dict[str, float]]]
 
@@ -11,30 +12,27 @@ Lines = list[tuple[int, dict[str, float]]]
 def measured(phase: str, roles: dict[str, tuple[float, float]], scale: float = 0.1, **more: float) -> dict[str, float]:
     """The names of `measure` in losses/objective.py. roles: role -> (log-prob a token, tokens); the
     rewards are `scale` times the sums, as T-SPIN's; every pair is ordered rightly, by both orders."""
-    told = {"loss": 0.5, "accuracy": 1.0, "saturated": 0.0}
+    expected = {"loss": 0.5, "accuracy": 1.0, "saturated": 0.0}
     for role, (mean, tokens) in roles.items():
-        told |= {f"reward/{role}": scale * mean * tokens, f"logp/{role}": mean * tokens}
-        told |= {f"logp_per_token/{role}": mean, f"tokens/{role}": tokens}
-    rewards, lengths = ([told[f"{name}/{role}"] for role in roles] for name in ("reward", "tokens"))
-    told |= {"margin": rewards[0] - rewards[1], "length_gap": lengths[0] - lengths[1]}
+        expected |= {f"reward/{role}": scale * mean * tokens, f"logp/{role}": mean * tokens}
+        expected |= {f"logp_per_token/{role}": mean, f"tokens/{role}": tokens}
+    rewards, lengths = ([expected[f"{name}/{role}"] for role in roles] for name in ("reward", "tokens"))
+    expected |= {"margin": rewards[0] - rewards[1], "length_gap": lengths[0] - lengths[1]}
     if len(roles) == 3:
-        told |= {"history_margin": rewards[1] - rewards[2], "history_accuracy": 1.0, "saturated_history": 0.0}
+        expected |= {"history_margin": rewards[1] - rewards[2], "history_accuracy": 1.0, "saturated_history": 0.0}
     for order in ("raw", "per_token"):
         cells = {"both": 1.0, "reward_only": 0.0, "logp_only": 0.0, "neither": 0.0}
-        told |= {f"order_{order}/{cell}": share for cell, share in cells.items()}
-    return {f"{phase}/{name}": value for name, value in (told | more).items()}
-
-
-ROLES = {loss: ["chosen", "rejected"] for loss in ("dpo", "simpo", "simpo_ref")}  # the others: real, generated, proto
+        expected |= {f"order_{order}/{cell}": share for cell, share in cells.items()}
+    return {f"{phase}/{name}": value for name, value in (expected | more).items()}
 
 
 def write(folder: Path, *attempts: Lines, loss: str | None = None) -> Path:
     """metrics/000.jsonl, 001.jsonl, ...: a file an attempt. NaN is written as Python's json does. `loss`: what the run
     records as its objective; a run begun before it did so has no objective.json."""
     if loss is not None:
-        roles = ROLES.get(loss, ["real", "generated", "proto"])
-        record = {"loss": loss, "loss_type": "sigmoid", "roles": roles, "means": "simpo" in loss, "reward_scale": 0.1}
-        record |= {"needs_reference": loss not in ("simpo", "tspin"), "settings": {"beta": 0.1}}
+        row = LOSSES[loss]
+        record = {"loss": loss, "loss_type": "sigmoid", "roles": row.roles, "means": "simpo" in loss}
+        record |= {"needs_reference": row.needs_reference, "reward_scale": 0.1, "settings": {"beta": 0.1}}
         write_json(record, folder / "objective.json")
     for number, lines in enumerate(attempts):
         file = folder / "metrics" / f"{number:03d}.jsonl"
@@ -66,9 +64,9 @@ def selfplay(iterations: int = 2, steps: int = 4) -> Lines:
         generated = {"exact_match": 0.1 + 0.2 * t, "rows": 64, "usable": 60 - t, "truncated": 0.05, "identical": 0.01}
         lines.append((start, {f"generation/{name}": value for name, value in (generated | {"tokens": 20.0}).items()}))
 
-        def roles(own: float, gap: float, t=t) -> dict[str, tuple[float, float]]:
-            found = {"real": (own, 10), "generated": (own - gap, 20)}
-            return found | {"proto": (own - 1, 20)} if t else found
+        def roles(mine: float, gap: float, t=t) -> dict[str, tuple[float, float]]:
+            result = {"real": (mine, 10), "generated": (mine - gap, 20)}
+            return result | {"proto": (mine - 1, 20)} if t else result
 
         lines.append((start, measured("start", roles(y, 0.2))))
         for step in range(start + 1, start + steps + 1):

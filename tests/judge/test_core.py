@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sp3f_verl.judge import Verdict, judge_metrics, parse_verdict, win_rates
 from sp3f_verl.judge.questions.schedule import all_pairs
+from sp3f_verl.judge.verdicts.verdict import parse_score
 
 A, B, TIE, FAILED = Verdict.A, Verdict.B, Verdict.TIE, Verdict.FAILED
 
@@ -391,3 +392,24 @@ def test_a_menu_or_a_denied_box_is_no_verdict(text):
 )
 def test_what_only_dresses_a_letter_is_read_over(box):
     assert parse_verdict(f"\\boxed{{{box}}}") is Verdict.A
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        (r"As far as that goes. \boxed{7}", 0.7),
+        (r"\boxed{10}", 1.0),
+        (r"\boxed{0}", 0.0),
+        (r"\boxed{3.5/10}", 0.35),
+        (r"\boxed{\text{8}}", 0.8),
+        (r"<think>\boxed{3}</think> \boxed{ $4$ }", 0.4),
+        (r"\boxed{2} or rather \boxed{5}", 0.5),
+        (r"\boxed{11}", None),
+        (r"\boxed{-1}", None),
+        (r"\boxed{7 of 10}", None),
+        (r"\boxed{}", None),
+        ("7", None),
+    ],
+)
+def test_a_score_is_the_last_boxes_tenths(text, score):
+    assert parse_score(text) == score

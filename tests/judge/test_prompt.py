@@ -16,13 +16,14 @@ from sp3f_verl.judge.verdicts.verdict import Verdict, parse_language, parse_rank
 QUERY = "How many eggs are left?"
 SOLUTION = "12*3=36, 36-9=27."
 FENCE = "0123456789abcdef01234567"
-COMPARING = [name for name in SHIPPED if name != "language"]
+OF_ONE = ("language", "consistency")
+COMPARING = [name for name in SHIPPED if name not in OF_ONE]
 MINIMAL = "kind: pairwise\n--- system ---\nJudge.\n--- user ---\n{{query}} {{fence}} {{responses}}\n"
 
 
 def rendered(name, responses=("one", "two"), *, solution=SOLUTION, fence=FENCE, query=QUERY):
     """(system, user) of a shipped prompt."""
-    if name == "language":
+    if name in OF_ONE:
         responses = responses[:1]
     values = {"query": query, "solution": solution, "responses": responses, "fence": fence, "language": "Swahili"}
     system, user = render(load_prompt(name), **values)
@@ -49,10 +50,10 @@ class TestShipped:
     @pytest.mark.parametrize("name", SHIPPED)
     def test_kind_and_version(self, name):
         prompt = load_prompt(name)
-        kinds = {"token": "token", "listwise": "listwise", "language": "language"}
+        kinds = {"token": "token", "listwise": "listwise", "language": "language", "consistency": "consistency"}
         assert prompt.kind == next((kind for word, kind in kinds.items() if word in name), "pairwise")
         assert prompt.name == name
-        assert prompt.privileged == (name in ("privileged", "privileged_token", "listwise"))
+        assert prompt.privileged == (name in ("privileged", "privileged_token", "listwise", "consistency"))
         assert re.fullmatch("[0-9a-f]{12}", prompt.version)
         assert load_prompt(name) == prompt
 
@@ -111,7 +112,7 @@ class TestShipped:
         assert QUERY not in user
 
     @pytest.mark.parametrize(
-        ("name", "count"), [("privileged", 1), ("plain_token", 3), ("listwise", 1), ("language", 2)]
+        ("name", "count"), [("privileged", 1), ("plain_token", 3), ("listwise", 1), ("language", 2), ("consistency", 2)]
     )
     def test_a_wrong_number_of_responses_is_named(self, name, count):
         with pytest.raises(ValueError, match=f"cannot show {count} responses"):

@@ -169,6 +169,22 @@ def test_the_language_judge_rewards_the_language_asked_for():
     assert result.rates == [1.0, 0.0, 0.0]
 
 
+def test_the_consistency_judge_scores_each_text_beside_the_english_thoughts():
+    """Nothing is asked about what is empty; a score that cannot be read leaves its response without a valid one."""
+    scores = {"moja mbili": "10", "tatu nne": "3.5/10", "tano sita": "11"}
+
+    def reply(body):
+        asked = body["messages"][-1]["content"]
+        return next((f"\\boxed{{{score}}}" for text, score in scores.items() if text in asked), "\\boxed{7}")
+
+    row = {**ROW, "thinking_en": "First add seven.", "solution_en": "never shown"}
+    with ModelServer(reply) as server:
+        result, _ = judge(server, [*scores, ""], row=row, schedule="consistency", malformed_retries=0, on_jam="neutral")
+        bodies = json.dumps([entry["body"] for entry in server.chats()])
+        assert "First add seven." in bodies and "never shown" not in bodies
+    assert result.rates == pytest.approx([1.0, 0.35, 0.5, 0.0]) and result.valid == [1, 1, 0, 1]
+
+
 def test_several_judges_are_averaged_by_weight():
     with ModelServer(longer_wins) as server:
         other = {"model": "always-b-at-" + "x", "weight": 3.0, "base_url": server.url}

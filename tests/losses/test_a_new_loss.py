@@ -54,7 +54,8 @@ def test_its_settings_are_read_and_its_faults_are_one_sentence():
     for settings, sentence in (
         (
             {"loss": "margn"},
-            f"{KEY}.loss=margn (did you mean 'margin'?); use dpo, simpo, simpo_ref, spin, tspin, tspin_ref, margin.",
+            f"{KEY}.loss=margn (did you mean 'margin'?); use dpo, simpo, simpo_ref, nll, spin, tspin, tspin_ref, "
+            "margin.",
         ),
         ({"loss": "margin", "traget": 1}, f"{KEY}.traget is unknown (did you mean 'target'?); remove it."),
         ({"loss": "margin", "loss_type": "sqare"}, f"{KEY}.loss_type=sqare (did you mean 'square'?); it is one of"),

@@ -75,6 +75,45 @@ def test_means_and_the_anchor():
     assert anchored - plain == pytest.approx(0.5 * 2.0)
 
 
+def test_a_mix_is_the_weighted_sum_of_its_losses_each_on_its_own_values():
+    """DPO on sums of log-ratios, SimPO on means of log-probs with a beta of its own, NLL on the chosen's mean."""
+    log_probs, mask, offsets = packed([(3, [-1.0, -2.0]), (3, [-4.0])])
+    reference, _, _ = packed([(3, [-1.5, -2.5]), (3, [-3.0])])
+    mixed = Objective(mix={"dpo": 2, "simpo": {"weight": 0.5, "beta": 2.0}, "nll": 0.25}, margin=0.5, loss_type="hinge")
+    each = [
+        measure(objective, log_probs, mask, offsets, reference).losses.item()
+        for objective in (Objective("dpo", loss_type="hinge"), Objective("simpo", beta=2.0, margin=0.5))
+    ]
+    measured = measure(mixed, log_probs, mask, offsets, reference)
+    assert measured.losses.item() == pytest.approx(2 * each[0] + 0.5 * each[1] + 0.25 * 1.5)
+    assert measured.metrics["reward/chosen"].item() == pytest.approx(0.1), "the first one's"
+    logged = [measured.metrics[f"loss/{name}"].item() for name in ("dpo", "simpo", "nll")]
+    assert logged == pytest.approx([*each, 1.5])
+    assert mixed.needs_reference and mixed.tied is None and not Objective(mix={"simpo": 1}).needs_reference
+    assert Objective(**mixed.mapping).mapping == mixed.mapping, "what is recorded builds it again"
+    assert mixed.changed(margin=1.0).parts[1][1].settings.margin == 1.0
+    anchored = Objective(nll_anchor=0.3), Objective(mix={"dpo": 1, "nll": 0.3})
+    values = [measure(one, log_probs, mask, offsets, reference).losses.item() for one in anchored]
+    assert values[0] == pytest.approx(values[1])
+
+
+def test_a_mix_is_of_the_same_rows():
+    assert Objective(mix={"tspin": 1, "nll": 0.1}, beta=0.1).parts[1][1].roles == ("real", "generated", "proto")
+    for mix, sentence in (
+        ({"dpo": 1, "spin": 1}, "mix.spin is of real, generated, and dpo of chosen, rejected; mix losses of"),
+        ({"dpo": 0}, "mix.dpo has the weight 0; give a number above 0."),
+        ({"dpo": 1, "nll": {}}, "mix.nll has the weight None"),
+        ({"dop": 1}, "did you mean 'dpo'"),
+        ({"dpo": {"weight": 1, "betta": 1}}, "did you mean 'beta'"),
+        ([], "names no losses"),
+    ):
+        with pytest.raises(BadInput) as error:
+            Objective(mix=mix)
+        assert sentence in str(error.value) and str(error.value).startswith("sp3f.preference.objective")
+    with pytest.raises(BadInput, match=r"write it as nll in sp3f\.preference\.objective\.mix"):
+        Objective(mix={"dpo": 1}, nll_anchor=0.1)
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

@@ -58,10 +58,10 @@ def test_the_reference_judge_prefers_the_own_language_answer_to_its_english_copy
     """Same answer, same steps: only the own-language solution decides, and English text wins nothing."""
     problem = Problem("add", "+", 7, 5, 0, 0)
     for language in default["languages"]:
-        own, english = answer(problem, language), answer(problem, "en")
-        privileged = Privileged(gold="12", solution_en=english, solution_own=own)
+        mine, english = answer(problem, language), answer(problem, "en")
+        privileged = Privileged(gold="12", solution_en=english, solution_own=mine)
         if language != "en":
-            assert reference_key(own, privileged) > reference_key(english, privileged)
+            assert reference_key(mine, privileged) > reference_key(english, privileged)
 
 
 def test_faults_come_at_the_declared_rate(default):

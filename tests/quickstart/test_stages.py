@@ -8,20 +8,20 @@ from sp3f_verl.quickstart.stages import Stages
 
 
 @pytest.fixture
-def said() -> list[str]:
+def sentence() -> list[str]:
     return []
 
 
 @pytest.fixture
-def stages(tmp_path, said) -> Stages:
-    return Stages(settings.load("smoke"), tmp_path / "out", said.append)
+def stages(tmp_path, sentence) -> Stages:
+    return Stages(settings.load("smoke"), tmp_path / "out", sentence.append)
 
 
-def test_a_stage_runs_once_and_again_when_its_settings_changed(stages, said):
+def test_a_stage_runs_once_and_again_when_its_settings_changed(stages, sentence):
     runs = []
     for inputs in ({"a": 1}, {"a": 1}, {"a": 2}):
         stages.once("data", inputs, lambda: runs.append(1) or {})
-    assert len(runs) == 2 and len(said) == 1 and "data: done before, skipped" in said[0]
+    assert len(runs) == 2 and len(sentence) == 1 and "data: done before, skipped" in sentence[0]
 
 
 def test_a_stage_that_was_interrupted_keeps_what_it_had(stages):
@@ -39,9 +39,9 @@ def test_a_stage_that_was_interrupted_keeps_what_it_had(stages):
 
 
 def test_a_folder_with_somebody_elses_files_is_not_touched(stages):
-    own = stages.output / "data" / "thesis.txt"
-    own.parent.mkdir(parents=True)
-    own.write_text("three years of work")
+    mine = stages.output / "data" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("three years of work")
     with pytest.raises(BadInput, match=r"holds files that are not the quickstart's; give another --output\."):
         stages.once("data", {"a": 1}, dict)
-    assert own.read_text() == "three years of work"
+    assert mine.read_text() == "three years of work"

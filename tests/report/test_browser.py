@@ -5,14 +5,13 @@ import random
 import pytest
 
 from helpers.browser import browser, chromium
-from helpers.report_folders import HOSTILE, arena, evaluation
+from helpers.report_folders import HOSTILE, arena, evaluation, quickstart
 from helpers.report_runs import selfplay, write
-from sp3f_verl.data.files import write_json, write_parquet, write_text
+from sp3f_verl.data.files import write_text
 from sp3f_verl.report.command import document_of, report, side_by_side
 from sp3f_verl.report.document.blocks import Picture, every
 from sp3f_verl.report.document.page import html
 from sp3f_verl.report.folders import look
-from sp3f_verl.report.quickstart import COLUMNS, SPLITS
 
 pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="no Chromium: install one, or name it in SP3F_CHROMIUM"),
@@ -32,23 +31,6 @@ COLUMN = """(table, column) => [...document.querySelectorAll("table")[table].tBo
   .map(row => row.cells[column].textContent)"""
 
 
-def quickstart(folder):
-    """What a quickstart leaves, as far as its report reads it: 30 steps, three languages, numbers drawn with a seed."""
-    draw = random.Random(1)
-    for stage in ("sft", "sp3f"):
-        for split in SPLITS:
-            means = {code: {name: draw.random() for name in COLUMNS} for code in ("es", "sw", "zh", "all")}
-            write_json({"greedy": means, "sampled": means}, folder / "evaluation" / f"{stage}_{split}.json")
-    write_parquet([{"messages": []}] * 3, folder / "data" / "sft.parquet")
-    names = ["critic/score/mean", "actor/entropy", "actor/grad_norm", "response_length/mean", "judge/slot_a_rate"]
-    names += [f"reward/{term}/{of}" for term in ("accuracy", "language") for of in ("mean", "es", "sw", "zh")]
-    metrics = {"sp3f": [*names, "judge/chars_preferred", "timing_s/step"], "sft": ["train/loss", "train/grad_norm"]}
-    for stage, logged in metrics.items():
-        lines = [(step, {name: draw.random() for name in logged}) for step in range(1, 31)]
-        write(folder / stage, lines)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
     with browser(tmp_path_factory.mktemp("profile")) as page:
@@ -57,7 +39,13 @@ def tab(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    folder = quickstart(tmp_path_factory.mktemp("quickstart"))
+    """Of 30 steps, numbers drawn with a seed."""
+    folder, draw = quickstart(tmp_path_factory.mktemp("quickstart")), random.Random(1)
+    names = ["critic/score/mean", "actor/entropy", "actor/grad_norm", "response_length/mean", "judge/slot_a_rate"]
+    names += [f"reward/{term}/{of}" for term in ("accuracy", "language") for of in ("mean", "es", "sw", "zh")]
+    metrics = {"sp3f": [*names, "judge/chars_preferred", "timing_s/step"], "sft": ["train/loss", "train/grad_norm"]}
+    for stage, logged in metrics.items():
+        write(folder / stage, [(step, {name: draw.random() for name in logged}) for step in range(1, 31)])
     report([folder])
     return folder / "report.html"
 
@@ -75,7 +63,7 @@ def is_sound(tab) -> None:
 def test_every_plot_is_drawn_and_nothing_is_complained_about(tab, page):
     tab.open(page)
     is_sound(tab)
-    panels = [panel for each in every(Picture, document_of(look(page.parent)).blocks) for panel in each.panels]
+    panels = [panel for one in every(Picture, document_of(look(page.parent)).blocks) for panel in one.panels]
     assert len(tab.run(PLOTS)) == len(panels) > 10
     assert tab.run("document.title") == "SP3F quickstart"
 
@@ -118,9 +106,9 @@ def test_dark_is_what_the_system_says_until_the_button_is_pressed_and_both_can_b
     grounds = []
     for dark in (False, True):
         tab.open(page, dark=dark)
-        found = tab.run(CONTRAST)
-        assert found["texts"] >= 4.5 and found["lines"] >= 3, found
-        grounds.append(found["ground"])
+        result = tab.run(CONTRAST)
+        assert result["texts"] >= 4.5 and result["lines"] >= 3, result
+        grounds.append(result["ground"])
     assert grounds[0] == "rgb(255, 255, 255)" != grounds[1]
     assert tab.run("document.getElementById('theme').textContent") == "Light mode"
     tab.run("document.getElementById('theme').click()")
@@ -148,12 +136,12 @@ def test_the_pointer_on_a_plot_tells_the_value_there(tab, page):
       const scale = box.width / plot.viewBox.baseVal.width;
       return { x: box.left + x * scale, y: box.top + y * scale, step: decodeURIComponent(step), value,
         label: plot.querySelector('.curve').dataset.label }; })()"""
-    found = tab.run(place)
-    tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=found["x"], y=found["y"])
+    result = tab.run(place)
+    tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=result["x"], y=result["y"])
     assert tab.run("document.getElementById('tip').hidden") is False
-    told = tab.run("document.getElementById('tip').textContent")
-    assert told == f"{found['label']} · {found['step']} · {found['value']}"
-    assert found["step"] == "step 5"
+    expected = tab.run("document.getElementById('tip').textContent")
+    assert expected == f"{result['label']} · {result['step']} · {result['value']}"
+    assert result["step"] == "step 5"
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
     assert tab.run("document.getElementById('tip').hidden") is True
 
@@ -169,8 +157,8 @@ def test_links_lead_to_files_that_are_there(tab, page):
 def test_hostile_texts_and_other_kinds_of_runs_are_as_sound(tab, tmp_path):
     folders = [evaluation(tmp_path / "evaluation", {"es": 0.5, "sw": 0.4}, HOSTILE)]
     folders += [arena(tmp_path / "arena", {HOSTILE: 55.0}), write(tmp_path / "selfplay", selfplay(3))]
-    found = [look(folder) for folder in folders]
-    for document in (*map(document_of, found), side_by_side(found)):
+    result = [look(folder) for folder in folders]
+    for document in (*map(document_of, result), side_by_side(result)):
         write_text(html(document, tmp_path), tmp_path / "page.html")
         tab.open(tmp_path / "page.html")
         is_sound(tab)

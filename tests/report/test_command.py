@@ -8,28 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from helpers.report_runs import manifest, preference, selfplay, write
+from helpers.report_folders import quickstart
+from helpers.report_runs import preference, selfplay, write
 from sp3f_verl import cli
-from sp3f_verl.data.files import write_json, write_parquet
+from sp3f_verl.data.files import write_json, write_text
 from sp3f_verl.report.command import report
-from sp3f_verl.report.document.markdown import blocks
-from sp3f_verl.report.preference.compare import compare_runs
-from sp3f_verl.report.quickstart import COLUMNS, SPLITS
-from sp3f_verl.report.run_metrics import RunMetrics
+from sp3f_verl.report.quickstart import COLUMNS
 
 
 def called(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
     monkeypatch.setattr("sys.argv", ["sp3f", "report", *map(str, arguments)])
     code = cli.main()
     return code, *capsys.readouterr()
-
-
-def quickstart(folder, value: float):
-    means = {language: {name: value for name in COLUMNS} for language in ("es", "all")}
-    for stage in ("sft", "sp3f"):
-        for split in SPLITS:
-            write_json({"greedy": means, "sampled": means}, folder / "evaluation" / f"{stage}_{split}.json")
-    return folder
 
 
 def table(text: str, first: str) -> dict[str, list[str]]:
@@ -49,49 +39,39 @@ def test_one_run_gets_its_report_in_its_folder(tmp_path, monkeypatch, capsys):
     assert str(tmp_path) not in text, "paths in it are relative, so that the folder can be moved"
 
 
-@pytest.mark.parametrize(
-    ("what", "said"),
-    [
-        ("missing", "is no folder; give"),
-        ("empty", "is empty, nothing was written there yet; give"),
-        ("no line yet", "holds nothing to report on; give"),
-        ("unfinished quickstart", "holds nothing to report on; give"),
-        ("a broken summary", "/summary.json cannot be read (Expecting"),
-    ],
-)
-def test_a_folder_without_anything_to_report_on_gets_one_sentence(tmp_path, monkeypatch, capsys, what, said):
-    folder = tmp_path / "run"
-    if what != "missing":
-        folder.mkdir()
-    if what == "no line yet":
-        write(folder, [])
-    if what == "unfinished quickstart":
-        write_json({}, folder / "evaluation" / "sft_test.json")
-    if what == "a broken summary":
-        (folder / "summary.json").write_text("{")
-    code, out, err = called(monkeypatch, capsys, folder)
-    assert (code, out) == (1, "") and err.startswith(f"sp3f: {folder}") and said in err and err.count("\n") == 1
-    assert not (folder / "report.md").exists()
+def test_a_folder_without_anything_to_report_on_gets_one_sentence(tmp_path, monkeypatch, capsys, subtests):
+    broken = ("summary.json", "manifest.json")
+    folders = {
+        tmp_path / "missing": "is no folder; give",
+        tmp_path / "loop": "is no folder; give",
+        tmp_path / "empty": "is empty, nothing was written there yet; give",
+        tmp_path / "no_line_yet": "holds nothing to report on; give",
+        tmp_path / "unfinished": "holds nothing to report on; give",
+        **{tmp_path / f"broken_{name}": f"/{name} cannot be read (Expecting" for name in broken},
+    }
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "no_line_yet", [])
+    write_json({}, tmp_path / "unfinished" / "evaluation" / "sft_test.json")
+    for name in broken:
+        write_text("{", tmp_path / f"broken_{name}" / name)
+    for folder, sentence in folders.items():
+        with subtests.test(folder.name):
+            code, out, err = called(monkeypatch, capsys, folder)
+            assert (code, out) == (1, "") and err.startswith(f"sp3f: {folder}") and err.count("\n") == 1
+            assert sentence in err and not (folder.name != "loop" and (folder / "report.md").exists())
 
 
-def test_quickstarts_are_reported_as_before(tmp_path, monkeypatch, capsys):
-    folders = [quickstart(tmp_path / f"seed{n}", value) for n, value in ((1, 0.25), (2, 0.75))]
-    code, out, _ = called(monkeypatch, capsys, *folders)
-    spread = statistics.stdev([0.25, 0.75])
-    assert code == 0 and "\ngreedy, 2 seeds:\n" in out and f"0.500 ± {spread:.3f}" in out
-
-
-def test_each_seed_s_files_are_named_and_copies_of_one_run_are_told(tmp_path, monkeypatch, capsys):
-    folders = [quickstart(tmp_path / f"seed{n}", 0.25) for n in (1, 2, 3)]
+def test_seeds_of_the_quickstart_are_pooled_and_copies_of_one_run_are_named(tmp_path, monkeypatch, capsys):
+    folders = [quickstart(tmp_path / f"seed{n}", value) for n, value in ((1, 0.25), (2, 0.75), (3, 0.25))]
     for folder, seed in zip(folders, (1, 2, 1), strict=True):
         write_json({"data_seed": 1, "train_seed": seed, "steps": 5}, folder / "settings.json")
-    text = called(monkeypatch, capsys, *folders)[1]
-    assert "**seed1 and seed3 have the same seeds**: ± is no spread over seeds." in text
-    assert "have the same seeds" not in called(monkeypatch, capsys, *folders[:2])[1]
-    assert (
-        report(folders[:2], tmp_path / "all.md")
-        and "](seed2/evaluation/sp3f_test.json)" in (tmp_path / "all.md").read_text()
-    )
+    assert "**seed1 and seed3 have the same seeds**: ± is no spread over seeds." in report(folders)
+    file, spread = tmp_path / "all.md", statistics.stdev([0.25, 0.75])
+    assert called(monkeypatch, capsys, *folders[:2], "--output", file) == (0, f"{file}\n", "")
+    text = file.read_text()
+    assert "\ngreedy, 2 seeds:\n" in text and f"0.500 ± {spread:.3f}" in text and "have the same seeds" not in text
+    assert "](seed2/evaluation/sp3f_test.json)" in text, "each seed's files are named"
 
 
 @pytest.mark.parametrize("text", ["{", "null", "[]", '{"greedy": null, "sampled": {}}'])
@@ -105,7 +85,6 @@ def test_a_damaged_evaluation_of_a_quickstart_is_named(tmp_path, monkeypatch, ca
 
 def test_a_quickstart_s_values_that_are_none_are_shown_as_such(tmp_path):
     folders = [quickstart(tmp_path / name, 0.25) for name in ("a", "b")]
-    write_parquet([{"messages": []}], tmp_path / "a" / "data" / "sft.parquet")
     means = {
         "es": {"accuracy": None},
         "all": {name: 0.5 for name in COLUMNS} | {"accuracy": math.nan, "fidelity": None},
@@ -128,12 +107,6 @@ def test_a_folder_as_output_gets_the_report_in_it(tmp_path, monkeypatch, capsys)
     (runs[0] / "report.md").mkdir()
     code, _, err = called(monkeypatch, capsys, runs[0])
     assert code == 1 and f"{runs[0] / 'report.md'} is a folder" in err and "Errno" not in err
-
-
-def test_a_loop_of_links_is_no_folder(tmp_path, monkeypatch, capsys):
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    code, _, err = called(monkeypatch, capsys, tmp_path / "loop")
-    assert code == 1 and "loop is no folder" in err
 
 
 def test_a_mixture_is_one_report_with_a_section_a_kind(tmp_path, monkeypatch, capsys):
@@ -165,56 +138,26 @@ def test_both_forms_are_written_whichever_is_named(tmp_path, given, written):
     assert (tmp_path / f"{written}.html").is_file()
 
 
-def test_seeds_are_pooled_and_other_runs_have_their_own_column(tmp_path):
-    """Margins 1.5, 2.0, 3.0: mean 6.5 / 3, sample deviation 0.764."""
-    margins = {"dpo-seed1": 1.5, "dpo-seed2": 2.0, "dpo_s3": 3.0, "dpo-0.3": 9.0}
-    runs = [RunMetrics(write(tmp_path / name, preference(margin=value))) for name, value in margins.items()]
-    text = blocks(compare_runs(runs))
-    found = table(text, "last held-out")
-    assert found["header"] == ["dpo, 3 seeds", "dpo-0.3"]
-    assert found["`margin`"] == ["2.167 ± 0.764", "9.000"]
-    assert found["`logp/y`"] == ["-10.000 ± 0.000", "-10.000"] and "`logp/chosen`" not in found
-    for run in runs:
-        assert f"\n{run.folder}: `metrics/000.jsonl` step 3\n" in text
-
-
-def test_a_seed_that_stopped_early_or_was_set_otherwise_is_not_pooled(tmp_path):
-    runs = [
-        RunMetrics(write(tmp_path / f"tspin/seed{n}", selfplay(2 if n < 3 else 1), loss="tspin")) for n in (1, 2, 3)
-    ]
-    assert table(blocks(compare_runs(runs)), "last held-out")["header"] == [
-        "tspin, 2 seeds",
-        str(tmp_path / "tspin/seed3"),
-    ]
-    manifest(tmp_path / "tspin/seed2", 0, start_step=0, steps=4, settings={"loss": "tspin", "alpha": 0.5})
-    runs = [RunMetrics(run.folder) for run in runs]
-    assert len(table(blocks(compare_runs(runs)), "last held-out")["header"]) == 3
+def test_preference_runs_side_by_side_have_a_column_each(tmp_path):
+    """Roles are matched by their place; each run's files are named."""
+    folders = [write(tmp_path / "dpo", preference(margin=9.0)), write(tmp_path / "tspin", selfplay(), loss="tspin")]
+    text = report(folders)
+    last = table(text, "last held-out")
+    assert last["header"] == ["dpo", "tspin (tspin)"] and last["`margin`"] == ["9.000", "1.800"]
+    assert last["`logp_per_token/y`"] == ["-1.000", "-0.800"] and "`logp/chosen`" not in last
+    assert last["`logp_per_token/y0`"] == ["–", "-1.800"] and last["`history_margin`"] == ["–", "1.000"]
+    assert f"\n{folders[0]}: `metrics/000.jsonl` step 3\n" in text
 
 
 def test_iterations_side_by_side(tmp_path):
-    lines = selfplay()
-    for _, data in lines:
-        data.pop("generation/exact_match", None)
-    runs = [
-        RunMetrics(write(tmp_path / "spin" / "s1", selfplay(3), loss="tspin")),
-        RunMetrics(write(tmp_path / "other" / "s1", selfplay(2), loss="tspin")),
-        RunMetrics(write(tmp_path / "other" / "s2", lines, loss="tspin")),
-        RunMetrics(write(tmp_path / "dpo", preference())),
-    ]
-    found = table(blocks(compare_runs(runs)), "t")
-    columns = ["spin (tspin)", "other (tspin), 2 seeds", "dpo"]
-    assert found["header"] == [f"{kind}: {column}" for kind in ("exact match", "gap") for column in columns]
-    assert found["1"] == ["0.300", "0.300 (1 of 2)", "–", "0.500", "0.500 ± 0.000", "–"]
-    assert found["2"] == ["0.500", "0.500 (1 of 2)", "–", "0.500", "–", "–"], "policy 2 ends the run of two iterations"
-    assert found["3"] == ["0.700", "–", "–", "–", "–", "–"] and len(found) == 5
-
-
-def test_roles_are_matched_by_their_place(tmp_path):
-    runs = [RunMetrics(write(tmp_path / "dpo", preference())), RunMetrics(write(tmp_path / "tspin", selfplay()))]
-    found = table(blocks(compare_runs(runs)), "last held-out")
-    assert found["`logp_per_token/y`"] == ["-1.000", "-0.800"]
-    assert found["`logp_per_token/y0`"] == ["–", "-1.800"]
-    assert found["`history_margin`"] == ["–", "1.000"]
+    """Policy 2 ends the run of two iterations."""
+    runs = [write(tmp_path / "long", selfplay(3)), write(tmp_path / "short", selfplay(2))]
+    iterations = table(report([*runs, write(tmp_path / "dpo", preference())]), "t")
+    columns = [f"{kind}: {name}" for kind in ("exact match", "gap") for name in ("long", "short", "dpo")]
+    assert iterations["header"] == columns and len(iterations) == 5
+    assert iterations["1"] == ["0.300", "0.300", "–", "0.500", "0.500", "–"]
+    assert iterations["2"] == ["0.500", "0.500", "–", "0.500", "–", "–"]
+    assert iterations["3"] == ["0.700", "–", "–", "–", "–", "–"]
 
 
 def test_one_folder_given_twice_is_one_run(tmp_path, monkeypatch, capsys):

@@ -98,8 +98,8 @@ def test_no_text_becomes_a_tag_an_attribute_a_link_or_a_cell(tmp_path_factory, t
     table = [line for line in markdown(everything(text), folder).splitlines() if line.startswith("| ")]
     assert len(table) == 4, "no other line begins a table"
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in table)
-    told = " ".join("".join(each for each in text if each.isprintable() or each.isspace()).split())
-    if told == text:
+    expected = " ".join("".join(one for one in text if one.isprintable() or one.isspace()).split())
+    if expected == text:
         assert text in page.text, "it is shown as it was"
 
 
@@ -155,7 +155,7 @@ def test_a_text_at_the_beginning_of_a_line_begins_nothing(text):
 @example("__0__")
 @example("a_b _c_ __init__")
 def test_a_text_reads_as_itself_wherever_it_is_put(text):
-    one_line = " ".join("".join(each for each in text if each.isprintable() or each.isspace()).split())
+    one_line = " ".join("".join(one for one in text if one.isprintable() or one.isspace()).split())
     if one_line == text:
         assert plain_text(Markdown.escape(text)).strip() == text
         assert plain_text(Markdown("x {} y").format(text)) == (f"x {text} y" if text else "x  y")
@@ -186,7 +186,7 @@ def test_only_files_inside_the_run_are_linked(tmp_path):
 
 def test_the_page_lets_run_its_own_script_only(tmp_path):
     page = html(everything(HOSTILE), tmp_path)
-    policy = next(each["content"] for tag, each in Parsed(page).tags if "http-equiv" in each)
+    policy = next(one["content"] for tag, one in Parsed(page).tags if "http-equiv" in one)
     assert "default-src 'none'" in policy and "unsafe" not in policy and policy.count("sha256-") == 2
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page), "nothing from a network"
 
@@ -196,19 +196,19 @@ def test_the_page_can_be_read_without_seeing_it(tmp_path):
     page = Parsed(html(everything("text"), tmp_path))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
     assert levels.count(1) == 1 and all(b - a <= 1 for a, b in pairwise(levels))
-    assert {each.get("scope") for tag, each in page.tags if tag == "th"} == {"col", "row"}
-    plots = [each for tag, each in page.tags if tag == "svg" and each.get("class") == "plot"]
-    assert [each["role"] for each in plots] == ["img", "img"]
+    assert {one.get("scope") for tag, one in page.tags if tag == "th"} == {"col", "row"}
+    plots = [one for tag, one in page.tags if tag == "svg" and one.get("class") == "plot"]
+    assert [one["role"] for one in plots] == ["img", "img"]
     assert "0.500 at 1 to 0.700 at 2" in plots[0]["aria-label"] and "es –" in plots[1]["aria-label"]
-    assert next(each for tag, each in page.tags if tag == "html")["lang"] == "en"
+    assert next(one for tag, one in page.tags if tag == "html")["lang"] == "en"
 
 
 def test_markdown_page_and_terminal_say_the_same(tmp_path):
     document = everything("same")
     page = Parsed(html(document, tmp_path)).text
     for line in markdown(document, tmp_path).splitlines():
-        told = plain_text(re.sub(r"^(?:#+|-|!\[.*|\|(?: ---.*)?) ?", "", line)).replace("|", " ")
-        for word in told.split():
+        expected = plain_text(re.sub(r"^(?:#+|-|!\[.*|\|(?: ---.*)?) ?", "", line)).replace("|", " ")
+        for word in expected.split():
             assert word in page
     assert shown(document.blocks).split() == ["same", "same", "same", "same", "–", "1.5"]
 
@@ -234,7 +234,7 @@ def test_pictures_of_several_reports_do_not_overwrite_each_other(tmp_path):
     text = write(document, tmp_path / "report.md").read_text()
     assert re.findall(r"\]\((\S+\.png)\)", text) == ["a.png", "a_2.png", "a_3.png"]
     write(document, tmp_path / "other.md")
-    assert sorted(each.name for each in tmp_path.glob("*.png"))[3:] == ["other_a.png", "other_a_2.png", "other_a_3.png"]
+    assert sorted(one.name for one in tmp_path.glob("*.png"))[3:] == ["other_a.png", "other_a_2.png", "other_a_3.png"]
     assert len(list(every(Picture, document.blocks))) == 3 and not list(tmp_path.glob("partial*"))
 
 
@@ -254,5 +254,5 @@ def test_values_beyond_fixed_limits_and_a_single_point_are_drawn():
 @given(st.integers(1, 5000))
 def test_long_lines_keep_their_ends(count):
     points = [(n, float(n)) for n in range(count)]
-    found = thinned(points)
-    assert found[0] == points[0] and found[-1] == points[-1] and len(found) <= MOST + 1
+    result = thinned(points)
+    assert result[0] == points[0] and result[-1] == points[-1] and len(result) <= MOST + 1

@@ -18,7 +18,6 @@ from sp3f_verl.report.folders import look
 from sp3f_verl.report.papers.compare import paper_document
 from sp3f_verl.report.papers.conditions import compared, normal, verdict
 from sp3f_verl.report.papers.load import NAMES, Paper, load
-from sp3f_verl.report.papers.page import page
 from sp3f_verl.stats.win_rates import margin
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "results"
@@ -32,12 +31,8 @@ def beside(name: str, *folders) -> str:
 def test_every_paper_loads_from_the_package_and_from_docs(name):
     paper = load(name)
     assert paper.name == name and paper.cite and len({table.id for table in paper.tables}) == len(paper.tables)
-    own = files("sp3f_verl.report.papers").joinpath(f"{name}.yaml").read_text()
-    assert (DOCS / f"{name}.yaml").read_text() == own
-
-
-def test_the_page_in_docs_is_the_data():
-    assert (DOCS / "README.md").read_text() == page(), "python -m sp3f_verl.report.papers.page > docs/results/README.md"
+    mine = files("sp3f_verl.report.papers").joinpath(f"{name}.yaml").read_text()
+    assert (DOCS / f"{name}.yaml").read_text() == mine
 
 
 def test_mdpo_differences_and_ties_follow_from_wins_and_losses():
@@ -51,7 +46,7 @@ def test_mdpo_differences_and_ties_follow_from_wins_and_losses():
         assert 0.3 < neither < 1.25, row
         deltas[row.name, row.baseline] = delta
     baselines = list(dict.fromkeys(row.baseline for row in table.rows))
-    changes = {name: [deltas[name, each] - deltas["Base", each] for each in baselines] for name in "ABC"}
+    changes = {name: [deltas[name, one] - deltas["Base", one] for one in baselines] for name in "ABC"}
     assert changes["A"] == pytest.approx([-4.32, -4.15, -2.27], abs=0.011)
     assert changes["B"] == pytest.approx([5.69, 3.43, 6.14], abs=0.011)
     assert changes["C"] == pytest.approx([3.62, 4.54, 1.58], abs=0.011)
@@ -82,10 +77,10 @@ def test_sp3f_tasks_have_the_mean_of_the_overview():
 
 
 def test_a_row_with_a_value_too_few_is_told():
-    told = yaml.safe_load(files("sp3f_verl.report.papers").joinpath("tspin.yaml").read_text())
-    told["tables"][0]["rows"][3]["values"].pop()
+    expected = yaml.safe_load(files("sp3f_verl.report.papers").joinpath("tspin.yaml").read_text())
+    expected["tables"][0]["rows"][3]["values"].pop()
     with pytest.raises(BadInput, match=r"table table1: row 'SPIN, iteration 1' has 10 values for 11 columns"):
-        Paper.read(told, "tspin.yaml")
+        Paper.read(expected, "tspin.yaml")
     with pytest.raises(BadInput, match=r"--paper=tsbin \(did you mean 'tspin'\?\)"):
         load("tsbin")
 
@@ -114,14 +109,14 @@ def test_a_harness_beside_tspin_by_the_paper_s_names(tmp_path):
     """Ten tasks of 50 points have the mean 50; nine have none."""
     shots = load("tspin").conditions["shots"]
     names = dict(zip("GSM8K MATH MUSR MMLU MMLU-Pro GPQA HellaSwag WinoGrande BBH IFEval".split(), shots, strict=True))
-    assert all(normal(name) == own for name, own in names.items())
-    own = {name: shots[task] for name, task in names.items()}
-    text = beside("tspin", harness(tmp_path / "mine", dict.fromkeys(names, 50.0), own))
+    assert all(normal(name) == mine for name, mine in names.items())
+    mine = {name: shots[task] for name, task in names.items()}
+    text = beside("tspin", harness(tmp_path / "mine", dict.fromkeys(names, 50.0), mine))
     assert last_row(text, "Table 1, Zephyr-7B") == ["**mine**", *["50.00 ± 0.80"] * 10, "50.00", "mine"]
     assert "| shots | " in text and text.count("| same |") >= 2
-    few = harness(tmp_path / "few", dict.fromkeys(list(names)[1:], 50.0), own)
+    few = harness(tmp_path / "few", dict.fromkeys(list(names)[1:], 50.0), mine)
     assert last_row(beside("tspin", few), "Table 1, Zephyr-7B")[-2] == "– (not all tasks)"
-    wrong = harness(tmp_path / "wrong", dict.fromkeys(names, 50.0), own | {"GSM8K": 0})
+    wrong = harness(tmp_path / "wrong", dict.fromkeys(names, 50.0), mine | {"GSM8K": 0})
     assert "**Not the same conditions**: model, shots, metrics." in beside("tspin", wrong)
 
 
@@ -140,8 +135,8 @@ def test_an_arena_that_counts_ties_otherwise_has_no_difference(tmp_path, ties):
     """`--ties win` puts them into the win rate and the wins: 2 x rate - 100 is no difference then."""
     folder = arena(tmp_path / "mine", {"es": 60.0})
     summary = json.loads((folder / "summary.json").read_text())
-    for each in (summary, summary["others"]["sft"]):
-        each["mean"] |= {"wins": 57.0, "losses": 37.0, "ties": 6.0}  # a win and a tie are a win
+    for one in (summary, summary["others"]["sft"]):
+        one["mean"] |= {"wins": 57.0, "losses": 37.0, "ties": 6.0}  # a win and a tie are a win
     write_json(summary | {"ties": ties}, folder / "summary.json")
     text = beside("mdpo", folder)
     (row,) = [line for line in text.splitlines() if line.startswith("| **mine** dpo against base |")]
@@ -153,8 +148,8 @@ def test_an_arena_that_counts_ties_otherwise_has_no_difference(tmp_path, ties):
 def test_translators_beside_mdpo(tmp_path):
     rows = [{"translator": "mine", "lp": "en-de_DE", "language": "de", "bleu_sentence": 25.5, "chrf_sentence": 50.0}]
     write_json({"kind": "translation", "scores": rows}, tmp_path / "summary.json")
-    found = last_row(beside("mdpo", tmp_path), "Translation, BLEU")
-    assert found[0].endswith("mine") and found[4] == "25.500" and found[1] == "–"
+    result = last_row(beside("mdpo", tmp_path), "Translation, BLEU")
+    assert result[0].endswith("mine") and result[4] == "25.500" and result[1] == "–"
 
 
 def conditions(text: str, section: str) -> str:
@@ -168,10 +163,12 @@ def test_a_mean_is_of_the_shots_of_all_its_tasks_and_nothing_is_the_same_where_n
     wrong = beside("tspin", harness(tmp_path / "wrong", dict.fromkeys(tasks, 50.0), dict.fromkeys(tasks, 99)))
     other = beside("tspin", harness(tmp_path / "other", {"another": 50.0}))
     for title in means:
-        told = conditions(wrong, title)
-        assert "**Not the same conditions**" in told and re.search(r"\| shots \|.*99.*\| \*\*differs\*\* \|", told)
-        told = conditions(other, title)
-        assert re.search(r"\| shots \|.*\| – \| not told \|", told) and "The same conditions" not in told
+        expected = conditions(wrong, title)
+        assert "**Not the same conditions**" in expected and re.search(
+            r"\| shots \|.*99.*\| \*\*differs\*\* \|", expected
+        )
+        expected = conditions(other, title)
+        assert re.search(r"\| shots \|.*\| – \| not told \|", expected) and "The same conditions" not in expected
 
 
 def test_no_condition_that_both_tell_is_no_agreement():
@@ -180,7 +177,7 @@ def test_no_condition_that_both_tell_is_no_agreement():
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "expected"),
     [
         ("Qwen2.5-7B@0123456789abcdef", "same"),
         ("Qwen2.5-7B@0123456789abcdef+adapter@0123456789abcdef", "same"),
@@ -191,9 +188,9 @@ def test_no_condition_that_both_tell_is_no_agreement():
         ("runs/qwen2.5-7b/checkpoints/global_step_10", "not told"),
     ],
 )
-def test_a_local_model_has_its_folder_s_name(tmp_path, model, told):
+def test_a_local_model_has_its_folder_s_name(tmp_path, model, expected):
     text = beside("sp3f", evaluation(tmp_path / "mine", {"es": 0.5}, model))
-    assert re.search(rf"\| model \| Qwen2\.5-7B \|.*\| {re.escape(told)} \|", text)
+    assert re.search(rf"\| model \| Qwen2\.5-7B \|.*\| {re.escape(expected)} \|", text)
 
 
 def test_a_trial_of_a_few_problems_is_told(tmp_path):
@@ -210,9 +207,9 @@ def test_a_euroeval_run_has_its_iterations_languages_and_metrics(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     summary["tasks"]["ScaLA-da"] |= {"metric": "mcc", "language": "da", "iterations": 3, "shots": None}
     write_json(summary | {"package": "euroeval", "versions": {"euroeval": "17.0.0"}}, folder / "summary.json")
-    told = conditions(beside("croco", folder), load("croco").table("replication").title)
-    assert "| iterations | 10 | 3 | **differs** |" in told and "| languages | da | da | same |" in told
-    assert re.search(r"\| metrics \|.* \| same \|", told) and "| shots |" not in told
+    expected = conditions(beside("croco", folder), load("croco").table("replication").title)
+    assert "| iterations | 10 | 3 | **differs** |" in expected and "| languages | da | da | same |" in expected
+    assert re.search(r"\| metrics \|.* \| same \|", expected) and "| shots |" not in expected
 
 
 def test_a_translation_has_no_judge(tmp_path):

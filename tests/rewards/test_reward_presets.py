@@ -1,4 +1,4 @@
-"""The twelve reward functions of the original, by their names here and there (SPEC 1c)."""
+"""The twelve reward functions of the original, by their names here and there (SPEC 1c), and M-Thinker's."""
 
 import pytest
 from omegaconf import OmegaConf
@@ -25,7 +25,7 @@ PRESETS = {
 
 
 def test_these_are_all_that_is_shipped():
-    assert set(reward_presets()) == {
+    assert set(reward_presets()) == {"acc_lc_cta"} | {
         name for preset, (_, original) in PRESETS.items() for name in (preset, f"compute_score_reward_{original}")
     }
 
@@ -51,6 +51,23 @@ def test_a_schedule_on_the_command_line():
     cfg = compose_recipe("grpo", "+sp3f.reward.weights.repetition=[{10: -1.0}, {0: 0.0}, {shape: step}]")
     check_weights(cfg.sp3f.reward.weights)
     assert [weights_at(cfg.sp3f.reward.weights, step)["repetition"] for step in (0, 9, 10, 99)] == [0, 0, -1, -1]
+
+
+def test_the_reward_of_m_thinker_is_its_papers_plus_one():
+    """R_lc + R_acc + R_cta of a response, R_lc -1 where it is not thought and answered in the language."""
+    cfg = compose_recipe("grpo", "judge=consistency", "reward=acc_lc_cta")
+    weights = weights_at(OmegaConf.to_container(cfg.sp3f.reward.weights), 1)
+    check_weights(weights)
+    swahili = RIGHT.partition(r" \boxed")[0]
+    for text, agreed, paper in (
+        (f"<think>{swahili}</think>{RIGHT}", 0.7, 0 + 1 + 0.7),
+        (f"{swahili}</think>{RIGHT.replace('12', '13')}", 0.0, 0 + 0 + 0),
+        (f"<think>{ENGLISH}</think>{RIGHT}", 0.0, -1),
+        (f"<think>{swahili}</think>{ENGLISH}", 0.0, -1),
+        (RIGHT, 0.0, -1),
+    ):
+        terms = {**rule_terms(text, "12", "sw"), "consistency": agreed, "judge": 0.5}
+        assert total(terms, weights) == pytest.approx(paper + 1), text
 
 
 RIGHT = r"Anna ana matufaha saba na ananunua matano zaidi, kwa hiyo ana matufaha kumi na mawili. \boxed{12}"

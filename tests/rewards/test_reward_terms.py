@@ -98,6 +98,28 @@ def test_the_language_cannot_be_earned_by_thinking_by_maths_or_by_silence():
         assert rule_terms(text, "12", "sw")["language"] == 0
 
 
+def test_thoughts_and_answer_each_count_by_themselves():
+    good = f"<think>{SWAHILI}</think> {SWAHILI}"
+    assert rule_terms(good, "12", "sw")["thinking_language"] == 1
+    assert rule_terms(good.removeprefix("<think>"), "12", "sw")["thinking_language"] == 1, "opened by the template"
+    for text in (
+        SWAHILI,
+        f"<think>{SWAHILI} {SWAHILI}",
+        f"<think>{SWAHILI} {ENGLISH} {ENGLISH}</think> {SWAHILI} {SWAHILI} {SWAHILI}",
+        f"<think>{SWAHILI}</think> {ENGLISH}",
+        f"<think>12</think> {SWAHILI}",
+        f"<think>{SWAHILI}</think> 12",
+        f"{good}</think> {SWAHILI}",
+        f"<think>{SWAHILI}<think>{SWAHILI}</think> {SWAHILI}",
+        f"{SWAHILI} <think>{SWAHILI}</think> {SWAHILI}",
+        f"<think>{SWAHILI}</think> {SWAHILI} <think> {SWAHILI}",
+    ):
+        assert rule_terms(text, "12", "sw")["thinking_language"] == 0, text
+    off = f"<think>{ENGLISH}</think> {SWAHILI}"
+    boxed = (good + r" \boxed{12}", good + r" \boxed{13}", off + r" \boxed{12}")
+    assert [rule_terms(text, "12", "sw")["accuracy_in_language"] for text in boxed] == [1, 0, 0]
+
+
 def test_a_short_answer_in_english_words_inside_maths_is_still_english():
     assert rule_terms(rf"$\text{{{ENGLISH}}}$ \boxed{{12}}", "12", "sw")["language"] == 0
 

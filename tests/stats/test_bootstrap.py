@@ -45,8 +45,8 @@ def test_a_95_percent_interval_covers_the_truth_in_93_to_97_of_100_sets(draw, n)
     rng, covered = np.random.default_rng(5), 0
     for number in range(SETS):
         values, truth = draw(rng, n)
-        found = bootstrap(values, resamples=1000, seed=number)
-        covered += found.low <= truth <= found.high
+        result = bootstrap(values, resamples=1000, seed=number)
+        covered += result.low <= truth <= result.high
     assert 0.93 <= covered / SETS <= 0.97
 
 
@@ -58,16 +58,16 @@ def test_samples_of_one_problem_do_not_count_as_problems():
 
 
 def test_each_problem_weighs_the_same_and_one_without_values_is_left_out():
-    found = bootstrap([[1, 1, 1, 1], [0], []])
-    assert (found.mean, found.n) == (0.5, 2)
+    result = bootstrap([[1, 1, 1, 1], [0], []])
+    assert (result.mean, result.n) == (0.5, 2)
 
 
 def test_a_rate_that_was_always_one_is_not_certain():
     """20 of 20: Clopper and Pearson's lower bound solves p^20 = 0.025."""
-    found = bootstrap([[1.0]] * 20)
-    assert (found.mean, found.high) == (1, 1)
-    assert found.low == pytest.approx(0.025 ** (1 / 20)) and found.low**20 == pytest.approx(0.025)
-    assert bootstrap([[0.0]] * 20).high == pytest.approx(1 - found.low)
+    result = bootstrap([[1.0]] * 20)
+    assert (result.mean, result.high) == (1, 1)
+    assert result.low == pytest.approx(0.025 ** (1 / 20)) and result.low**20 == pytest.approx(0.025)
+    assert bootstrap([[0.0]] * 20).high == pytest.approx(1 - result.low)
 
 
 def test_nothing_and_one_cluster():
@@ -79,8 +79,8 @@ def test_nothing_and_one_cluster():
 @pytest.mark.parametrize("clusters", [[[0.5]], [[0.0, 1.0]], [[0.5]] * 20])
 def test_what_never_varies_between_0_and_1_has_no_interval(clusters):
     """One tie, or twenty, is no proof that every other would tie."""
-    found = bootstrap(clusters)
-    assert found.mean == 0.5 and math.isnan(found.low) and math.isnan(found.high)
+    result = bootstrap(clusters)
+    assert result.mean == 0.5 and math.isnan(result.low) and math.isnan(result.high)
 
 
 def test_a_value_that_is_not_finite_is_refused():
@@ -90,16 +90,16 @@ def test_a_value_that_is_not_finite_is_refused():
 
 @given(st.lists(st.lists(st.floats(0, 1), max_size=4), min_size=1, max_size=30), st.floats(-3, 3), st.floats(0.5, 4))
 def test_intervals_stay_in_the_range_and_move_with_the_scale(clusters, shift, scale):
-    found = bootstrap(clusters, resamples=200)
-    if not found.n:
+    result = bootstrap(clusters, resamples=200)
+    if not result.n:
         return
-    means = {sum(each) / len(each) for each in clusters if each}
+    means = {sum(one) / len(one) for one in clusters if one}
     known = len(means) > 1 or means <= {0, 1}
-    assert 0 <= found.low <= found.high <= 1 if known else math.isnan(found.low) and math.isnan(found.high)
+    assert 0 <= result.low <= result.high <= 1 if known else math.isnan(result.low) and math.isnan(result.high)
     if len(means) > 1 and max(means) - min(means) > 1e-6:
-        moved = bootstrap([[shift + scale * value for value in each] for each in clusters], resamples=200)
+        moved = bootstrap([[shift + scale * value for value in one] for one in clusters], resamples=200)
         for name in ("mean", "low", "high"):
-            assert getattr(moved, name) == pytest.approx(shift + scale * getattr(found, name), abs=0.02)
+            assert getattr(moved, name) == pytest.approx(shift + scale * getattr(result, name), abs=0.02)
 
 
 def test_paired_sees_what_two_intervals_do_not():
@@ -109,9 +109,9 @@ def test_paired_sees_what_two_intervals_do_not():
     a = [(rng.random(8) < rate + 0.09).astype(float) for rate in hard]
     b = [(rng.random(8) < rate).astype(float) for rate in hard]
     apart = bootstrap(a).low > bootstrap(b).high
-    found = paired(a, b)
-    assert not apart and found.low > 0 and found.p < 0.01
-    assert paired(b, a).mean == pytest.approx(-found.mean) and paired(b, a).p == found.p
+    result = paired(a, b)
+    assert not apart and result.low > 0 and result.p < 0.01
+    assert paired(b, a).mean == pytest.approx(-result.mean) and paired(b, a).p == result.p
 
 
 def test_p_of_few_clusters_is_exact():

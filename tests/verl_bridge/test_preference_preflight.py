@@ -149,3 +149,7 @@ def test_a_checkpoint_goes_on_with_its_objective(run, tmp_path):
     preflight_preference.same_objective(compose_recipe("dpo", *config, f"{OBJECTIVE}.beta=0.2"))
     with pytest.raises(BadInput, match=r"objective.loss=dpo, not simpo_ref"):
         preflight_preference.same_objective(compose_recipe("dpo", *config, f"{OBJECTIVE}.loss=simpo_ref"))
+    with pytest.raises(BadInput, match=r"objective.mix=None, not {'dpo'"):
+        preflight_preference.same_objective(
+            compose_recipe("dpo", *config, f"{OBJECTIVE}.beta=0.2", f"{OBJECTIVE}.mix={{dpo: 1, nll: 0.2}}")
+        )

@@ -125,6 +125,14 @@ SETTINGS = {
         ["judge=none", "sp3f.reward.weights.judge=1"],
         "sp3f.reward.weights.judge=1 with judge=none",
     ),
+    "a term of another judge": (
+        ["reward=acc_lc_cta"],
+        "sp3f.reward.weights.consistency=1.0, but judge=reference with schedule=all_pairs gives judge; set one weight",
+    ),
+    "a score that no model gives": (
+        ["+sp3f.judge.schedule=consistency", "sp3f.reward.weights.judge=0", "+sp3f.reward.weights.consistency=1"],
+        "judge=reference cannot answer sp3f.judge.schedule=consistency; name a model's.",
+    ),
     "an unknown judge": (
         ["sp3f.judge.name=oracle"],
         "sp3f.judge.name=oracle; it is one of openai, local, policy, reference, none",

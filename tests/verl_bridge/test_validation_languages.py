@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.recipes import compose_recipe
+from sp3f_verl.verl_bridge.trainer import term_metrics
 from sp3f_verl.verl_bridge.validation import LANGUAGE, language_metrics, validation_info
 
 
@@ -77,3 +78,17 @@ def test_what_this_rests_on_in_verl():
     for trainer in TRAINER_REGISTRY.values():
         assert trainer._val_metrics_update is PPOTrainer._val_metrics_update
     assert "isinstance(var_vals[0], str)" in inspect.getsource(process_validation_metrics)
+
+
+def test_training_metrics_of_each_term_over_all_rows_and_per_language():
+    """Accuracy 1, 0, 1: mean 2/3, es 1/2, zh 1. A share of -1 is undefined and stays out of the mean."""
+    infos = [
+        {"accuracy": 1.0, "language_share": 1.0},
+        {"accuracy": 0.0, "language_share": -1.0},
+        {"accuracy": 1.0, "language_share": 0.5},
+    ]
+    metrics = term_metrics(infos, ["es", "es", "zh"])
+    assert metrics["reward/accuracy/mean"] == pytest.approx(2 / 3)
+    assert metrics["reward/accuracy/es"] == 0.5
+    assert metrics["reward/language_share/mean"] == 0.75
+    assert metrics["reward/language_share/es"] == 1.0

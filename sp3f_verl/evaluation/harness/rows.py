@@ -1,7 +1,7 @@
 """From what a harness says to one row a task: values in 0..100, standard errors, shots, problems."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sp3f_verl.evaluation.harness.suite import Task
@@ -35,30 +35,13 @@ def row(package: str, task: Task, outcome: Mapping[str, Any]) -> HarnessTask:
     if value is None or abs(value) > 100 + 1e-9:
         raise Failed(f"{task.metric} of {task.task} is {values[key]}, times scale {task.scale:g} no number up to 100")
     stderr = _number(values.get(error_key), task.scale / over)
-    of = {"language": task.language} if task.language else {}
     if package == "lm-eval":
-        return HarnessTask(
-            metric=task.metric,
-            filter=task.filter,
-            value=value,
-            stderr=stderr,
-            **of,
-            shots=task.shots,
-            n=outcome["n"],
-            of=outcome["of"],
-            version=outcome["version"],
-        )
-    return HarnessTask(
-        metric=task.metric,
-        value=value,
-        stderr=stderr,
-        **of,
-        shots=None,
-        iterations=outcome["n"],
-        n=None,
-        failed=int(values.get("num_failed_instances", 0)),
-        version=outcome["version"],
-    )
+        more = {"filter": task.filter, "shots": task.shots, "n": outcome["n"], "of": outcome["of"]}
+    else:
+        failed = int(values.get("num_failed_instances", 0))
+        more = {"shots": None, "iterations": outcome["n"], "n": None, "failed": failed}
+    more |= {"language": task.language} if task.language else {}
+    return HarnessTask(metric=task.metric, value=value, stderr=stderr, version=outcome["version"], **more)
 
 
 def _number(value: Any, factor: float) -> float | None:
@@ -67,17 +50,13 @@ def _number(value: Any, factor: float) -> float | None:
     return value * factor
 
 
-def mean(values: Mapping[str, float]) -> float:
-    """The unweighted mean over tasks, as T-SPIN's tables have it."""
-    return math.fsum(values.values()) / len(values)
-
-
 def means(rows: Mapping[str, HarnessTask]) -> HarnessMean:
-    """Over all tasks, and by language where tasks have one; the mean of tasks, not of languages."""
-    values = {name: task.value for name, task in rows.items()}
-    by_language = {}
-    for code in sorted({task.language for task in rows.values() if task.language}):
-        of_language = {name: value for name, value in values.items() if rows[name].language == code}
-        by_language[code] = HarnessMean(value=mean(of_language), tasks=len(of_language))
-    languages = {"languages": by_language} if by_language else {}
-    return HarnessMean(value=mean(values), tasks=len(values), **languages)
+    """The unweighted mean over all tasks, as T-SPIN's tables have it, and over those of each language."""
+    codes = sorted({task.language for task in rows.values() if task.language})
+    by_language = {code: _mean([task.value for task in rows.values() if task.language == code]) for code in codes}
+    whole = _mean([task.value for task in rows.values()])
+    return whole.model_copy(update={"languages": by_language}) if by_language else whole
+
+
+def _mean(values: Sequence[float]) -> HarnessMean:
+    return HarnessMean(value=math.fsum(values) / len(values), tasks=len(values))

@@ -36,12 +36,12 @@ class Context:
     def of(
         cls,
         row: Mapping[str, Any],
-        privileged: bool,
+        reference: str | None,
         fence: str | None = None,
         control_tokens: re.Pattern[str] | None = None,
     ) -> "Context":
-        """From a canonical row. The solution is there only where the judge is privileged."""
-        solution = neutralise(row["solution_en"], control_tokens) if privileged else None
+        """From a canonical row. `reference`: the field that is shown as the solution; None: the judge sees none."""
+        solution = neutralise(row[reference], control_tokens) if reference else None
         return cls(row["id"], neutralise(row["query_en"], control_tokens), solution, row["language"], fence)
 
 

@@ -14,6 +14,7 @@ from sp3f_verl.judge.verdicts.verdict import (
     Verdict,
     parse_language,
     parse_ranking,
+    parse_score,
     parse_verdict,
     preference_for_a,
 )
@@ -27,14 +28,16 @@ COMPARED = frozenset({"query", "responses", "fence"})
 
 class Kind:
     """needed, optional: the variables of a prompt's user part. prompts: the names of those that come with the package,
-    with and without the solution. of_pairs: whether two responses at a time are shown, the first as A. tie: the value
-    of two that look the same. longest: tokens of an answer, where the kind says it. sampling: what it asks for besides.
+    with and without the solution. reference: the field of a row that {{solution}} stands for. of_pairs: whether two
+    responses at a time are shown, the first as A. tie: the value of two that look the same. longest: tokens of an
+    answer, where the kind says it. top_logprobs: what it asks for besides.
     """
 
     name: ClassVar[str]
     prompts: ClassVar[tuple[str, str]]
     needed: ClassVar[frozenset[str]] = COMPARED
     optional: ClassVar[frozenset[str]] = frozenset({"solution", "count", "language"})
+    reference: ClassVar[str] = "solution_en"
     of_pairs: ClassVar[bool] = False
     tie: ClassVar[Verdict | float | None] = None
     longest: ClassVar[int | None] = None
@@ -133,8 +136,26 @@ class Language(Kind):
     def read(self, completion, count):
         return None if self.is_cut_off(completion) else parse_language(completion.text)
 
+    def rate(self, value: Any, row: Mapping[str, Any]) -> float:
+        """The rate in [0, 1] that the value of a response's question comes to."""
+        return float(value == row["language"])
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Pairwise(), Token(), Listwise(), Language())}
+
+class Consistency(Language):
+    """The thoughts of one response, a box with 0 to 10: how far they agree with the policy's own English ones."""
+
+    name, prompts = "consistency", ("consistency", "consistency")
+    needed, optional = COMPARED | {"solution"}, frozenset()
+    reference = "thinking_en"
+
+    def read(self, completion, count):
+        return None if self.is_cut_off(completion) else parse_score(completion.text)
+
+    def rate(self, value, row):
+        return value
+
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Pairwise(), Token(), Listwise(), Language(), Consistency())}
 
 
 def kind_of(schedule: str, verdict: str) -> Kind:

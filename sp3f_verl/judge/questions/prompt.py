@@ -29,6 +29,7 @@ SHIPPED = {  # name -> (file, whether the judge sees the solution)
     "listwise": ("listwise.txt", True),
     "listwise_plain": ("listwise.txt", False),
     "language": ("language.txt", False),
+    "consistency": ("consistency.txt", True),
     "arena": ("arena.txt", False),
     "arena_token": ("arena_token.txt", False),
 }

@@ -71,6 +71,7 @@ _DECORATION = re.compile(
     rf"|\\[,;:! ]|[\s{{}}\[\]*$.:()~。．、,!！{_QUOTES}]+"
 )
 _RANKING_MARK = re.compile(r"\\(?:succ|gt)(?![A-Za-z])|\\[,;: ]|[>≻,;\[\]]")
+_SCORE = re.compile(r"\\boxed[\s$*{]*(?:\\(?:text|mathbf)\{)?([0-9]{1,2}(?:\.[0-9]{1,3})?)(?:\s*/\s*10)?[\s$*}]*")
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{2,8}){0,3}")
 _LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*_$(\[{{{_QUOTES}]*([AB])[\s.,:;!*_$)\]}}。、،؛।{_QUOTES}]*")
 
@@ -171,6 +172,12 @@ def parse_language(text: str) -> str | None:
     """
     code = _LANGUAGE.fullmatch(_DECORATION.sub(" ", _last_box(without_thoughts(text))).strip().lower())
     return code[1] if code else None
+
+
+def parse_score(text: str) -> float | None:
+    r"""A score from 0 to 10 that a judge's text ends in, as a share; None where there is none. `\boxed{7}`, `7/10`."""
+    score = _SCORE.fullmatch(_plain(_last_box(without_thoughts(text))))
+    return float(score[1]) / 10 if score and float(score[1]) <= 10 else None
 
 
 def preference_for_a(top_logprobs: Mapping[str, float] | None) -> float | None:

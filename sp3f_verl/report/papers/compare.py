@@ -96,10 +96,10 @@ def _evaluated(table: PaperTable, summary: BenchmarkSummary) -> list[str]:
 
 def _tasks(table: PaperTable, summary: HarnessSummary) -> list[str]:
     tasks = {normal(name): task for name, task in summary.tasks.items()}
-    own = [column for column in table.columns if not column.startswith("mean")]
-    cells = [scored(tasks.get(column)) for column in own]
+    columns = [column for column in table.columns if not column.startswith("mean")]
+    cells = [scored(tasks.get(column)) for column in columns]
     if "mean" in table.columns:
-        names = own or [column for column in load("tspin").table("table1").columns if column != "mean"]
+        names = columns or [column for column in load("tspin").table("table1").columns if column != "mean"]
         values = [finite(tasks[name].value) if name in tasks else None for name in names]
         cells.append("– (not all tasks)" if None in values else f"{sum(values) / len(values):.2f}")
     return cells
@@ -120,7 +120,7 @@ def _arena(candidate: ArenaCandidate) -> list[str]:
 def _translated(table: PaperTable, summary: TranslationSummary) -> Iterator[tuple[str, list[str]]]:
     scores: dict[str, dict[str, float | None]] = {}
     for score in summary.scores:
-        own = scores.setdefault(score.translator, {})
-        own[score.language or ""] = getattr(score, f"{table.id}_sentence", None)
+        by_language = scores.setdefault(score.translator, {})
+        by_language[score.language or ""] = getattr(score, f"{table.id}_sentence", None)
     for name, values in sorted(scores.items()):
         yield name, [number(values.get(column)) for column in table.columns]

@@ -38,25 +38,25 @@ class Condition(NamedTuple):
 
 def of_paper(conditions: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
     """columns: the tasks whose shots and metrics are asked about; all of them where they name none (a mean)."""
-    own = {name: conditions[name] for name in COMPARED if name in conditions}
+    known = {name: conditions[name] for name in COMPARED if name in conditions}
     if "models" in conditions:
-        own["model"] = conditions["models"]
+        known["model"] = conditions["models"]
     for name in ("shots", "metrics"):
-        if asked := own.get(name, {}).keys() & set(columns):
-            own[name] = {task: value for task, value in own[name].items() if task in asked}
-    return own
+        if asked := known.get(name, {}).keys() & set(columns):
+            known[name] = {task: value for task, value in known[name].items() if task in asked}
+    return known
 
 
 def of_run(summary: Summary) -> dict[str, Any]:
     """Of a summary, as far as it says."""
-    own: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     match summary:
         case BenchmarkSummary():
-            own = {name: getattr(summary.decoding, name) for name in ("samples", "temperature", "top_p")}
-            own |= {"model": _named(summary.model), "limit": summary.limit}
-            own["languages"] = sorted({code for one in summary.benchmarks.values() for code in one.languages})
+            known = {name: getattr(summary.decoding, name) for name in ("samples", "temperature", "top_p")}
+            known |= {"model": _named(summary.model), "limit": summary.limit}
+            known["languages"] = sorted({code for one in summary.benchmarks.values() for code in one.languages})
         case ArenaSummary():
-            own = {
+            known = {
                 "languages": sorted(summary.languages),
                 "judge": judge_name(summary) if summary.judge else None,
                 "prompts": sum(cell.prompts or 0 for cell in summary.languages.values()) or None,
@@ -66,7 +66,7 @@ def of_run(summary: Summary) -> dict[str, Any]:
         case HarnessSummary():
             tasks = {normal(name): task for name, task in summary.tasks.items()}
             package = summary.package or ""
-            own = {
+            known = {
                 "model": _named(summary.model),
                 "limit": summary.limit,
                 "shots": {name: task.shots for name, task in tasks.items() if task.shots is not None},
@@ -75,7 +75,7 @@ def of_run(summary: Summary) -> dict[str, Any]:
                 "iterations": sorted({str(task.iterations) for task in tasks.values() if task.iterations is not None}),
                 "harness": f"{PACKAGES.get(package, package)} {summary.versions.get(package) or ''}".strip() or None,
             }
-    return {name: value for name, value in own.items() if value not in (None, [], {})}
+    return {name: value for name, value in known.items() if value not in (None, [], {})}
 
 
 def _named(model: str | None) -> str | None:
@@ -96,8 +96,8 @@ def compared(paper: Mapping[str, Any], yours: Mapping[str, Any]) -> list[Conditi
     for name in COMPARED:
         if name in paper or name in yours:
             both = (paper.get(name), yours.get(name))
-            told = NOT_KNOWN if None in both else SAME if _same(name, *both) else DIFFERS
-            conditions.append(Condition(name, *map(_shown, both), told))
+            outcome = NOT_KNOWN if None in both else SAME if _same(name, *both) else DIFFERS
+            conditions.append(Condition(name, *map(_shown, both), outcome))
     return conditions
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from sp3f_verl.report.document.blocks import SHARE, Line, Lines, Picture, picture
-from sp3f_verl.report.run_metrics import PHASES, Point, RunMetrics
+from sp3f_verl.report.preference.run import PHASES, PreferenceRun
+from sp3f_verl.report.run_metrics import Point
 
 # file -> (title, what it shows, what would be bad)
 READ = {
@@ -74,7 +75,7 @@ PANELS = (
 )
 
 
-def pictures(run: RunMetrics) -> dict[str, Picture]:
+def pictures(run: PreferenceRun) -> dict[str, Picture]:
     """File name -> picture, those left out of which nothing was logged."""
     panels: dict[str, list[Lines | None]] = {file: [] for file in READ}
     for file, title, metrics, phases, limits in PANELS:
@@ -102,7 +103,7 @@ def _line(points: Sequence[Point]) -> list[tuple[int, float]]:
 
 
 def _over_steps(
-    run: RunMetrics,
+    run: PreferenceRun,
     title: str,
     metrics: str | Mapping[str, str],
     phases: Sequence[str],

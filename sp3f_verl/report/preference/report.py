@@ -5,12 +5,13 @@ from pathlib import Path
 from sp3f_verl.report.document.blocks import Block, Document, Items, Section, Text, paragraph
 from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.preference import tables
-from sp3f_verl.report.preference.compare import compare_runs
+from sp3f_verl.report.preference.compare import compare
 from sp3f_verl.report.preference.pictures import READ, pictures
+from sp3f_verl.report.preference.run import PreferenceRun
 from sp3f_verl.report.preference.signs import SIGNS, signs
-from sp3f_verl.report.run_metrics import RunMetrics
-from sp3f_verl.report.side_by_side import Named, contents
 from sp3f_verl.training.objective_record import FILE
+
+__all__ = ["compare", "document"]  # what a kind of folder has (command.KINDS)
 
 ROLES = """L is the log-likelihood of a response under the policy in training, in nats.
 y is {}, y' {}{}.
@@ -29,7 +30,7 @@ so both orders are one, and the cells off the diagonal are 0 whatever was learne
 pairs. {}"""
 
 
-def document(folder: Path, run: RunMetrics) -> Document:
+def document(folder: Path, run: PreferenceRun) -> Document:
     title = f"{'Self-play' if run.starts else 'Preference'} run" + (f": {run.loss}" if run.loss else "")
     sections = [_signs(run), _pictures(run), _numbers(run)]
     if run.starts:
@@ -38,7 +39,7 @@ def document(folder: Path, run: RunMetrics) -> Document:
     return Document(title, [*_head(run), *sections, _orders(run)], folder)
 
 
-def _head(run: RunMetrics) -> list[Block]:
+def _head(run: PreferenceRun) -> list[Block]:
     steps = [point.step for name in ("loss", "margin", "lr") for point in run[f"train/{name}"]]
     steps_text = f"Training steps {min(steps)} to {max(steps)}" if steps else "No training step yet"
     iterations = f", iterations {run.iterations[0]} to {run.iterations[-1]}" if run.starts else ""
@@ -50,14 +51,14 @@ def _head(run: RunMetrics) -> list[Block]:
     ]
 
 
-def _signs(run: RunMetrics) -> Section:
+def _signs(run: PreferenceRun) -> Section:
     blocks: list[Block] = [paragraph("Looked for, with thresholds that are rules of thumb: {}.", joined(SIGNS, "; "))]
     if not _has_held_out(run):
         blocks.append(paragraph("No held-out metrics (`data.val_files`): most of it could not be looked for."))
     return Section("Signs to look at", [*blocks, Items(signs(run) or ["None was found."])])
 
 
-def _pictures(run: RunMetrics) -> Section:
+def _pictures(run: PreferenceRun) -> Section:
     text = "Drawn from {}.\nThin: means over a training batch. Thick, with dots: means over the held-out pairs."
     if run.starts:
         text += "\nDotted verticals: iteration t begins; a thick line that begins there is policy t before training."
@@ -72,7 +73,7 @@ def _pictures(run: RunMetrics) -> Section:
     return Section("Pictures", blocks)
 
 
-def _numbers(run: RunMetrics) -> Section:
+def _numbers(run: PreferenceRun) -> Section:
     blocks: list[Block] = []
     if _has_held_out(run):
         of = f"Of the last iteration, {run.iterations[-1]}. " if run.starts else ""
@@ -81,25 +82,25 @@ def _numbers(run: RunMetrics) -> Section:
     return Section("In numbers", blocks + tables.training_table(run))
 
 
-def _orders(run: RunMetrics) -> Section:
+def _orders(run: PreferenceRun) -> Section:
     """Which table is a tautology is worked out of the objective that the run recorded."""
-    objective, own = run.objective, Markdown("")
+    objective, of_this = run.objective, Markdown("")
     if objective and objective.needs_reference:
-        own = Markdown("This run's rewards are log-ratios to a reference or opponent: neither table is a tautology.")
+        of_this = Markdown(
+            "This run's rewards are log-ratios to a reference or opponent: neither table is a tautology."
+        )
     elif objective and objective.means:
-        own = Markdown("""In this run rewards are {:.4g} times the log-likelihood per token:
+        of_this = Markdown("""In this run rewards are {:.4g} times the log-likelihood per token:
 here the table per token is the tautology; read the raw one, beside the length gap.""").format(objective.reward_scale)
     elif objective:
-        own = Markdown("This run is such a case: its rewards are {:.4g} times the sums.").format(objective.reward_scale)
-    blocks: list[Block] = [paragraph(ORDERS, *map(code, run.roles[:2])), paragraph(TAUTOLOGY, own)]
+        of_this = Markdown("This run is such a case: its rewards are {:.4g} times the sums.").format(
+            objective.reward_scale
+        )
+    blocks: list[Block] = [paragraph(ORDERS, *map(code, run.roles[:2])), paragraph(TAUTOLOGY, of_this)]
     if run.starts:
         blocks += [Text("Held-out at the end of each iteration:"), *tables.orders_by_iteration(run)]
     return Section("Reward order against log-likelihood order", blocks + tables.contingency_tables(run))
 
 
-def _has_held_out(run: RunMetrics) -> bool:
+def _has_held_out(run: PreferenceRun) -> bool:
     return any(name.startswith(("val/", "start/")) for name in run.series)
-
-
-def compare(named: Named[RunMetrics]) -> list[Block]:
-    return compare_runs(list(contents(named).values()))

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 
 from sp3f_verl.report.document.escape import Markdown, code
+from sp3f_verl.report.preference.run import PreferenceRun
 from sp3f_verl.report.preference.tables import contingency
-from sp3f_verl.report.run_metrics import Point, RunMetrics, where
+from sp3f_verl.report.run_metrics import Point, where
 from sp3f_verl.stats.format import number
 
 SATURATED = 0.9  # share of pairs
@@ -16,18 +17,18 @@ OTHER_WEIGHTS = 0.1  # nats a token between rollout server and trainer
 MATCH_LOST = 0.02  # fall of the exact match
 
 Sign = tuple[object, ...]  # a template of Markdown, and what stands in it
-SIGNS: dict[str, Callable[[RunMetrics], Iterator[Sign]]] = {}  # what is looked for -> where it is looked for
+SIGNS: dict[str, Callable[[PreferenceRun], Iterator[Sign]]] = {}  # what is looked for -> where it is looked for
 
 
 def looks_for(what: str):
-    def register(check: Callable[[RunMetrics], Iterator[Sign]]):
+    def register(check: Callable[[PreferenceRun], Iterator[Sign]]):
         SIGNS[what] = check
         return check
 
     return register
 
 
-def signs(run: RunMetrics) -> list[Markdown]:
+def signs(run: PreferenceRun) -> list[Markdown]:
     """One item each, with its numbers and where they stand."""
     return [Markdown(text).format(*values) for check in SIGNS.values() for text, *values in check(run)]
 
@@ -37,7 +38,7 @@ def _change(first: Point, last: Point) -> str:
 
 
 @looks_for("the preferred side less likely while the margin grows")
-def _falling(run: RunMetrics) -> Iterator[Sign]:
+def _falling(run: PreferenceRun) -> Iterator[Sign]:
     first = run.roles[0]
     for t in run.iterations:
         series = [run.held_out(name, t) for name in ("margin", f"logp_per_token/{first}")]
@@ -52,7 +53,7 @@ def _falling(run: RunMetrics) -> Iterator[Sign]:
 
 
 @looks_for(f"a saturated share of {SATURATED:.0%} or more")
-def _saturated(run: RunMetrics) -> Iterator[Sign]:
+def _saturated(run: PreferenceRun) -> Iterator[Sign]:
     for name, accuracy in (("saturated", "accuracy"), ("saturated_history", "history_accuracy")):
         point, order = _last(run, name), _last(run, accuracy)
         if point and point.value >= SATURATED:
@@ -65,13 +66,13 @@ def _saturated(run: RunMetrics) -> Iterator[Sign]:
             )
 
 
-def _last(run: RunMetrics, name: str) -> Point | None:
+def _last(run: PreferenceRun, name: str) -> Point | None:
     """Held-out, else in training."""
     return run.last_held_out(name) or (run[f"train/{name}"] or [None])[-1]
 
 
 @looks_for(f"mean lengths that differ by {LENGTHS:.0%} or more")
-def _lengths(run: RunMetrics) -> Iterator[Sign]:
+def _lengths(run: PreferenceRun) -> Iterator[Sign]:
     for pair in zip(run.roles, run.roles[1:], strict=False):
         tokens = [run.last_held_out(f"tokens/{role}") for role in pair]
         if all(tokens) and abs(tokens[0].value - tokens[1].value) >= LENGTHS * max(point.value for point in tokens):
@@ -86,10 +87,10 @@ def _lengths(run: RunMetrics) -> Iterator[Sign]:
 
 
 @looks_for(f"training accuracy {OVERFIT} or more above held-out")
-def _overfit(run: RunMetrics) -> Iterator[Sign]:
+def _overfit(run: PreferenceRun) -> Iterator[Sign]:
     if held_out := run.last_held_out("accuracy"):
-        own = run.within("train/accuracy", run.iteration_of(held_out.step))
-        train = [point for point in own if point.step <= held_out.step][-10:]
+        logged = run.within("train/accuracy", run.iteration_of(held_out.step))
+        train = [point for point in logged if point.step <= held_out.step][-10:]
         mean = sum(point.value for point in train) / max(len(train), 1)
         if mean - held_out.value >= OVERFIT:
             yield (
@@ -99,7 +100,7 @@ def _overfit(run: RunMetrics) -> Iterator[Sign]:
 
 
 @looks_for(f"reward and likelihood that disagree on {DISAGREE:.0%} of pairs or more")
-def _disagreement(run: RunMetrics) -> Iterator[Sign]:
+def _disagreement(run: PreferenceRun) -> Iterator[Sign]:
     of_means = run.objective is not None and run.objective.means and not run.objective.needs_reference
     order, how = ("raw", "summed log-likelihood") if of_means else ("per_token", "log-likelihood per token")
     cells = contingency(run, "val", order)
@@ -109,7 +110,7 @@ def _disagreement(run: RunMetrics) -> Iterator[Sign]:
 
 
 @looks_for("a negative advantage")
-def _advantages(run: RunMetrics) -> Iterator[Sign]:
+def _advantages(run: PreferenceRun) -> Iterator[Sign]:
     first, second = map(code, run.roles[:2])
     if (point := run.last_held_out("gap/per_token")) and point.value < 0:
         text = "Per token {} is likelier than {} at the end, by {} nats ({})."
@@ -123,7 +124,7 @@ def _advantages(run: RunMetrics) -> Iterator[Sign]:
 
 
 @looks_for(f"{BAD_GENERATION:.0%} or more of truncated or identical responses")
-def _generation(run: RunMetrics) -> Iterator[Sign]:
+def _generation(run: PreferenceRun) -> Iterator[Sign]:
     for name, meaning in (("truncated", "did not end within the limit"), ("identical", "equal the annotated one")):
         bad = {t: point for t, point in run.of_policy(f"generation/{name}").items() if point.value >= BAD_GENERATION}
         if bad:
@@ -132,7 +133,7 @@ def _generation(run: RunMetrics) -> Iterator[Sign]:
 
 
 @looks_for(f"responses whose log-probs differ by {OTHER_WEIGHTS} nats a token or more between server and trainer")
-def _weights(run: RunMetrics) -> Iterator[Sign]:
+def _weights(run: PreferenceRun) -> Iterator[Sign]:
     bad = [point for point in run["start/rollout_logp_diff_max"] if point.value >= OTHER_WEIGHTS]
     if bad:
         worst = max(bad, key=lambda point: point.value)
@@ -144,7 +145,7 @@ def _weights(run: RunMetrics) -> Iterator[Sign]:
 
 
 @looks_for(f"an exact match that falls by more than {MATCH_LOST}")
-def _match(run: RunMetrics) -> Iterator[Sign]:
+def _match(run: PreferenceRun) -> Iterator[Sign]:
     exact = list(run.of_policy("generation/exact_match").values())
     if len(exact) > 1 and exact[-1].value < exact[0].value - MATCH_LOST:
         ends = (exact[0], exact[-1])
@@ -152,7 +153,7 @@ def _match(run: RunMetrics) -> Iterator[Sign]:
 
 
 @looks_for("values that are not finite")
-def _not_finite(run: RunMetrics) -> Iterator[Sign]:
+def _not_finite(run: PreferenceRun) -> Iterator[Sign]:
     for name, points in sorted(run.not_finite.items()):
         values = (len(points), len(points) + len(run[name]), where(points[:1]))
         yield "{} is NaN or infinite {} times of {} (first: {}).", code(name), *values

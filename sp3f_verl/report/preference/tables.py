@@ -6,7 +6,8 @@ from typing import Any
 
 from sp3f_verl.report.document.blocks import Table, Text, listed, paragraph
 from sp3f_verl.report.document.escape import Markdown, code, joined
-from sp3f_verl.report.run_metrics import Point, RunMetrics, span, where
+from sp3f_verl.report.preference.run import PreferenceRun
+from sp3f_verl.report.run_metrics import Point, span, where
 from sp3f_verl.stats.format import number
 
 ORDERS = {"raw": "raw (sums)", "per_token": "per token"}
@@ -22,7 +23,7 @@ TRAINING = {
 }
 
 
-def held_out_metrics(run: RunMetrics) -> list[str]:
+def held_out_metrics(run: PreferenceRun) -> list[str]:
     """Names (without phase) in the order of the report, for the roles of the run."""
     names = ["loss", "accuracy", "margin", "history_accuracy", "history_margin", "gap/sum", "gap/per_token"]
     for metric in ("reward", "logp", "logp_per_token", "log_ratio", "tokens"):
@@ -30,7 +31,7 @@ def held_out_metrics(run: RunMetrics) -> list[str]:
     return [*names, "length_gap", "drift", "saturated", "saturated_history", "kl_from_opponent", "kl_from_initial"]
 
 
-def held_out_table(run: RunMetrics) -> Table:
+def held_out_table(run: PreferenceRun) -> Table:
     """First and last held-out values of the last iteration (of the whole run where it does not iterate)."""
     rows, used = [], []
     for name in held_out_metrics(run):
@@ -44,22 +45,22 @@ def held_out_table(run: RunMetrics) -> Table:
     return Table(["held-out", "first", "last", "change"], rows, where(used))
 
 
-def training_table(run: RunMetrics) -> list[Table]:
+def training_table(run: PreferenceRun) -> list[Table]:
     labels = {Markdown("{} ({})").format(label, code(name)): name for name, (label, _) in TRAINING.items() if run[name]}
 
-    def shown(name: str) -> str:
+    def cell(name: str) -> str:
         values = [point.value for point in run[name]]
         return ", ".join(f"{function(values):.4g}" for function in TRAINING[name][1])
 
     used = [point for name in labels.values() for point in run[name]]
-    return [listed("training", labels, {"value": shown}, span(used))] if labels else []
+    return [listed("training", labels, {"value": cell}, span(used))] if labels else []
 
 
 # ---- reward order against log-likelihood order ---------------------------------------------------------------------
 
 
 def contingency(
-    run: RunMetrics, phase: str, order: str, iteration: int | None = None
+    run: PreferenceRun, phase: str, order: str, iteration: int | None = None
 ) -> tuple[dict[str, float], list[Point]] | None:
     """(cell -> share of pairs, the points it comes from) of the last or a given iteration; None where a cell is not
     there. val: the last step that has all cells. train: the mean over the last `LAST` such steps.
@@ -75,7 +76,7 @@ def contingency(
     return shares, [cells["both"][step] for step in steps]
 
 
-def contingency_tables(run: RunMetrics) -> list[Text | Table]:
+def contingency_tables(run: PreferenceRun) -> list[Text | Table]:
     """Reward order against log-likelihood order: 2x2, raw and per token, held-out and in training."""
     first, second = run.roles[:2]
     blocks: list[Text | Table] = []
@@ -98,23 +99,25 @@ def contingency_tables(run: RunMetrics) -> list[Text | Table]:
     return blocks or [paragraph("Not logged: `order_raw/*`, `order_per_token/*`.")]
 
 
-def orders_by_iteration(run: RunMetrics) -> list[Table]:
+def orders_by_iteration(run: PreferenceRun) -> list[Table]:
     """The 2x2 contingencies, held-out at the end of each iteration, a row each."""
     orders = {str(t): {order: contingency(run, "val", order, t) for order in ORDERS} for t in run.iterations}
-    orders = {t: own for t, own in orders.items() if any(own.values())}
+    orders = {t: by_order for t, by_order in orders.items() if any(by_order.values())}
     columns = {
-        f"{how}: {cell}": lambda own, order=order, cell=cell: number(own[order][0][cell] if own[order] else None)
+        f"{how}: {cell}": lambda by_order, order=order, cell=cell: number(
+            by_order[order][0][cell] if by_order[order] else None
+        )
         for order, how in ORDERS.items()
         for cell in CELLS
     }
-    used = [point for own in orders.values() for cells in own.values() if cells for point in cells[1]]
+    used = [point for by_order in orders.values() for cells in by_order.values() if cells for point in cells[1]]
     return [listed("t", orders, columns, where(used))] if orders else []
 
 
 # ---- self-play, by iteration ---------------------------------------------------------------------------------------
 
 
-def generated_table(run: RunMetrics) -> Table:
+def generated_table(run: PreferenceRun) -> Table:
     """By policy: what pi_t generated for iteration t; the last row is the policy that ends the run."""
     names = ["rows", "usable", "truncated", "identical", "tokens", "exact_match"]
     names += sorted(name.removeprefix("generation/") for name in run.series if name.startswith("generation/"))
@@ -134,7 +137,7 @@ def generated_table(run: RunMetrics) -> Table:
     return listed("policy t", rows, columns, files, sparse=True)
 
 
-def learned_table(run: RunMetrics) -> Table:
+def learned_table(run: PreferenceRun) -> Table:
     """By iteration: held-out metrics at its start and end."""
     changing = ("accuracy", "margin", "history_margin", "gap/per_token", f"logp_per_token/{run.roles[0]}")
     ending = ("saturated", "saturated_history", "length_gap", "kl_from_opponent", "kl_from_initial")
@@ -145,18 +148,18 @@ def learned_table(run: RunMetrics) -> Table:
         return [*([before] if before else []), (run.after(name, t) or [None])[-1]]
 
     columns = {
-        code(name): lambda t, name=name: " → ".join(map(_value, points(name, t))) for name in (*changing, *ending)
+        code(name): lambda t, name=name: " → ".join(map(shown, points(name, t))) for name in (*changing, *ending)
     }
     used = [point for t in run.iterations for name in (*changing, *ending) for point in points(name, t)]
     return listed("t", {str(t): t for t in run.iterations}, columns, where(used), sparse=True)
 
 
-def _value(point: Point | None) -> str:
+def shown(point: Point | None) -> str:
     return number(point.value if point else None)
 
 
 def _count(name: str, point: Point | None) -> str:
-    return f"{point.value:.0f}" if point and name in COUNTS else _value(point)
+    return f"{point.value:.0f}" if point and name in COUNTS else shown(point)
 
 
 def _objective(objective: Mapping[str, Any]) -> str:

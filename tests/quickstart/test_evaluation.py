@@ -1,16 +1,16 @@
-"""Measures, means, metric files and the report, on values worked out by hand."""
+"""The quickstart's measures, means and report, on values worked out by hand."""
 
 import json
 
 import pytest
 
-from sp3f_verl.data.files import write_json, write_parquet
+from helpers.report_folders import quickstart
+from helpers.report_runs import write
+from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.evaluation.scores import Scored
 from sp3f_verl.quickstart.evaluation import Decoding, _by_language, evaluate, lenient_match, measure
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS, write_report
-from sp3f_verl.report.run_metrics import read_metrics
-from sp3f_verl.verl_bridge.trainer import term_metrics
 
 ROW = {
     "prompt": [{"role": "user", "content": "¿Cuánto es 7+5?"}],
@@ -69,50 +69,25 @@ def test_the_quickstarts_evaluation_is_the_same_each_time_and_whatever_the_order
         for code in ("es", "zh")
         for at in range(3)
     ]
-    found = []
+    result = []
     for name, order in (("first", rows), ("second", rows[::-1])):
         write_parquet(order, tmp_path / "rows.parquet")
         summary = evaluate(tiny_model, tmp_path / "rows.parquet", tmp_path / f"{name}.json", Decoding(2, 8, 1))
         assert summary.model_dump() == json.loads((tmp_path / f"{name}.json").read_text())
         lines = (tmp_path / f"{name}.responses.jsonl").read_text().splitlines()
-        found.append({row["id"]: row["responses"] for row in map(json.loads, lines)})
+        result.append({row["id"]: row["responses"] for row in map(json.loads, lines)})
     assert set(summary.greedy) == set(summary.sampled) == {"es", "zh", "all"}
-    assert found[0] == found[1] and found[0].keys() == {row["id"] for row in rows}
-    for texts in found[0].values():
+    assert result[0] == result[1] and result[0].keys() == {row["id"] for row in rows}
+    for texts in result[0].values():
         assert len(texts) == 3 and texts[1] != texts[2]
-    assert found[0]["es0"][0] == found[0]["zh0"][0] and found[0]["es0"][1] != found[0]["zh0"][1]  # greedy, and sampled
-
-
-def test_training_metrics_of_each_term_over_all_rows_and_per_language():
-    """Accuracy 1, 0, 1: mean 2/3, es 1/2, zh 1. A share of -1 is undefined and stays out of the mean."""
-    infos = [
-        {"accuracy": 1.0, "language_share": 1.0},
-        {"accuracy": 0.0, "language_share": -1.0},
-        {"accuracy": 1.0, "language_share": 0.5},
-    ]
-    metrics = term_metrics(infos, ["es", "es", "zh"])
-    assert metrics["reward/accuracy/mean"] == pytest.approx(2 / 3)
-    assert metrics["reward/accuracy/es"] == 0.5
-    assert metrics["reward/language_share/mean"] == 0.75
-    assert metrics["reward/language_share/es"] == 1.0
-
-
-def test_metric_files_of_several_attempts_are_one_series(tmp_path):
-    """A run killed while it wrote step 3 and resumed at step 2: the later file wins, the torn line is left out."""
-    (tmp_path / "000.jsonl").write_text('{"step":1,"data":{"a":1}}\n{"step":2,"data":{"a":2}}\n{"step":3,"da')
-    (tmp_path / "001.jsonl").write_text('{"step":2,"data":{"a":20}}\n')
-    assert read_metrics(tmp_path) == {1: {"a": 1}, 2: {"a": 20}}
+    assert (
+        result[0]["es0"][0] == result[0]["zh0"][0] and result[0]["es0"][1] != result[0]["zh0"][1]
+    )  # greedy, and sampled
 
 
 def test_the_report_holds_the_numbers_and_its_pictures(tmp_path):
-    for stage, value in (("sft", 0.25), ("sp3f", 0.75)):
-        means = {language: {name: value for name in COLUMNS} for language in ("es", "zh", "all")}
-        for split in SPLITS:
-            write_json({"greedy": means, "sampled": means}, tmp_path / "evaluation" / f"{stage}_{split}.json")
-    write_parquet([{"messages": []}], tmp_path / "data" / "sft.parquet")
-    (tmp_path / "sp3f" / "metrics").mkdir(parents=True)
-    steps = [{"step": step, "data": {"reward/accuracy/mean": step / 4}} for step in range(1, 5)]
-    (tmp_path / "sp3f" / "metrics" / "000.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    quickstart(tmp_path, 0.25, 0.75, ("es", "zh"))
+    write(tmp_path / "sp3f", [(step, {"reward/accuracy/mean": step / 4}) for step in range(1, 5)])
     text = write_report(tmp_path).read_text()
     assert text.count("0.250 → 0.750") == 2 * len(SPLITS) * len(COLUMNS) + 2 * len(COLUMNS)
     assert "over 2 languages (es, zh)" in text and "then 4 steps" in text
