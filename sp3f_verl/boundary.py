@@ -29,9 +29,10 @@ class Stopped(KeyboardInterrupt):
 
 class Parser(argparse.ArgumentParser):
     """Options as they are written: a part of a name is none, since another version may have a second one that begins
-    so. The help keeps the lines of a docstring."""
+    so. The help keeps the lines of a docstring. intermixed: positional words may stand among options."""
 
-    def __init__(self, **settings: Any):
+    def __init__(self, intermixed: bool = False, **settings: Any):
+        self.intermixed = intermixed
         super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, **settings}, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
@@ -45,12 +46,12 @@ class Parser(argparse.ArgumentParser):
                 yield from command._names()
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None, intermixed: bool = False) -> Any:
+def parse(parser: Parser, arguments: Sequence[str] | None) -> Any:
     """The options, with `debug`; every path among them with its `~` expanded."""
     parser.add_argument("--debug", action="store_true", help="show the whole stack trace of an error")
     words = list(sys.argv[1:] if arguments is None else arguments)
     rest = [word for word in words if word != "--debug"]  # it may stand behind a subcommand, too
-    options = parser.parse_intermixed_args(rest) if intermixed else parser.parse_args(rest)
+    options = parser.parse_intermixed_args(rest) if parser.intermixed else parser.parse_args(rest)
     options.debug = len(rest) < len(words)
     return expanded(options, parser)
 

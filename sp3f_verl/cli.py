@@ -110,7 +110,7 @@ def evaluate(words: list[str]) -> Path:
 
     mode = next((word for word in words if word in EVALUATE_MODES), None)
     module = importlib.import_module(EVALUATE_MODES[mode])
-    options = parse(module.parser(), [word for word in words if word != mode], intermixed=True)
+    options = parse(module.parser(), [word for word in words if word != mode])
     check_ranges(options)
     try:
         module.run(options)

@@ -1,6 +1,5 @@
 """What every command ends in: a status, and one sentence for whatever a user, a disk or a file does."""
 
-import argparse
 import errno
 import os
 import signal
@@ -84,7 +83,7 @@ def test_a_signal_ends_what_was_started(number, status, tmp_path):
 
 def test_a_home_folder_is_expanded_wherever_it_stands(monkeypatch):
     monkeypatch.setenv("HOME", "/home/who")
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     parser.add_argument("--input", type=Path, nargs="+")
     parser.add_argument("--file", nargs="+")
     parser.add_argument("--pair", type=lambda text: ("a", Path(text)), nargs="+")
@@ -118,7 +117,7 @@ def test_an_option_is_written_out_and_a_misspelt_one_is_told(capsys):
 
 
 def test_nobodys_home_folder(capsys):
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     parser.add_argument("--input", type=Path)
     with pytest.raises(SystemExit):
         parse(parser, ["--input", "~nobody-at-all/a"])

@@ -372,7 +372,7 @@ def test_lm_eval_gives_what_the_model_says(checkpoint, tmp_path, monkeypatch, ca
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     expected = {"metric": "exact_match", "shots": 0}
-    suite = suite_file(tmp_path / "mine.yaml", Sums={"task": "sums", "metric": "acc", "shots": 1}, expected=expected)
+    suite = suite_file(tmp_path / "mine.yaml", Sums={"task": "sums", "metric": "acc", "shots": 1}, told=expected)
     options = [suite, "--model", folder, "--include", tmp_path / "tasks", "--output", tmp_path / "out"]
     options += ["--device", "cpu", "--batch-size", "4", "--log-samples"]
     status, _, error = evaluate(*options, monkeypatch=monkeypatch, capfd=capfd)

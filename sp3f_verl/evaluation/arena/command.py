@@ -29,7 +29,7 @@ from sp3f_verl.stats.win_rates import TIES
 
 
 def parser() -> Parser:
-    parser = Parser(prog="sp3f evaluate --arena", description=__doc__)
+    parser = Parser(prog="sp3f evaluate --arena", description=__doc__, intermixed=True)
     parser.add_argument(
         "--candidate",
         action="append",
