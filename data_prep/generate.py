@@ -64,7 +64,7 @@ class Rows:
         if status is Status.OK and share is not None and share < self._least:
             status = Status.OFF_LANGUAGE
         if not answer.text:
-            self.without_text[str(status)] += 1
+            self.without_text["empty" if status is Status.OK else str(status)] += 1
         return {
             "id": prompt_id,
             "cand_id": f"{code}-{answer.number:0{self._digits}}",

@@ -36,7 +36,7 @@ def check_tokenizer(language: str, name: str) -> None:
         )
     fits = not UNSPACED & {*languages.get(language).scripts} or name in (*PIECES, OWN.get(language))
     if not fits or (name in OWN.values() and name != OWN.get(language)):
-        own = OWN.get(language, "char")
+        own = tokenizer_of(language)
         raise BadInput(f"--tokenize {language}={name}: it does not know where a word ends in {language}; give {own}.")
 
 
