@@ -351,7 +351,7 @@ def test_one_fence_a_group_lets_questions_share_what_comes_before_b():
 def test_a_server_that_counts_no_tokens_is_taken_to_have_used_the_most():
     with ModelServer(lambda body: Reply(text=longer_wins(body), usage=None)) as server:
         _, metrics = judge(server, ["a", "bb"], price={"input": 0.0, "output": 10.0}, max_tokens=100)
-    assert metrics["judge/usd"] == pytest.approx(2 * 100 * 10 / 1e6)
+    assert metrics["judge/usd"] == pytest.approx(3 * 100 * 10 / 1e6), "the first question, too"
 
 
 def test_a_spending_file_that_cannot_be_written_ends_a_run_with_a_budget_and_no_other(tmp_path):
@@ -397,7 +397,8 @@ def test_the_budget_holds_over_resumes_and_is_never_passed(tmp_path):
 
     with ModelServer(longer_wins) as server:
         judged, spent, sentence = asyncio.run(run(server, 0.25))
-        assert judged == 3 and spent == pytest.approx(3 * 6 * 0.012) and "budget_usd=0.25" in sentence
+        assert judged == 3 and spent == pytest.approx(0.012 + 3 * 6 * 0.012), "the first question, too"
+        assert "budget_usd=0.25" in sentence
         with pytest.raises(JudgeStopped, match=r"has cost 0\.2\d+ USD"):
             asyncio.run(run(server, 0.25))
         assert json.loads(spending.read_text())["spent_usd"] <= 0.25
@@ -414,7 +415,8 @@ def test_a_store_answers_exact_repetitions_only(tmp_path):
         first, _ = judge(server, ["a", "bb"], **options)
         asked = len(questions(server))
         again, metrics = judge(server, ["a", "bb"], **options)
-        assert len(questions(server)) == asked == 2 and metrics["judge/stored"] == 2 and metrics["judge/tokens_in"] == 0
+        assert len(questions(server)) == asked == 2 and metrics["judge/stored"] == 2
+        assert metrics["judge/tokens_in"] == 10, "of the first question, which is no repetition"
         assert again.rates == first.rates
         judge(server, ["a", "ccc"], **options)
         judge(server, ["a", "bb"], **{**options, "temperature": 0.5})

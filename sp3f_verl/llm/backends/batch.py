@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.data.files import write_json
-from sp3f_verl.errors import BadInput
+from sp3f_verl.errors import BadInput, one_line
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends.base import Batch, Keyed
 from sp3f_verl.llm.backends.openai import EndpointBackend
-from sp3f_verl.llm.outcome import AskFailed, Completion, FailureKind, one_line
+from sp3f_verl.llm.outcome import AskFailed, Completion, FailureKind
 from sp3f_verl.llm.requests.client import Client, chat_body
 from sp3f_verl.llm.requests.endpoint import Endpoint
 from sp3f_verl.llm.requests.failures import read_failure
