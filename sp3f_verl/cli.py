@@ -55,6 +55,13 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _plan(arguments: argparse.Namespace) -> int:
+    from sp3f_verl.verl_bridge.plan import run
+
+    print(run(arguments))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     epilog = "--debug with any command: the whole stack trace of an error"
     parser = argparse.ArgumentParser(prog="sp3f", description=__doc__, epilog=epilog)
@@ -85,6 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     what = "arguments of the run: +recipe=sp3f judge=openai data.train_files=train.parquet ..."
     command.add_argument("overrides", nargs="*", help=what)
     command.set_defaults(run=_judge_check)
+
+    command = commands.add_parser("plan", help="what a run will take, of time, memory and money: counted, not measured")
+    command.add_argument("--gpu", help="e.g. H100, with device=gpu (default: what is here, else L40S)")
+    command.add_argument("--memory-gib", type=float, help="of a GPU, where it is not the usual size")
+    command.add_argument("--prompt-tokens", type=int, help="mean (default: a quarter of the recipe's limit)")
+    command.add_argument("--response-tokens", type=int, help="mean (default: half of the recipe's limit)")
+    command.add_argument("--latency", type=float, default=2.0, help="seconds of a judge's answer (default: 2)")
+    command.add_argument("--gpu-price", type=float, help="USD of a device and hour")
+    what = "arguments of the run: +recipe=sp3f device=gpu actor_rollout_ref.model.path=..."
+    command.add_argument("overrides", nargs="*", help=what)
+    command.set_defaults(run=_plan)
 
     # `sp3f evaluate` reads its own options, by mode: see main
     commands.add_parser("evaluate", help="measure a model; --arena and --harness are modes with options of their own")

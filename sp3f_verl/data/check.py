@@ -14,8 +14,8 @@ MENDS = {
     "prompt": "give every row a list of {role, content} messages",
     "ground_truth": "give every row reward_model.ground_truth, the gold answer",
     "language": "give every row its ISO 639-1 code",
-    "query_en": "give every row the English question, or use judge=none",
-    "solution_en": "give every row the English reference solution, or use judge=none",
+    "query_en": "give every row the English question, or use what needs none (judge=none, sp3f.token_credit=null)",
+    "solution_en": "give every row the English solution, or use what needs none (judge=none, sp3f.token_credit=null)",
     "thinking_en": "give every row the policy's own English thinking, or use another judge",
     "translated_solution": "give every row the solution in its own language, or use judge=none",
 }
