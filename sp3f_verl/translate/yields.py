@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from sp3f_verl.rewards.fidelity.identify import leans_to_english
+from sp3f_verl.rewards.fidelity.identify import english_leaning
 from sp3f_verl.translate.ask import Text
 from sp3f_verl.translate.choose import Candidate
 from sp3f_verl.translate.protect import without_placeholders
@@ -33,7 +33,9 @@ def left_in_english(source: str, translation: str, language: str) -> list[str]:
     rows, nearly all loanwords (download, cheesecakes); `total` and `animal` of Spanish do not count.
     """
     words = _small(source) & {*_WORD.findall(translation.lower())}
-    return sorted(word for word in words if leans_to_english(language, word) > LEANS)
+    leaning = english_leaning(language)
+    lean = leaning.of(words) if leaning else {}
+    return sorted(word for word in words if lean.get(word, LEANS + 1) > LEANS)
 
 
 def _small(text: str) -> set[str]:
