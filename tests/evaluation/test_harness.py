@@ -118,8 +118,8 @@ def test_means_by_language_weigh_tasks():
 
 
 def adapter(folder, base, rank=64):
-    expected = {"base_model_name_or_path": str(base), "r": rank}
-    write_text(json.dumps(expected), folder / "adapter_config.json")
+    config = {"base_model_name_or_path": str(base), "r": rank}
+    write_text(json.dumps(config), folder / "adapter_config.json")
     return str(folder)
 
 
@@ -131,8 +131,8 @@ def test_models_as_lm_eval_wants_them(tmp_path):
         "hf",
         {"pretrained": "org/base", "peft": lora, "tokenizer": "org/t", "dtype": "float32"},
     )
-    _, expected = lm_eval_model(step, "vllm", None, None, {})
-    assert expected == {"pretrained": "org/base", "lora_local_path": lora, "max_lora_rank": 64}, (
+    _, model_args = lm_eval_model(step, "vllm", None, None, {})
+    assert model_args == {"pretrained": "org/base", "lora_local_path": lora, "max_lora_rank": 64}, (
         "vLLM's own default is 16"
     )
     url = "http://localhost:8000/v1/"
@@ -140,8 +140,8 @@ def test_models_as_lm_eval_wants_them(tmp_path):
         "local-completions",
         {"model": "m", "base_url": "http://localhost:8000/v1/completions"},
     )
-    _, expected = lm_eval_model("m", "openai", url, None, {})
-    assert expected["base_url"] == "http://localhost:8000/v1/chat/completions"
+    _, model_args = lm_eval_model("m", "openai", url, None, {})
+    assert model_args["base_url"] == "http://localhost:8000/v1/chat/completions"
     for backend, base_url, why in (("completions", None, "give its --base-url"), ("vllm", url, "leave out")):
         with pytest.raises(BadInput, match=why):
             lm_eval_model("m", backend, base_url, None, {})
@@ -161,8 +161,8 @@ def evaluate(*options, monkeypatch, capfd):
     """(exit status, stdout, the last line of stderr) of `sp3f evaluate --harness`."""
     monkeypatch.setattr(sys, "argv", ["sp3f", "evaluate", "--harness", *map(str, options)])
     status = cli.main()
-    expected = capfd.readouterr()
-    return status, expected.out, (expected.err.strip().splitlines() or [""])[-1]
+    captured = capfd.readouterr()
+    return status, captured.out, (captured.err.strip().splitlines() or [""])[-1]
 
 
 def suite_file(path, package="lm-eval", **tasks):
