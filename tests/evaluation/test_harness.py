@@ -64,18 +64,18 @@ def task_of(metric, shots=5, **more):
     return Task(name="T", task="t", metric=metric, shots=shots, **more)
 
 
-def sentence(**more):
+def outcome_of(**more):
     values = {"acc,none": 0.25, "acc_stderr,none": 0.125, "acc_norm,none": 0.5, "acc_norm_stderr,none": "N/A"}
     return {"values": values, "shots": [5], "n": 16, "of": 20, "version": 1.0, **more}
 
 
 def test_a_row_of_lm_eval_is_in_percent():
     task = task_of("acc")
-    assert row("lm-eval", task, sentence()).model_dump(exclude_unset=True) == {
+    assert row("lm-eval", task, outcome_of()).model_dump(exclude_unset=True) == {
         **{"metric": "acc", "filter": "none", "value": 25.0, "stderr": 12.5, "shots": 5, "n": 16, "of": 20},
         "version": 1.0,
     }
-    assert row("lm-eval", task_of("acc_norm"), sentence()).stderr is None
+    assert row("lm-eval", task_of("acc_norm"), outcome_of()).stderr is None
 
 
 def test_a_row_of_euroeval_has_standard_errors_not_radii():
@@ -93,11 +93,11 @@ def test_a_row_of_euroeval_has_standard_errors_not_radii():
 @pytest.mark.parametrize(
     ("task", "result", "expected"),
     [
-        (task_of("f1"), sentence(), "no metric f1,none; it has acc,none, acc_norm,none"),
-        (task_of("acc", filter="strict"), sentence(), "no metric acc,strict"),
-        (task_of("acc", shots=3), sentence(), r"ran with \[5\] shots, not 3"),
-        (task_of("acc", scale=1000), sentence(), "times scale 1000 no number up to 100"),
-        (task_of("acc"), sentence(values={"acc,none": float("nan")}), "is nan"),
+        (task_of("f1"), outcome_of(), "no metric f1,none; it has acc,none, acc_norm,none"),
+        (task_of("acc", filter="strict"), outcome_of(), "no metric acc,strict"),
+        (task_of("acc", shots=3), outcome_of(), r"ran with \[5\] shots, not 3"),
+        (task_of("acc", scale=1000), outcome_of(), "times scale 1000 no number up to 100"),
+        (task_of("acc"), outcome_of(values={"acc,none": float("nan")}), "is nan"),
         (task_of("acc"), {"error": "KeyError: 'x'"}, "KeyError"),
         (task_of("acc"), {}, "left it out"),
     ],
