@@ -61,6 +61,7 @@ RUN = "trainer.total_training_steps=1 trainer.save_freq=1 data.train_batch_size=
 ADDED = {
     r"data_prep\.(?:translate|wmt translate|generate)\b(?!.*--(?:base-url|backend))": "--base-url {url}",
     r"data_prep\.generate": "--max-tokens 16",
+    r"data_prep\.croco": "--validation 0.4",  # a batch of SFT's validation
     r"sft_trainer": f"{RUN}8 data.max_length=512 trainer.n_gpus_per_node=1",
     r"main_ppo.*recipe=(?:sp3f|grpo)(?!.*train_batch_size)": f"{RUN}4 trainer.val_before_train=false"
     " data.max_response_length=16 data.max_prompt_length=1024 actor_rollout_ref.rollout.max_model_len=1040",
@@ -176,7 +177,7 @@ def page_folder(page: str, here: Path) -> Path:
 def data_page(folder: Path) -> None:
     rows = [
         {"id": f"p{n}", "language": code, "messages": [{"role": "user", "content": f"{n} + {code}?"}]}
-        for n in range(12)
+        for n in range(24)
         for code in ("da", "en")
     ]
     write_parquet(rows, folder / "prompts.parquet")
