@@ -53,8 +53,8 @@ class ModelSize:
         total = sum(weight.numel() for weight in weights.values())
         embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
         unused = 0 if head is None or head.weight is embedding.weight else embedding.weight.numel()
-        heads = text.num_attention_heads
-        width = getattr(text, "head_dim", None) or text.hidden_size // heads
+        heads = getattr(text, "num_attention_heads", None) or 0  # none: layers with a state
+        width = getattr(text, "head_dim", None) or text.hidden_size // max(1, heads)
         return cls(
             parameters=total,
             active=total - unused - round(routed * (1 - _routed_share(text))),

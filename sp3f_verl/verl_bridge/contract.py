@@ -155,6 +155,8 @@ verl.trainer.ppo.v1
 verl.trainer.ppo.v1.trainer_base
     PPOTrainer | trainer | base of every mode
     PPOTrainer._compute_metrics(batch, metrics) | trainer | reward terms are logged in training
+    PPOTrainer._init_dataloader() | trainer | are there rows for a batch?
+    PPOTrainer.train_dataset | trainer | are there rows for a batch?
     PPOTrainer._build_replay_buffer() | trainer | its poll interval and its refills
     PPOTrainer._compute_advantage(batch, metrics) | trainer | token credit divides it
     PPOTrainer._val_metrics_update(data_sources, sample_uids, reward_extra_infos_dict) | trainer | validation a language
@@ -221,7 +223,7 @@ verl.workers.engine.fsdp.transformer_impl
     FSDPEngine._build_lora_module(module) | lora | seeded
     FSDPEngine.engine_config | lora | the seed
     FSDPEngine .lr_scheduler .lr_scheduler_step | step_metrics | the rate of the step that was made
-    FSDPEngineWithLMHead .initialize .eval_mode | engine_check | checked once it is built
+    FSDPEngineWithLMHead .initialize .eval_mode .train_mode | engine_check | checked once it is built
     FSDPEngineWithLMHead.forward_backward_batch(data, loss_function, forward_only) | engine_check | log-probs
     FSDPEngine._autocast_dtype | engine_check | how much rounding is no fault
     FSDPEngine .model_config .use_ulysses_sp | preference.head | can our head replace verl's?
@@ -273,11 +275,14 @@ verl.utils.tracking
     Tracking.supported_backend | preflight_run | which loggers there are
 verl.utils.model
     get_hf_auto_model_class(hf_config) | preflight_run | the class that a run loads
+    get_hf_auto_model_class(hf_config) | preflight_saving | the class that a run saves
 verl.utils.config
     omega_conf_to_dataclass(config) | preflight_sft | the model as a run loads it
 # ---- data sets
 verl.utils.dataset.rl_dataset
     RLHFDataset | dataset | base of ours
+    RLHFDataset.maybe_filter_out_long_prompts(dataframe) | dataset | what it leaves out is told
+    RLHFDataset.max_prompt_length | dataset | what it leaves out is told
     RLHFDataset .__getitem__ ._read_files_and_tokenize .data_files .prompt_key | dataset | rows under constant names
 verl.utils.dataset.multiturn_sft_dataset
     MultiTurnSFTDataset | sft.dataset | base of ours

@@ -358,8 +358,9 @@ def test_lm_eval_gives_what_the_model_says(checkpoint, tmp_path, monkeypatch, ca
     shot = "Q: What is 2+3? A: 5\n\n"
     right = 0
     for one in rows:
-        sentence = [log_likelihood(model, tokenizer, f"{shot}Q: {one['question']} A:", f" {c}") for c in one["choices"]]
-        right += sentence.index(max(sentence)) == one["answer"]
+        asked = f"{shot}Q: {one['question']} A:"
+        likelihoods = [log_likelihood(model, tokenizer, asked, f" {choice}") for choice in one["choices"]]
+        right += likelihoods.index(max(likelihoods)) == one["answer"]
     lines = {"sums": rows, "shots": [{"question": "What is 2+3?", "choices": ["5", "6", "7"], "answer": 0}]}
     known = [greedy(model, tokenizer, f"Tell {n}") for n in range(6)]
     lines["told"] = [{"question": f"Tell {n}", "answer": known[n] if n < 4 else "never"} for n in range(6)]
@@ -371,8 +372,8 @@ def test_lm_eval_gives_what_the_model_says(checkpoint, tmp_path, monkeypatch, ca
 
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    expected = {"metric": "exact_match", "shots": 0}
-    suite = suite_file(tmp_path / "mine.yaml", Sums={"task": "sums", "metric": "acc", "shots": 1}, expected=expected)
+    tasks = {"Sums": {"task": "sums", "metric": "acc", "shots": 1}, "told": {"metric": "exact_match", "shots": 0}}
+    suite = suite_file(tmp_path / "mine.yaml", **tasks)
     options = [suite, "--model", folder, "--include", tmp_path / "tasks", "--output", tmp_path / "out"]
     options += ["--device", "cpu", "--batch-size", "4", "--log-samples"]
     status, _, error = evaluate(*options, monkeypatch=monkeypatch, capfd=capfd)

@@ -17,6 +17,8 @@ from sp3f_verl.report.document.blocks import Picture, every
 from sp3f_verl.report.document.markdown import markdown
 from sp3f_verl.report.document.page import html
 from sp3f_verl.report.folders import look
+from sp3f_verl.report.rl_and_sft import _time
+from sp3f_verl.report.run_metrics import Point
 
 
 def text_of(*folders) -> str:
@@ -278,6 +280,19 @@ def test_a_grpo_run_its_rewards_its_judge_and_its_cost(tmp_path):
     assert cost["judge, USD, with all resumes"]["how much"] == "0.200"
     assert cost["seconds in steps (`timing_s/step`)"]["how much"] == "40.000"
     assert cost["of which gen"]["how much"] == "30.0 (75%)"
+
+
+def test_the_parts_of_a_step_stand_upon_each_other():
+    """Largest first, then the small one, then what is left of the step; never less than the parts."""
+    data = [{"timing_s/adv": 0.1, "timing_s/gen": 1.5, "timing_s/step": seconds} for seconds in (2.0, 1.0)]
+    metrics = {name: [Point(step, row[name], "") for step, row in enumerate(data, 1)] for name in data[0]}
+    panel = _time(metrics, ["timing_s/adv", "timing_s/gen"])
+    assert [(line.label, line.points) for line in panel.lines] == [
+        ("gen", [(1, 1.5), (2, 1.5)]),
+        ("adv", [(1, 1.6), (2, 1.6)]),
+        ("the rest", [(1, 2.0), (2, 1.6)]),
+    ]
+    assert panel.stacked
 
 
 def test_validation_by_language_is_shown_and_compared(tmp_path):
