@@ -61,10 +61,7 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
     if number < 0:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
     for code in sorted(codes):
-        try:
-            languages.get(code)
-        except languages.UnknownLanguage as error:
-            raise BadInput(f"{path}: {error}") from None
+        languages.get(code, path)
     return tuple(sorted(codes))
 
 

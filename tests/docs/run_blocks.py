@@ -69,7 +69,7 @@ ADDED = {
     r"main_ppo.*recipe=(?:spin|tspin)(?!.*train_batch_size)": "data.train_batch_size=16 sp3f.preference.max_length=64"
     " sp3f.selfplay.generation.max_tokens=24 sp3f.selfplay.iterations=1 sp3f.selfplay.epochs=1",
     r"judge-check": "sp3f.judge.model=stub",
-    r"sp3f evaluate --model": "--max-tokens 16 --backend transformers",
+    r"sp3f evaluate --model": "--max-tokens 16 --keep-truncated --backend transformers",
 }
 # The beginning of a block, or its place -> why it is not run
 NOT_RUN = {
