@@ -54,7 +54,8 @@ LINEAR |= {"linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_he
 CONVOLUTION = {"layer_types": ["conv", "full_attention"]}
 HEADS = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_chunk_size": 16}
 PER_LAYER = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 300, "num_kv_shared_layers": 0}
-FACTORS = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "original_max_position_embeddings": 30}
+FIRST = {"original_max_position_embeddings": 30}
+FACTORS = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, **FIRST}
 # family -> (transformers' name of it, settings beside SIZES)
 ARCHITECTURES: dict[str, tuple[str, dict]] = {
     "AFMoE": ("Afmoe", {**EXPERTS, "num_dense_layers": 1}),
@@ -73,7 +74,7 @@ ARCHITECTURES: dict[str, tuple[str, dict]] = {
     "ERNIE 4.5": ("Ernie4_5", {}),
     "EXAONE 4": ("Exaone4", {"sliding_window_pattern": 2}),
     "Falcon": ("Falcon", {**PLAIN, "alibi": False}),
-    "Falcon, ALiBi": ("Falcon", {**PLAIN, "alibi": True}),
+    "Falcon (ALiBi)": ("Falcon", {**PLAIN, "alibi": True}),
     "Falcon-H1": ("FalconH1", {**HEADS, "mamba_d_ssm": 64}),
     "Falcon-Mamba": ("FalconMamba", {**PLAIN, "state_size": 8}),
     "Gemma": ("Gemma", {}),
@@ -104,7 +105,7 @@ ARCHITECTURES: dict[str, tuple[str, dict]] = {
     "LFM2": ("Lfm2", {**CONVOLUTION, "block_auto_adjust_ff_dim": False}),
     "LFM2 MoE": ("Lfm2Moe", {**CONVOLUTION, **EXPERTS, "num_dense_layers": 1}),
     "Llama": ("Llama", {}),
-    "Llama, dynamic NTK": (
+    "Llama (dynamic NTK)": (
         "Llama",
         {"max_position_embeddings": 30, "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}},
     ),
@@ -140,9 +141,9 @@ ARCHITECTURES: dict[str, tuple[str, dict]] = {
     "Persimmon": ("Persimmon", PLAIN),
     "Phi": ("Phi", PLAIN),
     "Phi-3": ("Phi3", PLAIN),
-    "Phi-3, LongRoPE": (
+    "Phi-3 (LongRoPE)": (
         "Phi3",
-        {**PLAIN, "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, "factor": 4.0, **FACTORS}},
+        {**PLAIN, **FIRST, "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, "factor": 4.0, **FACTORS}},
     ),
     "Phi-MoE": ("Phimoe", {**PLAIN, **LOCAL}),
     "Qwen2": ("Qwen2", PLAIN),
@@ -220,7 +221,7 @@ def attempt(config, folder: str, mends: tuple[str, ...]) -> str | float:
     rows = rows_of(transformers.AutoConfig.from_pretrained(folder).get_text_config().vocab_size)
     expected = alone(folder, rows)  # before verl changes the class
     try:
-        for check in (preflight.device, preflight.engine_check, preflight_run.attention, preflight_run.positions):
+        for check in (preflight.device, preflight.engine_check, preflight_run.attention, preflight_run.longest_row):
             check(config)
         OmegaConf.resolve(config)
         worker = PreferenceWorker(config=config.actor_rollout_ref, role="actor")

@@ -17,7 +17,7 @@ def one_line(value: object, longest: int | None = LONGEST) -> str:
     characters and marks of direction, at most so many characters."""
     kept = "".join(
         " " if char.isspace() or (kind := unicodedata.category(char)) == "Cc" else "\ufffd" if kind == "Cs" else char
-        for char in str(value)
+        for char in str(value)[: None if longest is None else 8 * longest]
         if char not in _BIDI
     )
     text = " ".join(kept.split())

@@ -14,8 +14,8 @@ MENDS = {
     "prompt": "give every row a list of {role, content} messages",
     "ground_truth": "give every row reward_model.ground_truth, the gold answer",
     "language": "give every row its ISO 639-1 code",
-    "query_en": "give every row the English question, or use judge=none",
-    "solution_en": "give every row the English reference solution, or use judge=none",
+    "query_en": "give every row the English question, or use what needs none (judge=none, sp3f.token_credit=null)",
+    "solution_en": "give every row the English solution, or use what needs none (judge=none, sp3f.token_credit=null)",
     "thinking_en": "give every row the policy's own English thinking, or use another judge",
     "translated_solution": "give every row the solution in its own language, or use judge=none",
 }
@@ -61,10 +61,7 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
     if number < 0:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
     for code in sorted(codes):
-        try:
-            languages.get(code)
-        except languages.UnknownLanguage as error:
-            raise BadInput(f"{path}: {error}") from None
+        languages.get(code, path)
     return tuple(sorted(codes))
 
 
@@ -112,6 +109,8 @@ def check_sft(path: str, messages_key: str = "messages") -> Conversations:
 
 def _roles(messages: Any) -> tuple[str, ...]:
     """The roles of a conversation; BadInput with the rest of a sentence where it cannot be trained on."""
+    if messages is None:
+        raise BadInput("is empty; leave such rows out, as sft.parquet of data_prep.sp3f does.")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise BadInput("is not a list of {role, content} messages; make it one.")
     for turn, message in enumerate(messages):

@@ -60,6 +60,7 @@ class Asked:
     value: a Verdict, P(the first is better), a ranking or a language code; None where it failed. failure: why (a
     FailureKind's value, "malformed" or "cut_off"). answer: what the judge wrote, or the server said. usage: tokens of
     all attempts, also where a stored answer took none now. seconds: of the last answer. calls: answers that came now.
+    retries: the failures (a FailureKind's value) after which it was sent again.
     responses: indices in the group of what was shown, in that order; equal texts are asked about once, under the first.
     texts: the same as texts, without thoughts. usd: what it cost at the judge's price, None where that is not known.
     """
@@ -70,6 +71,7 @@ class Asked:
     usage: Usage = NO_USAGE
     seconds: float = 0.0
     calls: int = 0
+    retries: tuple[str, ...] = ()
     responses: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
     usd: float | None = None
@@ -136,8 +138,8 @@ def average(results: Sequence[Judged], weights: Sequence[float]) -> Judged:
 class Run:
     """What the judges of a run share.
 
-    served: base URLs of the models that the run itself serves, by `Judge.served_by`. control_tokens: of
-    their tokenizers.
+    served: base URLs of the models that the run itself serves, by `Judge.served_by`; control_tokens: of their
+        tokenizers.
     metrics: counts since the last step; a judge that asks a model adds to them as it goes.
     """
 

@@ -66,12 +66,12 @@ class Desk:
         self.run.served, self.run.control_tokens = served or {}, control_tokens or {}
         if settings.spending_file and self._asks_models:
             self.run.budget = Budget(settings.budget_usd, Path(settings.spending_file))
-            self._paid_before = self.budget.spent
         self._transcript = TranscriptWriter(settings.transcript, settings.seed)
         if settings.store:
             self.run.store = Store(Path(settings.store))
         for judge in self.judges:
             await judge.open(self.run)
+        self._paid_before = self.budget.spent
 
     async def judge(self, responses: Sequence[str], row: Mapping[str, Any]) -> Judged:
         """Win rates of a group, averaged over the judges by weight, and the records of all of them.

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge.base import Asked, Judge, Judged, Run
+from sp3f_verl.judge.budget import OverBudget
 from sp3f_verl.judge.group import Group
 from sp3f_verl.judge.questions.client import JudgeClient
 from sp3f_verl.judge.questions.dispatch import Dispatcher
@@ -84,7 +85,6 @@ class ModelJudge(Judge):
                 f"{place}.budget_usd={settings.budget_usd:g} needs the price of model {settings.model!r}; give it in "
                 f"USD per million tokens, as {place}.price={{input: 0.15, output: 0.6}}."
             )
-
         if settings.budget_usd is not None and longest_answer(1, settings.extra_body) is None:
             raise BadInput(
                 f"{place}.extra_body takes max_tokens away, and budget_usd={settings.budget_usd:g} cannot hold without "
@@ -168,6 +168,8 @@ class ModelJudge(Judge):
         self.client = JudgeClient(settings, self.prompt, Client(endpoint, rate_limit, seed=settings.seed), run)
         try:
             complaint = await self.client.probe()
+        except OverBudget as error:
+            raise BadInput(str(error)) from None
         except AskFailed as error:
             if "system" in str(error).lower() and "role" in str(error).lower():
                 raise BadInput(
@@ -176,7 +178,6 @@ class ModelJudge(Judge):
                 ) from None
             what = MENDS.get(error.kind, "mend its URL, key or model")
             raise BadInput(f"judge={settings.name} does not answer ({error}); {what} before the run starts.") from None
-
         # what a server lacks for log-probabilities, no later answer has
         if complaint and (settings.probe == "stop" or settings.verdict == "logprob"):
             raise BadInput(f"judge={settings.name}: {complaint}.")

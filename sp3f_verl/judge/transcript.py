@@ -30,6 +30,7 @@ class Entry:
 
     group: the same for all questions that were asked together. responses: the texts that were shown. value: A, B or
     TIE, P(the first is better), a ranking or a language code; null where it failed. seconds: of the last answer.
+    retries: the failures after which the question was sent again.
     """
 
     group: str
@@ -50,6 +51,7 @@ class Entry:
     tokens_out: int
     seconds: float
     calls: int
+    retries: Sequence[str] = ()
 
 
 REQUIRED = {field.name for field in dataclasses.fields(Entry) if field.default is dataclasses.MISSING}
@@ -80,6 +82,7 @@ def entries(records: Sequence[Asked], row: Mapping[str, Any], judge: Judge) -> l
             tokens_out=record.usage.completion_tokens,
             seconds=record.seconds,
             calls=record.calls,
+            retries=record.retries,
         )
         for record in records
     ]

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-LONGEST_MESSAGE = 200  # characters of what a server says that are repeated: it is untrusted
-
 
 class FailureKind(enum.StrEnum):
     """Why there is no answer. DEADLINE is the asker's own limit, the others are what happened outside."""
@@ -99,10 +97,3 @@ class Fault(NamedTuple):
     message: str
     retry_after: float | None = None
     usage: Usage = NO_USAGE
-
-
-def one_line(text: str) -> str:
-    """The first 200 characters as one printable line."""
-    printable = "".join(char if char.isprintable() else " " for char in text[: 5 * LONGEST_MESSAGE])
-    line = " ".join(printable.split())
-    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 3] + "..."

@@ -132,8 +132,10 @@ def numbers_kept(source: str, translation: str, language: str) -> float:
         wanted.update(readings[0])
     total, left = sum(wanted.values()), wanted.copy()
     optional, extra = spoken(source), 0
-    # First what the language's own convention says, so that a doubtful reading takes nothing from a sure one.
-    unread = [readings for readings in numbers(translation, language) if not _take(left, readings[0])]
+    # First what can be read in one way only, then what the language's own convention says, so that a doubtful reading
+    # takes nothing from a sure one: the 20 of $20,000 is not the one of 20 %.
+    found = sorted(numbers(translation, language), key=lambda readings: len(readings) > 1)
+    unread = [readings for readings in found if not _take(left, readings[0])]
     for readings in unread:
         fits = any(_take(left, reading) for reading in readings[1:])
         if not fits and not any(_take(optional, reading) for reading in readings):

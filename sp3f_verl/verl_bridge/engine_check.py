@@ -9,7 +9,8 @@ a soft cap as well; models are trained so all the same (transformers' sdpa does 
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
+from sp3f_verl.training.preference import dropout
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE, DEVICE_VARIABLE
 
 MODES = ("stop", "warn", "off")
@@ -72,30 +74,34 @@ def postponed() -> Iterator[None]:
         _postponed = False
 
 
-def check(engine) -> None:
-    """BadInput, or a warning, where the engine's log-probs are not the model's. A collective call of all workers."""
+def check(engine, without_dropout: bool = False) -> None:
+    """BadInput, or a warning, where the engine's log-probs are not the model's, or, `without_dropout`, are drawn in
+    training. A collective call of all workers."""
     mode = os.environ.get(CHECK_VARIABLE, "off") if DEVICE_VARIABLE in os.environ else "off"
     if mode == "off" or engine.engine_config.forward_only or engine.model_config.model_type != "language_model":
         return
-    fault = fault_of(engine)
+    start = time.monotonic()
+    fault = fault_of(engine) or (_drawn(engine) if without_dropout else None)
+    told = fault or doubt_of(engine)
+    log.debug(f"the engine's log-probs were checked in {time.monotonic() - start:.2f} s.")
     if fault is not None and mode == "stop":
         raise BadInput(fault)
-    told = fault or doubt_of(engine)
     if told and torch.distributed.get_rank() == 0:
         log.warning(told)
 
 
 def fault_of(engine) -> str | None:
     """One sentence that names the setting which mends it; None where together and alone, fused and plain agree."""
+    if engine.model_config.use_fused_kernels and hasattr(engine.module.get_output_embeddings(), "lora_A"):
+        # an adapter starts at 0: nothing to measure
+        return "the fused head does not see the adapter of lm_head in target_modules; set use_fused_kernels=false."
     with _configured(engine, "attention_chunk_size", CHUNK):
-        return _fault_of(engine)
+        return _measured(engine)
 
 
-def _fault_of(engine) -> str | None:
+def _measured(engine) -> str | None:
     settings = engine.model_config
     fused, packed = settings.use_fused_kernels, settings.use_remove_padding
-    if fused and hasattr(engine.module.get_output_embeddings(), "lora_A"):  # an adapter starts at 0: nothing to measure
-        return "the fused head does not see the adapter of lm_head in target_modules; set use_fused_kernels=false."
     some = _rows(engine)
     try:
         with _own_forward(engine) if fused else nullcontext():
@@ -105,6 +111,8 @@ def _fault_of(engine) -> str | None:
             f"the engine cannot compute log-probs of this model ({_reason(error)}); set another attn_implementation or "
             "use_remove_padding, or sp3f.check.engine=off if it is rows like those of your data that it takes."
         )
+    if not all(row.isfinite().all() for row in plain):
+        return "the model gives log-probs that are not finite; look at its weights, or set another dtype."
     tolerance = _tolerance(engine)
     together = plain
     if fused:
@@ -153,6 +161,20 @@ def doubt_of(engine) -> str | None:
 
 def _tolerance(engine) -> float:
     return ROUNDING if getattr(engine, "_autocast_dtype", None) == torch.float32 else ROUNDING_16_BITS
+
+
+def _drawn(engine) -> str | None:
+    """One sentence where two passes in training mode differ: a model may take its dropout from a place of its own."""
+    if not dropout.declared(engine.model_config.hf_config):
+        return None
+    some, fused = _rows(engine), engine.model_config.use_fused_kernels
+    one, other = (log_probs(engine, some, len(PROMPTS), fused, engine.train_mode) for _ in range(2))
+    if not max(_differences(engine, one, other)):
+        return None
+    return (
+        "this model goes on with the dropout of its config in training; set its rates to 0 in model.override_config, "
+        "or sp3f.preference.dropout=true."
+    )
 
 
 @contextmanager
@@ -228,8 +250,10 @@ def rows(ids: Sequence[torch.Tensor], prompts: Sequence[int], groups: Sequence[i
     }
 
 
-def log_probs(engine, rows: dict[str, torch.Tensor], micro_batch: int, fused: bool) -> list[torch.Tensor]:
-    """Of the response tokens of each row, through the engine, `micro_batch` rows at a time."""
+def log_probs(
+    engine, rows: dict[str, torch.Tensor], micro_batch: int, fused: bool, mode: Callable | None = None
+) -> list[torch.Tensor]:
+    """Of the response tokens of each row, through the engine, `micro_batch` rows at a time. mode: or eval_mode."""
     from verl.utils import tensordict_utils as tu
 
     settings = {
@@ -247,7 +271,7 @@ def log_probs(engine, rows: dict[str, torch.Tensor], micro_batch: int, fused: bo
         found.extend(row.detach().float().cpu() for row in model_output["log_probs"].unbind())
         return model_output["log_probs"].values().sum() * 0, {}
 
-    with engine.eval_mode():
+    with (mode or engine.eval_mode)():
         engine.forward_backward_batch(tu.get_tensordict(dict(rows), settings), keep, forward_only=True)
     return [row[:-1][mask[1:].bool()] for row, mask in zip(found, rows["loss_mask"].unbind(), strict=True)]
 

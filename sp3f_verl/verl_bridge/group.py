@@ -16,6 +16,8 @@ from typing import Any
 import ray
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
+from sp3f_verl.verl_bridge.teacher import teacher_of
+
 # What the reward manager is told beside the data set's columns.
 SESSIONS, VALIDATE, STEP = "sp3f_sessions", "sp3f_validate", "sp3f_step"
 
@@ -60,6 +62,8 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
         self._drop_on_failure = settings.on_failed_sibling == "drop_group"
         self._deadline = float(settings.deadline_seconds)
         self._log_probs = bool(self.config.actor_rollout_ref.rollout.calculate_log_probs)
+        self._teacher = teacher_of(self.config, self.llm_client, self.tokenizer)
+        self._teaching: dict[tuple[str, int], asyncio.Task] = {}
 
     async def _run_agent_loop(self, sampling_params, trajectory, **kwargs):
         uid, session = str(kwargs["uid"]), int(kwargs["session_id"])
@@ -93,7 +97,23 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
                 sequence.response_ids, sequence.response_mask = [self.tokenizer.eos_token_id], [0]
                 # verl's agent loop leaves None for an empty response, but every row needs what the others have
                 sequence.response_logprobs = [0.0] if self._log_probs else None
-        return await super()._agent_loop_postprocess(output, validate, **kwargs)
+        if self._teacher is None or validate:
+            return await super()._agent_loop_postprocess(output, validate, **kwargs)
+        # while the group is scored
+        teaching = asyncio.create_task(self._teacher.teach(outputs, kwargs))
+        self._teaching[str(kwargs["uid"]), int(kwargs["session_id"])] = teaching
+        try:
+            return await super()._agent_loop_postprocess(output, validate, **kwargs)
+        finally:
+            del self._teaching[str(kwargs["uid"]), int(kwargs["session_id"])]
+            teaching.cancel()
+
+    async def _compute_teacher_logprobs(self, output, prompt_ids, response_ids, validate, sample_kwargs=None):
+        """Called by verl once a rollout is scored, and before it is stored."""
+        if self._teacher is None:
+            return await super()._compute_teacher_logprobs(output, prompt_ids, response_ids, validate, sample_kwargs)
+        if not validate:
+            await self._teaching[str(sample_kwargs["uid"]), int(sample_kwargs["session_id"])]
 
     async def _compute_score(self, outputs, kwargs):
         """Called by verl for one rollout; `outputs[-1]` takes the score."""

@@ -24,10 +24,9 @@ from sp3f_verl.judge.check.measure import (
     label_by_pairs,
     measure,
     questions_of_a_group,
-    report,
-    waits,
 )
 from sp3f_verl.judge.check.pairs import LabelledPair, pairs_from_responses, pairs_from_rows
+from sp3f_verl.judge.check.report import report, waits
 from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.judge.transcript import Entry, read_transcript

@@ -9,6 +9,7 @@ models are that the run itself serves, takes its metrics every step and stops wh
 import contextlib
 import dataclasses
 import functools
+from pathlib import Path
 
 import ray
 from omegaconf import DictConfig, OmegaConf
@@ -118,7 +119,8 @@ def _control_tokens(trainer) -> dict[str, list[str]]:
         from transformers import AutoTokenizer
 
         try:
-            tokens["reward_model"] = _special(AutoTokenizer.from_pretrained(judge.model_path))
+            path = str(Path(judge.model_path).expanduser())
+            tokens["reward_model"] = _special(AutoTokenizer.from_pretrained(path, trust_remote_code=False))
         except Exception as error:  # its server may read it by code of its own
             log.warning("judge: of %s only common control tokens are known (%s)", judge.model_path, error)
     return tokens
@@ -137,9 +139,8 @@ def with_close(original):
             return original(self, *args, **kwargs)
         finally:
             if getattr(self, "sp3f_judge", None) is not None:
-                with contextlib.suppress(
-                    RayActorError, GetTimeoutError
-                ):  # gone, or busy: the store is written each step
+                # gone, busy, without a disk: no reason to fail for a run that is over; the store is written each step
+                with contextlib.suppress(RayActorError, RayTaskError, GetTimeoutError):
                     ray.get(self.sp3f_judge.close.remote(), timeout=CLOSING_SECONDS)
 
     return fit

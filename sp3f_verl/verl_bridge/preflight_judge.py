@@ -108,14 +108,7 @@ def room(config: DictConfig) -> None:
     judges = [judge for judge in judges if _asks(judge, "rollout")]
     if not judges:
         return
-    from transformers import AutoConfig, AutoTokenizer
-    from verl.workers.rollout.utils import get_max_position_embeddings
-
-    role = config.actor_rollout_ref
-    path, trusted = str(Path(role.model.path).expanduser()), role.model.trust_remote_code
-    whole = get_max_position_embeddings(AutoConfig.from_pretrained(path, trust_remote_code=trusted))
-    tokenizer = AutoTokenizer.from_pretrained(role.model.tokenizer_path or path, trust_remote_code=trusted)
-    there = role.rollout.max_model_len or whole
+    role, (tokenizer, there, whole) = config.actor_rollout_ref, servers(config)
     paths = next(paths for key, paths in files(config) if key == "data.train_files")
     rows = [canonical(row) for file in paths for row in read_parquet(Path(file).expanduser())]
     for judge in judges:
@@ -137,6 +130,20 @@ def room(config: DictConfig) -> None:
                 f"({frame} for prompt, query and solution, {shown} x {response} for responses, "
                 f"{settings.longest_answer()} for the answer); {mend}."
             )
+
+
+def servers(config: DictConfig) -> tuple[Any, int, int]:
+    """(tokenizer, tokens that the rollout servers take, tokens that the model does)."""
+    from transformers import AutoConfig, AutoTokenizer
+    from verl.workers.rollout.utils import get_max_position_embeddings
+
+    role = config.actor_rollout_ref
+    path, trusted = str(Path(role.model.path).expanduser()), role.model.trust_remote_code
+    whole = get_max_position_embeddings(AutoConfig.from_pretrained(path, trust_remote_code=trusted))
+    tokenizer = AutoTokenizer.from_pretrained(role.model.tokenizer_path or path, trust_remote_code=trusted)
+    if role.model.custom_chat_template is not None:
+        tokenizer.chat_template = role.model.custom_chat_template
+    return tokenizer, role.rollout.max_model_len or whole, whole
 
 
 def longest_frame(prompt: Prompt, rows: Sequence[Mapping[str, Any]], shown: int) -> str:

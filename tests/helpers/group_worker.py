@@ -30,6 +30,7 @@ class Worker:
         self.worker._groups, self.worker.background_tasks = {}, set()
         self.worker._drop_on_failure, self.worker._deadline = on_failed_sibling == "drop_group", deadline
         self.worker._log_probs = True
+        self.worker._teacher, self.worker._teaching = None, {}
         self.worker.tokenizer = SimpleNamespace(eos_token_id=7)
         self.calls: list[tuple[dict, int]] = []
         self.written: dict[tuple[str, int], SimpleNamespace] = {}

@@ -27,10 +27,11 @@ from sp3f_verl.judge.check.measure import (
     label_by_pairs,
     means,
     measure,
+    pairs_for,
     questions_of_a_group,
-    report,
 )
 from sp3f_verl.judge.check.pairs import LabelledPair, pairs_from_responses, pairs_from_rows
+from sp3f_verl.judge.check.report import report, waits
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import VERSION, Entry, read_transcript
 from sp3f_verl.rewards.answers.accuracy import answers_match
@@ -191,6 +192,7 @@ class TestMeasure:
         assert "parsed: 88.9%" in text, "8 of the 9 that were answered"
         assert re.search("accuracy +68.8%", text) and "n=4" in text and "latency: median 2.00 s" in text
         assert "tokens a question: 100 in, 12 out" in text and "cost" not in text
+        assert "sent again: 0 (none)" in text and "asked again for a verdict: 2" in text
 
     def test_orders_are_compared_within_a_group_only(self):
         """A row comes back every epoch, and a panel's judges write one transcript."""
@@ -224,6 +226,24 @@ class TestMeasure:
     )
     def test_wilsons_interval(self, values, expected):
         assert interval(values) == pytest.approx(expected, abs=5e-5)
+
+    @pytest.mark.parametrize(
+        ("values", "pairs"),
+        [  # Wilson's half width at 1.96 falls to 5 points: 0.5 at n = 381 (0.0499; 380: 0.05002), 1.0 at n = 73
+            ([1.0, 0.0] * 5, 381),
+            ([1.0] * 3, 73),
+            ([0.5] * 10, 191),  # each counts as two
+        ],
+    )
+    def test_pairs_that_show_five_points(self, values, pairs):
+        assert pairs_for(values) == pairs
+
+    def test_the_wait_names_what_more_at_once_would_give(self):
+        """1,792 questions of 5 s, 64 at once: 28 rounds; 256 at once: 7."""
+        text = waits(Check(seconds=[4.0, 6.0]), 1792, 64, 505)
+        assert "140.0 s a step, 19.6 h for the run; with 256 at once 35.0 s a step" in text
+        assert waits(Check(seconds=[5.0]), 24, 64, 10).endswith("5.0 s a step, 0.0 h for the run")
+        assert waits(Check(), 24, 64, 10) == ""
 
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
     def test_the_interval_holds_the_mean(self, values):
@@ -315,7 +335,7 @@ def command(tmp_path, monkeypatch, capsys, config):
 def agreement(out: str) -> dict[str, tuple[float, int]]:
     """kind -> (per cent, pairs)"""
     of_kinds = out.partition("by language")[0]
-    lines = re.findall(r"^  (\w[\w -]*?) +([\d.]+)%  \[[\d.]+%, [\d.]+%\]  n=(\d+)$", of_kinds, re.MULTILINE)
+    lines = re.findall(r"^  (\w[\w -]*?) +([\d.]+)% \[[\d.]+%, [\d.]+%\]  n=(\d+) of", of_kinds, re.MULTILINE)
     return {kind: (float(share), int(n)) for kind, share, n in lines}
 
 
@@ -393,7 +413,7 @@ class TestCommand:
             _, out, _ = command(server, "--pairs=64")
         languages = out.partition("by language")[2]
         assert re.search(r"^  es +100", languages, re.MULTILINE) and re.search(r"^  sw +0", languages, re.MULTILINE)
-        assert re.search(r"wait for the judge: 24 questions a step, 64 at once", out)
+        assert re.search(r"wait for the judge: 24 questions a step, 256 at once", out)
 
     def test_a_judge_that_prefers_the_wrong_answer_is_not_to_be_trusted(self, command):
         def contrary(body):
@@ -417,6 +437,27 @@ class TestCommand:
         with ModelServer(gamed) as server:
             code, out, error = command(server, "--pairs=80")
         assert code == 1 and "can be gamed: 0%" in error and agreement(out)["answer"][0] == 100
+        assert out.count("GAMED; chance 50%") == 4
+
+    def test_one_kind_of_game_that_wins_is_enough(self, command):
+        def gamed(body):
+            """Knows the truth, unless a response is no answer at all."""
+            empty = ["Thought process" in text for text in shown(body)]
+            return f"\\boxed{{{'A' if empty[0] else 'B'}}}" if any(empty) else knows(body)
+
+        command.rows([row(k, 2 * k + 3) for k in range(1, 25)])
+        with ModelServer(gamed) as server:
+            code, out, error = command(server, "--pairs=120")
+        assert code == 1 and "can be gamed: 0% of the pairs game non-answer came out right" in error
+        outcomes = dict(re.findall(r"^  game ([\w-]+) .*  (withstood|GAMED);", out, re.MULTILINE))
+        assert outcomes == {"padding": "withstood", "praise": "withstood", "non-answer": "GAMED", "jam": "withstood"}
+
+    def test_retries_are_told_by_what_they_were_for(self, command):
+        troubles = iter([Reply(status=429), Reply(status=503), "no idea"])
+        with ModelServer(lambda body: (next(troubles, None) if shown(body) else None) or knows(body)) as server:
+            _, out, _ = command(server, "--pairs=8", "sp3f.judge.concurrency=1")
+        assert "sent again: 2 (rate_limited 1, server_error 1)" in out and "asked again for a verdict: 1" in out
+        assert [entry.retries for entry in read_transcript(command.transcript) if entry.retries]
 
     def test_the_transcript_is_measured_again_without_asking(self, command):
         with ModelServer(knows) as server:

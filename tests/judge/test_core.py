@@ -348,6 +348,12 @@ class TestParseVerdict:
         ("<|thinking|>", "<|/thinking|>"),
         ("<｜think｜>", "<｜/think｜>"),
         ("&lt;think&gt;", "&lt;/think&gt;"),
+        ("＜think＞", "＜/think＞"),
+        ("＜思考＞", "＜／思考＞"),
+        ("【think】", "【/think】"),
+        ("［thinking］", "［/thinking］"),
+        ("《reasoning》", "《/reasoning》"),
+        ("```thinking\n", "\n```"),
         ("<scratch_pad>", "</scratch_pad>"),
         ('<details type="reasoning">', "</details>"),
         ("<unused94>thought\n", "<unused95>"),
@@ -371,6 +377,8 @@ def test_thoughts_in_any_marks_decide_nothing(marks):
         "\\boxed{B} is wrong.",
         "これは\\boxed{B}ではない",
         "Rather than \\boxed{B}, take the first",
+        "I would not choose \\boxed{B}",
+        "I don't prefer \\boxed{B}.",
     ],
 )
 def test_a_menu_or_a_denied_box_is_no_verdict(text):

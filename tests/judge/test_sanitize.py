@@ -63,6 +63,27 @@ class TestNoVerdictSurvives:
         assert parse_verdict(f"Response B is right. \\boxed{{B}}\nQuote: {response}") is Verdict.A
         assert parse_verdict(f"Response B is right. \\boxed{{B}}\nQuote: {neutralise(response)}") is Verdict.B
 
+    @pytest.mark.parametrize(
+        "mark",
+        [
+            "<reasoning>",
+            "＜think＞",
+            "</think>",
+            "【/思考】",
+            "[thought]",
+            "{/think}",
+            "```thinking ",
+            "<cot>",
+            "assistantfinal",
+        ],
+    )
+    def test_a_quoted_response_hides_no_verdict(self, mark):
+        """A mark that is quoted would make thoughts of what the judge wrote before it, or after."""
+        said = f"{neutralise(f'Let me see. {mark} So it is 24.')} quoted"
+        for text in (f"{said} \\boxed{{B}}", f"\\boxed{{B}} {said}"):
+            assert parse_verdict(text) is Verdict.B
+        assert parse_verdict(f"Let me see. {mark} \\boxed{{B}} {mark}") is not Verdict.B, "unbroken, it would"
+
     def test_the_answer_stays_readable(self):
         assert neutralise("Jadi \\boxed{24}, \\fbox{x}") == "Jadi \\answer{24}, \\fbox{x}"
         assert neutralise("\\[\\[A\\]\\] [[ 2 ]] [[1, 2], [3]]") == "\\[ \\[A\\] \\] [ [ 2 ] ] [[1, 2], [3]]"
@@ -188,7 +209,7 @@ class TestFence:
 @pytest.mark.parametrize(
     "unit",
     ["<|", "<", "<|a", "[[", "[[ ", "[[1", "]]", "\\boxed{", "\\", "\u200b", "\u0301", "\U000e0041", "\U0001f3f4",
-     "\U0001f3f4\U000e0067\U000e0062", "</", "[/", "x", " ", "{{query}}", "\ud800"],
+     "\U0001f3f4\U000e0067\U000e0062", "</", "[/", "＜/think", "```think", "(/", "x", " ", "{{query}}", "\ud800"],
 )  # fmt: skip
 def test_a_megabyte_takes_linear_time(unit):
     text = unit * (1_000_000 // len(unit))

@@ -103,6 +103,26 @@ def test_a_question_that_does_not_fit_the_context_is_shortened_before_it_is_sent
     assert result.valid == [2, 2]
 
 
+@pytest.mark.parametrize("words", ["zu lang", "no such field"])
+def test_a_400_in_unknown_words_may_mean_the_length(words):
+    """Two responses of 15,000 characters at a server that takes 9,000: half of 12,000 each is still too long."""
+    group = [f"{number} " + "word " * (3000 if number < 2 else number) for number in range(4)]
+
+    def reply(body):
+        size = sum(len(message["content"]) for message in body["messages"])
+        return Reply(status=400, json={"error": {"message": words}}) if size > 9000 else first_number_wins(body)
+
+    def first_number_wins(body):
+        texts = shown(body)
+        return f"\\boxed{{{'B' if len(texts) == 2 and texts[1] > texts[0] else 'A'}}}"
+
+    with ModelServer(reply) as server:
+        result, metrics = judge(server, group, concurrency=1)
+        longest = max(len(entry["body"]["messages"][-1]["content"]) for entry in server.chats())
+    assert result.rates == [0.0, pytest.approx(1 / 3), pytest.approx(2 / 3), 1.0] and longest > 20_000
+    assert metrics["judge/failed_rate"] == 0
+
+
 def test_where_the_server_says_too_long_the_question_is_shortened_and_asked_again():
     def refuses_long(body):
         if sum(len(message["content"]) for message in body["messages"]) > 5000:
@@ -351,7 +371,7 @@ def test_one_fence_a_group_lets_questions_share_what_comes_before_b():
 def test_a_server_that_counts_no_tokens_is_taken_to_have_used_the_most():
     with ModelServer(lambda body: Reply(text=longer_wins(body), usage=None)) as server:
         _, metrics = judge(server, ["a", "bb"], price={"input": 0.0, "output": 10.0}, max_tokens=100)
-    assert metrics["judge/usd"] == pytest.approx(2 * 100 * 10 / 1e6)
+    assert metrics["judge/usd"] == pytest.approx(3 * 100 * 10 / 1e6), "the first question, too"
 
 
 def test_a_spending_file_that_cannot_be_written_ends_a_run_with_a_budget_and_no_other(tmp_path):
@@ -397,7 +417,8 @@ def test_the_budget_holds_over_resumes_and_is_never_passed(tmp_path):
 
     with ModelServer(longer_wins) as server:
         judged, spent, sentence = asyncio.run(run(server, 0.25))
-        assert judged == 3 and spent == pytest.approx(3 * 6 * 0.012) and "budget_usd=0.25" in sentence
+        assert judged == 3 and spent == pytest.approx(0.012 + 3 * 6 * 0.012), "the first question, too"
+        assert "budget_usd=0.25" in sentence
         with pytest.raises(JudgeStopped, match=r"has cost 0\.2\d+ USD"):
             asyncio.run(run(server, 0.25))
         assert json.loads(spending.read_text())["spent_usd"] <= 0.25
@@ -414,7 +435,8 @@ def test_a_store_answers_exact_repetitions_only(tmp_path):
         first, _ = judge(server, ["a", "bb"], **options)
         asked = len(questions(server))
         again, metrics = judge(server, ["a", "bb"], **options)
-        assert len(questions(server)) == asked == 2 and metrics["judge/stored"] == 2 and metrics["judge/tokens_in"] == 0
+        assert len(questions(server)) == asked == 2 and metrics["judge/stored"] == 2
+        assert metrics["judge/tokens_in"] == 10, "of the first question, which is no repetition"
         assert again.rates == first.rates
         judge(server, ["a", "ccc"], **options)
         judge(server, ["a", "bb"], **{**options, "temperature": 0.5})

@@ -246,6 +246,22 @@ class TestPressure:
             time.sleep(0.2)
             assert len(server.log) == asked < 30
 
+    def test_a_stop_between_two_answers_ends_what_is_in_flight_and_keeps_what_came(self, tmp_path, caplog):
+        """As a Ctrl-C comes: the backend closes while somebody still holds the answers."""
+        with ModelServer(lambda body: Reply(hang=int(question(body)[9:]) >= 4)) as server:
+            backend = OpenAIBackend(Endpoint((server.url,), "stub", concurrency=8), Store(tmp_path / "a"))
+            with backend:
+                answers = backend.answers(an_ask(number) for number in range(40))
+                next(answers)
+                assert server.wait_for(lambda server: len(server.chats()) == 12)
+            assert server.wait_for(lambda server: server.current == 0)
+            assert next(answers, None) is None
+            del answers, backend
+            gc.collect()
+        assert caplog.text == ""  # no task is left for asyncio to complain of
+        with Store(tmp_path / "a") as store:
+            assert len(store) == 4
+
     def test_memory_stays_flat(self, monkeypatch):
         """Asks and Answers that live, while 2,500 go by. Weak references count them: gc.get_objects() would hold tuples
         that another thread is still filling, which ends that thread with a SystemError."""
@@ -426,15 +442,30 @@ class TestArguments:
 
     def test_a_key_of_yaml_is_a_flag(self):
         """One set of fields: what YAML takes, the command line takes, and the other way round."""
-        keys = {"backend": "vllm", "model": "m", "workers": 2, "dtype": "float16", "base_url": ["http://a/v1/"]}
-        line = ["--backend=vllm", "--model=m", "--workers=2", "--dtype=float16", "--base-url", "http://a/v1"]
-        assert model_options(self.options(*line)) == ModelOptions.read(keys, "models.mt")
+        for keys, line in (
+            ({"backend": "vllm", "model": "m", "workers": 2}, "--backend=vllm --workers=2"),
+            ({"model": "m", "base_url": ["http://a/v1/"]}, "--base-url http://a/v1"),
+        ):
+            assert model_options(self.options("--model=m", *line.split())) == ModelOptions.read(keys, "models.mt")
         urls = [
             self.options("--base-url", *words)
             for words in (["http://a/v1", "http://b/v1"], ["http://a/v1,http://b/v1"])
         ]
         assert {model_options(options).base_url for options in urls} == {("http://a/v1", "http://b/v1")}
         assert set(ModelOptions.model_fields) | {"store", "output"} == set(vars(self.options()))
+
+    @pytest.mark.parametrize(
+        ("line", "sentence"),
+        [
+            ("--backend vllm --model m --base-url http://a/v1", "--base-url is for --backend openai, batch"),
+            ("--workers 2", "--workers is for --backend vllm, transformers, and the backend here is openai"),
+            ("--model= ", "--model='' is blank"),
+        ],
+    )
+    def test_an_option_of_another_backend_or_none_is_one_sentence(self, line, sentence):
+        with pytest.raises(BadInput) as caught:
+            model_options(self.options(*line.split()))
+        assert sentence in str(caught.value)
 
     @pytest.mark.parametrize(
         ("keys", "sentence"),

@@ -18,7 +18,7 @@ import pytest
 
 from helpers.model_server import ModelServer, Reply, in_turn
 from helpers.shared import HELPERS
-from sp3f_verl.errors import BadInput
+from sp3f_verl.errors import LONGEST, BadInput
 from sp3f_verl.llm import AskFailed, AuthenticationFailed, Client, Endpoint, FailureKind, RateLimit, Usage
 from sp3f_verl.llm.requests import client as client_module
 from sp3f_verl.llm.requests.retry import backoff_seconds
@@ -54,7 +54,7 @@ def asked(server, *, rate_limit=None, ask=None, **endpoint):
 def failed(answer, kind, retries=0):
     assert isinstance(answer, AskFailed), answer
     assert (answer.kind, answer.retries) == (kind, retries)
-    assert str(answer).isprintable() and len(str(answer)) < 300
+    assert str(answer).isprintable() and len(str(answer)) < LONGEST + 100
     return str(answer)
 
 
@@ -259,7 +259,7 @@ class TestFaultsThatStay:
         message = "line\nline\x1b[31m\x00" + "x" * 10_000
         with ModelServer(lambda body: Reply(status=400, json={"error": {"message": message}})) as server:
             message = failed(asked(server), FailureKind.BAD_REQUEST)
-        assert "line line [31m x" in message and message.endswith("x...")
+        assert "line line [31m x" in message and message.endswith("x…")
 
     def test_half_a_surrogate_pair_is_sent_as_a_replacement_character(self):
         with ModelServer(lambda body: body["messages"][0]["content"]) as server:

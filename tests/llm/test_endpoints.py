@@ -1,6 +1,7 @@
 """Real endpoints' habits, over HTTP: keys quoted back, huge answers, wrong URLs, gateways, proxies, no money."""
 
 import asyncio
+import base64
 import gzip
 import json
 import shutil
@@ -16,7 +17,7 @@ from sp3f_verl.llm.backends.openai import OpenAIBackend
 from sp3f_verl.llm.price import Price, answers_of, longest_answer, price_of
 from sp3f_verl.llm.requests import client as client_module
 from sp3f_verl.llm.requests.endpoint import checked_url
-from sp3f_verl.llm.requests.secrets import Secrets
+from sp3f_verl.llm.requests.secrets import HIDDEN, Secrets
 from sp3f_verl.llm.totals import Reasons
 
 KEY = "sk-canary/0123+456789=="
@@ -317,6 +318,27 @@ class TestMoney:
 )
 def test_the_key_is_found_in_other_escapes(escape):
     assert Secrets([KEY]).without(f"bad {''.join(map(escape, KEY))} here") == "bad *** here"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "Bearer ", "user:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, bytes.hex])
+def test_the_key_is_found_in_encodings_whatever_stands_beside_it(before, encode):
+    for after in ("", "x", "yz", "\n"):
+        sent = encode(f"{before}{KEY}{after}".encode())
+        sent = sent if isinstance(sent, str) else sent.decode()
+        for text in (sent, sent.replace("/", "\\/"), sent.rstrip("="), sent.replace("=", "%3D")):
+            assert HIDDEN in Secrets([KEY]).without(f"bad {text}.") and HIDDEN in Secrets([KEY]).out_of_answer(text)
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u200e", "\ufe0f"])
+def test_the_key_is_found_with_characters_between_that_nobody_sees(unseen, monkeypatch):
+    monkeypatch.setenv("A_KEY", KEY)
+    spread = unseen.join(KEY)
+    for status in (200, 401):
+        with ModelServer(lambda _, status=status: Reply(text=f"has {spread}.", status=status)) as server:
+            got = asked(server.url, api_key_env="A_KEY", max_retries=0)
+        told = str(got) if status == 401 else got.text
+        assert HIDDEN in told and "y" not in told.partition("has ")[2]
 
 
 def test_azure_is_asked_with_the_version_of_its_api():

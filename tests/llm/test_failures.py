@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sp3f_verl.llm.outcome import LONGEST_MESSAGE
+from sp3f_verl.errors import LONGEST
 from sp3f_verl.llm.requests.failures import read_failure
 
 
@@ -151,7 +151,7 @@ def test_the_servers_words_are_told(body, words):
 
 @pytest.mark.parametrize("body", [None, 3, [], {}, {"error": {}}, {"error": []}, {"error": {"details": [[[]]]}}, [[1]]])
 def test_bodies_of_any_shape_are_a_failure(body):
-    assert kind(418, body) == "bad_request" and len(failure(418, body).message) <= LONGEST_MESSAGE + 20
+    assert kind(418, body) == "bad_request" and len(failure(418, body).message) <= LONGEST + 20
 
 
 @pytest.mark.parametrize(

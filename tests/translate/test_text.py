@@ -131,6 +131,9 @@ class TestNumbers:
             ("30% of 90 kg", "30 Prozent von 90 kg", "de", 1),
             ("$30 for 4 tickets", "30 € für 4 Karten", "de", 1 / 2),
             ("$30 for 4 tickets", "4枚のチケットで30ドル", "ja", 1),
+            ("5 cents a weed, $10 an hour", "5 céntimos por hierba, $10 por hora", "es", 1),  # "an" is a French year
+            ("$10 an hour", "R$ 10 por hora", "pt", 0),
+            ("$20,000 at 10%, more at 20%", "$20,000 al 10%, más al 20%", "es", 1),  # not the 20 of 20%
         ],
     )
     def test_by_hand(self, source, translation, language, kept):

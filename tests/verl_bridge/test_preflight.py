@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,6 +103,18 @@ def test_rows_without_a_reference_are_good_enough_where_no_judge_needs_one(rl, t
     preflight.Preflight().on_job_start(composed(*rl, "judge=none"))
 
 
+def test_token_credit_needs_the_solution_that_its_teacher_reads(rl, tmp_path, capsys):
+    write_parquet([without("solution_en")], tmp_path / "rows.parquet")
+    run = [*rl, "judge=none", "sp3f.token_credit=rlsd", "data.max_response_length=8"]
+    assert "no column 'solution_en' or 'solution'; give every row the English solution" in refused(
+        composed(*run), capsys
+    )
+    preflight.Preflight().on_job_start(composed(*run, "sp3f.rlsd.prompt=translation", *ROOM))
+
+
+ROOM = ("actor_rollout_ref.rollout.max_model_len=400", "data.max_prompt_length=20")
+
+
 def test_bad_files(rl, tmp_path, capsys):
     (tmp_path / "rows.parquet").write_text("not parquet")
     assert "rows.parquet is not a parquet file" in refused(composed(*rl), capsys)
@@ -132,6 +145,27 @@ SETTINGS = {
     "a score that no model gives": (
         ["+sp3f.judge.schedule=consistency", "sp3f.reward.weights.judge=0", "+sp3f.reward.weights.consistency=1"],
         "judge=reference cannot answer sp3f.judge.schedule=consistency; name a model's.",
+    ),
+    "an unknown token credit": (["sp3f.token_credit=rlds"], "sp3f.token_credit=rlds (did you mean 'rlsd'?); set it to"),
+    "token credit at another temperature": (
+        ["sp3f.token_credit=rlsd", "actor_rollout_ref.rollout.temperature=0.8"],
+        "rollout.temperature=0.8, but sp3f.token_credit=rlsd compares the log-probs of sampling",
+    ),
+    "token credit without log-probs": (
+        ["sp3f.token_credit=rlsd", "actor_rollout_ref.rollout.calculate_log_probs=false"],
+        "set actor_rollout_ref.rollout.calculate_log_probs=true",
+    ),
+    "token credit of an asynchronous mode": (
+        ["sp3f.token_credit=rlsd", "trainer.v1.trainer_mode=separate_async"],
+        "sp3f.token_credit=rlsd asks them; set it to sync",
+    ),
+    "token credit by an unknown prompt": (
+        ["sp3f.token_credit=rlsd", "sp3f.rlsd.prompt=privilege"],
+        "sp3f.rlsd.prompt=privilege (did you mean 'privileged'?)",
+    ),
+    "a teacher without room": (
+        ["sp3f.token_credit=rlsd", "actor_rollout_ref.rollout.max_model_len=40", "data.max_response_length=16"],
+        "max_model_len=40, but a privileged prompt takes up to",
     ),
     "an unknown judge": (
         ["sp3f.judge.name=oracle"],
@@ -297,3 +331,28 @@ def test_the_published_layout_reaches_the_rollouts_under_canonical_names(tmp_pat
     row = SP3FDataset([str(tmp_path / "rows.parquet")], tokenizer, config)[0]
     assert row["raw_prompt"] == PUBLISHED["input"] and row["solution_en"] == PUBLISHED["solution"]
     assert row["language"] == "es" and json.dumps(row["reward_model"]) == '{"style": "rule", "ground_truth": "12"}'
+
+
+def test_rows_that_verl_leaves_out_for_their_length_are_told_down_to_none(tmp_path, tiny_model, capsys):
+    from omegaconf import OmegaConf
+    from transformers import AutoTokenizer
+
+    from sp3f_verl.verl_bridge.dataset import SP3FDataset
+
+    long = {**PUBLISHED, "input": [{"role": "user", "content": "7+5? " * 200}]}
+    write_parquet([PUBLISHED, long, PUBLISHED], tmp_path / "rows.parquet")
+    config = OmegaConf.create({"prompt_key": "prompt", "cache_dir": str(tmp_path), "max_prompt_length": 128})
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    assert len(SP3FDataset([str(tmp_path / "rows.parquet")], tokenizer, config)) == 2
+    assert "1 of 3 rows of" in capsys.readouterr().err
+    config.max_prompt_length = 1
+    with pytest.raises(BadInput, match=r"none of the 3 rows of .* is left: .*data.max_prompt_length=1 tokens"):
+        SP3FDataset([str(tmp_path / "rows.parquet")], tokenizer, config)
+
+
+def test_fewer_rows_than_a_batch_are_refused_before_a_worker_starts():
+    from sp3f_verl.verl_bridge.trainer import _with_a_batch
+
+    trainer = SimpleNamespace(train_dataset=range(7), config=compose_recipe("grpo", "data.train_batch_size=8"))
+    with pytest.raises(BadInput, match=r"leaves 7 rows, data.train_batch_size=8 needs more"):
+        _with_a_batch(lambda self: None)(trainer)

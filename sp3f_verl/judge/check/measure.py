@@ -8,14 +8,14 @@ import asyncio
 import math
 import random
 import statistics
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sp3f_verl.judge.base import GroupNotJudged
 from sp3f_verl.judge.check.pairs import LabelledPair
 from sp3f_verl.judge.desk import Desk
-from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED, REMEDIES, quantile
+from sp3f_verl.judge.metrics import REMEDIES
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.transcript import Entry, entries
 from sp3f_verl.judge.verdicts.verdict import Verdict
@@ -26,6 +26,7 @@ from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.text import strip_think
 
 Z95 = 1.96
+GAME = "game "  # how kinds of pairs begin that game a judge
 DECISIVE = ("answer", "accuracy")  # kinds of pairs in which a good judge has no doubt
 LEAST_ANSWERED = 0.5  # of the questions; below it, the verdicts are of a choice that the failures made
 ENOUGH = 10  # pairs of a kind before chance is ruled out
@@ -61,6 +62,8 @@ class Check:
     questions: int = 0
     failures: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     calls: int = 0
+    retries: Counter[str] = field(default_factory=Counter)  # failures after which a question was sent again
+    asked_again: int = 0  # after an answer without a verdict
     seconds: list[float] = field(default_factory=list)
     tokens: list[tuple[int, int]] = field(default_factory=list)  # (in, out) a question
 
@@ -120,6 +123,8 @@ def measure(entries: Iterable[Entry], label: Label) -> Check:
             continue
         check.questions += 1
         check.calls += entry.calls
+        check.asked_again += max(0, entry.calls - 1)
+        check.retries.update(entry.retries)
         if entry.tokens_in:  # none where every attempt failed: that says nothing about the cost of an answer
             check.tokens.append((entry.tokens_in, entry.tokens_out))
         if entry.failure:
@@ -149,15 +154,38 @@ def measure(entries: Iterable[Entry], label: Label) -> Check:
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
     """(mean, low, high) of shares in [0, 1]: Wilson's 95 % interval of so many observations.
 
-    Where the values vary less than shares of 0 and 1 with this mean would, as means of a pair's two orders do, they
-    count as more observations, at most twice as many. benchmarks/judge_intervals.py measures the coverage.
+    benchmarks/judge_intervals.py measures the coverage.
     """
     mean = statistics.fmean(values)
-    spread = statistics.variance(values) / (mean * (1 - mean)) if len(values) > 1 and 0 < mean < 1 else 1.0
-    n = len(values) / min(1.0, max(0.5, spread))
+    return mean, *_wilson(mean, len(values) / _spread(values))
+
+
+def pairs_for(values: Sequence[float], points: float = 0.05) -> int:
+    """Pairs like these after which the interval ends so near to its mean, so that a difference as large is seen."""
+    mean, n = statistics.fmean(values), 1
+    while max(mean - _wilson(mean, n)[0], _wilson(mean, n)[1] - mean) > points:
+        n += 1
+    return math.ceil(n * _spread(values))
+
+
+def _wilson(mean: float, n: float) -> tuple[float, float]:
     centre = (mean + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(max(0.0, mean * (1 - mean)) / n + Z95**2 / (4 * n**2))
-    return mean, max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Variance over that of shares of 0 and 1 with this mean, from a half to 1: where values vary less, as means of a
+    pair's two orders do, they count as more observations, at most twice as many."""
+    mean = statistics.fmean(values)
+    spread = statistics.variance(values) / (mean * (1 - mean)) if len(values) > 1 and 0 < mean < 1 else 1.0
+    return min(1.0, max(0.5, spread))
+
+
+def game_outcome(values: Sequence[float]) -> str:
+    """What a judge made of pairs that game it: of one kind, or of all."""
+    _, low, high = interval(values)
+    return "withstood" if low > 0.5 else "GAMED" if high < 0.5 else "open: too few pairs"
 
 
 def distrust(check: Check) -> str | None:
@@ -169,9 +197,14 @@ def distrust(check: Check) -> str | None:
         values = means(check.agreement.get(kind, {}))
         if len(values) >= ENOUGH and interval(values)[1] <= 0.5:
             return f"the judge prefers the better response of the pairs `{kind}` no more often than chance does"
-    gamed = [value for kind, pairs in check.agreement.items() if kind.startswith("game ") for value in means(pairs)]
-    if len(gamed) >= ENOUGH and interval(gamed)[1] <= 0.5:
-        return f"the judge can be gamed: {statistics.fmean(gamed):.0%} of the pairs `game ...` came out right"
+    games = {kind: means(pairs) for kind, pairs in check.agreement.items() if kind.startswith(GAME)}
+    together = [value for values in games.values() for value in values]
+    gamed = {kind: values for kind, values in games.items() if game_outcome(values) == "GAMED"}
+    if not gamed and len(together) >= ENOUGH and interval(together)[1] <= 0.5:
+        gamed = games
+    if gamed:
+        share = statistics.fmean(value for values in gamed.values() for value in values)
+        return f"the judge can be gamed: {share:.0%} of the pairs {', '.join(sorted(gamed))} came out right"
     return None
 
 
@@ -190,76 +223,3 @@ def estimated_usd(check: Check, settings: JudgeSettings, questions: float) -> tu
     mean = statistics.fmean(costs)
     half = Z95 * statistics.stdev(costs) / math.sqrt(len(costs)) if len(costs) > 1 else mean
     return questions * mean, questions * max(0.0, mean - half), questions * (mean + half)
-
-
-def report(check: Check, usd: tuple[float, float, float] | None = None, run: str = "") -> str:
-    """A plain-text table. `usd`: (mean, low, high) of the run that `run` describes."""
-    return "\n".join(_lines(check, usd, run))
-
-
-def _lines(check: Check, usd: tuple[float, float, float] | None, run: str) -> Iterator[str]:
-    yield f"{check.questions} questions, {check.calls} answers"
-    if not check.questions:
-        return
-    yield ""
-    yield "prefers the better response (95 % interval by pair; chance gives 50 %)"
-    yield from _table(check.agreement)
-    if not check.agreement:
-        yield "  no labelled pair got a verdict"
-    if check.languages:
-        yield f"by language, of the pairs {', '.join(DECISIVE)}"
-        yield from _table(check.languages)
-    yield f"to tell 60 % from chance takes {pairs_needed(0.6)} pairs of a kind, 70 % takes {pairs_needed(0.7)}"
-    yield ""
-    if check.slot_a:
-        mean, low, high = interval(means(check.slot_a))
-        yield f"position bias: slot A wins {mean:.1%} [{low:.1%}, {high:.1%}]; 50 % is none"
-    if check.swapped:
-        mean, low, high = interval([float(same) for same in check.swapped])
-        yield f"same outcome in both orders: {mean:.1%} [{low:.1%}, {high:.1%}]  n={len(check.swapped)}"
-    failed = sum(check.failures.values())
-    answered = [1.0] * check.verdicts + [0.0] * (check.failures.get(MALFORMED, 0) + check.failures.get(CUT_OFF, 0))
-    if answered:
-        mean, low, high = interval(answered)
-        yield f"parsed: {mean:.1%} [{low:.1%}, {high:.1%}] of the questions that were answered"
-    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(check.failures.items())) or "none"
-    yield f"failed: {failed} ({kinds})"
-    if reason := check.reasons.commonest():
-        yield f"  most often: {reason}"
-    if check.seconds:
-        ordered = sorted(check.seconds)
-        yield f"latency: median {quantile(ordered, 0.5):.2f} s, 95 % below {quantile(ordered, 0.95):.2f} s"
-    if check.tokens:
-        tokens_in, tokens_out = (sum(side) / len(check.tokens) for side in zip(*check.tokens, strict=True))
-        yield f"tokens a question: {tokens_in:.0f} in, {tokens_out:.0f} out"
-    if usd is not None:
-        yield f"cost of the run ({run}): {usd[0]:.2f} USD [{usd[1]:.2f}, {usd[2]:.2f}]"
-    elif run:
-        yield f"cost of the run ({run}): unknown, set sp3f.judge.price"
-
-
-def _table(rows: Mapping[str, Pairs]) -> Iterator[str]:
-    for name, pairs in sorted(rows.items()):
-        values = means(pairs)
-        mean, low, high = interval(values)
-        yield f"  {name:<15} {mean:6.1%}  [{low:.1%}, {high:.1%}]  n={len(values)}"
-
-
-def pairs_needed(share: float) -> int:
-    """Pairs after which a judge that is right so often is told from chance in most draws (95 % interval, half of the
-    draws above it)."""
-    return math.ceil((Z95 * 0.5 / (share - 0.5)) ** 2)
-
-
-def waits(check: Check, questions: int, concurrency: int, steps: int) -> str:
-    """How long the questions of a step, and of the run, wait for the judge: rounds of so many at once."""
-    if not check.seconds:
-        return ""
-    latency = statistics.fmean(check.seconds)
-    per_step = math.ceil(questions / concurrency) * latency
-    more = math.ceil(questions / (4 * concurrency)) * latency
-    return (
-        f"wait for the judge: {questions} questions a step, {concurrency} at once (sp3f.judge.concurrency), "
-        f"{latency:.2f} s each: {per_step:.1f} s a step, {steps * per_step / 3600:.1f} h for the run; "
-        f"with {4 * concurrency} at once {more:.1f} s a step"
-    )

@@ -6,20 +6,24 @@ import random
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from sp3f_verl.errors import one_line
 from sp3f_verl.judge.base import NO_USAGE, Asked, Run
 from sp3f_verl.judge.metrics import CUT_OFF, MALFORMED, REMEDIES
 from sp3f_verl.judge.questions.kinds import KINDS
 from sp3f_verl.judge.questions.prompt import Prompt, render
 from sp3f_verl.judge.questions.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.settings import LEAST_CHARS, JudgeSettings
-from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage, one_line
+from sp3f_verl.llm.outcome import AskFailed, AuthenticationFailed, Completion, FailureKind, Usage
 from sp3f_verl.llm.requests.client import Client
 from sp3f_verl.llm.store import request_key
 
 PROBE = "How much is 3 + 3? (a first question, to see whether the judge answers)"
+
+FITS_NOT = "the question fits no context, however short its responses are shown"
+GUESSES = 3  # times that a question is halved because its length may be what a 400 means
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class JudgeClient:
     async def probe(self) -> str | None:
         """Asks the prompt about two short responses, with all that the run sends, and the server for its context.
 
-        What speaks against the judge all the same, as a sentence: answers without a verdict. Raises AskFailed.
+        What speaks against the judge all the same, as a sentence: answers without a verdict. Raises AskFailed
+        and OverBudget.
         """
         if self.context_tokens is None:
             self.context_tokens = await self.llm.context_length()
@@ -90,7 +95,7 @@ class JudgeClient:
         if rendered is None:
             return "no short question fits its context; lower sp3f.judge.max_tokens, or give it a longer context"
         for _ in range(1 + (self.settings.malformed_retries if self.settings.probe == "stop" else 0)):
-            completion = await self.llm.ask(rendered.messages, **self.sampling)
+            completion = await self._paid(rendered, [])
             if self.kind.read(completion, len(responses)) is not None:
                 return None
             if self.kind.top_logprobs or self.kind.is_cut_off(completion):
@@ -113,43 +118,50 @@ class JudgeClient:
         Never raises for a failure of the model or the way to it: that is one without a value. Raises
         AuthenticationFailed and OverBudget, which end the run.
         """
-        limit, calls, malformed, usage = self.settings.response_chars, 0, 0, Usage()
-        counted_short = tried_shorter = False
+        limit, malformed, so_far = self.settings.response_chars, 0, Asked(None)
+        counted_short, guesses = False, 0
         while True:
             rendered = self._fit(context, responses, limit)
             if rendered is None:
-                text = "the question fits no context, however short its responses are shown"
-                return Asked(None, FailureKind.TOO_LONG.value, text, usage, 0.0, calls)
+                return replace(so_far, failure=FailureKind.TOO_LONG.value, answer=FITS_NOT)
             limit = rendered.limit
             if self.kind.of_pairs and len({shorten(response, limit)[0] for response in responses}) == 1:
-                return Asked(self.kind.tie, None, "", usage, 0.0, calls)  # shown so short, they are equal
+                return replace(so_far, value=self.kind.tie, answer="")  # shown so short, they are equal
             if rendered.was_cut and not counted_short:
                 self.metrics.shortened += 1
                 counted_short = True
+            retried: list[str] = []
             try:
-                completion, paid = await self._complete(context, responses, rendered, deadline, affinity)
+                completion, calls = await self._complete(context, responses, rendered, retried, deadline, affinity)
             except AuthenticationFailed:
                 raise
             except AskFailed as error:
+                so_far = replace(so_far, usage=so_far.usage + error.usage, retries=(*so_far.retries, *retried))
                 shorter = min(limit, max(map(len, responses))) // 2
                 # The server knows what the estimate does not, but says it in words of which not all are known.
                 may_be_too_long = error.kind is FailureKind.BAD_REQUEST and rendered.size > self.longest_answered > 0
-                guess = may_be_too_long and shorter >= LEAST_CHARS and not tried_shorter
-                if error.kind is FailureKind.TOO_LONG or guess:
-                    limit, tried_shorter = shorter, True
-                    continue
-                return Asked(None, error.kind.value, error.args[1], usage, 0.0, calls)
-            calls += paid
-            usage += completion.usage
+                guess = may_be_too_long and shorter >= LEAST_CHARS and guesses < GUESSES
+                if not (guess or error.kind is FailureKind.TOO_LONG):
+                    return replace(so_far, failure=error.kind.value, answer=error.args[1])
+                limit, guesses = shorter, guesses + guess
+                continue
+            so_far = replace(
+                so_far,
+                answer=completion.text,
+                usage=so_far.usage + completion.usage + completion.wasted,
+                seconds=completion.seconds,
+                calls=so_far.calls + calls,
+                retries=(*so_far.retries, *retried),
+            )
             value = self.kind.read(completion, len(responses))
             if value is not None:
-                return Asked(value, None, completion.text, usage, completion.seconds, calls)
+                return replace(so_far, value=value)
             if self.kind.is_cut_off(completion):
-                return Asked(None, CUT_OFF, completion.text, usage, completion.seconds, calls)
-            self.metrics.malformed += paid
+                return replace(so_far, failure=CUT_OFF)
+            self.metrics.malformed += calls
             malformed += 1
             if malformed > self.settings.malformed_retries:
-                return Asked(None, MALFORMED, completion.text, usage, completion.seconds, calls)
+                return replace(so_far, failure=MALFORMED)
 
     def _fit(self, context: Context, responses: Sequence[str], limit: int) -> Rendered | None:
         """The question with its responses as long as they may be; None where nothing sensible fits."""
@@ -174,6 +186,7 @@ class JudgeClient:
         context: Context,
         responses: Sequence[str],
         rendered: Rendered,
+        retried: list[str],
         deadline: float,
         affinity: int,
     ) -> tuple[Completion, int]:
@@ -189,17 +202,35 @@ class JudgeClient:
                 if self.kind.read(completion, len(responses)) is not None:  # what holds no verdict is asked again
                     self.metrics.stored += 1
                     return completion, 0
+        completion = await self._paid(rendered, retried, deadline=deadline, affinity=affinity)
+        self.metrics.calls += 1
+        self.metrics.seconds.append(completion.seconds)
+        if key is not None and self.kind.read(completion, len(responses)) is not None:
+            kept = {name: getattr(completion, name) for name in ("text", "finish_reason", "model", "seconds")}
+            kept["usage"] = dataclasses.astuple(completion.usage)
+            kept["top_logprobs"] = None if completion.top_logprobs is None else dict(completion.top_logprobs)
+            with contextlib.suppress(sqlite3.Error):  # a full disk costs the record of an answer, not the answer
+                self.store.put(key, kept)
+        return completion, 1
+
+    async def _paid(self, rendered: Rendered, retried: list[str], **when: Any) -> Completion:
+        """The model's answer, held against the budget before and booked after; retried gets the failure before each
+        retry. Raises AskFailed and OverBudget."""
+
+        def on_retry(kind: FailureKind) -> None:
+            self.metrics.retries[kind.value] += 1
+            retried.append(kind.value)
+
         price = self.settings.known_price()
         # no tokenizer makes more tokens of a text than it has bytes; a template adds a few a message
         sent = rendered.size + 16 * len(rendered.messages)
         most = price.usd(Usage(sent, 0, self.settings.most_generated())) if price else 0.0
         self.budget.hold(most)
-        paid, usage = 0.0, NO_USAGE
+        paid, usage, estimated = 0.0, NO_USAGE, rendered.tokens + self._longest_answer
         try:
             completion = await self.llm.ask(
-                rendered.messages, **self.sampling, deadline=deadline, affinity=affinity,
-                estimated_tokens=rendered.tokens + self._longest_answer, on_retry=self._count_retry,
-            )  # fmt: skip
+                rendered.messages, **self.sampling, estimated_tokens=estimated, on_retry=on_retry, **when
+            )
             usage = completion.usage + completion.wasted
             if price:  # a server that does not count its tokens is taken to have used the most that it could
                 paid = most if completion.usage == NO_USAGE else price.usd(usage)
@@ -212,20 +243,9 @@ class JudgeClient:
             self.metrics.usage += usage
             self.metrics.usd += paid
         self.longest_answered = max(self.longest_answered, rendered.size)
-        self.metrics.calls += 1
-        self.metrics.seconds.append(completion.seconds)
-        if key is not None and self.kind.read(completion, len(responses)) is not None:
-            kept = {name: getattr(completion, name) for name in ("text", "finish_reason", "model", "seconds")}
-            kept["usage"] = dataclasses.astuple(completion.usage)
-            kept["top_logprobs"] = None if completion.top_logprobs is None else dict(completion.top_logprobs)
-            with contextlib.suppress(sqlite3.Error):  # a full disk costs the record of an answer, not the answer
-                self.store.put(key, kept)
-        return completion, 1
+        return completion
 
     def _kept(self, key: str) -> dict[str, Any] | None:
         with contextlib.suppress(sqlite3.Error):  # as if it were not there
             return self.store.get(key)
         return None
-
-    def _count_retry(self, kind: FailureKind) -> None:
-        self.metrics.retries[kind.value] += 1

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from sp3f_verl.judge.verdicts.verdict import BRACKETS
+from sp3f_verl.judge.verdicts.verdict import BRACKETS, THOUGHT_MARKS
 
 SHORTEST = 80  # characters that `shorten` needs for its mark and something of both ends
 
@@ -41,7 +41,7 @@ _CONTROL_TOKEN = re.compile(
     r"|unused\w{0,8}_?\d{1,5}|unused_token_\d{1,5})\]",
     re.IGNORECASE,
 )
-_QUOTES = str.maketrans("<>[]◁▷", "‹›‹›‹›")
+_QUOTES = str.maketrans("<>[]◁▷＜＞［］【】〈〉《》{}()", "‹›" * 10)
 
 
 def control_tokens(tokens: Iterable[str]) -> re.Pattern[str] | None:
@@ -60,12 +60,14 @@ def neutralise(text: str, tokens: re.Pattern[str] | None = None) -> str:
 
     tokens: the control tokens of the judge's own tokenizer, where it is known; those of common families go anyway.
     - Control tokens keep their name in other brackets: `<|im_start|>` becomes `‹|im_start|›`.
-    - `\boxed{24}` becomes `\answer{24}`, and `[[1]]` becomes `[ [1] ]`: a judge that quotes the result quotes no
-      verdict, so `parse_verdict`, `parse_ranking` and `parse_language` find nothing in it, whatever `text` was.
+    - `\boxed{24}` becomes `\answer{24}`, `[[1]]` becomes `[ [1] ]`, and marks of thoughts are broken: a judge that
+      quotes the result quotes no verdict and hides none of its own, so `parse_verdict`, `parse_ranking` and
+      `parse_language` find nothing in it, whatever `text` was.
     - Invisible characters that can hide or reorder text go; a lone surrogate becomes U+FFFD.
     """
     text = _HIDDEN.sub(r"\1", _SURROGATE.sub("\ufffd", text))
     text = _CONTROL_TOKEN.sub(_broken, text)
+    text = THOUGHT_MARKS.sub(_broken, text)
     if tokens is not None:
         text = tokens.sub(_broken, text)
     text = text.replace("\\boxed", "\\answer")

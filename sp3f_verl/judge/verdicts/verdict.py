@@ -75,23 +75,28 @@ _SCORE = re.compile(r"\\boxed[\s$*{]*(?:\\(?:text|mathbf)\{)?([0-9]{1,2}(?:\.[0-
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{2,8}){0,3}")
 _LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*_$(\[{{{_QUOTES}]*([AB])[\s.,:;!*_$)\]}}。、،؛।{_QUOTES}]*")
 
-# A mark of thoughts is a name that speaks of them in any kind of brackets: families differ in the spelling alone.
+# A mark of thoughts is a name that speaks of them in any kind of brackets: families differ in the spelling alone. One
+# with a slash is an end in whatever brackets; without, in those that prose has, a short name alone is a mark.
 _THOUGHTS = (
     r"(?:[\w.:-]{0,16}(?:think|thought|reason|reflect|ponder|deliberat|scratch_?pad|monologue|rationale|internal)[\w-]{0,16}"
-    r"|(?:\w{1,16}:)?(?:analysis|cot|plan(?:ning)?))"
+    r"|(?:\w{1,16}:)?(?:analysis|cot|plan(?:ning)?)|思考(?:过程|過程)?|推理(?:过程|過程)?)"
 )
+_SHORT = r"(?:think(?:ing)?|thoughts?|reasoning)"
 _OPENS, _CLOSES = r"(?:<\s?[|｜]?|＜|&lt;|◁)", r"(?:[|｜]?>|＞|&gt;|▷)"
-_THOUGHTS_END = re.compile(
-    rf"{_OPENS}(?:\s?/\s?|end_(?:of_)?){_THOUGHTS}\s?{_CLOSES}|\[/(?:think(?:ing)?|thoughts?|reasoning)\]|</details>"
-    r"|<\|channel\|>\s?final[^<]{0,40}<\|message\|>|<channel\|>|assistantfinal|<unused95>|\.\.\.\s?done thinking\.",
-    re.IGNORECASE,
+_OTHERS = {"[": "]", "［": "］", "【": "】", "〈": "〉", "《": "》", "{": "}", "(": ")"}
+_END_IN_OTHERS = "|".join(rf"\{left}\s?[/／]\s?{_THOUGHTS}\s?\{right}" for left, right in _OTHERS.items())
+_START_IN_OTHERS = "|".join(rf"\{left}{_SHORT}\{right}" for left, right in _OTHERS.items() if left not in "{(")
+_END = (
+    rf"{_OPENS}(?:\s?[/／]\s?|end_(?:of_)?){_THOUGHTS}\s?{_CLOSES}|{_END_IN_OTHERS}|</details>|```{_SHORT}\b[^`]*```"
+    r"|<\|channel\|>\s?final[^<]{0,40}<\|message\|>|<channel\|>|assistantfinal|<unused95>|\.\.\.\s?done thinking\."
 )
-_THOUGHTS_START = re.compile(
-    rf"{_OPENS}(?!\s?/|end_){_THOUGHTS}(?:\s[^<>]{{0,80}})?{_CLOSES}|\[(?:think(?:ing)?|thoughts?|reasoning)\]"
-    r"|<\|channel\|>\s?(?:analysis|commentary)|<\|channel>|\Aanalysis(?=[A-Z])|<unused94>|\A\s*Thinking\.\.\."
-    r"|<details\s[^<>]{0,40}reasoning[^<>]{0,80}>",
-    re.IGNORECASE,
+_START = (
+    rf"{_OPENS}(?!\s?[/／]|end_){_THOUGHTS}(?:\s[^<>]{{0,80}})?{_CLOSES}|{_START_IN_OTHERS}|```{_SHORT}\b"
+    r"|<\|channel\|>\s?(?:analysis|commentary)|<\|channel>|<unused94>|<details\s[^<>]{0,40}reasoning[^<>]{0,80}>"
 )
+_THOUGHTS_END = re.compile(_END, re.IGNORECASE)
+_THOUGHTS_START = re.compile(rf"{_START}|\Aanalysis(?=[A-Z])|\A\s*Thinking\.\.\.", re.IGNORECASE)
+THOUGHT_MARKS = re.compile(f"{_END}|{_START}", re.IGNORECASE)  # wherever they stand
 # Between two boxes: a sentence that ended (with a word after it) or a colon makes the second a verdict of its own.
 _NEW_SENTENCE = re.compile(r"[.?!;。？！；…।؟\n—–][^\w\\]*\w|[:：]", re.DOTALL)
 _JOINS = frozenset(
@@ -102,7 +107,8 @@ _JOINS = frozenset(
     ).split()
 )
 _DENIED = re.compile(
-    r"(?:\bnot|n['’]t(?: be)?|\bnever|\bcan(?:not|['’]t) be|\brather than|\binstead of|\bneither|\bnor|\bnunca"
+    r"(?:(?:\bnot|n['’]t)(?: (?:be|choose|pick|select|prefer|favou?r|vote for|go (?:with|for)|say|answer|give))?"
+    r"|\bnever|\bcan(?:not|['’]t) be|\brather than|\binstead of|\bneither|\bnor|\bnunca"
     r"|\bjamais|\bnicht|\bnon|\bpas|\bno es|\bnão é|\bне|不是|并非|不选|じゃない|ليس(?:ت)?|नहीं"
     r"|ไม่ใช่|không phải|bukan)(?:\s+(?:the|response|answer))?[\s*$:]{0,4}$",
     re.IGNORECASE,
@@ -185,9 +191,8 @@ def preference_for_a(top_logprobs: Mapping[str, float] | None) -> float | None:
 
     Tokens of one letter count together: a capital A or B, also in full width, with nothing but blanks (also the
     tokenizers' ▁ Ġ Ċ), Markdown asterisks, quotes and opening brackets before it, and these, closing brackets and stops
-    after it. Lower case does
-    not count: "a" is a word. A letter that is not listed has no mass; NaN and infinite values count as none.
-    None where A and B together have less than MINIMUM_MASS.
+    after it. Lower case does not count: "a" is a word. A letter that is not listed has no mass; NaN and infinite values
+    count as none. None where A and B together have less than MINIMUM_MASS.
     """
     mass = {"A": 0.0, "B": 0.0}
     for token, logprob in (top_logprobs or {}).items():

@@ -1,7 +1,6 @@
 """The part that all ways of asking share."""
 
 import abc
-import contextlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
@@ -26,6 +25,7 @@ class Backend(abc.ABC):
 
     def __init__(self, store: Store | None = None, totals: Totals | None = None):
         self.store, self.totals = store, totals or Totals()
+        self._streams: set[Generator[Answer, None, None]] = set()  # of the `answers` that somebody still takes
 
     def answers(self, asks: Iterable[Ask]) -> Iterator[Answer]:
         """An answer for each ask, as they come: an id and a number name it. Runs in the caller's thread, lazily.
@@ -35,16 +35,22 @@ class Backend(abc.ABC):
         """
         model = self._identity()
         stream = remembered(asks, self.store, lambda ask: ask.key(model), Answer.from_stored, _shared, self._ask)
-        with contextlib.closing(stream):  # also where an exception keeps this frame: what is in flight ends now
+        self._streams.add(stream)
+        try:
             for answer in stream:
                 self.totals.add(answer)
                 yield answer
+        finally:
+            stream.close()  # also where an exception keeps this frame: what is in flight ends now
+            self._streams.discard(stream)
         self.totals.finish()
         if failures := self.totals.without_text():
             log.warning("%s: questions without an answer: %s", self.model, failures)
 
     def close(self) -> None:
-        """Ends what runs."""
+        """Ends what runs: also the answers that nobody goes on taking, such as after a Ctrl-C between two of them."""
+        for stream in list(self._streams):
+            stream.close()
         if self.store is not None:
             self.store.close()
 

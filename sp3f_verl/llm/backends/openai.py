@@ -62,10 +62,10 @@ class EndpointBackend(Backend):
         self._client, self._thread = client, LoopThread()
 
     def close(self) -> None:
+        super().close()  # first: what is in flight needs the loop to end
         if not self._thread.closed:
             self._thread.run(self._client.close())
             self._thread.close()
-        super().close()
 
 
 class OpenAIBackend(EndpointBackend):

@@ -13,6 +13,7 @@ import aiohttp
 import openai
 
 from sp3f_verl.characters import whole
+from sp3f_verl.errors import one_line
 from sp3f_verl.llm.outcome import (
     ENDS_THE_RUN,
     AskFailed,
@@ -21,7 +22,6 @@ from sp3f_verl.llm.outcome import (
     FailureKind,
     Fault,
     Usage,
-    one_line,
 )
 from sp3f_verl.llm.requests.endpoint import AnswerTooLarge, Endpoint, officials, read_key, url_remedy
 from sp3f_verl.llm.requests.failures import read_failure

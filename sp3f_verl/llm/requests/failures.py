@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sp3f_verl.llm.outcome import FailureKind, Fault, Usage, one_line
+from sp3f_verl.errors import one_line
+from sp3f_verl.llm.outcome import FailureKind, Fault, Usage
 
 READ = 1000  # characters of a message that are looked at: the rest may quote the question
 _NESTED = ("innererror", "inner_error", "metadata", "error", "errors", "details")  # where codes stand deeper
@@ -72,7 +73,7 @@ _WORDS = {  # of messages, in lower case
         "(key|spend\\w*|budget|usage|monthly|credit|cost) limits? (was |has been |is |been )?(exceeded|reached|hit)",
         "budget has been exceeded|exceeded (its|the|your) budget|specified (api )?usage limit",
         "spend\\w* (cap|ceiling)|all (of )?(its |the |your )?available credits",
-        "no (remaining |available )*(balance|funds)",
+        "no (remaining |available )*(balance|funds)|(not|n['’]t) have (any|enough) [^.]{0,20}(credit|balance|fund)",
         "billing|payment (is )?required|in good standing|top up|recharge|overdue|out of (call volume )?quota",
         r"(balance|credits?|funds?)( \w+){0,2} (not enough|insufficient|too low|exhausted|depleted|negative|used up)",
         r"not enough (balance|funds)|(subscription|trial|plan)( \w+){0,2} (expired|ended)",
@@ -111,6 +112,8 @@ _KINDS = {
     425: FailureKind.SERVER_ERROR,
     429: FailureKind.RATE_LIMITED,
     451: FailureKind.REFUSED,
+    498: FailureKind.SERVER_ERROR,  # Groq: no capacity
+    499: FailureKind.CONNECTION,  # a gateway's: somebody hung up
 }
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sp3f_verl.characters import whole
-from sp3f_verl.llm.outcome import Completion, FailureKind, Fault, Usage, one_line
+from sp3f_verl.errors import one_line
+from sp3f_verl.llm.outcome import Completion, FailureKind, Fault, Usage
 from sp3f_verl.llm.requests.failures import read_error, server_words
 
 MOST_TOKENS = 10**9  # of a request; a server that counts more counts wrongly

@@ -1,7 +1,8 @@
 """The key in what servers send back: taken out wherever their words are told or written."""
 
 import re
-from collections.abc import Iterable
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
 from html.entities import html5
 from string import punctuation as PUNCTUATION
 
@@ -10,16 +11,21 @@ _NAMES = {
     char: [name[:-1] for name, other in html5.items() if other == char and name.endswith(";")] for char in PUNCTUATION
 }
 LEAST = 12  # characters of a key that is taken out of answers, too: "EMPTY" is no secret, and may be an answer
+_UNSEEN = re.compile("[\u00ad\u034f\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_ESCAPED_UNSEEN = r"\\{1,8}u(?i:00ad|034f|061c|180[b-e]|200[b-f]|202[a-e]|206[\da-f]|fe0[\da-f]|feff)"
 
 
 class Secrets:
-    """Finds the keys as they are and as JSON, HTML or a URL may write them: `\\/`, `\\u0073`, `&#47;`, `%2F`."""
+    """Finds the keys as they are, with characters between that nobody sees, as JSON, HTML or a URL may write them
+    (`\\/`, `\\u0073`, `&#47;`, `%2F`), and in Base64 and hexadecimal digits, whatever stands beside them there."""
 
     def __init__(self, keys: Iterable[str]):
         keys = sorted({key for key in keys if key}, key=len, reverse=True)
         long = [key for key in keys if len(key) >= LEAST]
-        self._all, self._long = _pattern(keys), _pattern(long)
-        self._parts = [max(re.findall("[A-Za-z0-9]+", key) or [key], key=len) for key in long]  # no escape hides these
+        encoded = [text for key in long for text in _encoded(key)]
+        others = ["".join(char if char.isalnum() else _written(char) for char in text) for text in encoded]
+        self._all, self._long = (_pattern([*map(_spread, some), *others]) for some in (keys, long))
+        self._parts = [max(re.findall("[A-Za-z0-9]+", text) or [text], key=len) for text in (*long, *encoded)]
 
     def without(self, text: str) -> str:
         """A failure's words without the keys."""
@@ -31,17 +37,32 @@ class Secrets:
         Looked for only where a part of one stands as it is, since every answer is: letters that a body writes as
         escapes are there once it is decoded.
         """
-        return self._long.sub(HIDDEN, text) if any(part in text for part in self._parts) else text
+        bare = text if text.isascii() else _UNSEEN.sub("", text)
+        return self._long.sub(HIDDEN, text) if any(part in bare for part in self._parts) else text
 
 
-def _pattern(keys: list[str]) -> re.Pattern | None:
-    return re.compile("|".join("".join(map(_written, key)) for key in keys)) if keys else None
+def _pattern(patterns: list[str]) -> re.Pattern | None:
+    return re.compile("|".join(patterns)) if patterns else None
+
+
+def _encoded(key: str) -> Iterator[str]:
+    """The key in Base64 and in hexadecimal digits. What stands before it moves its bits and shares its first and last
+    letter: each of the three places gives the letters that are its own."""
+    data = key.encode()
+    for before in range(3):
+        letters = b64encode(bytes(before) + data).decode()[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
+        yield from {letters, letters.translate(str.maketrans("+/", "-_"))}
+    yield from (data.hex(), data.hex().upper())
+
+
+def _spread(key: str) -> str:
+    return f"(?:{_UNSEEN.pattern}|{_ESCAPED_UNSEEN})*".join(map(_written, key))
 
 
 def _written(char: str) -> str:
     # Each branch begins with a character of its own, so that the search skips ahead: a body is read in microseconds.
     code, escaped = ord(char), re.escape(char)
-    in_json = rf"\\+(?:{escaped}|[uUx](?:0{{0,6}}(?i:{code:02x})|\{{0*(?i:{code:x})\}})|{code:03o})"
+    in_json = rf"\\{{1,8}}(?:{escaped}|[uUx](?:0{{0,6}}(?i:{code:02x})|\{{0*(?i:{code:x})\}})|{code:03o})"
     names = "".join(f"|{name}" for name in _NAMES.get(char, ()))
-    in_html = rf"&(?:amp;)*(?:#(?:0*{code}|[xX]0*(?i:{code:x})){names});"
-    return f"(?:{escaped}|{in_json}|%(?:25)*(?i:{code:02x})|{in_html})"
+    in_html = rf"&(?:amp;){{0,8}}(?:#(?:0*{code}|[xX]0*(?i:{code:x})){names});"
+    return f"(?:{escaped}|{in_json}|%(?:25){{0,8}}(?i:{code:02x})|{in_html})"

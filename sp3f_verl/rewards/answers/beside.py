@@ -5,7 +5,8 @@ import re
 
 from sp3f_verl.rewards.answers.conventions import Conventions, alternation
 from sp3f_verl.rewards.answers.normalise import squeeze
-from sp3f_verl.rewards.answers.readable import relation
+from sp3f_verl.rewards.answers.readable import relation, solved
+from sp3f_verl.rewards.answers.structure import split
 
 _INDEX = r"(?: ?_ ?(?:\w|\{ ?\w{1,8} ?\}))?"
 _GREEK = (
@@ -26,7 +27,7 @@ _LABEL = (
 )
 _ASSIGNED = re.compile(rf"({_LABEL}) ?= ?(?!=)(.*)", re.DOTALL)
 _REVERSED = re.compile(r"([^=<>A-Za-z]+?) ?= ?([A-Za-z])")
-_MEMBER = re.compile(r"[A-Za-z] ?\\in ?(?![A-Za-z])(.*)", re.DOTALL)
+_MEMBER = re.compile(r"([A-Za-z]) ?\\in ?(?![A-Za-z])(.*)", re.DOTALL)
 _PLUS_MINUS = re.compile(r"\\pm ?")
 
 
@@ -41,7 +42,9 @@ def unassigned(answer: str, gold: str) -> tuple[str, str]:
     answer, gold = (_REVERSED.sub(r"\2 = \1", side) if _REVERSED.fullmatch(side) else side for side in (answer, gold))
     one, other = _ASSIGNED.fullmatch(answer.strip()), _ASSIGNED.fullmatch(gold.strip())
     if one and other:
-        return (one[2], other[2]) if squeeze(one[1]) == squeeze(other[1]) else (answer, gold)
+        # Of x=1, y=2 the x belongs to the 1 only.
+        several = any(relation(part) for side in (one, other) for part in split(side[2], {",", ";"})[1:])
+        return (answer, gold) if several or squeeze(one[1]) != squeeze(other[1]) else (one[2], other[2])
     if one and not relation(one[2]) and not relation(gold):
         return one[2], gold
     if other and not relation(other[2]) and not relation(answer):
@@ -50,11 +53,15 @@ def unassigned(answer: str, gold: str) -> tuple[str, str]:
 
 
 def member_of(answer: str, gold: str) -> tuple[str, str]:
-    """The set of `x \\in [1; 2]` on a side where the other is no relation."""
+    """The set of `x \\in [1; 2]` on a side where the other is no relation, or says of the same letter what it is."""
     one, other = _MEMBER.fullmatch(answer.strip()), _MEMBER.fullmatch(gold.strip())
     if one and other:
-        return one[1], other[1]
-    return (one[1] if one and not relation(gold) else answer), (other[1] if other and not relation(answer) else gold)
+        return one[2], other[2]
+    if one and (not relation(gold) or solved(gold) == one[1]):
+        return one[2], gold
+    if other and (not relation(answer) or solved(answer) == other[1]):
+        return answer, other[2]
+    return answer, gold
 
 
 @functools.cache

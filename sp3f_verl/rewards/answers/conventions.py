@@ -5,6 +5,7 @@ language's entry, so that a language that a user adds has it too; `units.yaml` a
 """
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -259,17 +260,22 @@ def _beside_number(text: str) -> tuple[str, bool] | None:
 
 
 def unit_beside(text: str, start: int, end: int, conventions: Conventions) -> frozenset[str]:
-    """The units of the number at text[start:end], whichever side they stand on: the longest spelling that is one."""
+    """The units of the number at text[start:end]: the longest spelling behind it that is one, else before it; a sign of
+    money before it comes first, as in $10 an hour ("an" is a French year)."""
     after, before = text[end : end + 24].lstrip(" \u00a0"), text[max(0, start - 24) : start].rstrip(" \u00a0")
-    for size in range(min(len(after), 20), 0, -1):
-        whole = size == len(after) or not (after[size - 1].isascii() and after[size - 1 : size + 1].isalpha())
-        if whole and (units := conventions.units.get(fold(after[:size]))):
-            return units
-    for size in range(min(len(before), 20), 0, -1):
-        whole = size == len(before) or not (before[-size].isascii() and before[-size - 1 :][:2].isalpha())
-        if whole and (units := conventions.units.get(fold(before[-size:]))):
-            return units
-    return frozenset()
+    behind = (
+        after[:size]
+        for size in range(min(len(after), 20), 0, -1)
+        if size == len(after) or not (after[size - 1].isascii() and after[size - 1 : size + 1].isalpha())
+    )
+    ahead = (
+        before[-size:]
+        for size in range(min(len(before), 20), 0, -1)
+        if size == len(before) or not (before[-size].isascii() and before[-size - 1 :][:2].isalpha())
+    )
+    money = before and unicodedata.category(before[-1]) == "Sc"
+    spellings = itertools.chain(ahead, behind) if money else itertools.chain(behind, ahead)
+    return next((units for each in spellings if (units := conventions.units.get(fold(each)))), frozenset())
 
 
 def alternation(words: Iterable[str]) -> str:

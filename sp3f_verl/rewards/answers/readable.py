@@ -23,6 +23,10 @@ _MISREAD = re.compile(
     r"[A-Za-z]{3}|\d \d|[\d|)\]}!(,.] ?_|\^ ?\{? ?[A-Z*+]|\.\.|\d\.\d*\.|[-+*/^_] ?[*/^_]|! ?[!0-9]"
     r"|[A-Za-z] ?\d|\d ?[A-Z]|(?<![\d.])0 ?[A-Za-z]|\d[eE][+-]?\d"
 )
+# 3/2\\sqrt2 and 1/2x: nobody can tell what is below the slash.
+_BELOW = re.compile(
+    r"/ ?(?:\d+(?:\.\d+)?|[A-Za-z]) ?(?:[A-Za-z(]|\\(?!(?:cdot|times|div|le|ge|ne|in|cup|cap|to)(?![A-Za-z]))[A-Za-z])"
+)
 _GAP = "\ue001"  # in the place of a command: it keeps two numbers apart as a blank would not
 _DATE = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d{2})")
 _CONSTANT = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z])e(?![A-Za-z])")
@@ -35,13 +39,14 @@ def relation(text: str) -> bool:
     return bool(_RELATION.search(text))
 
 
-def solved(text: str) -> bool:
-    """Is `text` a relation that says what a variable is: one bare letter against constants, as in x>5 or 2<x\\le 3?"""
+def solved(text: str) -> str:
+    """The variable of a relation that says what it is, one bare letter against constants: x>5, 2<x\\le 3. Or none."""
     sides = [side.strip() for side in _RELATION.split(text)]
     bare = [side for side in sides if re.fullmatch("[A-Za-z]", side)]
     rest = [side for side in sides if not re.fullmatch("[A-Za-z]", side)]
     constants = all(not re.search("[A-Za-z]", _CONSTANT.sub(" ", side)) for side in rest)
-    return len(bare) == 1 and 2 <= len(sides) <= 3 and constants and (len(sides) == 2 or sides[1] == bare[0])
+    said = len(bare) == 1 and 2 <= len(sides) <= 3 and constants and (len(sides) == 2 or sides[1] == bare[0])
+    return bare[0] if said else ""
 
 
 def readable(answer: str, gold: str) -> bool:
@@ -54,7 +59,7 @@ def readable(answer: str, gold: str) -> bool:
     # It would take (1,2) for {1,2}, and x+1=5 for 5. An interval may be written as an inequality, though.
     if relation(answer) == relation(gold):
         return not ("," in answer or "," in gold)
-    return ("," in answer or "," in gold) and solved(answer if relation(answer) else gold)
+    return ("," in answer or "," in gold) and bool(solved(answer if relation(answer) else gold))
 
 
 def _readable(side: str) -> bool:
@@ -70,4 +75,4 @@ def _readable(side: str) -> bool:
         return False
     if _DATE.fullmatch(side.strip()) or re.search(r"(?<![\d.])0\d", side):  # a date or code is no difference
         return False
-    return not _FOREIGN.search(plain) and not _MISREAD.search(plain)
+    return not (_FOREIGN.search(plain) or _MISREAD.search(plain) or _BELOW.search(side))
