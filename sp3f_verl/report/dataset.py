@@ -78,7 +78,7 @@ def _yields(note: Any) -> list[Section]:
         "kept": lambda own: cell(own["rows"] / own["of"]) if own.get("rows") and own.get("of") else cell(None),
         **{name.replace("_", " "): lambda own, name=name: cell(own.get(name)) for name in SHARES},
         "rows with words left in English": lambda own: _number(_left(own).get("rows")),
-        "such words": lambda own: ", ".join(f"{word} {n}" for word, n in (_left(own).get("words") or {}).items()),
+        "such words": lambda own: ", ".join(f"{word} {n}" for word, n in _most(_left(own).get("words") or {})),
     }
     reasons = {language: own.get("left_out") or {} for language, own in note.items()}
     names = dict.fromkeys(name for own in reasons.values() for name in own)
@@ -89,6 +89,10 @@ def _yields(note: Any) -> list[Section]:
         *section("Left out by language", across("reason", reasons, names, lambda own, name: str(own.get(name, "–")))),
         *section("Side by side", Table(["language", "source", "translation"], beside, SOURCE)),
     ]
+
+
+def _most(words: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(words.items(), key=lambda entry: -entry[1])  # a manifest's keys are in the order of their names
 
 
 def _left(own: Mapping[str, Any]) -> Mapping[str, Any]:
