@@ -46,6 +46,13 @@ def _device() -> str:
     return "cpu" if get_platform().device_name == "cpu" else "gpu"
 
 
+def _tokens(*, _root_) -> int:
+    """Tokens of a micro-batch that fit beside the run's model."""
+    from sp3f_verl.verl_bridge.sizes import micro_tokens
+
+    return micro_tokens(_root_)
+
+
 def reward_presets() -> dict[str, dict]:
     """Name -> what stands under `sp3f.reward`, for every preset of recipes/rewards.yaml in all of its spellings."""
     table = yaml.safe_load((RECIPES / "rewards.yaml").read_text(encoding="utf-8"))
@@ -77,3 +84,4 @@ class SP3FRecipes(SearchPathPlugin):
         search_path.append(provider="sp3f_verl", path=f"file://{RECIPES}")
         _store_reward_presets()
         OmegaConf.register_new_resolver("sp3f_device", _device, replace=True)
+        OmegaConf.register_new_resolver("sp3f_tokens", _tokens, replace=True)

@@ -36,9 +36,10 @@ def tiny_model(tmp_path_factory) -> Path:
 @pytest.fixture
 def unchanged_environment(monkeypatch):
     """The preflight tells Ray's workers what it found through these; they must not leak into other tests."""
-    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS", "SP3F_CHECK_ENGINE"):
+    names = ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS", "SP3F_CHECK_ENGINE", "VLLM_CPU_KVCACHE_SPACE")
+    for name in names:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     yield
-    for name in ("SP3F_DEVICE", "SP3F_LOGICAL_GPUS", "SP3F_CHECK_ENGINE"):
+    for name in names:
         os.environ.pop(name, None)

@@ -12,7 +12,7 @@ from sp3f_verl.report.document.blocks import Document, Section, Table, Text, lis
 from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.side_by_side import Named, contents, minus, sources_of, unlike
 from sp3f_verl.report.values import MEAN, cell, dots, finite, not_numbers, shown, with_mean
-from sp3f_verl.stats.bootstrap import paired
+from sp3f_verl.stats.bootstrap import Difference, paired
 from sp3f_verl.stats.format import number
 
 LISTED = 6  # files that a source names
@@ -170,18 +170,33 @@ def _difference(named: Named[BenchmarkSummary], rows, label: str, language: str,
     first = next(iter(named))
     if language == MEAN and _languages(rows[label]) != _languages(rows[first]):
         return "–"
-    (folder, summary), (base_folder, base) = named[label], named[first]
-    languages = [language] if language != MEAN else list(base.benchmarks[name].languages)
-    pairs = _pairs(folder, base_folder, name, languages, metric, finite(summary.threshold) or 0.7)
-    if pairs:
-        try:
-            got = paired(*zip(*pairs, strict=True))
-        except ValueError:  # a value in it is not finite
-            got = None
-        if got and got.n:
-            return f"{got.mean:+.3f} [{number(got.low)}; {number(got.high)}], p {got.p:.2g}, n {got.n}"
+    if got := difference(named[label], named[first], name, language, metric):
+        return f"{got.mean:+.3f} [{number(got.low)}; {number(got.high)}], p {got.p:.2g}, n {got.n}"
     values = [finite(getattr(rows[one].get(language), metric, None)) for one in (label, first)]
     return "–" if None in values else f"{values[0] - values[1]:+.3f} (of means)"
+
+
+def difference(
+    side: tuple[Path, BenchmarkSummary],
+    base: tuple[Path, BenchmarkSummary],
+    name: str,
+    language: str,
+    metric: str,
+    level: float = 0.95,
+) -> Difference | None:
+    """The side's minus the base's, problem by problem, of a language or MEAN; None where both have not the answers to
+    the same problems, or a value in them is not finite."""
+    (folder, summary), (base_folder, known) = side, base
+    own = [one.benchmarks[name].languages if name in one.benchmarks else {} for one in (known, summary)]
+    languages = [language] if language != MEAN else list(own[0])
+    if language == MEAN and set(own[0]) != set(own[1]):
+        return None
+    pairs = _pairs(folder, base_folder, name, languages, metric, finite(summary.threshold) or 0.7)
+    try:
+        got = paired(*zip(*pairs, strict=True), level=level) if pairs else None
+    except ValueError:
+        return None
+    return got if got and got.n else None
 
 
 def _pairs(

@@ -116,6 +116,7 @@ ENTROPIES = {"distill/teacher_entropy": "teacher", "distill/student_entropy": "s
 LEAKS = {"reward/leak_mention/mean": "mentions a solution", "reward/leak_copied/mean": "copied from it"}
 LENGTHS = {"judge/chars_preferred": "preferred", "judge/chars_other": "other"}
 LOSS = {"train/loss": "training batch", "val/loss": "held-out"}
+MOST_PARTS = 5  # of a step that are drawn
 # (file, title of the panel, metric -> label in the legend, limits of the y axis)
 PANELS = (
     ("rewards.png", f"reward terms, {AVERAGE}", TERMS, SHARE),
@@ -162,7 +163,7 @@ def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
     drawn, table = partial(_drawn, run, prefix), partial(_ends_table, run)
     if not is_rl(run):
         training = section("Training", *drawn("loss.png", "Loss over steps", smooth=False), table(SFT, "training"))
-        return [*_not_finite(run), *training, *_cost(run)]
+        return [*_not_finite(run), *training, *_cost(run, prefix)]
     others = sorted(name for name in run.names if re.fullmatch(r"reward/[^/]+/mean", name) and name not in TERMS)
     terms = table({**REWARD, **TERMS, **dict.fromkeys(others, "")}, "term")
     return [
@@ -173,7 +174,7 @@ def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
         *section("The judge", *drawn("judge.png", "The judge over steps"), Text(READ_JUDGE), _judge(run)),
         *(_teacher(drawn, table, run) if run.names & TEACHER.keys() else []),
         *section("Training", *drawn("training.png", "Training over steps"), table(TRAINING, "training")),
-        *_cost(run),
+        *_cost(run, prefix),
     ]
 
 
@@ -303,7 +304,7 @@ def _judge(run: RunMetrics) -> Table:
     return _table(run, ["judge", "sum", *HEAD], _labelled(labels), cells)
 
 
-def _cost(run: RunMetrics) -> list[Section]:
+def _cost(run: RunMetrics, prefix: str) -> list[Section]:
     seconds = sum(point.value for point in run["timing_s/step"])
     parts = sorted(name for name in run.series if name.startswith("timing_s/") and name != "timing_s/step")
     labels = {"judge/usd_total": "judge, USD, with all resumes"} if run["judge/usd_total"] else {}
@@ -318,7 +319,26 @@ def _cost(run: RunMetrics) -> list[Section]:
         of = {"judge/usd_total": lambda values: values[-1], "perf/throughput": median, **dict.fromkeys(MEMORY, max)}
         return [number(of.get(name, sum)(values))]
 
-    return section("Cost", _table(run, ["what", "how much"], labels, cells))
+    table = _table(run, ["what", "how much"], labels, cells)
+    return section("Cost", *picture(f"{prefix}time.png", "Where the time of a step goes", [_time(run, parts)]), table)
+
+
+def _time(run: RunMetrics, parts: Sequence[str]) -> doc.Lines | None:
+    """The seconds of a step's parts upon each other, the largest below; what is left of the step on top."""
+    steps = {point.step: point.value for point in run["timing_s/step"]}
+    taken = {name: {point.step: point.value for point in run[name]} for name in parts}
+    largest = sorted(
+        (name for name in parts if taken[name].keys() == steps.keys()), key=lambda n: -sum(taken[n].values())
+    )
+    edges, lines = dict.fromkeys(steps, 0.0), []
+    for colour, name in enumerate(largest[:MOST_PARTS]):
+        edges = {step: edge + taken[name][step] for step, edge in edges.items()}
+        lines.append(doc.Line(name.removeprefix("timing_s/"), sorted(edges.items()), colour))
+    if not lines:
+        return None
+    whole = {step: max(seconds, edges[step]) for step, seconds in steps.items()}
+    lines.append(doc.Line("the rest", sorted(whole.items()), len(lines)))
+    return doc.Lines("seconds of a step", lines, stacked=True)
 
 
 def compare(named: Named[RunMetrics]) -> list[doc.Block]:

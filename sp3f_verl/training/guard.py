@@ -8,7 +8,6 @@ pairs, so a drop below a few tenths may be theirs.
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,8 +38,6 @@ class Guard:
 
     def observe(self, metrics: dict[str, float]) -> dict[str, float]:
         """The drop, to be logged with the metrics of the step that it is of."""
-        if not math.isfinite(metrics["train/loss"]):
-            self._end = f"the loss is {metrics['train/loss']}; lower the learning rate, or look for broken rows."
         limit = self.settings.chosen_logp_drop
         if limit is None:
             return {}
@@ -58,7 +55,7 @@ class Guard:
             "sp3f.preference.objective.nll_anchor, or take a loss with a reference."
         )
         if self.settings.on_drop == "stop":
-            self._end = self._end or sentence
+            self._end = sentence
         elif not self._warned:
             log.warning(sentence)
             self._warned = True

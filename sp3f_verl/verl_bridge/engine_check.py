@@ -8,13 +8,15 @@ rows together against each alone, and the fused head against the model's own for
 
 import functools
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
+from sp3f_verl.training.preference import dropout
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE, DEVICE_VARIABLE
 
 MODES = ("stop", "warn", "off")
@@ -69,12 +71,15 @@ def postponed() -> Iterator[None]:
         _postponed = False
 
 
-def check(engine) -> None:
-    """BadInput, or a warning, where the engine's log-probs are not the model's. A collective call of all workers."""
+def check(engine, without_dropout: bool = False) -> None:
+    """BadInput, or a warning, where the engine's log-probs are not the model's, or, `without_dropout`, are drawn in
+    training. A collective call of all workers."""
     mode = os.environ.get(CHECK_VARIABLE, "off") if DEVICE_VARIABLE in os.environ else "off"
     if mode == "off" or engine.engine_config.forward_only or engine.model_config.model_type != "language_model":
         return
-    fault = fault_of(engine)
+    start = time.monotonic()
+    fault = fault_of(engine) or (_drawn(engine) if without_dropout else None)
+    log.debug(f"the engine's log-probs were checked in {time.monotonic() - start:.2f} s.")
     if fault is None:
         return
     if mode == "stop":
@@ -98,6 +103,8 @@ def fault_of(engine) -> str | None:
             f"the engine cannot compute log-probs of this model ({_reason(error)}); set another attn_implementation or "
             "use_remove_padding, or sp3f.check.engine=off if it is rows like those of your data that it takes."
         )
+    if not all(row.isfinite().all() for row in plain):
+        return "the model gives log-probs that are not finite; look at its weights, or set another dtype."
     tolerance = ROUNDING if getattr(engine, "_autocast_dtype", None) == torch.float32 else ROUNDING_16_BITS
     together = plain
     if fused:
@@ -120,6 +127,20 @@ def fault_of(engine) -> str | None:
     return (
         f"rows that are {how} together get other log-probs than each alone, {max(first, *others):.2g} nats a token in "
         f"the mean: a layer of this model takes them for one row; set {mend}."
+    )
+
+
+def _drawn(engine) -> str | None:
+    """One sentence where two passes in training mode differ: a model may take its dropout from a place of its own."""
+    if not dropout.declared(engine.model_config.hf_config):
+        return None
+    rows, fused = _rows(engine), engine.model_config.use_fused_kernels
+    one, other = (_log_probs(engine, rows, len(PROMPTS), fused, engine.train_mode) for _ in range(2))
+    if not max(_differences(engine, one, other)):
+        return None
+    return (
+        "this model goes on with the dropout of its config in training; set its rates to 0 in model.override_config, "
+        "or sp3f.preference.dropout=true."
     )
 
 
@@ -178,8 +199,10 @@ def _rows(engine) -> dict[str, torch.Tensor]:
     }
 
 
-def _log_probs(engine, rows: dict[str, torch.Tensor], micro_batch: int, fused: bool) -> list[torch.Tensor]:
-    """Of the response tokens of each row, through the engine, `micro_batch` rows at a time."""
+def _log_probs(
+    engine, rows: dict[str, torch.Tensor], micro_batch: int, fused: bool, mode: Callable | None = None
+) -> list[torch.Tensor]:
+    """Of the response tokens of each row, through the engine, `micro_batch` rows at a time. mode: or eval_mode."""
     from verl.utils import tensordict_utils as tu
 
     settings = {
@@ -197,7 +220,7 @@ def _log_probs(engine, rows: dict[str, torch.Tensor], micro_batch: int, fused: b
         log_probs.extend(row.detach().float().cpu() for row in model_output["log_probs"].unbind())
         return model_output["log_probs"].values().sum() * 0, {}
 
-    with engine.eval_mode():
+    with (mode or engine.eval_mode)():
         engine.forward_backward_batch(tu.get_tensordict(dict(rows), settings), keep, forward_only=True)
     return [row[prompt - 1 : -1] for row, prompt in zip(log_probs, PROMPTS, strict=True)]
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 
+from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
 
@@ -27,9 +28,15 @@ def seeded_start() -> None:
     def build_lora_module(self, module):
         if DEVICE_VARIABLE not in os.environ:
             return build(self, module)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.engine_config.seed)
-            return build(self, module)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(self.engine_config.seed)
+                return build(self, module)
+        except ValueError as error:  # PEFT's, of layers that are not there or cannot be adapted
+            reason = " ".join(str(error).split())[:200]
+            raise BadInput(
+                f"no adapter fits this model ({reason}); set target_modules to layers that it has."
+            ) from None
 
     FSDPEngine._build_lora_module = build_lora_module
 

@@ -15,17 +15,22 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.log import log
 from sp3f_verl.verl_bridge import (
     preflight_judge,
     preflight_preference,
     preflight_rl,
     preflight_run,
+    preflight_saving,
     preflight_selfplay,
     preflight_sft,
     preflight_teacher,
+    sizes,
 )
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
-from sp3f_verl.verl_bridge.preflight_keys import keys
+from sp3f_verl.verl_bridge.preflight_files import first_process
+from sp3f_verl.verl_bridge.preflight_keys import keys, never_learns
+from sp3f_verl.verl_bridge.preflight_unread import unread
 from sp3f_verl.verl_bridge.versions import check_versions
 
 Check = Callable[[DictConfig], None]  # raises BadInput, one sentence
@@ -55,10 +60,12 @@ class Preflight(Callback):
             error = cause
         if isinstance(error, BadInput):
             self._stop(str(error))
+        if not isinstance(error, BaseException) and (sentence := never_learns(config)):
+            self._stop(f"the run is over and learned nothing: {sentence}")
 
     @staticmethod
     def _stop(sentence: str) -> NoReturn:
-        if int(os.environ.get("RANK", "0")) == 0:  # torchrun starts one process a worker
+        if first_process():
             print(f"sp3f_verl: {sentence}", file=sys.stderr, flush=True)  # no level of logging hides why a run ended
         raise SystemExit(1)
 
@@ -89,6 +96,12 @@ def device(config: DictConfig) -> None:
         import torch
 
         torch.set_num_threads(1)  # with one process a worker, more threads wait for each other: 20 times slower, seen
+
+
+def learning(config: DictConfig) -> None:
+    """Told at the start; at its end such a run is not taken for a good one (`Preflight.on_job_end`)."""
+    if (sentence := never_learns(config)) and first_process():
+        log.warning(f"nothing will be learned, and the run will end with exit code 1: {sentence}")
 
 
 def engine_check(config: DictConfig) -> None:
@@ -185,16 +198,14 @@ METHODS: dict[str, Method] = {
             preflight_teacher.distill,
             preflight_teacher.token_credit,
             preflight_rl.group,
+            preflight_rl.rollout,
             preflight_rl.declared_languages,
             batches,
         ),
         preflight_rl.rows,
         (
-            preflight_judge.room,
-            preflight_teacher.vocabulary,
-            preflight_teacher.room,
-            preflight_judge.judge_answers,
-            file_log,
+            *(preflight_run.kv_cache, preflight_judge.room, preflight_teacher.vocabulary, preflight_teacher.room),
+            *(preflight_judge.judge_answers, file_log),
         ),
     ),
     "preference": Method(
@@ -205,7 +216,7 @@ METHODS: dict[str, Method] = {
     "selfplay": Method(
         (preflight_preference.preference, preflight_selfplay.selfplay, preflight_preference.group_batches),
         preflight_selfplay.annotated_rows,
-        (preflight_selfplay.positions, preflight_selfplay.recorded_run),
+        (preflight_selfplay.positions, preflight_run.kv_cache, preflight_selfplay.recorded_run),
     ),
     "sft": Method((batches,), preflight_sft.rows, (preflight_sft.mask, file_log)),
 }
@@ -214,10 +225,11 @@ METHODS: dict[str, Method] = {
 def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
-    machine = (plugin_loaded, check_versions, keys, device, shared_memory, engine_check)
-    of_the_model = (model, preflight_run.attention, preflight_run.vocabulary, preflight_run.saving)
-    goes_on = () if method_of(config) == "selfplay" else (preflight_run.same_data,)  # that has a record of its own
-    return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *goes_on)
+    machine = (plugin_loaded, check_versions, keys, unread, device, shared_memory, engine_check, learning)
+    of_the_model = (model, preflight_run.attention, sizes.fits, preflight_run.vocabulary, preflight_saving.saving)
+    resume = (preflight_run.goes_on, preflight_run.same_data)
+    resume = resume[:1] if method_of(config) == "selfplay" else resume  # that has a record of its own
+    return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *resume)
 
 
 def method_of(config: DictConfig) -> str:

@@ -9,12 +9,19 @@ That a file exists, is parquet and has its columns is asked by the reader of its
 `data.check.check_sft`, `data.preference_rows.read_answers`); which key of the config it came from is named here.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from omegaconf import DictConfig
 
 from sp3f_verl.errors import BadInput
+
+
+def first_process() -> bool:
+    """torchrun starts one process a worker: one of them speaks, and writes, for all."""
+    return int(os.environ.get("RANK", "0")) == 0
+
 
 KEYS = ("data.train_files", "data.val_files")
 

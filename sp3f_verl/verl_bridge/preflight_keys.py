@@ -5,7 +5,7 @@ from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sp3f_verl.data.files import check_folder
 from sp3f_verl.errors import BadInput
@@ -46,6 +46,8 @@ KEYS: dict[str, Range] = {
     "optim.lr": NOT_NEGATIVE,
     "optim.weight_decay": NOT_NEGATIVE,
     "optim.lr_warmup_steps_ratio": SHARE,
+    **{f"{node}.lora_rank": NOT_NEGATIVE for node in ("model", f"{ROLE}.model")},
+    **{f"{node}.lora_alpha": Range(0, above=True) for node in ("model", f"{ROLE}.model")},  # 0: nothing is added
     "trainer.total_epochs": COUNT,
     "trainer.total_training_steps": COUNT,
     "trainer.n_gpus_per_node": COUNT,
@@ -60,7 +62,7 @@ KEYS: dict[str, Range] = {
     f"{ROLE}.actor.ppo_epochs": COUNT,
     f"{ROLE}.actor.kl_loss_coef": NOT_NEGATIVE,
     f"{ROLE}.actor.clip_ratio": NOT_NEGATIVE,
-    f"{ROLE}.actor.grad_clip": NOT_NEGATIVE,
+    f"{ROLE}.actor.optim.clip_grad": NOT_NEGATIVE,
     f"{ROLE}.actor.ulysses_sequence_parallel_size": COUNT,
     f"{ROLE}.rollout.n": COUNT,
     f"{ROLE}.rollout.temperature": NOT_NEGATIVE,
@@ -77,6 +79,7 @@ KEYS: dict[str, Range] = {
     f"{ROLE}.rollout.val_kwargs.top_p": PART,
     f"{ROLE}.rollout.val_kwargs.top_k": TOP_K,
 }
+OPTIMISERS = ("optim", f"{ROLE}.actor.optim")  # of the SFT trainers, of main_ppo
 FREQUENCIES = ("trainer.save_freq", "trainer.test_freq")  # of the SFT trainer they may be after_each_epoch
 FLAGS = (
     "trainer.val_before_train",
@@ -103,3 +106,20 @@ def keys(config: DictConfig) -> None:
     folder = OmegaConf.select(config, FOLDER)
     if folder and "://" not in str(folder):
         check_folder(Path(str(folder)).expanduser(), FOLDER)
+
+
+def never_learns(config: DictConfig) -> str | None:
+    """One sentence where every step has the learning rate 0; None where some step has another."""
+    key = next(key for key in OPTIMISERS if OmegaConf.select(config, key) is not None)
+    settings, steps = OmegaConf.select(config, key), config.trainer.total_training_steps
+    series = OmegaConf.select(config, "sp3f.selfplay.schedule.lr")
+    if series is not None:
+        key, rates = "sp3f.selfplay.schedule", series if isinstance(series, ListConfig) else [series]
+    else:
+        rates = [settings.lr]
+    if not any(rates):
+        return f"{key}.lr={series if series is not None else settings.lr} throughout; set it above 0."
+    warmup = settings.get("lr_warmup_steps") or -1
+    if steps == 1 and (warmup if warmup > 0 else int(settings.get("lr_warmup_steps_ratio") or 0)) > 0:
+        return f"a warm-up begins at 0, and trainer.total_training_steps=1; set {key}.lr_warmup_steps_ratio=0."
+    return None

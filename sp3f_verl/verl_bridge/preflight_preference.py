@@ -29,6 +29,8 @@ def preference(config: DictConfig) -> None:
     GuardSettings.read(OmegaConf.to_container(config.sp3f.guard, resolve=True), "sp3f.guard")
     if not isinstance(length, int) or length < 2:
         raise BadInput(f"sp3f.preference.max_length={length}; set it to a number of tokens, at least 2.")
+    if not isinstance(dropout := config.sp3f.preference.dropout, bool):
+        raise BadInput(f"sp3f.preference.dropout={dropout} is neither true nor false; give one of them.")
     if config.trainer.get("max_actor_ckpt_to_keep") == 1:
         raise BadInput(
             "trainer.max_actor_ckpt_to_keep=1 removes the old checkpoint before the new one is whole; set it to 2."
@@ -69,8 +71,9 @@ def rows(config: DictConfig) -> None:
 def rows_of_roles(config: DictConfig, roles: Sequence[str]) -> None:
     """BadInput where the files do not hold rows with these roles, or too few of them to train on."""
     for key, paths in files(config):
+        limit = OmegaConf.select(config, key.replace("files", "max_samples"))
         with named(key):
-            answers = read_answers(paths, roles)[0] if paths else []
+            answers = read_answers(paths, roles, limit)[0] if paths else []
         if key == "data.train_files":
             enough(config, key, len(answers))
 

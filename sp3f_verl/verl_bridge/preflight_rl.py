@@ -59,6 +59,20 @@ def group(config: DictConfig) -> None:
         raise BadInput(f"sp3f.group.deadline_seconds={deadline}; set it to a number of seconds above 0.")
 
 
+def rollout(config: DictConfig) -> None:
+    settings = config.sp3f.rollout
+    if not isinstance(settings.trust_rollout_log_probs, bool):
+        value = settings.trust_rollout_log_probs
+        raise BadInput(f"sp3f.rollout.trust_rollout_log_probs={value} is neither true nor false; give one of them.")
+    if isinstance(settings.check_every, bool) or not isinstance(settings.check_every, int) or settings.check_every < 1:
+        raise BadInput(f"sp3f.rollout.check_every={settings.check_every}; set it to a whole number from 1.")
+    if settings.trust_rollout_log_probs and not config.actor_rollout_ref.rollout.calculate_log_probs:
+        raise BadInput(
+            "sp3f.rollout.trust_rollout_log_probs=true needs them: set "
+            "actor_rollout_ref.rollout.calculate_log_probs=true."
+        )
+
+
 def _recognisable(codes: Iterable[str], config: DictConfig) -> None:
     """A language that no identifier knows cannot be rewarded."""
     if not active(OmegaConf.to_container(config.sp3f.reward.weights)) & {"language", "soft_language"}:
@@ -75,10 +89,7 @@ def declared_languages(config: DictConfig) -> None:
     if isinstance(codes, str):
         raise BadInput(f"sp3f.languages={codes} is not a list; write sp3f.languages=[{codes}].")
     for code in codes or ():
-        try:
-            languages.get(code)
-        except languages.UnknownLanguage as error:
-            raise BadInput(f"sp3f.languages: {error}") from None
+        languages.get(code, "sp3f.languages")
 
 
 def rows(config: DictConfig) -> None:

@@ -1,27 +1,42 @@
-"""The part of the preflight about what would end or spoil a run late: saving, logging, resuming, the model's limits."""
+"""The part of the preflight about what would end or spoil a run late: logging, resuming, the model's limits."""
 
 import importlib.util
 import os
-import tempfile
+import re
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from sp3f_verl.cost.devices import GIB
+from sp3f_verl.cost.memory import BF16, kv_bytes
 from sp3f_verl.data.files import digest
 from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.log import log
 from sp3f_verl.training.preference.resume import TRACKER
-from sp3f_verl.verl_bridge.preflight_files import files
+from sp3f_verl.verl_bridge.cpu.platform import KV_VARIABLE
+from sp3f_verl.verl_bridge.preflight_files import files, first_process
+from sp3f_verl.verl_bridge.sizes import model_node, model_size
 
 RECORD = "data.json"  # beside the checkpoints: what their positions are positions in
+ORDER = ("data.train_batch_size", "data.shuffle", "data.seed", "data.train_max_samples")
+LEFT_OUT_BY = ("data.max_prompt_length", "data.filter_overlong_prompts")  # rows of RL; of preference, its max_length
 PACKAGES = {"tracking": "wandb", "vemlp_wandb": "volcengine_ml_platform"}  # verl's logger -> its package, if not alike
 BUILT_IN = ("console", "file")
+OTHERS = {"train_files": "other rows", "model.path": "another model"}
+ROLE = "actor_rollout_ref"
+SHARDS = {
+    "model": "model",
+    "optimizer": "optim",
+    "extra": "extra_state",
+}  # parts of a checkpoint -> names of their files
+WORKERS = re.compile(r"world_size_(\d+)_")
 SUPPORTS = {"sdpa": "_supports_sdpa", "flash_attention_2": "_supports_flash_attn"}  # of transformers' classes
 
 
-def _model(config: DictConfig) -> tuple[DictConfig, str]:
-    node = config.model if config.sp3f.trainer == "sft_trainer" else config.actor_rollout_ref.model
+def model_of(config: DictConfig) -> tuple[DictConfig, str]:
+    """The node of the model that is trained, and its folder or name."""
+    node = model_node(config)
     return node, str(Path(node.path).expanduser())
 
 
@@ -44,14 +59,14 @@ def attention(config: DictConfig) -> None:
     from transformers import AutoConfig
     from verl.utils.model import get_hf_auto_model_class
 
-    node, path = _model(config)
+    node, path = model_of(config)
     wanted = (node.override_config or {}).get("attn_implementation")
     settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
     if not settings.architectures:
         raise BadInput(f"config.json of {node.path} names no architectures, by which verl chooses a class; add them.")
     kind = get_hf_auto_model_class(hf_config=settings)._model_mapping.get(type(settings), None)  # None: remote code
     if kind is not None and wanted in SUPPORTS and not getattr(kind, SUPPORTS[wanted], True):
-        key = "model" if config.sp3f.trainer == "sft_trainer" else "actor_rollout_ref.model"
+        key = "model" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.model"
         raise BadInput(
             f"{kind.__name__} of {node.path} does not take {key}.override_config.attn_implementation={wanted}; set it "
             "to eager."
@@ -62,7 +77,7 @@ def vocabulary(config: DictConfig) -> None:
     """Tokens beyond the embedding: an IndexError in a worker. Some published models have such that no text gives."""
     from transformers import AutoConfig, AutoTokenizer
 
-    node, path = _model(config)
+    node, path = model_of(config)
     source = node.tokenizer_path or path
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=node.trust_remote_code)
     text = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code).get_text_config()
@@ -82,42 +97,31 @@ def vocabulary(config: DictConfig) -> None:
     log.warning(f"{sizes}; a text that gives a token beyond them ends the run.")
 
 
-def saving(config: DictConfig) -> None:
-    """Every file that a checkpoint writes again is written once and read back, and its folder can be written."""
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
-
-    if (
-        config.trainer.save_freq != "after_each_epoch"
-        and config.trainer.save_freq <= 0
-        and "selfplay" not in config.sp3f
-    ):
+def kv_cache(config: DictConfig) -> None:
+    """vLLM on a CPU takes as much for its cache as it is told, and dies once started where a sequence does not fit."""
+    if config.sp3f.device != "cpu" or KV_VARIABLE in os.environ:
         return
-    node, path = _model(config)
-    remote = node.trust_remote_code
-    try:
-        generation = GenerationConfig.from_pretrained(path)
-    except OSError:  # a model folder without one
-        generation = None
-    parts = {
-        "generation_config.json": generation,
-        "config.json": AutoConfig.from_pretrained(path, trust_remote_code=remote),
-        "tokenizer": AutoTokenizer.from_pretrained(node.tokenizer_path or path, trust_remote_code=remote),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        for name, part in parts.items():
-            try:
-                if part is not None:
-                    part.save_pretrained(folder)
-            except Exception as error:  # whatever the files make transformers raise
-                reason = " ".join(str(error).split())[:200]
-                raise BadInput(f"no checkpoint could be saved: {name} of {node.path} ({reason}); mend that.") from None
-        kept = AutoTokenizer.from_pretrained(folder, trust_remote_code=remote)
-        if kept.get_vocab() != parts["tokenizer"].get_vocab() or kept.chat_template != parts["tokenizer"].chat_template:
-            raise BadInput(f"the tokenizer of {node.path} is another one once it is saved; save it with transformers.")
-    home = Path(config.trainer.default_local_dir).expanduser().absolute()
-    there = next(place for place in (home, *home.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise BadInput(f"trainer.default_local_dir={home} cannot be written; set it to another folder.")
+    model, rollout = model_size(config), config.actor_rollout_ref.rollout
+    tokens = rollout.max_model_len or model.context or 0
+    needed = max(1, -(-tokens * kv_bytes(model, 4 if rollout.dtype == "float32" else BF16) // GIB))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    if needed * config.trainer.n_gpus_per_node > memory / 2:
+        enough = config.data.max_prompt_length + config.data.max_response_length
+        raise BadInput(
+            f"a sequence of {tokens} tokens, the model's whole context, takes {needed} GiB of vLLM's cache, and this "
+            f"machine has {memory:.0f} GiB; set {ROLE}.rollout.max_model_len={enough}, or {KV_VARIABLE}."
+        )
+    os.environ[KV_VARIABLE] = str(needed)  # whole GiB; handed on to the servers
+
+
+def positions(node: DictConfig) -> int | None:
+    """How many tokens the model of a node takes, where one more ends in a stack: with learned positions."""
+    from transformers import AutoConfig
+
+    path = str(Path(node.path).expanduser())
+    text = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code).get_text_config()
+    rotary = getattr(text, "rope_parameters", None) is not None
+    return None if rotary else getattr(text, "max_position_embeddings", None)
 
 
 def resumed(config: DictConfig) -> tuple[int, Path]:
@@ -130,29 +134,56 @@ def resumed(config: DictConfig) -> tuple[int, Path]:
     return step_to_resume(trainer), folder.expanduser()
 
 
+def goes_on(config: DictConfig) -> None:
+    """The checkpoint that a run goes on from has all that it takes, for as many workers as there are: verl fails on a
+    file that is missing, and where a part is not asked for, it goes on with fresh weights and says nothing."""
+    step, folder = resumed(config)
+    if not step:
+        return
+    sft = config.sp3f.trainer == "sft_trainer"
+    key = "checkpoint" if sft else f"{ROLE}.actor.checkpoint"
+    loaded, anew = OmegaConf.select(config, f"{key}.load_contents"), "begin anew, from its huggingface folder."
+    if missing := [kind for kind in SHARDS if kind not in loaded]:
+        raise BadInput(
+            f"{key}.load_contents leaves out {' and '.join(missing)}, without which the checkpoint of step {step} in "
+            f"{folder} is not gone on from; add them, or set trainer.resume_mode=disable to begin anew."
+        )
+    place = folder / f"global_step_{step}" / ("" if sft else "actor")
+    saved = {int(match[1]) for file in place.glob("model_world_size_*") if (match := WORKERS.search(file.name))}
+    workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
+    workers = int(os.environ.get("WORLD_SIZE", workers)) if sft else workers  # torchrun decides
+    if saved and workers not in saved:
+        raise BadInput(f"{place} was saved by {max(saved)} workers, and there are {workers}; start as many, or {anew}")
+    for kind, name in SHARDS.items() if saved else ():
+        if not list(place.glob(f"{name}_world_size_{workers}_rank_*.pt")):
+            raise BadInput(f"{place} has no {kind} ({name}_world_size_{workers}_rank_*.pt); put it back, or {anew}")
+
+
 def same_data(config: DictConfig) -> None:
     """A checkpoint keeps a position in the data, which means nothing in other data or batches: refused.
 
     What a run trains on is recorded beside its checkpoints when it begins. Runs that began earlier have no record.
     """
-    data = config.data
     step, folder = resumed(config)
     paths = next(paths for _, paths in files(config))
     if not all(Path(path).expanduser().is_file() for path in paths):
         return  # what verl fetches itself
-    identity = {
-        "train_files": [digest(Path(path).expanduser()) for path in paths],
-        "train_batch_size": data.train_batch_size,
-        "shuffle": data.get("shuffle"),
-        "seed": data.get("seed"),
-        "train_max_samples": data.get("train_max_samples", -1),
-    }
+    node, path = model_of(config)
+    left_out_by = ("sp3f.preference.max_length",) if "preference" in config.sp3f else LEFT_OUT_BY
+    identity = {"train_files": [digest(Path(path).expanduser()) for path in paths]}
+    identity |= {key.removeprefix("data."): OmegaConf.select(config, key) for key in (*ORDER, *left_out_by)}
+    identity["model.lora_rank"] = node.get("lora_rank", 0)
+    if (settings := Path(path) / "config.json").is_file():
+        identity["model.path"] = digest(settings)
     work = Work(folder / RECORD, identity)
     for name, (kept, value) in work.changed().items() if step else ():
-        what = "other rows" if name == "train_files" else f"{kept}, not {value}"
+        if name not in work.kept:
+            continue  # begun by an earlier version, which did not record it
+        what = OTHERS.get(name, f"{kept}, not {value}")
+        key = name if "." in name else f"data.{name}"
         raise BadInput(
-            f"the checkpoint of step {step} in {folder} goes on in data.{name} of {what}; set that back, or "
+            f"the checkpoint of step {step} in {folder} goes on with {key} of {what}; set that back, or "
             "trainer.default_local_dir to a new folder to begin anew."
         )
-    if int(os.environ.get("RANK", "0")) == 0 and not (folder / TRACKER).is_file():
+    if first_process() and not (folder / TRACKER).is_file():
         work.begin()

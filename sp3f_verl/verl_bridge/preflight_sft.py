@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +22,8 @@ from sp3f_verl.training.conversations import (
     short,
 )
 from sp3f_verl.training.sft.mask import fault
-from sp3f_verl.verl_bridge.preflight_files import enough, files, named
+from sp3f_verl.verl_bridge.preflight_files import enough, files, first_process, named
+from sp3f_verl.verl_bridge.preflight_run import positions
 
 FIRST = 8  # rows of a file whose tokens are checked, beside the first row of each sequence of roles
 KINDS = 32  # at most
@@ -66,8 +66,8 @@ def mask(config: DictConfig) -> None:
                 continue  # verl's own way: sft/dataset.py
             with named(key):
                 _check_file(config, model, path)
-                line = _labels(config, model, path) if int(os.environ.get("RANK", "0")) == 0 else ""
-            if line and key == "data.train_files" and path == paths[0] and int(os.environ.get("RANK", "0")) == 0:
+                line = _labels(config, model, path) if first_process() else ""
+            if line and key == "data.train_files" and path == paths[0]:
                 log.info(f"{key}, {line}")
 
 
@@ -101,11 +101,12 @@ def _check_file(config: DictConfig, model, path: str) -> None:
 
 def _labels(config: DictConfig, model, path: str) -> str:
     """A line about the file's first row as it is trained on; BadInput where no row has a label once it is cut."""
-    dataset, start, without = _dataset(config.data, model, path), time.monotonic(), 0
+    dataset, start, without, longest = _dataset(config.data, model, path), time.monotonic(), 0, 0
     read = getattr(dataset, "cut_row", dataset.__getitem__)
     for number in range(len(dataset)):
         with _refused_by_the_dataset():
-            without += not read(number)["loss_mask"].any()
+            row = read(number)
+        without, longest = without + (not row["loss_mask"].any()), max(longest, len(row["input_ids"]))
         if time.monotonic() - start > SECONDS:
             log.info(f"{path}: {number + 1} of {len(dataset)} rows were looked at.")
             break
@@ -113,6 +114,10 @@ def _labels(config: DictConfig, model, path: str) -> str:
         raise BadInput(
             f"{path}: cut to data.max_length={config.data.max_length}, no row keeps a token that is trained on; raise "
             "it, or set data.truncation=left."
+        )
+    if (room := positions(config.model)) is not None and longest > room:
+        raise BadInput(
+            f"{path} has rows of {longest} tokens, and the model {room} positions; set data.max_length={room}."
         )
     if without:
         log.warning(f"{path}: {without} of {number + 1} rows keep no token to train on; others take their place.")

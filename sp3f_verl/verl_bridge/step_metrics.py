@@ -5,9 +5,13 @@ trainers is the mean of batch means: a batch of short answers counts as much as 
 """
 
 import functools
+import math
 import os
 
+from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
+
+TOLERATED = 2  # updates in a row without a finite gradient: in 16 bits one may overflow
 
 
 def rate_of_the_step() -> None:
@@ -27,6 +31,7 @@ def rate_of_the_step() -> None:
 
 def loss_over_tokens() -> None:
     """After `verl.workers.engine_workers`: the losses of a validation's batches have the mean over tokens as mean.
+    And training that has come to nothing ends the run, unsaved: verl leaves updates out and goes on, to a green end.
 
     A validation is what is inferred with a loss between two training batches. The trainer, SPMD or on Ray, takes the
     plain mean of what its batches give, so each gives what moves that mean to the one over all tokens so far.
@@ -39,7 +44,11 @@ def loss_over_tokens() -> None:
     @functools.wraps(train)
     def train_batch(self, data):
         self._validated = None
-        return train(self, data)
+        output = train(self, data)
+        if output is not None and DEVICE_VARIABLE in os.environ:
+            metrics = tu.get(output, "metrics")
+            self._left_out = left_out(metrics["loss"], metrics.get("grad_norm", 0.0), getattr(self, "_left_out", 0))
+        return output
 
     @functools.wraps(infer)
     def infer_batch(self, data):
@@ -53,6 +62,18 @@ def loss_over_tokens() -> None:
         return output
 
     TrainingWorker.train_batch, TrainingWorker.infer_batch = train_batch, infer_batch
+
+
+def left_out(loss: float, norm: float, before: int) -> int:
+    """How many updates in a row verl left out for their gradient's norm, `before` of them before this one. BadInput
+    where that is no accident any more, or the loss is none."""
+    mend = "lower the learning rate, or look for broken rows."
+    if not math.isfinite(loss):
+        raise BadInput(f"the loss of a step is {loss}; {mend}")
+    count = 0 if math.isfinite(norm) else before + 1
+    if count > TOLERATED:
+        raise BadInput(f"the gradient of {count} updates in a row has the norm {norm}, so that none was made; {mend}")
+    return count
 
 
 class RunningMean:

@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Number
 
+from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.judge_in_trainer import stop_in_mid_step, with_close, with_judge, with_step_metrics
+from sp3f_verl.verl_bridge.old_log_probs import checked_now_and_then
 from sp3f_verl.verl_bridge.validation import with_languages
 
 OF_A_GROUP = ("judge_", "group_")
@@ -40,8 +42,10 @@ def install() -> None:
 
     PPOTrainer._compute_advantage = with_token_credit(PPOTrainer._compute_advantage)
     PPOTrainer._compute_metrics = _with_terms(PPOTrainer._compute_metrics)
+    PPOTrainer._init_dataloader = _with_a_batch(PPOTrainer._init_dataloader)
     PPOTrainer._build_replay_buffer = _with_limits(PPOTrainer._build_replay_buffer)
     PPOTrainer._val_metrics_update = with_languages(PPOTrainer._val_metrics_update)
+    PPOTrainer._compute_old_log_prob = checked_now_and_then(PPOTrainer._compute_old_log_prob)
     PPOTrainer._update_actor = with_means(PPOTrainer._update_actor)
     PPOTrainer.init = with_distill(with_judge(PPOTrainer.init))
     PPOTrainer.step = with_step_metrics(PPOTrainer.step)
@@ -65,6 +69,21 @@ def _with_terms(original):
         metrics.update(term_metrics(infos, data.pop("language").tolist()))
 
     return _compute_metrics
+
+
+def _with_a_batch(original):
+    """Fewer rows than a batch, once those with long prompts are left out, make no step, and no end that tells."""
+
+    @functools.wraps(original)
+    def _init_dataloader(self):
+        original(self)
+        count, size = len(self.train_dataset), self.config.data.train_batch_size
+        if self.config.get("sp3f") is not None and count < size:
+            raise BadInput(
+                f"data.train_files leaves {count} rows, data.train_batch_size={size} needs more; set it lower."
+            )
+
+    return _init_dataloader
 
 
 def _with_limits(original):

@@ -12,8 +12,9 @@ import torch.distributed as dist
 from transformers import AutoModelForCausalLM
 from verl.trainer.config import CheckpointConfig
 from verl.utils import tensordict_utils as tu
-from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
+from verl.workers.config import ActorConfig, FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
 from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
+from verl.workers.utils.losses import ppo_loss, sft_loss
 
 from sp3f_verl.losses.objective import Objective, measure
 from sp3f_verl.training.preference import attention, response_head
@@ -48,6 +49,10 @@ CASES = {
 }
 
 
+# verl's own losses, of single responses: case -> (fixed micro-batch in rows or None, tokens of a dynamic one)
+ALONE = {"1 row": (1, None), "4 rows": (4, None), "few tokens": (None, 64), "many tokens": (None, 4096)}
+
+
 def make_groups(roles: int, vocabulary: int) -> tuple[list[Group], list[tuple]]:
     generator = torch.Generator().manual_seed(roles)
 
@@ -76,6 +81,57 @@ def plain(folder: str, objective: Objective, batch: dict) -> tuple[float, torch.
     loss = measure(objective, torch.cat(rows), mask.values(), mask.offsets(), reference).losses.mean()
     loss.backward()
     return loss.item(), torch.cat([part.grad.flatten() for _, part in sorted(model.named_parameters())])
+
+
+def policy_rows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What verl's policy loss reads besides, nested over the response's tokens: advantages, and old log-probs that some
+    ratios leave the clip with."""
+    generator = torch.Generator().manual_seed(0)
+    fields = {name: [] for name in ("prompts", "responses", "response_mask", "old_log_probs", "advantages")}
+    for ids, mask in zip(batch["input_ids"].unbind(), batch["loss_mask"].unbind(), strict=True):
+        length = int(mask.sum())
+        fields["prompts"].append(ids[:-length])
+        fields["responses"].append(ids[-length:])
+        fields["response_mask"].append(torch.ones(length, dtype=torch.long))
+        fields["old_log_probs"].append(-5.7 + 0.2 * torch.randn(length, generator=generator))
+        fields["advantages"].append(torch.randn(1, generator=generator).expand(length).clone())
+    nested = {name: torch.nested.as_nested_tensor(rows, layout=torch.jagged) for name, rows in fields.items()}
+    return {name: rows for name, rows in batch.items() if name != "reference"} | nested
+
+
+def of_verls_losses(engine, vocabulary: int, fused: bool) -> dict:
+    """{(loss, case): (loss, gradient)} of SFT and of the policy loss as recipe/grpo.yaml sets it."""
+    grpo = ActorConfig(
+        strategy="fsdp2", clip_ratio_low=0.2, clip_ratio_high=0.28, loss_agg_mode="seq-mean-token-sum-norm",
+        loss_scale_factor=64, rollout_n=1, ppo_micro_batch_size_per_gpu=1, use_torch_compile=False,
+    )  # fmt: skip
+    losses = {"sft": functools.partial(sft_loss, None), "grpo": functools.partial(ppo_loss, grpo)}
+    ranks, rank, results = engine.get_data_parallel_size(), engine.get_data_parallel_rank(), {}
+    groups, _ = make_groups(1, vocabulary)
+    batch = policy_rows(batch_of(groups, range(GROUPS), [1.0] * GROUPS))
+    for name, loss in losses.items():
+        for case, (fixed, dynamic) in ALONE.items():
+            settings = {
+                "temperature": 1.0,
+                "calculate_entropy": False,
+                "use_remove_padding": True,
+                "use_fused_kernels": fused,
+                "use_dynamic_bsz": dynamic is not None,
+                "max_token_len_per_gpu": dynamic,
+                "micro_batch_size_per_gpu": fixed,
+                "global_batch_size": GROUPS,
+            }
+            rows = tu.chunk_tensordict(tu.get_tensordict(batch, settings), ranks)[rank]
+            with engine.train_mode():
+                engine.optimizer_zero_grad()
+                out = engine.forward_backward_batch(rows, loss)
+                results[name, case] = (sum(out["loss"]), gradient_of(engine))
+    return results
+
+
+def gradient_of(engine) -> torch.Tensor:
+    parameters = sorted(engine.module.named_parameters())
+    return torch.cat([part.grad.full_tensor().flatten().clone() for _, part in parameters])
 
 
 def main(folder: str, output: str) -> None:
@@ -139,11 +195,13 @@ def main(folder: str, output: str) -> None:
                 with engine.train_mode():
                     engine.optimizer_zero_grad()
                     out = engine.forward_backward_batch(rows, functools.partial(group_loss, objective=objective))
-                    parameters = sorted(engine.module.named_parameters())
-                    gradient = torch.cat([part.grad.full_tensor().flatten().clone() for _, part in parameters])
+                    gradient = gradient_of(engine)
                 loss = torch.tensor(sum(out["loss"]))
                 dist.all_reduce(loss)
                 results[name, case] = (loss.item() / ranks, gradient)
+        if kind in ("logits", "fused"):
+            alone = of_verls_losses(engine, config.hf_config.vocab_size, fused)
+            results |= {(loss, f"{kind}, {case}"): value for (loss, case), value in alone.items()}
     if dist.get_rank() == 0:
         torch.save(results, output)
     dist.destroy_process_group()

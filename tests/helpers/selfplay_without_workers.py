@@ -52,14 +52,16 @@ def settings(data: Path, folder: Path) -> DictConfig:
     return OmegaConf.create(resolved(cfg))
 
 
-def run(data: Path, folder: Path, kill_at: tuple[str, int] | None = None) -> int:
+def run(data: Path, folder: Path, kill_at: tuple[str, int] | None = None, falls: float = 0.0) -> int:
     """The exit code of the run in a process of its own; -9 where it was killed.
+
+    falls: what annotated responses lose in every step, nats a token; where it is not 0, the guard stops the run.
 
     kill_at: (event, n), the n-th `response` or `step` of this process, or the part of a save: `save`, `data` or
     `tracker` of step n, after which the process gets SIGKILL.
     """
     composed(data)  # here, so that every process finds it
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(data, folder, kill_at))
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(data, folder, kill_at, falls))
     process.start()
     process.join(120)
     if process.is_alive():
@@ -116,7 +118,7 @@ class _Servers:
         return 0
 
 
-def _run(data: Path, folder: Path, kill_at: tuple[str, int] | None) -> None:
+def _run(data: Path, folder: Path, kill_at: tuple[str, int] | None, falls: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     process = _Process(folder, kill_at)
 
@@ -147,7 +149,7 @@ def _run(data: Path, folder: Path, kill_at: tuple[str, int] | None) -> None:
 
         def _train_step(self, indices, metrics, timing_raw):
             timing_raw["update"] = 1.0
-            metrics |= {"train/margin": 1.0, "train/loss": 0.5, "train/logp_per_token/real": -1.0}
+            metrics |= {"train/margin": 1.0, "train/logp_per_token/real": -1.0 - falls * self.global_steps}
             process.note("trained", [self.global_steps, self.iteration, list(indices)])
             process.reached("step")
 
@@ -161,7 +163,9 @@ def _run(data: Path, folder: Path, kill_at: tuple[str, int] | None) -> None:
         return _Servers(process, trainer.tokenizer.eos_token_id)
 
     selfplay.RolloutServers = servers
-    trainer = Trainer(settings(data, folder))
+    config = settings(data, folder)
+    config.sp3f.guard.on_drop = "stop" if falls else "warn"
+    trainer = Trainer(config)
     trainer._setup()
     if trainer.servers is None and not hasattr(trainer, "actor_rollout_wg"):
         trainer.actor_rollout_wg = SimpleNamespace()  # a finished run has none, and uses none

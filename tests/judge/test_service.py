@@ -103,6 +103,26 @@ def test_a_question_that_does_not_fit_the_context_is_shortened_before_it_is_sent
     assert result.valid == [2, 2]
 
 
+@pytest.mark.parametrize("words", ["zu lang", "no such field"])
+def test_a_400_in_unknown_words_may_mean_the_length(words):
+    """Two responses of 15,000 characters at a server that takes 9,000: half of 12,000 each is still too long."""
+    group = [f"{number} " + "word " * (3000 if number < 2 else number) for number in range(4)]
+
+    def reply(body):
+        size = sum(len(message["content"]) for message in body["messages"])
+        return Reply(status=400, json={"error": {"message": words}}) if size > 9000 else first_number_wins(body)
+
+    def first_number_wins(body):
+        texts = shown(body)
+        return f"\\boxed{{{'B' if len(texts) == 2 and texts[1] > texts[0] else 'A'}}}"
+
+    with ModelServer(reply) as server:
+        result, metrics = judge(server, group, concurrency=1)
+        longest = max(len(entry["body"]["messages"][-1]["content"]) for entry in server.chats())
+    assert result.rates == [0.0, pytest.approx(1 / 3), pytest.approx(2 / 3), 1.0] and longest > 20_000
+    assert metrics["judge/failed_rate"] == 0
+
+
 def test_where_the_server_says_too_long_the_question_is_shortened_and_asked_again():
     def refuses_long(body):
         if sum(len(message["content"]) for message in body["messages"]) > 5000:

@@ -11,7 +11,7 @@ import pytest
 from helpers.model_server import ModelServer, Reply
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Ask, Endpoint, FailureKind, Status, Store, Totals
-from sp3f_verl.llm.backends.batch import BatchBackend
+from sp3f_verl.llm.backends.batch import BatchBackend, read_line
 from sp3f_verl.llm.backends.openai import OpenAIBackend
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -318,6 +318,37 @@ def test_a_line_that_stays_junk_costs_its_row_alone(tmp_path):
         answers, _ = collected(server, tmp_path, 3)
     assert sorted(answer.status for answer in answers.values()) == ["error", "ok", "ok"]
     assert {answer.failure for answer in answers.values()} == {None, FailureKind.SERVER_ERROR}
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ('\ufeff{"custom_id": "k", "response": {"status_code": 200, "body": @}}', "ok"),
+        ('{"custom_id": "k", "response": {"status_code": "200", "body": @}}\r', "ok"),
+        ('{"custom_id": "k", "response": {"status_code": 200, "body": null}}', "error"),
+        ('{"custom_id": "k", "response": {"status_code": 200, "body": "<html>"}}', "error"),
+        ('{"custom_id": "k", "response": {"body": {"error": "no"}}}', "error"),
+        ('{"custom_id": "k", "response": null, "error": "gone"}', "error"),
+        ('{"custom_id": "k", "response": [], "error": {"code": 7}}', "error"),
+        ('{"custom_id": "k"}', "error"),
+    ],
+)
+def test_lines_in_odd_shapes_are_read_as_far_as_they_go(line, status):
+    key, answer = read_line(line.replace("@", Reply(text="fine").body("m").decode()), "m")
+    assert (key, answer.status) == ("k", status) and (answer.text == "fine") == (status == "ok")
+
+
+@pytest.mark.parametrize("page", [[], {}, {"data": ["x"]}, {"data": 3}, {"data": [{"id": 1}], "has_more": True}, None])
+def test_an_odd_list_of_batches_is_one_sentence(page, tmp_path):
+    def reply(request, content, body):
+        if request.method == "GET" and request.path.endswith("/batches"):
+            return Reply(raw=json.dumps(page).encode()) if request.query.get("after") is None else Reply(json={})
+        return taken(request, content, body)
+
+    with ModelServer(question) as server:
+        taken, server.batches.reply = server.batches.reply, reply
+        with pytest.raises(BadInput, match="does not list its batches"):
+            collected(server, tmp_path, 1)
 
 
 def test_the_key_is_told_in_no_failure_of_a_batch(tmp_path, monkeypatch):

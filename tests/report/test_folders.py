@@ -17,6 +17,8 @@ from sp3f_verl.report.document.blocks import Picture, every
 from sp3f_verl.report.document.markdown import markdown
 from sp3f_verl.report.document.page import html
 from sp3f_verl.report.folders import look
+from sp3f_verl.report.rl_and_sft import _time
+from sp3f_verl.report.run_metrics import Point
 
 
 def text_of(*folders) -> str:
@@ -71,8 +73,8 @@ def test_two_evaluations_are_compared_problem_by_problem(tmp_path):
 def test_numbers_that_are_none_are_shown_as_such_and_counted(tmp_path):
     folder = evaluation(tmp_path / "run", {"es": 0.5})
     summary = json.loads((folder / "summary.json").read_text())
-    mine = summary["benchmarks"]["mgsm"]["languages"]["es"]
-    mine |= {"accuracy": {"mean": math.nan, "low": None, "high": None}, "majority": None, "tokens": math.inf}
+    spanish = summary["benchmarks"]["mgsm"]["languages"]["es"]
+    spanish |= {"accuracy": {"mean": math.nan, "low": None, "high": None}, "majority": None, "tokens": math.inf}
     (folder / "summary.json").write_text(json.dumps(summary))
     text = text_of(folder)
     result = rows(text, "language")["es"]
@@ -124,8 +126,8 @@ def test_evaluations_of_other_settings_are_told(tmp_path):
     same, other = (evaluation(tmp_path / name, {"es": 0.5}) for name in ("same", "other"))
     assert "Not the same settings" not in text_of(base, same), "no limit and none told are one"
     changed(other, decoding={"samples": 8, "temperature": 0.0, "top_p": 0.8}, threshold=0.5, limit=10)
-    expected = [line for line in text_of(base, other).splitlines() if line.startswith("**Not the same settings**")]
-    assert expected == [
+    sentences = [line for line in text_of(base, other).splitlines() if line.startswith("**Not the same settings**")]
+    assert sentences == [
         "**Not the same settings**: temperature (base 0.7, other 0.0), threshold (base 0.7, other 0.5), limit (base –, "
         "other 10)."
     ]
@@ -294,11 +296,24 @@ def test_a_privileged_teacher_has_a_section_of_its_own(tmp_path):
     assert [panel.title for panel in picture.panels if panel] == ["divergence, nats a token", "leakage"]
 
 
+def test_the_parts_of_a_step_stand_upon_each_other():
+    """Largest first, then the small one, then what is left of the step; never less than the parts."""
+    data = [{"timing_s/adv": 0.1, "timing_s/gen": 1.5, "timing_s/step": seconds} for seconds in (2.0, 1.0)]
+    metrics = {name: [Point(step, row[name], "") for step, row in enumerate(data, 1)] for name in data[0]}
+    panel = _time(metrics, ["timing_s/adv", "timing_s/gen"])
+    assert [(line.label, line.points) for line in panel.lines] == [
+        ("gen", [(1, 1.5), (2, 1.5)]),
+        ("adv", [(1, 1.6), (2, 1.6)]),
+        ("the rest", [(1, 2.0), (2, 1.6)]),
+    ]
+    assert panel.stacked
+
+
 def test_validation_by_language_is_shown_and_compared(tmp_path):
     lines = grpo()
     for step, accuracy in ((1, 0.25), (20, 0.75)):
-        mine = {"es/accuracy": accuracy, "sw/accuracy": 0.0, "mean/accuracy": accuracy / 2, "mean/tokens": 200.0}
-        lines[step - 1][1].update({f"validation/mgsm/{name}": value for name, value in mine.items()})
+        measures = {"es/accuracy": accuracy, "sw/accuracy": 0.0, "mean/accuracy": accuracy / 2, "mean/tokens": 200.0}
+        lines[step - 1][1].update({f"validation/mgsm/{name}": value for name, value in measures.items()})
         lines[step - 1][1]["val-core/mgsm/acc/mean@1"] = 0.5
     run = write(tmp_path / "a", lines)
     result = rows(text_of(run), "validation")
@@ -314,8 +329,8 @@ def test_values_that_are_not_finite_are_counted_in_one_sentence(tmp_path):
     for step, name in ((3, "actor/entropy"), (4, "actor/entropy"), (20, "critic/score/mean")):
         lines[step - 1][1][name] = None
     text = text_of(write(tmp_path / "run", lines))
-    expected = [line for line in text.splitlines() if "NaN or infinite" in line]
-    assert expected == [
+    sentences = [line for line in text.splitlines() if "NaN or infinite" in line]
+    assert sentences == [
         "3 values are NaN or infinite and left out of means and plots (first: `metrics/000.jsonl` step 3): "
         "`actor/entropy` 2 of 20, `critic/score/mean` 1 of 20."
     ]

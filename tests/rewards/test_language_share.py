@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.fidelity.identify import contest_of
 from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share, language_shares
+from sp3f_verl.rewards.fidelity.likelihood import Groups, model
 from sp3f_verl.rewards.fidelity.second_opinion import lingua_share
 from sp3f_verl.rewards.text import prose
 
@@ -139,11 +141,30 @@ def test_plain_code_and_formulas_are_still_left_out(plain):
 
 @pytest.mark.timeout(60)  # linear: half a second; what goes quadratic takes minutes
 @pytest.mark.parametrize(
-    "opener", [r"\(", r"\[", r"\begin{a}", "$$", "```", "`", "$a\n", "#", '"', "'", r"\ ", "aa ", "(a"]
+    "opener",
+    [
+        r"\(",
+        r"\[",
+        r"\begin{a}",
+        "$$",
+        "```",
+        "`",
+        "$a\n",
+        "#",
+        '"',
+        "'",
+        r"\ ",
+        "aa ",
+        "(a",
+        r"\text{a ",
+        "Ab-",
+        "a.@",
+    ],
 )
 def test_an_opener_that_is_never_closed_costs_linear_time(opener):
     prose(opener * (200_000 // len(opener)))
     prose("```" + opener * (200_000 // len(opener)))
+    prose(opener * (200_000 // len(opener)) + "}" * 200_000)
 
 
 def test_every_language_recognises_its_own_instruction(subtests):
@@ -166,6 +187,24 @@ def test_an_unknown_language_without_a_script_of_its_own_is_refused(monkeypatch)
 def test_a_share_is_a_share_of_any_text(text, code):
     share = language_share(text, code, SP3F)
     assert share is None or 0.0 <= share <= 1.0
+
+
+def test_likelihoods_of_many_texts_are_those_that_py3langid_gives_each():
+    texts = [
+        "",
+        "12",
+        "THE PRICE",
+        *HALVES.values(),
+        *(each.instruction for each in languages.all_languages()),
+        "e\ud83d",
+    ]
+    groups = [("sw",), ("en", "sr"), tuple(model().labels)]
+    found = np.stack([Groups([group])(texts)[:, 0] for group in groups], axis=1)
+    assert np.allclose(found, Groups(groups)(texts), atol=0.01)
+    for text, row in zip(texts, found, strict=True):
+        ranked = dict(model().rank(text))
+        best = [max(map(ranked.get, group)) for group in groups]
+        assert np.allclose(row, best if max(best) > -1e30 else 0.0, atol=0.01), text
 
 
 def test_threads_with_different_sets_do_not_disturb_each_other():

@@ -1,7 +1,6 @@
 """The guard on the drift of preferred responses: measured from the run's first step, over restarts, before a save."""
 
 import json
-import math
 
 import pytest
 
@@ -9,8 +8,8 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.training.guard import Guard, GuardSettings
 
 
-def step(logp: float, loss: float = 0.5) -> dict[str, float]:
-    return {"train/loss": loss, "train/logp_per_token/chosen": logp}
+def step(logp: float) -> dict[str, float]:
+    return {"train/logp_per_token/chosen": logp}
 
 
 def guard(folder, **settings) -> Guard:
@@ -39,14 +38,6 @@ def test_a_resumed_run_keeps_its_first_step(tmp_path):
     (tmp_path / "000.jsonl").write_text("\n".join([json.dumps(entry) for entry in entries]) + '\n{"step": 3, "da')
     (tmp_path / "001.jsonl").write_text(json.dumps({"step": 3, "data": step(-9.0)}))
     assert guard(tmp_path).observe(step(-1.25))["guard/chosen_logp_drop"] == 0.25
-
-
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, loss):
-    watch = guard(tmp_path, chosen_logp_drop=None)
-    assert watch.observe(step(-1.0, loss)) == {}
-    with pytest.raises(BadInput, match=f"the loss is {loss}; lower the learning rate"):
-        watch.stop()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import RayTaskError
@@ -96,6 +97,15 @@ def test_an_unknown_mode_is_refused():
         preflight.engine_check(recipes.compose_recipe("dpo", "sp3f.check.engine=stopp"))
 
 
+def test_an_adapter_of_the_head_is_refused_where_the_head_is_fused():
+    head = SimpleNamespace(lora_A={})
+    engine = SimpleNamespace(
+        module=SimpleNamespace(get_output_embeddings=lambda: head),
+        model_config=SimpleNamespace(use_fused_kernels=True, use_remove_padding=True),
+    )
+    assert engine_check.fault_of(engine).endswith("adapter of lm_head in target_modules; set use_fused_kernels=false.")
+
+
 class Done:
     def __init__(self, value):
         self._return_value = value
@@ -111,4 +121,15 @@ def test_what_a_worker_refuses_ends_the_run_in_one_sentence(capsys):
     assert stop.value.code == 1
     assert capsys.readouterr().err == "sp3f_verl: rows leak; set use_remove_padding=false.\n"
     preflight.Preflight().on_job_end(None, Done(RuntimeError("verl's own")))
-    preflight.Preflight().on_job_end(None, Done(None))
+    preflight.Preflight().on_job_end(recipes.compose_recipe("dpo"), Done(None))
+
+
+def test_a_run_that_learned_nothing_is_over_and_not_green(capsys):
+    config = recipes.compose_recipe("sft", "optim.lr=0")
+    preflight.learning(config)
+    assert "nothing will be learned" in capsys.readouterr().err
+    preflight.Preflight().on_job_end(config, Done(RuntimeError("verl's own")))  # a stack that says more
+    with pytest.raises(SystemExit) as stop:
+        preflight.Preflight().on_job_end(config, Done(None))
+    assert stop.value.code == 1
+    assert "is over and learned nothing: optim.lr=0 throughout; set it above 0." in capsys.readouterr().err

@@ -72,6 +72,23 @@ def test_the_head_is_left_to_the_root_only_for_fused_log_probs():
     assert fsdp_utils._select_fsdp2_wrap_targets(model, []) == [model.embed_tokens]
 
 
+def test_an_adapted_embedding_or_head_is_not_sharded_by_the_wrapper_that_peft_puts_there():
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from torch.distributed.fsdp import FSDPModule
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from verl.utils import fsdp_utils
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    base = LlamaForCausalLM(LlamaConfig(**sizes, vocab_size=50, tie_word_embeddings=False))
+    model = get_peft_model(base, LoraConfig(target_modules=["embed_tokens", "lm_head", "q_proj"]))
+    targets = fsdp_utils._select_fsdp2_wrap_targets(model, ["LlamaDecoderLayer"])
+    assert {type(module).__name__ for module in targets} == {"LlamaDecoderLayer", "Embedding"}
+    for module in targets:  # what fully_shard does with each
+        module.__class__ = type("FSDP", (FSDPModule, type(module)), {})
+    assert all(isinstance(module, torch.nn.Module) for module in targets)
+
+
 def test_what_self_play_takes():
     """An engine whose optimiser can be made anew, and is then what a checkpoint holds."""
     from verl.trainer.ppo.v1 import get_trainer_cls

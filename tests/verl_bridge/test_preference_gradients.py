@@ -48,3 +48,11 @@ def test_gradients_do_not_depend_on_how_the_batch_is_cut(model, workers, tmp_pat
             error = ((other - gradient).norm() / gradient.norm()).item()
             assert error < 1e-5, (loss, case, error)
             print(f"{loss:6} {case:24} relative error {error:.1e}")
+    for loss in ("sft", "grpo"):
+        _, gradient = gradients[loss, "logits, 1 row"]
+        assert gradient.norm() > 1e-3
+        for head in ("logits", "fused"):
+            for case in preference_gradients.ALONE:
+                _, other = gradients[loss, f"{head}, {case}"]
+                error = ((other - gradient).norm() / gradient.norm()).item()
+                assert error < 1e-5, (loss, head, case, error)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from verl.utils.config import omega_conf_to_dataclass
@@ -375,3 +376,28 @@ def test_the_published_layout_reaches_the_rollouts_under_canonical_names(tmp_pat
     row = SP3FDataset([str(tmp_path / "rows.parquet")], tokenizer, config)[0]
     assert row["raw_prompt"] == PUBLISHED["input"] and row["solution_en"] == PUBLISHED["solution"]
     assert row["language"] == "es" and json.dumps(row["reward_model"]) == '{"style": "rule", "ground_truth": "12"}'
+
+
+def test_rows_that_verl_leaves_out_for_their_length_are_told_down_to_none(tmp_path, tiny_model, capsys):
+    from omegaconf import OmegaConf
+    from transformers import AutoTokenizer
+
+    from sp3f_verl.verl_bridge.dataset import SP3FDataset
+
+    long = {**PUBLISHED, "input": [{"role": "user", "content": "7+5? " * 200}]}
+    write_parquet([PUBLISHED, long, PUBLISHED], tmp_path / "rows.parquet")
+    config = OmegaConf.create({"prompt_key": "prompt", "cache_dir": str(tmp_path), "max_prompt_length": 128})
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    assert len(SP3FDataset([str(tmp_path / "rows.parquet")], tokenizer, config)) == 2
+    assert "1 of 3 rows of" in capsys.readouterr().err
+    config.max_prompt_length = 1
+    with pytest.raises(BadInput, match=r"none of the 3 rows of .* is left: .*data.max_prompt_length=1 tokens"):
+        SP3FDataset([str(tmp_path / "rows.parquet")], tokenizer, config)
+
+
+def test_fewer_rows_than_a_batch_are_refused_before_a_worker_starts():
+    from sp3f_verl.verl_bridge.trainer import _with_a_batch
+
+    trainer = SimpleNamespace(train_dataset=range(7), config=compose_recipe("grpo", "data.train_batch_size=8"))
+    with pytest.raises(BadInput, match=r"leaves 7 rows, data.train_batch_size=8 needs more"):
+        _with_a_batch(lambda self: None)(trainer)

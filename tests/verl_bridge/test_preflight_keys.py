@@ -4,7 +4,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.preflight_keys import keys
+from sp3f_verl.verl_bridge.preflight_keys import keys, never_learns
+from sp3f_verl.verl_bridge.preflight_unread import unread
 
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 
@@ -25,6 +26,7 @@ def config(**values):
         (f"{ROLLOUT}.n", "true", "a whole number of at least 1"),
         (f"{ROLLOUT}.top_p", "0", "above 0 and at most 1"),
         (f"{ROLLOUT}.gpu_memory_utilization", "90", "above 0 and at most 1"),
+        ("model.lora_alpha", "0", "a number above 0"),
         ("data.max_response_length", "-1", "a whole number of at least 1"),
         ("trainer.total_epochs", "many", "a whole number of at least 1"),
         ("trainer.val_before_train", "perhaps", "is neither true nor false"),
@@ -50,3 +52,57 @@ def test_a_checkpoint_folder_that_cannot_be_one(tmp_path):
             keys(config(**{"trainer.default_local_dir": folder}))
     keys(config(**{"trainer.default_local_dir": tmp_path / "new" / "run"}))
     keys(config(**{"trainer.default_local_dir": "hdfs://place/run"}))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"optim.lr": 1e-5}, None),
+        ({"optim.lr": 0}, "optim.lr=0 throughout; set it above 0"),
+        ({f"{ACTOR}.optim.lr": 0}, f"{ACTOR}.optim.lr=0 throughout"),
+        ({f"{ACTOR}.optim.lr": 0, "sp3f.selfplay.schedule.lr": "[0,1e-6]"}, None),
+        (
+            {f"{ACTOR}.optim.lr": 1e-6, "sp3f.selfplay.schedule.lr": "[0,0]"},
+            "sp3f.selfplay.schedule.lr=[0, 0] throughout",
+        ),
+        ({"optim.lr": 1e-5, "optim.lr_warmup_steps": 1, "trainer.total_training_steps": 1}, "a warm-up begins at 0"),
+        ({"optim.lr": 1e-5, "optim.lr_warmup_steps": 1, "trainer.total_training_steps": 2}, None),
+        (
+            {"optim.lr": 1e-5, "optim.lr_warmup_steps_ratio": 0.5, "trainer.total_training_steps": 1},
+            None,
+        ),  # rounded down
+    ],
+)
+def test_a_run_whose_every_step_has_the_rate_0(values, words):
+    said = never_learns(config(**{"trainer.total_training_steps": "null", **values}))
+    assert (said is None) if words is None else (words in said)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "mend"),
+    [
+        ("grpo", "actor_rollout_ref.actor.grad_clip=0.5", "set actor_rollout_ref.actor.optim.clip_grad in its place"),
+        ("grpo", "actor_rollout_ref.actor.entropy_coeff=0.1", None),
+        ("grpo", "data.max_prompt_length=64", None),
+        ("dpo", "data.max_prompt_length=64", "set sp3f.preference.max_length in its place"),
+        ("dpo", "data.prompt_key=question", "leave it out"),
+        ("dpo", "data.custom_cls.path=rows.py", "leave it out"),
+        ("dpo", "++actor_rollout_ref.actor.ppo_epochs=2", "set trainer.total_epochs in its place"),
+        ("dpo", "algorithm.use_kl_in_reward=true", "leave it out"),
+        ("croco", "+data.apply_chat_template_kwargs.enable_thinking=false", None),
+        ("tspin", "data.max_response_length=64", None),
+        ("tspin", "data.filter_overlong_prompts=true", "leave it out"),
+        ("sft", "data.max_length=64", None),
+    ],
+)
+def test_a_key_that_has_no_part_in_the_run_is_refused_by_name(recipe, override, mend):
+    parts = {"grpo": {}, "sft": {}, "tspin": {"preference": {}, "selfplay": {}}}
+    given = OmegaConf.create(
+        {"sp3f": parts.get(recipe, {"preference": {}}), "hydra": {"overrides": {"task": [override]}}}
+    )
+    if mend is None:
+        unread(given)
+    else:
+        key = override.lstrip("+").partition("=")[0]
+        with pytest.raises(BadInput, match=f"^{key} has no part in this run; {mend}"):
+            unread(given)

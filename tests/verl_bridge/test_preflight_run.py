@@ -1,10 +1,11 @@
-"""What would end or spoil a run late is met before it starts: saving, loggers, attention, vocabulary, other data."""
+"""What would end or spoil a run late is met before it starts: loggers, attention, vocabulary, other data."""
 
 import json
 import shutil
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from helpers.recipes import compose_recipe
 from sp3f_verl.data.files import write_parquet
@@ -38,25 +39,9 @@ def change(file, **values):
     file.write_text(json.dumps({**settings, **values}))
 
 
-def test_a_good_run_can_be_saved(run):
-    for check in (preflight_run.saving, preflight_run.loggers, preflight_run.attention, preflight_run.vocabulary):
+def test_a_good_run_passes(run):
+    for check in (preflight_run.loggers, preflight_run.attention, preflight_run.vocabulary):
         check(run())
-
-
-@pytest.mark.parametrize(
-    "broken", [{"top_k": 5, "do_sample": False}, {"temperature": 0.2, "top_p": 0.5, "do_sample": False}]
-)
-def test_a_generation_config_that_cannot_be_written_again(run, model, broken):
-    change(model / "generation_config.json", **broken)
-    with pytest.raises(BadInput, match=r"no checkpoint could be saved: generation_config.json of"):
-        preflight_run.saving(run())
-    preflight_run.saving(run("trainer.save_freq=-1"))
-
-
-def test_a_folder_that_cannot_be_made(run, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="cannot be written; set it to another folder"):
-        preflight_run.saving(run(f"trainer.default_local_dir={tmp_path / 'file' / 'run'}"))
 
 
 def test_loggers(run):
@@ -75,6 +60,42 @@ def test_an_attention_that_the_class_does_not_take(run, model):
     change(model / "config.json", architectures=["GPTJForCausalLM"])
     with pytest.raises(BadInput, match=r"override_config.attn_implementation=sdpa; set it to eager"):
         preflight_run.attention(run())
+
+
+@pytest.mark.usefixtures("unchanged_environment")
+def test_vllms_cache_on_a_cpu_holds_a_whole_sequence(tmp_path, monkeypatch):
+    from transformers import LlamaConfig
+
+    LlamaConfig(  # Llama 3.2 1B: 64 KiB a token in fp32, 8 GiB for its whole context
+        hidden_size=2048, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8, head_dim=64,
+        max_position_embeddings=131_072,
+    ).save_pretrained(tmp_path)  # fmt: skip
+    monkeypatch.setattr(preflight_run.os, "sysconf", lambda name: 2**30 if name == "SC_PAGE_SIZE" else 15)
+    node, lengths = "actor_rollout_ref", ["data.max_prompt_length=256", "data.max_response_length=128"]
+
+    def cache(*overrides: str) -> str:
+        monkeypatch.delenv(preflight_run.KV_VARIABLE, raising=False)
+        preflight_run.kv_cache(
+            compose_recipe("grpo", "device=cpu", f"{node}.model.path={tmp_path}", *lengths, *overrides)
+        )
+        return preflight_run.os.environ[preflight_run.KV_VARIABLE]
+
+    with pytest.raises(BadInput, match=r"131072 tokens.* takes 8 GiB .* has 15 GiB; set .*max_model_len=384, or VLLM"):
+        cache()
+    assert [cache(f"{node}.rollout.max_model_len={tokens}") for tokens in (384, 40_000)] == ["1", "3"]
+    monkeypatch.setenv(preflight_run.KV_VARIABLE, "12")
+    preflight_run.kv_cache(compose_recipe("grpo", "device=cpu", f"{node}.model.path={tmp_path}"))
+    assert preflight_run.os.environ[preflight_run.KV_VARIABLE] == "12"
+
+
+def test_only_learned_positions_come_to_an_end(run, model):
+    from transformers import OPTConfig
+
+    config = run()
+    node, _ = preflight_run.model_of(config)
+    assert preflight_run.positions(node) is None  # rotary ones go on
+    OPTConfig(max_position_embeddings=96).save_pretrained(model)
+    assert preflight_run.positions(node) == 96
 
 
 def test_tokens_beyond_the_embedding(run, model, capsys):
@@ -113,9 +134,68 @@ def test_a_checkpoint_goes_on_in_the_data_that_it_was_begun_with(run, tmp_path):
     config.data.train_batch_size += 1
     with pytest.raises(BadInput, match=r"data.train_batch_size of \d+, not \d+"):
         preflight_run.same_data(config)
+    config.data.train_batch_size -= 1
+    preference = "preference" in config.sp3f
+    key = "sp3f.preference.max_length" if preference else "data.max_prompt_length"
+    if preference or "max_prompt_length" in config.data:  # what is left out by length shifts what comes after it
+        OmegaConf.update(config, key, 2 * OmegaConf.select(config, key))
+        with pytest.raises(BadInput, match=rf"{key} of \d+, not \d+; set that back"):
+            preflight_run.same_data(config)
+        kept = json.loads((tmp_path / "run" / preflight_run.RECORD).read_text())
+        del kept[key.removeprefix("data.")]  # as an earlier version recorded
+        (tmp_path / "run" / preflight_run.RECORD).write_text(json.dumps(kept))
+        preflight_run.same_data(config)
     (tmp_path / "run" / preflight_run.RECORD).unlink()  # begun by an earlier version
     preflight_run.same_data(config)
     assert not (tmp_path / "run" / preflight_run.RECORD).exists()
+
+
+def test_a_checkpoint_that_is_not_all_that_the_run_takes(run, tmp_path):
+    config = run()
+    preflight_run.goes_on(config)  # nothing is saved yet
+    inside = "actor" if "actor_rollout_ref" in config else ""
+    place = tmp_path / "run" / "global_step_3" / inside
+    place.mkdir(parents=True)
+    (tmp_path / "run" / "latest_checkpointed_iteration.txt").write_text("3")
+    for name in ("model", "optim", "extra_state"):
+        (place / f"{name}_world_size_1_rank_0.pt").write_text("")
+    preflight_run.goes_on(config)
+    key = "actor_rollout_ref.actor.checkpoint" if inside else "checkpoint"
+    only = run(f"{key}.save_contents=[hf_model,optimizer]")
+    with pytest.raises(BadInput, match=r"checkpoint.load_contents leaves out model and extra, without which"):
+        preflight_run.goes_on(only)
+    with pytest.raises(BadInput, match=r"saved by 1 workers, and there are 2; start as many, or begin anew"):
+        preflight_run.goes_on(run("trainer.n_gpus_per_node=2"))
+    (place / "optim_world_size_1_rank_0.pt").unlink()
+    with pytest.raises(BadInput, match=r"has no optimizer \(optim_world_size_1_rank_\*.pt\); put it back"):
+        preflight_run.goes_on(config)
+
+
+@pytest.mark.parametrize("inside", ["", "actor", "critic"])
+def test_a_run_that_goes_on_keeps_as_many_checkpoints_as_one_that_never_stopped(tmp_path, monkeypatch, inside):
+    """verl's own manager, of an actor, a critic or an SFT model, without a model."""
+    from verl.utils.checkpoint.fsdp_checkpoint_manager import FSDPCheckpointManager
+
+    monkeypatch.setenv("SP3F_DEVICE", "cpu")
+    monkeypatch.setattr(FSDPCheckpointManager, "load_checkpoint", lambda self, local_path: None)
+    checkpoints.install()
+
+    def saved(step: int):
+        place = tmp_path / f"global_step_{step}" / inside
+        place.mkdir(parents=True)
+        (place / "model_world_size_1_rank_0.pt").write_text("")
+        return str(place)
+
+    for attempt in range(3):
+        manager = object.__new__(FSDPCheckpointManager)
+        manager.previous_saved_paths = []
+        if attempt:
+            manager.load_checkpoint(str(tmp_path / f"global_step_{2 * attempt}" / inside))
+        for step in (2 * attempt + 1, 2 * attempt + 2):
+            manager.ensure_checkpoint_capacity(2)
+            manager.register_checkpoint(saved(step), 2)
+    left = {int(checkpoints.step_of(str(file))) for file in tmp_path.rglob("model_world_size_*")}
+    assert left == {5, 6}
 
 
 @pytest.mark.parametrize("inside", ["", "actor"])

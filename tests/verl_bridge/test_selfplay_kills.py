@@ -102,3 +102,14 @@ def test_a_finished_run_starts_nothing(data, unbroken, tmp_path):
     assert run(data, folder) == 0
     assert len(noted(folder, "started")) == started == 1, "no worker, and no server"
     assert noted(folder, "asked") == noted(unbroken, "asked") and trained(folder) == trained(unbroken)
+
+
+def test_the_guard_ends_a_run_that_unlearns_the_annotated_responses_before_it_is_saved(data, tmp_path):
+    """Of half a nat a step, the limit of 1 is passed in step 4, which is also to be saved."""
+    assert run(data, tmp_path, falls=0.5) == 1
+    assert sorted(trained(tmp_path)) == [1, 2, 3, 4]
+    home = tmp_path / "checkpoints"
+    assert (home / "latest_checkpointed_iteration.txt").read_text() == "2"
+    logged = [json.loads(line)["data"] for line in (home / "metrics" / "000.jsonl").read_text().splitlines()]
+    assert [entry["guard/real_logp_drop"] for entry in logged if "guard/real_logp_drop" in entry] == [0, 0.5, 1, 1.5]
+    assert run(data, tmp_path, falls=0.01) == 0, "begun again at a lower rate, from the last good checkpoint"

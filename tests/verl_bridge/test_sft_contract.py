@@ -9,6 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from helpers.chat_templates import SHAPES, tokenizer
+from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge import lora
 
 
@@ -76,6 +77,17 @@ def test_a_fresh_adapter_is_drawn_with_the_seed_of_the_engine(tiny_model, monkey
     first, second, other = drawn(42), drawn(42), drawn(43)
     assert torch.equal(first, second) and not torch.equal(first, other)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_layers_that_the_model_lacks_are_told_in_a_sentence(tiny_model, monkeypatch):
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngine
+
+    monkeypatch.setenv("SP3F_DEVICE", "cpu")
+    settings = {"lora_rank": 4, "lora_alpha": 8, "target_modules": ["c_attn"], "lora_adapter_path": None}
+    settings |= {"target_parameters": None, "exclude_modules": None}
+    engine = SimpleNamespace(model_config=SimpleNamespace(**settings), engine_config=SimpleNamespace(seed=1))
+    with pytest.raises(BadInput, match=r"no adapter fits this model \(Target modules .*c_attn.*set target_modules to"):
+        FSDPEngine._build_lora_module(engine, AutoModelForCausalLM.from_pretrained(tiny_model))
 
 
 @pytest.fixture

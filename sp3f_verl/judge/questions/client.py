@@ -22,6 +22,9 @@ from sp3f_verl.llm.store import request_key
 
 PROBE = "How much is 3 + 3? (a first question, to see whether the judge answers)"
 
+FITS_NOT = "the question fits no context, however short its responses are shown"
+GUESSES = 3  # times that a question is halved because its length may be what a 400 means
+
 
 @dataclass(frozen=True)
 class Context:
@@ -116,12 +119,11 @@ class JudgeClient:
         AuthenticationFailed and OverBudget, which end the run.
         """
         limit, malformed, so_far = self.settings.response_chars, 0, Asked(None)
-        counted_short = tried_shorter = False
+        counted_short, guesses = False, 0
         while True:
             rendered = self._fit(context, responses, limit)
             if rendered is None:
-                text = "the question fits no context, however short its responses are shown"
-                return replace(so_far, failure=FailureKind.TOO_LONG.value, answer=text)
+                return replace(so_far, failure=FailureKind.TOO_LONG.value, answer=FITS_NOT)
             limit = rendered.limit
             if self.kind.of_pairs and len({shorten(response, limit)[0] for response in responses}) == 1:
                 return replace(so_far, value=self.kind.tie, answer="")  # shown so short, they are equal
@@ -138,11 +140,11 @@ class JudgeClient:
                 shorter = min(limit, max(map(len, responses))) // 2
                 # The server knows what the estimate does not, but says it in words of which not all are known.
                 may_be_too_long = error.kind is FailureKind.BAD_REQUEST and rendered.size > self.longest_answered > 0
-                guess = may_be_too_long and shorter >= LEAST_CHARS and not tried_shorter
-                if error.kind is FailureKind.TOO_LONG or guess:
-                    limit, tried_shorter = shorter, True
-                    continue
-                return replace(so_far, failure=error.kind.value, answer=error.args[1])
+                guess = may_be_too_long and shorter >= LEAST_CHARS and guesses < GUESSES
+                if not (guess or error.kind is FailureKind.TOO_LONG):
+                    return replace(so_far, failure=error.kind.value, answer=error.args[1])
+                limit, guesses = shorter, guesses + guess
+                continue
             so_far = replace(
                 so_far,
                 answer=completion.text,
@@ -201,7 +203,6 @@ class JudgeClient:
                     self.metrics.stored += 1
                     return completion, 0
         completion = await self._paid(rendered, retried, deadline=deadline, affinity=affinity)
-        self.longest_answered = max(self.longest_answered, rendered.size)
         self.metrics.calls += 1
         self.metrics.seconds.append(completion.seconds)
         if key is not None and self.kind.read(completion, len(responses)) is not None:
@@ -241,6 +242,7 @@ class JudgeClient:
             self.budget.pay(most, paid)
             self.metrics.usage += usage
             self.metrics.usd += paid
+        self.longest_answered = max(self.longest_answered, rendered.size)
         return completion
 
     def _kept(self, key: str) -> dict[str, Any] | None:

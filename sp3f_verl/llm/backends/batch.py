@@ -263,7 +263,7 @@ class BatchBackend(EndpointBackend):
     def _require(self, coroutine: Coroutine[Any, Any, Any], what: str) -> Any:
         try:
             return self._thread.run(coroutine)
-        except (AskFailed, ValueError, KeyError, TypeError) as error:
+        except (AskFailed, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(
                 f"The server does not {what} ({error}); start again later: what is submitted is waited for."
             ) from None
@@ -293,15 +293,15 @@ def request_line(key: str, ask: Ask, model: str) -> bytes:
 def read_line(line: str, model: str) -> tuple[str, Answer]:
     """(key, answer) of a line of a batch's output or errors; key "" for what is no such line."""
     try:
-        data = json.loads(line)
+        data = parse_json(line)
         key, response, error = str(data["custom_id"]), data.get("response"), data.get("error")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return "", without_answer("a line that is none", model)
     if not isinstance(response, dict):
-        return key, without_answer(_message(error), model, (error or {}).get("code"))
-    body, status = json.dumps(response.get("body")), response.get("status_code")
-    if status != 200:
-        fault = read_failure(status if isinstance(status, int) else 500, body, response.get("body"))
+        return key, without_answer(_message(error), model, error.get("code") if isinstance(error, dict) else None)
+    body, status = json.dumps(response.get("body")), str(response.get("status_code"))
+    if status != "200":
+        fault = read_failure(int(status) if status.isdecimal() else 500, body, response.get("body"))
         return key, failed(_NOBODY, fault.kind, fault.message, model)
     got = read_completion(body, 0.0, 0, model)
     if isinstance(got, Completion):
@@ -316,4 +316,4 @@ def without_answer(message: str, model: str, code: Any = "batch_expired") -> Ans
 
 
 def _message(error: Any) -> str:
-    return one_line(str(error.get("message") or error.get("code"))) if isinstance(error, dict) else "no answer"
+    return one_line((error.get("message") or error.get("code")) if isinstance(error, dict) else error or "no answer")

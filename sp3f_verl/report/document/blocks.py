@@ -52,7 +52,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """A panel of lines. marks: (x, label) of dotted verticals."""
+    """A panel of lines. marks: (x, label) of dotted verticals. stacked: each line is the upper edge of an area that
+    begins at the line before it; all have the same steps."""
 
     title: str
     lines: Sequence[Line]
@@ -60,6 +61,7 @@ class Lines:
     limits: tuple[float, float] | None = None  # of the y axis; by the values where None
     marks: Sequence[tuple[float, str]] = ()
     whole: bool = False  # a tick at each x
+    stacked: bool = False
 
 
 @dataclass(frozen=True)

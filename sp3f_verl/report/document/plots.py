@@ -158,6 +158,10 @@ def _lines(axis, panel: Lines) -> dict[str, Mark]:
             markersize=4,
         )
         drawn.set_gid(f"line{place}")
+        if panel.stacked:
+            below = [y for _, y in thinned(panel.lines[place - 1].points)] if place else 0.0
+            xs, edge = zip(*points, strict=True)
+            axis.fill_between(xs, below, edge, color=COLOURS[line.colour % len(COLOURS)], alpha=0.35, linewidth=0)
         values = [(x, y, (f"{panel.x_label} {_tick(x)}", number(y))) for x, y in points]
         marks[f"line{place}"] = Mark("curve", line.name or line.label, values)
     for x, name in panel.marks:

@@ -54,6 +54,7 @@ def _by_iteration(runs: Runs) -> Table:
         "exact match": lambda run, t: run.of_policy("generation/exact_match").get(t),
         "gap": lambda run, t: (run.after("gap/per_token", t) or [None])[-1] if t in run.starts else None,
     }
+    runs = {label: run for label, run in runs.items() if run.starts}
     columns = {f"{kind}: {label}": (run, of) for kind, of in kinds.items() for label, run in runs.items()}
     last = max(run.iterations[-1] for run in runs.values())
     return across("t", columns, map(str, range(last + 2)), lambda column, t: shown(column[1](column[0], int(t))))

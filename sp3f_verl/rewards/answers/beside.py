@@ -6,6 +6,7 @@ import re
 from sp3f_verl.rewards.answers.conventions import Conventions, alternation
 from sp3f_verl.rewards.answers.normalise import squeeze
 from sp3f_verl.rewards.answers.readable import relation
+from sp3f_verl.rewards.answers.structure import split
 
 _INDEX = r"(?: ?_ ?(?:\w|\{ ?\w{1,8} ?\}))?"
 _GREEK = (
@@ -41,7 +42,9 @@ def unassigned(answer: str, gold: str) -> tuple[str, str]:
     answer, gold = (_REVERSED.sub(r"\2 = \1", side) if _REVERSED.fullmatch(side) else side for side in (answer, gold))
     one, other = _ASSIGNED.fullmatch(answer.strip()), _ASSIGNED.fullmatch(gold.strip())
     if one and other:
-        return (one[2], other[2]) if squeeze(one[1]) == squeeze(other[1]) else (answer, gold)
+        # Of x=1, y=2 the x belongs to the 1 only.
+        several = any(relation(part) for side in (one, other) for part in split(side[2], {",", ";"})[1:])
+        return (answer, gold) if several or squeeze(one[1]) != squeeze(other[1]) else (one[2], other[2])
     if one and not relation(one[2]) and not relation(gold):
         return one[2], gold
     if other and not relation(other[2]) and not relation(answer):

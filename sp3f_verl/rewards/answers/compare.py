@@ -70,8 +70,8 @@ def _whole(answer: str, gold: str, reading: _Reading) -> Verdict:
     as_one = _leaf(answer, gold, reading)
     if as_one:
         return True
-    answer, gold = unassigned(*member_of(answer, gold))
     answer, gold = as_list(answer, reading.answer, gold), as_list(gold, reading.gold, answer)
+    answer, gold = unassigned(*member_of(answer, gold))
     answers, golds = (
         text if _settled(text, own) else outline(text, own.comma)
         for text, own in ((answer, reading.answer), (gold, reading.gold))

@@ -23,6 +23,10 @@ _MISREAD = re.compile(
     r"[A-Za-z]{3}|\d \d|[\d|)\]}!(,.] ?_|\^ ?\{? ?[A-Z*+]|\.\.|\d\.\d*\.|[-+*/^_] ?[*/^_]|! ?[!0-9]"
     r"|[A-Za-z] ?\d|\d ?[A-Z]|(?<![\d.])0 ?[A-Za-z]|\d[eE][+-]?\d"
 )
+# 3/2\\sqrt2 and 1/2x: nobody can tell what is below the slash.
+_BELOW = re.compile(
+    r"/ ?(?:\d+(?:\.\d+)?|[A-Za-z]) ?(?:[A-Za-z(]|\\(?!(?:cdot|times|div|le|ge|ne|in|cup|cap|to)(?![A-Za-z]))[A-Za-z])"
+)
 _GAP = "\ue001"  # in the place of a command: it keeps two numbers apart as a blank would not
 _DATE = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d{2})")
 _CONSTANT = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z])e(?![A-Za-z])")
@@ -70,4 +74,4 @@ def _readable(side: str) -> bool:
         return False
     if _DATE.fullmatch(side.strip()) or re.search(r"(?<![\d.])0\d", side):  # a date or code is no difference
         return False
-    return not _FOREIGN.search(plain) and not _MISREAD.search(plain)
+    return not (_FOREIGN.search(plain) or _MISREAD.search(plain) or _BELOW.search(side))

@@ -5,18 +5,22 @@ The cheapest labelling of the whole sequence of clauses wins, a change of langua
 changes language half-way is still seen to.
 """
 
-import copy
 import functools
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import regex
 
 from sp3f_verl import languages
-from sp3f_verl.rewards.fidelity.switching import english_letters, has_markers, leaning
+from sp3f_verl.rewards.fidelity.switching import Leaning, english_letters, has_markers
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sp3f_verl.rewards.fidelity.likelihood import Groups
 
 SWITCH_COST = 20.0  # log-likelihood, in py3langid's own scale; 0 judges every clause alone
 UNDECLARED_COST = 20.0  # in the same scale, once for each: what speaks against a language that the run does not name
@@ -32,21 +36,23 @@ WINDOW = 250  # characters at either end of a text by which is decided whether t
 # Varieties whose texts are also the language's, and no language at all.
 _VARIETIES = frozenset("zxx pcm ary arz wuu yue ext gcf gcr an".split())
 
-# Letters of a script that say as much as w Latin ones: from MGSM's questions in eleven languages, Hangul and Arabic
+# Tenths of a Latin letter that a letter of a script says: from MGSM's questions in eleven languages, Hangul and Arabic
 # from the same news in others; vowel signs of Indic and Thai words are no letters. All others count as Latin.
 _WEIGHTS = (
-    (r"\p{Han}", 2.8),
-    (r"\p{Hiragana}\p{Katakana}", 1.6),
-    (r"\p{Hangul}", 2.3),
-    (r"\p{Thai}\p{Lao}\p{Khmer}", 1.2),
-    (r"\p{Devanagari}\p{Bengali}\p{Telugu}\p{Tamil}\p{Gujarati}\p{Gurmukhi}\p{Kannada}\p{Malayalam}\p{Sinhala}", 1.5),
-    (r"\p{Arabic}\p{Hebrew}", 1.2),
+    (r"\p{Han}", 28),
+    (r"\p{Hiragana}\p{Katakana}", 16),
+    (r"\p{Hangul}", 23),
+    (r"\p{Thai}\p{Lao}\p{Khmer}", 12),
+    (r"\p{Devanagari}\p{Bengali}\p{Telugu}\p{Tamil}\p{Gujarati}\p{Gurmukhi}\p{Kannada}\p{Malayalam}\p{Sinhala}", 15),
+    (r"\p{Arabic}\p{Hebrew}", 12),
 )
-_DENSE = tuple((regex.compile(rf"[\p{{L}}&&[{scripts}]]", regex.VERSION1), weight) for scripts, weight in _WEIGHTS)
+_SCRIPTS, _CARRIED = zip(*_WEIGHTS, strict=True)
+_DENSE = regex.compile("|".join(rf"([\p{{L}}&&[{scripts}]])" for scripts in _SCRIPTS), regex.VERSION1)
 
 _CLAUSE = re.compile(r"[^.!?;:,\n…。！？；：，、।؟،؛۔]*(?:[.!?;:,\n…。！？；：，、।؟،؛۔]|\Z)")
 _SENTENCE_END = frozenset(".!?\n…。！？।؟۔")
-_WORD, _ASCII, _ASCII_LETTERS = re.compile(r"[^\W\d_]+"), re.compile(r"[\x00-\x7f]+"), re.compile("[A-Za-z]+")
+_WORD = re.compile(r"[^\W\d_]+")
+_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 
 
 class UnsupportedLanguage(ValueError):
@@ -55,30 +61,15 @@ class UnsupportedLanguage(ValueError):
 
 @dataclass(frozen=True)
 class Contest:
-    """Who may claim the letters of a script: `codes` and, for each, the labels of py3langid that mean it."""
+    """Who may claim the letters of a script, and what their likelihoods are."""
 
     codes: tuple[str, ...]
-    labels: tuple[tuple[str, ...], ...]
     own: regex.Pattern  # letters that can be won
     costs: tuple[float, ...] = ()  # of each code, to start with
-    identifier: Any = None
+    likelihood: "Groups | None" = None  # of each code; None where there is one
+    outside: "Groups | None" = None  # of all languages that are none of the codes, and of the codes
+    leaning: Leaning | None = None  # what tells a word of English from one of the first code
     markers: tuple[frozenset[str], ...] = ()  # for each code, where two or more of them have any
-
-
-@functools.cache
-def _model():
-    """py3langid's model, loaded on first use (1 s, 120 MB)."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE)
-
-
-@functools.cache
-def _identifier(labels: frozenset[str]):
-    """The model restricted for good, so that threads with different sets cannot disturb each other."""
-    restricted = copy.copy(_model())
-    restricted.set_languages(labels)
-    return restricted
 
 
 @functools.cache
@@ -94,27 +85,26 @@ def _others_letters(own: regex.Pattern) -> regex.Pattern:
 
 def count(letters: regex.Pattern, text: str) -> float:
     """What the letters of `text` in the runs `letters` carry, in Latin letters: a Han character says as much as 2.8."""
-    weights = _weights(letters)
-    total = sum(map(len, _ASCII_LETTERS.findall(text))) if weights["a"] else 0
-    if not text.isascii():
-        total += sum(weights[char] * times for char, times in Counter(_ASCII.sub("", text)).items())
-    return float(total)
+    tenths = _tenths(letters)
+    if text.isascii():
+        return float(len(text.encode().translate(None, _NO_LETTERS))) if tenths["a"] else 0.0
+    return sum(map(tenths.__getitem__, text)) / 10
 
 
-class _Weights(dict):
-    """Character -> what it carries, 0 for one that `letters` does not match; filled as characters are met."""
+class _Tenths(dict):
+    """Character -> tenths of a Latin letter that it carries, 0 where `letters` has it not; filled as they are met."""
 
     def __init__(self, letters: regex.Pattern):
         self._letters = letters
 
-    def __missing__(self, char: str) -> float:
-        self[char] = weight = (
-            next((w for script, w in _DENSE if script.match(char)), 1) if self._letters.match(char) else 0
-        )
+    def __missing__(self, char: str) -> int:
+        dense = _DENSE.match(char)
+        weight = _CARRIED[dense.lastindex - 1] if dense else 10
+        self[char] = weight = weight if self._letters.match(char) else 0
         return weight
 
 
-_weights = functools.cache(_Weights)
+_tenths = functools.cache(_Tenths)
 
 
 def _labels_of(code: str) -> tuple[str, ...]:
@@ -127,15 +117,17 @@ def _labels_of(code: str) -> tuple[str, ...]:
 @functools.cache
 def contest_of(language: str, others: tuple[str, ...]) -> Contest:
     """The languages that compete for the letters of `language`, itself first; it alone where its script settles it."""
+    from sp3f_verl.rewards.fidelity.likelihood import Groups, model  # numpy: with the first text, not with the package
+
     facts = languages.get(language)
     rivals = set(facts.confusables)
     rivals.update(code for code in others if set(languages.get(code).scripts) & set(facts.scripts))
     if "Latin" in facts.scripts:
         rivals.update(COMMON_LATIN)
     own_letters = _own_letters(facts.scripts)
-    own, known = _labels_of(language), set(_model().labels) if rivals else set()
+    own, known = _labels_of(language), set(model().labels) if rivals else set()
     if not rivals - {language}:
-        return Contest((language,), ((),), own_letters)
+        return Contest((language,), own_letters)
     labels = {code: tuple(label for label in _labels_of(code) if label in known - set(own)) for code in sorted(rivals)}
     labels = {language: own} | {code: names for code, names in labels.items() if names and code != language}
     if not known & set(own):
@@ -147,63 +139,60 @@ def contest_of(language: str, others: tuple[str, ...]) -> Contest:
     codes = tuple(labels)
     markers = tuple(frozenset(languages.get(code).markers if code in languages.codes() else ()) for code in codes)
     rivalry = sum(map(bool, markers)) > 1
-    identifier = _identifier(frozenset(label for names in labels.values() for label in names))
+    inside = {label for names in labels.values() for label in names}
+    outside = Groups([known - inside - _VARIETIES, inside - _VARIETIES])
+    rival = language != ENGLISH and ENGLISH in labels
+    leaning = english_leaning(language) if rival else None
     named = {language, ENGLISH, *others}
     costs = tuple(0.0 if code in named else UNDECLARED_COST for code in codes)
-    return Contest(codes, tuple(labels.values()), own_letters, costs, identifier, markers if rivalry else ())
+    likelihood = Groups(labels.values())
+    return Contest(codes, own_letters, costs, likelihood, outside, leaning, markers if rivalry else ())
 
 
 @functools.cache
-def _lean(contest: Contest):
-    """What tells a word of English from one of the language asked for."""
-    return leaning(contest.identifier, contest.labels[contest.codes.index(ENGLISH)][0], contest.labels[0])
+def english_leaning(language: str) -> Leaning | None:
+    """What tells a word of English from one of the language; None where py3langid has no model of it."""
+    from sp3f_verl.rewards.fidelity.likelihood import Groups, model
+
+    own = set(_labels_of(language)) & set(model().labels)
+    return Leaning(Groups([[ENGLISH], own])) if own else None
 
 
-def _scores(segment: str, contest: Contest) -> list[float]:
-    """For each code how much it falls behind the best one on the segment: log-likelihoods, 0 and below."""
-    ranked = dict(contest.identifier.rank(segment))
-    scores = [ranked[labels[0]] if len(labels) == 1 else max(map(ranked.get, labels)) for labels in contest.labels]
-    if contest.markers:
+def _scores(segments: list[str], contest: Contest) -> "np.ndarray":
+    """For each segment and code how much it falls behind the best code there: log-likelihoods, 0 and below."""
+    scores = contest.likelihood(segments)
+    for row, segment in zip(scores, segments, strict=True) if contest.markers else ():
         words = _WORD.findall(segment.lower())
-        for k, markers in enumerate(contest.markers):
-            if markers:
-                scores[k] += MARKER_GAIN * len([word for word in words if word in markers])
-    # Relative to the best: a segment without features scores -3e38 everywhere and must weigh nothing.
-    top = max(scores)
-    return [score - top for score in scores]
+        row += [MARKER_GAIN * sum(map(each.__contains__, words)) if each else 0.0 for each in contest.markers]
+    return scores - scores.max(axis=1, keepdims=True)
 
 
-@functools.lru_cache(512)  # a response is asked about for its own language and for English
-def _ranked(segment: str) -> list[tuple[str, float]]:
-    """All of py3langid's labels for a segment with their log-likelihoods, the best first."""
-    return _model().rank(segment)
-
-
-def _outside(segment: str, contest: Contest) -> float:
+def _outside(segments: list[str], contest: Contest) -> "np.ndarray":
     """How far the best language outside the set is ahead of the best one in it, by letters of the set's scripts."""
-    segment = _others_letters(contest.own).sub(" ", segment)
-    inside = {label for labels in contest.labels for label in labels} | _VARIETIES
-    ranked = _ranked(segment)
-    ahead = next((score for label, score in ranked if label not in inside), ranked[-1][1])
-    return ahead - next((score for label, score in ranked if label in inside - _VARIETIES), ahead)
+    others = _others_letters(contest.own)
+    ahead, behind = contest.outside([others.sub(" ", segment) for segment in segments]).T
+    return ahead - behind
 
 
 def _winners(segments: list[str], contest: Contest, text: str) -> list[str]:
     """The code that wins each segment, or `OUTSIDE`: the best-scoring sequence under `SWITCH_COST` (Viterbi)."""
-    rows = [_scores(segment, contest) for segment in segments]
+    scores = _scores(segments, contest)
     codes, costs = contest.codes, contest.costs
-    if any(_outside(end, contest) > OUTSIDE_COST for end in {text[:WINDOW], text[-WINDOW:]}):
-        rows = [[*row, _outside(segment, contest)] for row, segment in zip(rows, segments, strict=True)]
+    rows = scores.tolist()
+    if _outside([text[:WINDOW], text[-WINDOW:]], contest).max() > OUTSIDE_COST:
+        rows = [[*row, ahead] for row, ahead in zip(rows, _outside(segments, contest).tolist(), strict=True)]
         codes, costs = (*codes, OUTSIDE), (*costs, OUTSIDE_COST)
-    elif all(row[0] == 0 for row in rows):  # nothing beats the language asked for anywhere
-        return [contest.codes[0]] * len(rows)
+    else:
+        alone = scores.sum(axis=0) - costs  # of the sequences without a change
+        if alone[0] == alone.max() > -SWITCH_COST:
+            return [codes[0]] * len(segments)
     best, back = [-cost for cost in costs], []
     entry = [SWITCH_COST + cost for cost in costs]
-    for scores in rows:
+    for row in rows:
         top = max(best)
         leader = best.index(top)
         came_from, following = [], []
-        for k, (stay, cost, score) in enumerate(zip(best, entry, scores, strict=True)):
+        for k, (stay, cost, score) in enumerate(zip(best, entry, row, strict=True)):
             came_from.append(k if stay >= top - cost else leader)
             following.append((stay if stay >= top - cost else top - cost) + score)
         back.append(came_from)
@@ -231,16 +220,17 @@ def letters_won(text: str, contest: Contest) -> dict[str, float]:
     """Code, or `OUTSIDE` -> letters of `text` that it wins, in Latin letters (see `count`)."""
     if len(contest.codes) == 1:
         return {contest.codes[0]: count(contest.own, text)}
-    if not contest.own.search(text):
-        return {}
     # Letters of other scripts stay in the segment: kana are what tells Japanese from Chinese. Only its own are counted.
     parts = [(part, letters) for part in segments(text) if (letters := count(contest.own, part))]
-    won: dict[str, float] = {}
-    switching = ENGLISH in contest.codes[1:] and has_markers(text)
-    for code, (part, letters) in zip(_winners([part for part, _ in parts], contest, text), parts, strict=True):
-        if switching and code == contest.codes[0] and has_markers(part, 1):
-            english = min(letters, english_letters(part, _lean(contest)))
-            won[ENGLISH] = won.get(ENGLISH, 0) + english
-            letters -= english
-        won[code] = won.get(code, 0) + letters
+    if not parts:
+        return {}
+    winners = _winners([part for part, _ in parts], contest, text)
+    won: Counter[str] = Counter()
+    for code, (_, letters) in zip(winners, parts, strict=True):
+        won[code] += letters
+    if contest.leaning and has_markers(text):
+        own = [each for code, each in zip(winners, parts, strict=True) if code == contest.codes[0]]
+        said = english_letters([part for part, _ in own], contest.leaning)
+        english = sum(min(letters, said) for (_, letters), said in zip(own, said, strict=True))
+        won.update({ENGLISH: english, contest.codes[0]: -english})
     return won

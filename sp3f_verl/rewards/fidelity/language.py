@@ -20,14 +20,14 @@ NAMES_PER_LETTER = 0.25  # letters of such runs that are overlooked, for each le
 # as this share of the language's own letters, a name counting as four however long it is; and none in a text that
 # also holds several frequent English words.
 NAME_SHARE, NAME_LETTERS = 1.0, 4
-NAME_PARTS = 3  # words of one such name: Visual Studio Code
+NAME_PARTS = 5  # words of one such name: Visual Studio Code, Provincial Waterworks Authority Regional Office
 NAME_LONGEST = 20
 _NAME_PARTS = regex.compile(r"[.'’&\-]")
 NAME_CAPITALS = 6  # a longer word all in capitals is shouted, and no acronym
 
 _LETTERS = regex.compile(r"[\p{L}--[\p{Script=Common}\p{Script=Inherited}]]+", regex.VERSION1)
 _LATIN_WORD = r"\p{Latin}[\p{Latin}\p{M}\p{N}.'’&\-]*"
-_LATIN_RUN = regex.compile(rf"{_LATIN_WORD}(?:[ ,]+{_LATIN_WORD})*")
+_LATIN_RUN = regex.compile(rf"{_LATIN_WORD}(?: +{_LATIN_WORD})*")
 
 
 def _is_name(run: str) -> bool:

@@ -7,12 +7,14 @@ words of a list of English ones, each clause with such a word is labelled again,
 import functools
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 MIN_MARKERS = 4  # different ones in a text, before any of it is looked at again: "The New York Times" is a name
 SWITCH_COST = 1.0  # log-likelihood, in py3langid's own scale, to change language between two words
 MARKER_GAIN = 4.0  # in the same scale: what one of `MARKERS` says for English
 MAX_LEAN = 15.0  # in the same scale: the most that the spelling of one word says
+MAX_WORDS = 50_000  # that are remembered
 
 _WORD = re.compile(r"[^\W\d_]+")
 # Frequent words, and words of sums, that other languages hardly write: not "so", "was" (German), "costs" (Catalan).
@@ -31,7 +33,7 @@ MARKERS = frozenset(
 )
 
 
-@functools.lru_cache(4)  # several questions are asked of one text
+@functools.lru_cache(2)  # a text is asked twice
 def _markers(text: str) -> frozenset[str]:
     return MARKERS.intersection(_WORD.findall(text.lower()))
 
@@ -43,7 +45,7 @@ def has_markers(text: str, least: int = MIN_MARKERS) -> bool:
 
 # Letters that no composition takes apart, as what they look like.
 _LOOKS = str.maketrans("łŁøØđĐðÐıİħĦŧŦæÆœŒßŋŊƙƊɗɓƁəƏɛɔ", "lLoOdDdDiIhHtTaAoOsnNkDdbBeEeo")
-_MARKED = re.compile(r"\S*[^\x00-\x7f]\S*")
+_DRESSED = re.compile("[\u00c0-\u02af\u0300-\u036f\u1e00-\u1eff]")
 _COMBINING = re.compile("[\u0300-\u036f]")
 
 
@@ -53,9 +55,10 @@ def undressed(text: str) -> str | None:
     English dressed in the marks of another language: `Shẹ́ ṣẹ́llṣ ẹ́vẹ́ry ẹ́gg`. A text with as few as `MIN_MARKERS` such
     words may be Vietnamese all the same; whoever asks has the bare text judged as a whole.
     """
-    if text.isascii():
+    if not _DRESSED.search(text):
         return None
-    words = _markers(_bare(" ".join(_MARKED.findall(text)))) - _markers(text)
+    marked = " ".join(word for word in set(text.split()) if not word.isascii())
+    words = MARKERS.intersection(_WORD.findall(_bare(marked).lower())) - _markers(text)
     return _bare(text) if len(words) >= MIN_MARKERS else None
 
 
@@ -63,27 +66,37 @@ def _bare(text: str) -> str:
     return _COMBINING.sub("", unicodedata.normalize("NFD", text)).translate(_LOOKS)
 
 
-def leaning(identifier, english: str, own: tuple[str, ...]) -> Callable[[str], float]:
-    """A cached function: how much the spelling of a lower-case word speaks for the label `english` against `own`."""
+class Leaning:
+    """How much the spelling of a lower-case word speaks for English: of words that were met before, from memory."""
 
-    @functools.lru_cache(50_000)
-    def lean(word: str) -> float:
-        if len(word) < 2:
-            return 0.0
-        ranked = dict(identifier.rank(word + " "))
-        return max(-MAX_LEAN, min(MAX_LEAN, ranked[english] - max(map(ranked.get, own))))
+    def __init__(self, likelihood: Callable[[list[str]], Any]):
+        """likelihood: of texts, an array of a row a text: under English and under the language asked for."""
+        self._likelihood, self._known = likelihood, {}
 
-    return lean
+    def of(self, words: set[str]) -> Mapping[str, float]:
+        """Of each of `words`, and maybe of others."""
+        if len(self._known) > MAX_WORDS:
+            self._known = {}
+        if new := [word for word in words if word not in self._known]:
+            english, own = self._likelihood([f"{word} " for word in new]).T
+            self._known.update(zip(new, (english - own).clip(-MAX_LEAN, MAX_LEAN).tolist(), strict=True))
+        return self._known
 
 
-def english_letters(clause: str, lean: Callable[[str], float]) -> int:
-    """Letters of the English words of `clause` (labels: the best sequence under `SWITCH_COST`, starting outside)."""
-    words = _WORD.findall(clause)
+def english_letters(clauses: list[str], leaning: Leaning) -> list[int]:
+    """Letters of the English words of each clause; 0 of one that holds none of `MARKERS`."""
+    worded = [words if MARKERS.intersection(map(str.lower, words)) else [] for words in map(_WORD.findall, clauses)]
+    lean = leaning.of({word.lower() for words in worded for word in words if len(word) > 1})
+    return [_english_letters(words, lean) for words in worded]
+
+
+def _english_letters(words: list[str], lean: Mapping[str, float]) -> int:
+    """Labels: the best sequence under `SWITCH_COST`, starting outside."""
     own, english, stays = 0.0, -SWITCH_COST, []
     for word in words:
         lower = word.lower()
         stays.append((own >= english - SWITCH_COST, english >= own - SWITCH_COST))
-        gain = lean(lower) + MARKER_GAIN * (lower in MARKERS)
+        gain = lean.get(lower, 0.0) + MARKER_GAIN * (lower in MARKERS)
         own, english = max(own, english - SWITCH_COST), max(english, own - SWITCH_COST) + gain
     is_english, letters = english > own, 0
     for word, (own_stays, english_stays) in zip(reversed(words), reversed(stays), strict=True):

@@ -8,9 +8,15 @@ import importlib.metadata
 import os
 
 from sp3f_verl.log import LEVEL_VARIABLE
-from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE, DEVICE_VARIABLE, is_cpu
+from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE, DEVICE_VARIABLE, KV_VARIABLE, is_cpu
 
-HANDED_ON = (DEVICE_VARIABLE, CHECK_VARIABLE, "VERL_PLATFORM", LEVEL_VARIABLE)  # to the workers, wherever they run
+HANDED_ON = (
+    DEVICE_VARIABLE,
+    CHECK_VARIABLE,
+    KV_VARIABLE,
+    "VERL_PLATFORM",
+    LEVEL_VARIABLE,
+)  # to the workers, wherever they run
 GPUS_VARIABLE = "SP3F_LOGICAL_GPUS"  # workers of a node, set by the preflight from trainer.n_gpus_per_node
 # Arguments of ray.init that size a new cluster and that Ray refuses when it joins one that runs.
 LOCAL_CLUSTER_ONLY = ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard", "_temp_dir")

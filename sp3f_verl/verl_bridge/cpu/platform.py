@@ -8,6 +8,8 @@ from contextlib import contextmanager
 DEVICE_VARIABLE = "SP3F_DEVICE"  # `gpu` in a run's environment: this process must not take itself for a CPU run
 CHECK_VARIABLE = "SP3F_CHECK_ENGINE"  # sp3f.check.engine, for the workers: see engine_check.py
 
+KV_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"  # vLLM's, in GiB; set from the model by preflight_run.kv_cache
+
 
 def is_cpu() -> bool:
     """True when verl's platform in this process is the one below."""
@@ -128,7 +130,7 @@ def register() -> None:
             return False
 
         def rollout_env_vars(self) -> dict[str, str]:
-            defaults = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+            defaults = {KV_VARIABLE: "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
             return {name: os.environ.get(name, value) for name, value in defaults.items()}
 
         def cudart(self) -> None:

@@ -18,6 +18,7 @@ from sp3f_verl.log import show
 from sp3f_verl.training.preference.reference_store import ReferenceStore
 from sp3f_verl.training.preference.tokens import digest, encode_all
 from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
+from sp3f_verl.verl_bridge.preflight_run import positions
 
 
 @register_trainer("dpo")
@@ -69,6 +70,13 @@ class DPOTrainer(GroupTrainer):
             raise BadInput(
                 f"{name}: no row is left ({reasons}); give other rows, another chat template, or set "
                 "sp3f.preference.max_length higher."
+            )
+        longest = max(len(group.prompt) + len(response) for group in groups for response in group.responses)
+        room = positions(settings.actor_rollout_ref.model)
+        if room is not None and longest > room:
+            raise BadInput(
+                f"{name}: a row has {longest} tokens, and the model {room} positions; set sp3f.preference.max_length="
+                f"{room}."
             )
         return Split(name, groups)
 

@@ -11,7 +11,7 @@ from verl.workers.config.optimizer import build_optimizer
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
 from sp3f_verl.losses.objective import Objective
-from sp3f_verl.training.preference import attention
+from sp3f_verl.training.preference import attention, dropout
 from sp3f_verl.training.preference.batch_loss import batch_loss
 from sp3f_verl.verl_bridge import engine_check
 from sp3f_verl.verl_bridge.checkpoints import step_of
@@ -28,13 +28,20 @@ def group_loss(model_output, data, dp_group=None, *, objective: Objective):
 
 
 class PreferenceWorker(ActorRolloutRefWorker):
+    def __init__(self, config, role: str, dropout: bool = False, **settings):
+        """dropout: that of the model's config stays on in training."""
+        super().__init__(config, role, **settings)
+        self.dropout = dropout
+
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self):
         with engine_check.postponed():
             super().init_model()
         engine = self.actor.engine
         head.install(engine, share=attention.install(engine))
-        engine_check.check(engine)
+        if not self.dropout:
+            dropout.switch_off(engine.module)
+        engine_check.check(engine, without_dropout=not self.dropout)
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def start_iteration(self, lr: float, steps: int, lr_scheduler: str):

@@ -1,0 +1,26 @@
+"""benchmarks/on_gpu.py, in small: it ends in time, and what it calls exact is."""
+
+import json
+import subprocess
+import sys
+
+from helpers.shared import ROOT
+
+
+def test_the_kit_runs_on_a_cpu(tmp_path):
+    output = tmp_path / "kit.json"
+    command = [sys.executable, "benchmarks/on_gpu.py", "--device=cpu", "--tiny", "--minutes=3", f"--output={output}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    results = json.loads(output.read_text())
+    assert max(row["largest difference"] for row in results["losses"]) < 1e-6
+    assert [row["fault"] for row in results["exactness"]] == ["none"] * 3
+    assert len(results["steps"]) == 6 and all(row["tokens/s"] > 0 for row in results["steps"])
+
+
+def test_it_ends_when_its_minutes_are_over(tmp_path):
+    output = tmp_path / "kit.json"
+    command = [sys.executable, "benchmarks/on_gpu.py", "--device=cpu", "--tiny", "--minutes=0.02", f"--output={output}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(output.read_text())["out of time"] is True
