@@ -13,6 +13,7 @@ import re
 import signal
 import sqlite3
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -87,6 +88,7 @@ def exit_status(name: str, run: Callable[[], int | None], debug: bool = False) -
     except (KeyboardInterrupt, Exception) as error:
         if debug:
             raise
+        traceback.clear_frames(error.__traceback__)  # ends what they hold, as a progress bar, before the last word
         number = error.args[0] if isinstance(error, Stopped) else signal.SIGINT
         print(f"{name}: {sentence(error)}", file=sys.stderr)
         return 128 + number if isinstance(error, KeyboardInterrupt) else 1

@@ -13,6 +13,7 @@ import pytest
 
 from sp3f_verl.boundary import Parser, exit_status, parse
 from sp3f_verl.errors import BadInput
+from sp3f_verl.progress import track
 from sp3f_verl.settings import read_yaml
 
 
@@ -47,6 +48,20 @@ def test_one_sentence_for_every_error(error, words, capsys):
 def test_debug_shows_where(capsys):
     with pytest.raises(KeyError):
         exit_status("step", _raise(KeyError("x")), debug=True)
+
+
+def test_a_progress_bar_ends_before_the_sentence(caplog, capsys):
+    def run():
+        rows = track(range(9), "rows")
+        next(rows), next(rows)
+        raise KeyboardInterrupt
+
+    lines = []
+    caplog.set_level("INFO")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", lambda *words, **_: lines.append(caplog.text))
+        assert exit_status("sp3f", run) == 128 + signal.SIGINT
+    assert len(lines) == 1 and "rows: 1" in lines[0]
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(capsys):

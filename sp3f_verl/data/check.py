@@ -109,6 +109,8 @@ def check_sft(path: str, messages_key: str = "messages") -> Conversations:
 
 def _roles(messages: Any) -> tuple[str, ...]:
     """The roles of a conversation; BadInput with the rest of a sentence where it cannot be trained on."""
+    if messages is None:
+        raise BadInput("is empty; leave such rows out, as sft.parquet of data_prep.sp3f does.")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise BadInput("is not a list of {role, content} messages; make it one.")
     for turn, message in enumerate(messages):

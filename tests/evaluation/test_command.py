@@ -198,9 +198,9 @@ class TestEndpoint:
     def test_a_checker_that_fails_is_one_sentence(self, tmp_path, questions, monkeypatch):
         (tmp_path / "nan_checks.py").write_text("def nan(answer, gold):\n    return float('nan')\n")
         monkeypatch.syspath_prepend(tmp_path)
-        expected = {"file": "mgsm_{language}.tsv", "columns": {"question": "question", "answer": "answer"}}
-        expected |= {"checker": "nan_checks:nan", "languages": ["es"]}
-        (tmp_path / "mine.yaml").write_text(json.dumps(expected))  # JSON is YAML
+        keys = {"file": "mgsm_{language}.tsv", "columns": {"question": "question", "answer": "answer"}}
+        keys |= {"checker": "nan_checks:nan", "languages": ["es"]}
+        (tmp_path / "mine.yaml").write_text(json.dumps(keys))  # JSON is YAML
         words = ["--benchmark", tmp_path / "mine.yaml", "--allow-code", "--samples", 2]
         sentence = r"^mine, problem '\d+' in es: the checker 'own' answered nan; .*[^.]\.$"
         with ModelServer(right) as server, pytest.raises(BadInput, match=sentence):
@@ -250,8 +250,8 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
         pytest.skip(f"real data is not at {REAL} (set SP3F_REAL_DATA)")
     files = [f"mgsm:{path.stem[-2:]}={path}" for path in sorted((REAL / "mgsm").glob("*.tsv"))]
     model = shutil.copytree(tiny_model, tmp_path / "model")
-    expected = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 8192}
-    (model / "config.json").write_text(json.dumps(expected))
+    settings = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 8192}
+    (model / "config.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "sp3f_verl.cli", "evaluate", "--model", str(model), "--backend", "transformers"]
     command += ["--benchmark", "mgsm", "--file", *files, "--samples", "2", "--limit", "4"]
     command += ["--max-tokens", "6", "--keep-truncated"]
