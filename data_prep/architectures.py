@@ -15,7 +15,7 @@ from pathlib import Path
 from sp3f_verl.architectures.build import MADE, Builder, read_english
 from sp3f_verl.architectures.plan import Plan, read_plan
 from sp3f_verl.architectures.share import jobs
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.errors import BadInput
@@ -74,7 +74,7 @@ def _translates(plan: Plan, name: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--config", required=True, help="A, B, C or a YAML file")
     parser.add_argument("--input", type=Path, required=True, help="what data_prep.preferences wrote, or its columns")
     text = "values over the config's, such as models.chosen.model=NAME; may be repeated"

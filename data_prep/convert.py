@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl import languages
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.layouts import LAYOUTS, Form
 from sp3f_verl.data.layouts.form import Drop, Row
 from sp3f_verl.data.output import Output, run_step
@@ -71,10 +71,12 @@ def _write(path: Path, form: Form, out: Output) -> None:
     rows = (form.row(row) for row in read_rows(path, form.ours))
     if isinstance(form.theirs, pa.Schema):
         out.write(path.stem, rows, form.theirs)
+    elif not (theirs := list(rows)):
+        raise BadInput(f"{path} has no rows; give a file with at least one.")
     elif form.theirs == "jsonl":
-        out.write_text(f"{path.stem}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        out.write_text(f"{path.stem}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in theirs))
     else:
-        out.write_text(f"{path.stem}.json", json.dumps(list(rows), ensure_ascii=False, indent=1) + "\n")
+        out.write_text(f"{path.stem}.json", json.dumps(theirs, ensure_ascii=False, indent=1) + "\n")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -84,7 +86,7 @@ def _run(options: argparse.Namespace) -> None:
     find = form_read if options.read else form_written
     forms = {path: find(options.read or options.write, path) for path in options.input}
     if options.language is not None:
-        languages.get(options.language)
+        languages.get(options.language, "--language")
     elif options.read and any(form.needs_language for form in forms.values()):
         raise BadInput(f"--from={options.read} needs --language: its files do not tell it; give a code such as de.")
     with Output(options.output, "convert", settings, options.input) as out:
@@ -99,7 +101,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--from", dest="read", choices=list(LAYOUTS), help="the layout of --input, which becomes ours")
     given.add_argument("--to", dest="write", choices=list(LAYOUTS), help="the layout that --input of ours becomes")

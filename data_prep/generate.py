@@ -16,7 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from sp3f_verl import languages
-from sp3f_verl.boundary import parse
+from sp3f_verl.architectures.model import check_places, filled
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import DUPLICATE
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS, Prompts
@@ -39,7 +40,7 @@ def asks(prompts: Prompts, options: argparse.Namespace) -> Iterator[Ask]:
     for prompt_id, code in prompts:
         messages = prompts.messages(prompt_id, code)
         if options.suffix:
-            suffix = options.suffix.replace("{language}", languages.get(code).english_name)
+            suffix = filled(options.suffix, {"language": languages.get(code).english_name})
             messages[-1] = messages[-1] | {"content": f"{messages[-1]['content']}\n\n{suffix}"}
         for number in range(options.n):
             drawn = {"temperature": options.temperature, "top_p": options.top_p, "seed": options.seed}
@@ -63,7 +64,7 @@ class Rows:
         if status is Status.OK and share is not None and share < self._least:
             status = Status.OFF_LANGUAGE
         if not answer.text:
-            self.without_text[str(status)] += 1
+            self.without_text["empty" if status is Status.OK else str(status)] += 1
         return {
             "id": prompt_id,
             "cand_id": f"{code}-{answer.number:0{self._digits}}",
@@ -114,6 +115,8 @@ def with_duplicates(batches: Iterator[pa.RecordBatch], sampling: str, out: Outpu
 def _check(options: argparse.Namespace) -> None:
     if options.n > 1 and options.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer --n times; give one above 0, or --n 1.")
+    if options.suffix is not None:
+        check_places(options.suffix, ("language",), "--suffix")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -152,7 +155,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet and prompts.parquet")
     parser.add_argument("--n", type=int, default=64, help="candidates a prompt and language (default: 64, the paper's)")

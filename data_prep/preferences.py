@@ -17,7 +17,7 @@ import pyarrow as pa
 from sp3f_verl.architectures.draw import Drawn, characters, draw, named, tokens_of
 from sp3f_verl.architectures.hub import from_hub
 from sp3f_verl.architectures.sources import SOURCES, WHOLE, Pair
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.data.rows import row_id
@@ -158,7 +158,7 @@ def _ids(rows: list[dict]) -> dict[str, list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     text = f"of {', '.join(SOURCES)}; without a file: from the Hub; twice: several files (default: all, from the Hub)"
     parser.add_argument("--sources", nargs="+", default=list(SOURCES), metavar="SOURCE[=FILE]", help=text)
     parser.add_argument("--count", type=int, default=250, help="pairs of each source (default: 250)")

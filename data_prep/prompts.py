@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from sp3f_verl import languages
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.data.rows import draw_rank
@@ -24,12 +24,12 @@ def _files(given: list[str]) -> list[tuple[str | None, Path]]:
     for text in given:
         code, equals, path = text.partition("=")
         named = equals and not Path(text).exists()  # a path may hold an =, as in lr=1e-5
-        files.append((languages.get(code).code, Path(path)) if named else (None, Path(text)))
+        files.append((languages.get(code, "--files").code, Path(path)) if named else (None, Path(text)))
     return files
 
 
 def _run(options: argparse.Namespace) -> None:
-    wanted = [languages.get(code).code for code in options.languages]
+    wanted = [languages.get(code, "--languages").code for code in options.languages]
     chosen, read = prompt_set(options.set), Read()
     files = _files(options.files) or chosen.download(wanted, Path(f"{options.output}.downloads"))
     settings = {"set": chosen.name, "languages": sorted(wanted), "sample": options.sample, "seed": options.seed}
@@ -54,7 +54,7 @@ def _drawn(rows: list[dict], code: str, options: argparse.Namespace) -> set[str]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--set", required=True, metavar="NAME", help="m_arenahard, aya_dolly, ...: prompt_sets.yaml")
     text = "in place of the Hub: files of the set, parquet or JSON lines (default: download them)"
     parser.add_argument("--files", nargs="+", default=[], metavar="[LANGUAGE=]FILE", help=text)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
@@ -113,6 +113,8 @@ def _run(options: argparse.Namespace) -> None:
             for code, name in enumerate(STATUSES):
                 if code > 1 and (count := int((scores.status == code).sum())):
                     out.drop(f"not scored: {name}", count)
+            if not np.isfinite(scores.raw).any():
+                out.refuse(f"not one of {len(files)} candidates has a score")
             report = scores.report()
             out.note("rewards", report)
     names = next(iter(report.values()))
@@ -123,7 +125,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--candidates", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="what they answer")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet, with the rewards")

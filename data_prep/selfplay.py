@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.layouts import spin, trl
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_rows import Unusable, answers_of, open_rows
@@ -109,13 +109,15 @@ def _write(
         for _, left in counts.values():
             for reason, count in left.items():
                 out.drop(reason, count)
+        if not files:
+            out.refuse("not one row is left")
     for source, (count, left) in counts.items():
         print(f"{source}: " + ", ".join(f"{n} {reason}" for reason, n in {"ok": count, **left}.items()))
     print(f"{', '.join(out.files)} in {options.output}")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("export", help="an iteration's triplets in another layout")
     command.add_argument("--run", type=Path, required=True, help="the run's selfplay folder (sp3f.selfplay.folder)")

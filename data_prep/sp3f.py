@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.assembly.contamination import CHARACTERS, WORDS, Contamination
 from sp3f_verl.data.assembly.problems import Problems
 from sp3f_verl.data.assembly.rl import rl_batch
@@ -29,6 +29,8 @@ from sp3f_verl.evaluation.problems import QuestionFile
 
 class Rows:
     """The translated rows, wherever they come from: gone through twice, the second time in the order of their ids."""
+
+    unasked = 0  # solutions without a question
 
     def __init__(self, options: argparse.Namespace):
         if options.translated:
@@ -47,7 +49,8 @@ class Rows:
         if len(questions) < len(options.questions):
             raise BadInput("--questions names a language twice; join its files into one.")
         self.paths, self._keys = [*questions.values(), options.solutions], Keys(("id",))
-        self._made = list(as_batches(join(questions, options.solutions), TRANSLATED, "the joined questions"))
+        made, self.unasked = join(questions, options.solutions)
+        self._made = list(as_batches(made, TRANSLATED, "the joined questions"))
         for batch in self._made:
             self._keys.add(batch)
         self._keys.check(options.solutions)
@@ -76,6 +79,8 @@ class Rows:
 
 def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
     """Writes train, validation and, where only some rows have a solution in their own language, sft."""
+    if rows.unasked:
+        out.drop("solution without a question", rows.unasked)
     problems = Problems(rows.columns, _contamination(options))
     held_out = pa.array(sorted(problems.held_out(options.validation, options.seed)), pa.string())
     bad = {}
@@ -156,7 +161,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--translated", type=Path, nargs="+", metavar="FILE", help="what data_prep.translate wrote")
     given.add_argument("--questions", nargs="+", type=_pair, metavar="LANGUAGE=FILE", help="TSV files (MGSM)")

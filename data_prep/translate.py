@@ -12,27 +12,31 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from sp3f_verl.boundary import parse
+from sp3f_verl import languages
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask
 from sp3f_verl.llm.backends.base import Backend
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
-from sp3f_verl.rewards import UnsupportedLanguage
+from sp3f_verl.rewards import UnsupportedLanguage, language_share
 from sp3f_verl.translate import rows
-from sp3f_verl.translate.ask import Sampling, check_languages, translate
+from sp3f_verl.translate.ask import Sampling, translate
 from sp3f_verl.translate.choose import WEIGHTS, Criteria
 from sp3f_verl.translate.prompt import PROMPT
 from sp3f_verl.translate.sources import MOST_LEFT_OUT, Problem, read
+from sp3f_verl.translate.yields import NOTE, Yields
 
 
 def _run(options: argparse.Namespace) -> None:
     if len(set(options.languages)) < len(options.languages):
         raise BadInput("--languages names a language twice; name each once.")
-    try:
-        check_languages(options.languages)
-    except UnsupportedLanguage as error:
-        raise BadInput(f"--languages: {error}") from None
+    for code in options.languages:
+        languages.get(code, "--languages")
+        try:
+            language_share("", code)
+        except UnsupportedLanguage as error:
+            raise BadInput(f"--languages: {error}") from None
     sampling = Sampling(options.candidates, options.max_tokens, options.temperature, options.top_p, options.seed)
     criteria = Criteria(
         options.min_language_share,
@@ -56,21 +60,23 @@ def _run(options: argparse.Namespace) -> None:
             out.drop(reason)
         with open_model(asked, store_of(options)) as backend:
             out.models = [backend.model]
-            _translate(source, options, sampling, criteria, back, backend, out)
+            tally = _translate(source, options, sampling, criteria, back, backend, out)
             out.note("asking", backend.totals.as_dict())
     kept = sum(out.rows["chats" if "chats" in out.rows else "translated"].values())
     print(f"{kept} of {len(source) * len(options.languages)} rows translated in {options.output}")
     for reason, count in sorted(out.drops.items()):
         print(f"{count} left out: {reason}")
+    for sentence in tally.sentences():
+        print(sentence)
     errors = out.notes["asking"]["answers"].get("error", 0)
     if errors:
         print(f"{errors} answers are errors; another --output with this --store asks for them alone again")
 
 
-def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bool, backend: Backend, out) -> None:
+def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bool, backend: Backend, out) -> Yields:
     pairs = [(row, language) for language in options.languages for row in source]
-    every = (text for row, language in pairs for text in rows.texts_of(row, language, not options.question_only))
-    texts = {text.name: text for text in every}
+    texts_of = [[*rows.texts_of(row, language, not options.question_only)] for row, language in pairs]
+    texts = {text.name: text for own in texts_of for text in own}
 
     def answers(asks: Iterable[Ask], total: int) -> Iterator[Answer]:
         return watched(backend.answers(asks), backend, total)
@@ -78,16 +84,28 @@ def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bo
     candidates, drawn = translate(texts, answers, sampling, criteria, back)
     best = rows.best_of(candidates, criteria)
     is_problem = isinstance(source[0], Problem)
-    translated = (
-        rows.problem_row(row, language, best, backend.model, out.drop)
-        if is_problem
-        else rows.chat_row(row, language, best, out.drop)
-        for row, language in pairs
-    )
+    tally = Yields(len(source))
+
+    def translated() -> Iterator[dict]:
+        for (row, language), own in zip(pairs, texts_of, strict=True):
+
+            def drop(reason: str, language: str = language) -> None:
+                out.drop(reason)
+                tally.drop(language, reason)
+
+            args = (best, backend.model, drop) if is_problem else (best, drop)
+            made = (rows.problem_row if is_problem else rows.chat_row)(row, language, *args)
+            if made is not None:
+                chosen = ((text, best[text.name]) for text in own)
+                tally.keep(language, [(text, found) for text, found in chosen if found.reason is None])
+                yield made
+
     name, schema = ("translated", rows.PROBLEMS) if is_problem else ("chats", rows.CHATS)
-    if not out.write(name, (row for row in translated if row is not None), schema):
+    if not out.write(name, translated(), schema):
         out.refuse(f"not one of {len(pairs)} rows is translated")
     out.write("candidates", rows.candidate_rows(texts, candidates, best, drawn, sampling), rows.CANDIDATES)
+    out.note(NOTE, tally.result())
+    return tally
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -99,7 +117,7 @@ def _weight(text: str) -> tuple[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     text = "GSM8K's JSON lines; parquet or JSON lines with question, solution, answer; or chats with messages"
     parser.add_argument("--input", type=Path, nargs="+", required=True, help=text)
     parser.add_argument("--languages", nargs="+", required=True, metavar="CODE", help="ISO 639-1; en is copied")

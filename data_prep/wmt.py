@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sp3f_verl.architectures.model import Model, SourceText
-from sp3f_verl.boundary import parse
+from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.sets.wmt import (
     ALL,
@@ -38,6 +38,7 @@ from sp3f_verl.evaluation.translation.significance import corpus_tests, sentence
 from sp3f_verl.llm import Status
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of
 from sp3f_verl.llm.options import flag
+from sp3f_verl.log import log
 from sp3f_verl.report.command import report, tables
 
 
@@ -49,6 +50,9 @@ def _prepare(options: argparse.Namespace) -> None:
         out.write("segments", segments.rows, SEGMENT)
         for reason, count in segments.dropped.items():
             out.drop(reason, count)
+    there, wanted = len({row["id"] for row in segments.rows}), options.first or options.sample or 0
+    if there < wanted:
+        print(f"{there} segments are in every file, not {wanted}: all are taken")
     print(f"{len(segments.rows)} rows in {options.output}")
     for reason, count in sorted(out.drops.items()):
         print(f"{count} rows left out: {reason}")
@@ -106,6 +110,9 @@ def _compare(options: argparse.Namespace) -> None:
         texts = {name: _texts(path, wanted, name, out) for name, path in paths.items()}
         comet = _comet(segments, texts, options) if options.comet_model else None
         scores, sentences, signatures = scored(segments, texts, dict(options.tokenize), comet)
+        for lp, own in signatures.items():
+            if "blank" in own:
+                log.warning("%s: %s; its BLEU is left blank", lp, own["blank"])
         means, winners = averages(scores), best(scores)
         kinds = ("bleu", "chrf", "comet") if options.comet_model else ("bleu", "chrf")
         tests = corpus_tests(segments, texts, baseline, dict(options.tokenize))
@@ -183,7 +190,7 @@ def _tokenize(text: str) -> tuple[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("prepare", help="segments with ids from the set's files")
     given = command.add_mutually_exclusive_group(required=True)

@@ -13,11 +13,12 @@ import re
 import signal
 import sqlite3
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from sp3f_verl.errors import LONGEST, BadInput, one_line
+from sp3f_verl.errors import LONGEST, BadInput, nearest, one_line
 
 _HOME = re.compile(r"^((?:\+{0,2}[\w.:/-]+=)?)~/")  # also behind NAME=, where a shell leaves it
 STOPPING = ("SIGTERM", "SIGHUP")  # beside SIGINT; as exceptions, so that every `finally` ends what it started
@@ -27,12 +28,31 @@ class Stopped(KeyboardInterrupt):
     """A signal to end. args: its number."""
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None, intermixed: bool = False) -> Any:
+class Parser(argparse.ArgumentParser):
+    """Options as they are written: a part of a name is none, since another version may have a second one that begins
+    so. The help keeps the lines of a docstring. intermixed: positional words may stand among options."""
+
+    def __init__(self, intermixed: bool = False, **settings: Any):
+        self.intermixed = intermixed
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, **settings}, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match("unrecognized arguments: (--[^ =]+)", message)
+        super().error(message + (nearest(unknown[1], self._names()) if unknown else ""))
+
+    def _names(self) -> Iterator[str]:
+        for action in self._actions:
+            yield from action.option_strings
+            for command in action.choices.values() if isinstance(action.choices, dict) else ():
+                yield from command._names()
+
+
+def parse(parser: Parser, arguments: Sequence[str] | None) -> Any:
     """The options, with `debug`; every path among them with its `~` expanded."""
     parser.add_argument("--debug", action="store_true", help="show the whole stack trace of an error")
     words = list(sys.argv[1:] if arguments is None else arguments)
     rest = [word for word in words if word != "--debug"]  # it may stand behind a subcommand, too
-    options = parser.parse_intermixed_args(rest) if intermixed else parser.parse_args(rest)
+    options = parser.parse_intermixed_args(rest) if parser.intermixed else parser.parse_args(rest)
     options.debug = len(rest) < len(words)
     return expanded(options, parser)
 
@@ -68,6 +88,7 @@ def exit_status(name: str, run: Callable[[], int | None], debug: bool = False) -
     except (KeyboardInterrupt, Exception) as error:
         if debug:
             raise
+        traceback.clear_frames(error.__traceback__)  # ends what they hold, as a progress bar, before the last word
         number = error.args[0] if isinstance(error, Stopped) else signal.SIGINT
         print(f"{name}: {sentence(error)}", file=sys.stderr)
         return 128 + number if isinstance(error, KeyboardInterrupt) else 1

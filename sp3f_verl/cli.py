@@ -5,11 +5,12 @@ import importlib
 import sys
 from pathlib import Path
 
-from sp3f_verl.boundary import exit_status, expanded
+from sp3f_verl.boundary import Parser, exit_status, expanded, parse
 from sp3f_verl.ranges import check_ranges
 
-# flag -> module with `main(words) -> folder`, which writes a summary.json into the folder
-EVALUATE_MODES: dict[str, str] = {
+# flag -> module whose `run(options)`, the options being those of its `parser()`, writes a summary.json into --output
+EVALUATE_MODES: dict[str | None, str] = {
+    None: "sp3f_verl.evaluation.command",
     "--arena": "sp3f_verl.evaluation.arena.command",
     "--harness": "sp3f_verl.evaluation.harness.command",
 }
@@ -51,7 +52,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from sp3f_verl.report.command import report
 
     folders = arguments.folders or ([] if arguments.paper else [Path("runs/quickstart")])
-    print(report(folders, arguments.output, arguments.paper))
+    print(report(folders, arguments.output, arguments.paper, arguments.fail_if))
     return 0
 
 
@@ -62,9 +63,9 @@ def _plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     epilog = "--debug with any command: the whole stack trace of an error"
-    parser = argparse.ArgumentParser(prog="sp3f", description=__doc__, epilog=epilog)
+    parser = Parser(prog="sp3f", description=__doc__, epilog=epilog)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("quickstart", help="train a tiny model end to end on a CPU and write a report")
@@ -115,15 +116,29 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=Path, metavar="FILE.md", help=output)
     papers = ("sp3f", "croco", "tspin", "mdpo")
     command.add_argument("--paper", choices=papers, help="beside the numbers that this paper published")
+    text = "exit status 1 where the second of two evaluations is so much worse: 'mgsm/accuracy < -0.01 at 95 %%'"
+    command.add_argument("--fail-if", action="append", default=[], metavar="RULE", help=text)
     command.set_defaults(run=_report)
     return parser
 
 
-def _evaluate(options: list[str]) -> int:
-    """Each mode of `sp3f evaluate` has a parser of its own: they share no option but --output."""
-    mode = next((word for word in options if word in EVALUATE_MODES), None)
-    module = EVALUATE_MODES[mode] if mode else "sp3f_verl.evaluation.command"
-    folder = importlib.import_module(module).main([word for word in options if word != mode])
+def evaluate(words: list[str]) -> Path:
+    """Answers the folder that it wrote to. Each mode has a parser of its own: they share no option but --output."""
+    from sp3f_verl.data.output import AlreadyDone
+
+    mode = next((word for word in words if word in EVALUATE_MODES), None)
+    module = importlib.import_module(EVALUATE_MODES[mode])
+    options = parse(module.parser(), [word for word in words if word != mode])
+    check_ranges(options)
+    try:
+        module.run(options)
+    except AlreadyDone as done:
+        print(done)
+    return options.output
+
+
+def _evaluate(words: list[str]) -> int:
+    folder = evaluate(words)
     from sp3f_verl.report.command import report, tables
 
     print(tables(folder))

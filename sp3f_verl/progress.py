@@ -51,7 +51,7 @@ class ProgressBar:
             )
             self._task = self._bar.add_task(name, total=total, note=note)
         self._started = self._last_line = time.monotonic()
-        self._lines = 0
+        self._lines, self._told = 0, (-1, "")
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -63,8 +63,8 @@ class ProgressBar:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif self.completed or self._lines:  # what never began has its error's sentence and no line beside it
-            self._line()
+        elif (self.completed or self._lines) and self._told != (self.completed, self.note):
+            self._line()  # what never began has its error's sentence and no line beside it
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """`count` more are done. note: None leaves the words as they are."""
@@ -82,8 +82,17 @@ class ProgressBar:
         if now - self._last_line >= due:
             self._line()
 
+    def say(self, note: str) -> None:
+        """Words beside the count that are shown at once."""
+        self.note = note
+        if self._bar is not None:
+            self._bar.update(self._task, note=note)
+        else:
+            self._line()
+
     def _line(self) -> None:
         self._last_line, self._lines = time.monotonic(), self._lines + 1
+        self._told = self.completed, self.note
         total = "" if self.total is None else f"/{self.total}"
         note = f", {self.note}" if self.note else ""
         log.info("%s: %d%s, %.0f s%s", self.name, self.completed, total, self._last_line - self._started, note)

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from sp3f_verl.errors import BadInput, nearest
@@ -50,6 +50,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank; write a text that is not empty")
+    return text
+
+
 def _whole(value: Any) -> int:
     if type(value) is int:
         return value
@@ -78,6 +84,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
+Filled = Annotated[Text, AfterValidator(_not_blank)]
 
 
 class Settings(BaseModel):

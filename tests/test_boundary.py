@@ -1,6 +1,5 @@
 """What every command ends in: a status, and one sentence for whatever a user, a disk or a file does."""
 
-import argparse
 import errno
 import os
 import signal
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sp3f_verl.boundary import exit_status, parse
+from sp3f_verl.boundary import Parser, exit_status, parse
 from sp3f_verl.errors import BadInput
+from sp3f_verl.progress import track
 from sp3f_verl.settings import read_yaml
 
 
@@ -50,6 +50,20 @@ def test_debug_shows_where(capsys):
         exit_status("step", _raise(KeyError("x")), debug=True)
 
 
+def test_a_progress_bar_ends_before_the_sentence(caplog, capsys):
+    def run():
+        rows = track(range(9), "rows")
+        next(rows), next(rows)
+        raise KeyboardInterrupt
+
+    lines = []
+    caplog.set_level("INFO")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", lambda *words, **_: lines.append(caplog.text))
+        assert exit_status("sp3f", run) == 128 + signal.SIGINT
+    assert len(lines) == 1 and "rows: 1" in lines[0]
+
+
 def test_ctrl_c_says_that_the_same_command_goes_on(capsys):
     assert exit_status("step", _raise(KeyboardInterrupt())) == 130
     assert "the same command goes on" in capsys.readouterr().err
@@ -84,7 +98,7 @@ def test_a_signal_ends_what_was_started(number, status, tmp_path):
 
 def test_a_home_folder_is_expanded_wherever_it_stands(monkeypatch):
     monkeypatch.setenv("HOME", "/home/who")
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     parser.add_argument("--input", type=Path, nargs="+")
     parser.add_argument("--file", nargs="+")
     parser.add_argument("--pair", type=lambda text: ("a", Path(text)), nargs="+")
@@ -98,8 +112,27 @@ def test_a_home_folder_is_expanded_wherever_it_stands(monkeypatch):
     assert options.rest == ["data.train_files=/home/who/t.parquet", "x~/y"]
 
 
+def _told(parser, words, capsys) -> str:
+    with pytest.raises(SystemExit):
+        parse(parser, words)
+    return capsys.readouterr().err
+
+
+def test_an_option_is_written_out_and_a_misspelt_one_is_told(capsys):
+    def told(*words: str) -> str:
+        parser = Parser(description="First line\n  second")
+        parser.add_argument("--candidates")
+        parser.add_subparsers().add_parser("run").add_argument("--samples")
+        return _told(parser, words, capsys)
+
+    assert "unrecognized arguments: --cand=3 (did you mean '--candidates'?)" in told("--cand=3")
+    assert "--sampels 3 (did you mean '--samples'?)" in told("run", "--sampels", "3")
+    assert "--sam 3 (did you mean '--samples'?)" in told("run", "--sam", "3")
+    assert "First line\n  second" in Parser(description="First line\n  second").format_help()
+
+
 def test_nobodys_home_folder(capsys):
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     parser.add_argument("--input", type=Path)
     with pytest.raises(SystemExit):
         parse(parser, ["--input", "~nobody-at-all/a"])

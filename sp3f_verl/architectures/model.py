@@ -76,6 +76,8 @@ class Model(ModelOptions):
             raise BadInput(
                 f"{named('template')}={self.template} has no {{text}}, so that every question is the same; add it."
             )
+        if self.system is not None:
+            check_places(self.system, ("language",), named("system"))
 
     @property
     def template_file(self) -> Path:
@@ -118,13 +120,13 @@ class Model(ModelOptions):
         source, target = languages.get(text.source).english_name, languages.variety(text.target, text.locale)
         names = {"source": source, "target": target}
         template = self.template_file.read_text(encoding="utf-8").rstrip("\n")
-        return self._ask(text.id, _filled(template, names | {"text": text.text}), self.extra)
+        return self._ask(text.id, filled(template, names | {"text": text.text}), self.extra)
 
     def generation(self, ident: str, prompt: list[dict[str, str]], language: str) -> Ask:
         """The question to continue a conversation; {language} in the system message is the name in English."""
         head = []
         if self.system is not None:
-            system = _filled(self.system, {"language": languages.get(language).english_name})
+            system = filled(self.system, {"language": languages.get(language).english_name})
             head = [{"role": "system", "content": system}]
         return self._ask(ident, [*head, *prompt], self.extra)
 
@@ -134,6 +136,16 @@ class Model(ModelOptions):
         return Ask(ident, messages, self.max_tokens, **decoding, stop=self.stop, extra=extra)
 
 
-def _filled(template: str, values: Mapping[str, str]) -> str:
+def filled(template: str, values: Mapping[str, str]) -> str:
     """All at once: what a text says in braces is no place to fill."""
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+
+
+def check_places(template: str, known: Iterable[str], name: str) -> None:
+    r"""BadInput for a blank text, and for a place in braces that nothing fills; `\boxed{answer}` is none."""
+    if not template.strip():
+        raise BadInput(f"{name} is blank; give a text, or leave it out.")
+    for place in re.findall(r"(?<![\w\\])\{(\w+)\}", template):
+        if place not in known:
+            places = ", ".join(f"{{{one}}}" for one in known)
+            raise BadInput(f"{name} has {{{place}}}, which nothing fills; it may have {places}.")

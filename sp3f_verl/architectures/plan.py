@@ -122,10 +122,7 @@ def _check_languages(config: str, plan: Plan) -> None:
     if not plan.languages:
         raise BadInput(f"{config}: languages is missing; give codes and shares, such as {{de: 1, sw: 0.5}}.")
     for code in plan.languages:
-        try:
-            languages.get(code)
-        except languages.UnknownLanguage as error:
-            raise BadInput(f"{config}: {error}") from None
+        languages.get(code, f"{config}: languages.{code}")
 
 
 def _used_models(config: str, plan: Plan, models: Mapping[str, Any]) -> dict[str, Model]:

@@ -61,10 +61,7 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
     if number < 0:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
     for code in sorted(codes):
-        try:
-            languages.get(code)
-        except languages.UnknownLanguage as error:
-            raise BadInput(f"{path}: {error}") from None
+        languages.get(code, path)
     return tuple(sorted(codes))
 
 
@@ -112,6 +109,8 @@ def check_sft(path: str, messages_key: str = "messages") -> Conversations:
 
 def _roles(messages: Any) -> tuple[str, ...]:
     """The roles of a conversation; BadInput with the rest of a sentence where it cannot be trained on."""
+    if messages is None:
+        raise BadInput("is empty; leave such rows out, as sft.parquet of data_prep.sp3f does.")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise BadInput("is not a list of {role, content} messages; make it one.")
     for turn, message in enumerate(messages):

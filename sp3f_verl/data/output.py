@@ -150,17 +150,21 @@ class Output:
             raise BadInput(f"{self.folder} holds {strange[0]!r}, which is not of this run; name another --output.")
 
     def __exit__(self, kind, error, trace) -> None:
+        done = False
         try:
             if kind is None:
+                if self.rows and not any(sum(counts.values()) for counts in self.rows.values()):
+                    self.refuse("not one row is left")
                 for name in self._files:
                     (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                     os.replace(self.path(name), self.folder / name)
                 write_text(card(self), self.folder / CARD)
                 self.manifest({name: digest(self.folder / name) for name in self._files}).write(self.folder)
+                done = True
         finally:
             shutil.rmtree(self.path(""))
             self._lock.close()
-            if kind is not None and self._is_new:
+            if not done and self._is_new:
                 with contextlib.suppress(OSError):  # something else was put there
                     self.folder.rmdir()
 

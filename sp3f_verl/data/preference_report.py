@@ -128,10 +128,7 @@ class PreferenceReport:
         names = (f"{side}_language", f"{side}_lang", "language")
         code = next((row[name] for name in names if row.get(name)), None)
         if code is not None:
-            try:
-                languages.get(code)
-            except languages.UnknownLanguage as error:
-                raise BadInput(f"row {self.rows - 1}: {error}") from None
+            languages.get(code, f"row {self.rows - 1}")
         return code
 
     def _off_language(self, text: str, code: str | None) -> float | None:

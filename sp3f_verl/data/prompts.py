@@ -57,10 +57,7 @@ def _check(prompt: dict[str, Any], place: str, seen: dict[tuple[str, str], str])
     for name in ("id", "prompt_lang"):
         if not isinstance(prompt[name], str) or not prompt[name]:
             raise BadInput(f"{place}: {name!r} is {prompt[name]!r}; give it a text.")
-    try:
-        languages.get(prompt["prompt_lang"])
-    except languages.UnknownLanguage as error:
-        raise BadInput(f"{place}: {error}") from None
+    languages.get(prompt["prompt_lang"], place)
     key = prompt["id"], prompt["prompt_lang"]
     if key in seen:
         raise BadInput(f"{place} has the id {key[0]!r} in {key[1]!r}, as {seen[key]} has; give every prompt its own.")

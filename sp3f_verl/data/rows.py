@@ -12,6 +12,7 @@ Two layouts load as they are:
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
 }
 REQUIRED = ("prompt", "ground_truth", "language")
 REFERENCE = ("query_en", "solution_en")  # needed by a judge that sees the privileged reference
+_NUMBER_ALONE = re.compile(r"[-−+]?[\d.,'\s]+%?")
 TEXTS = ("language", "query_en", "solution_en", "translated_solution", "thinking_en")
 _ABSENT = ("", "None")  # the published data writes the text "None" where it has no translation
 
@@ -48,11 +50,13 @@ def row_id(source: str, key: object) -> str:
 def id_of(value: Any, place: str = "the row") -> str | None:
     """A row's own id as text: a text, or a whole number, 0 too. None where it has none: null, NaN or blank.
 
-    BadInput for a value of another kind.
+    BadInput for a value of another kind, or a text with a NUL, by which keys of several parts are joined.
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if _is_nan(value) or value is None:
         return None
     if isinstance(value, str):
+        if "\0" in value:
+            raise BadInput(f"{place} has the id {value!r:.60}, with a NUL in it; take it out.")
         return value if value.strip() else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         raise BadInput(f"{place} has the id {value!r:.60}; give it a text or a whole number.")
@@ -69,6 +73,15 @@ def text_of(value: Any, place: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return str(int(value) if value == int(value) else value)
     raise BadInput(f"{place} is {value!r:.80}; give it a text or a number, or remove the row.")
+
+
+def question_of(value: Any, place: str) -> str:
+    """The text of a question. BadInput for one that is missing or blank, and for a number alone: `2 + 2` is asked, 18
+    is an answer in the wrong place."""
+    text = text_of(value, place)
+    if not isinstance(value, str) or _NUMBER_ALONE.fullmatch(text):
+        raise BadInput(f"{place} is {text:.40}, a number and no question; give the question's text there.")
+    return text
 
 
 def draw_rank(seed: int, key: str) -> str:
@@ -90,9 +103,13 @@ def field(row: Mapping[str, Any], name: str) -> Any:
     """The canonical field `name` of a row of either layout, or None."""
     for source in SOURCES[name]:
         value = lookup(row, source)
-        if value is not None and not (isinstance(value, str) and value.strip() in _ABSENT):
+        if value is not None and not _is_nan(value) and not (isinstance(value, str) and value.strip() in _ABSENT):
             return value
     return None
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def prompt_id(prompt: Any) -> str:

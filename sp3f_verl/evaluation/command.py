@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sp3f_verl import languages
-from sp3f_verl.boundary import parse
-from sp3f_verl.data.output import AlreadyDone, Output
+from sp3f_verl.boundary import Parser
+from sp3f_verl.data.output import Output
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.benchmark import Benchmark, names
@@ -26,26 +26,14 @@ from sp3f_verl.evaluation.results import FILE, BenchmarkSummary, Decoding
 from sp3f_verl.evaluation.run import PAPER, Cell, asks, collect, prompts, summarise
 from sp3f_verl.llm.cli_options import add_model_options, model_options, open_model, store_of, watched
 from sp3f_verl.log import log
-from sp3f_verl.ranges import check_ranges
 from sp3f_verl.rewards.answers.checkers import BUILT_IN
 from sp3f_verl.rewards.terms import THRESHOLD
 
 CACHE = Path("~/.cache/sp3f_verl/benchmarks")
 
 
-def main(words: list[str]) -> Path:
-    """Answers the folder that it wrote to."""
-    options = parse(_parser(), words)
-    try:
-        evaluate(options)
-    except AlreadyDone as sentence:
-        print(sentence)
-    return options.output
-
-
-def evaluate(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """BadInput, or UnknownLanguage, for what cannot be evaluated."""
-    check_ranges(options)
     decoding = Decoding(**{name: getattr(options, name) for name in Decoding.model_fields})
     if decoding.samples > 1 and decoding.temperature == 0:
         raise BadInput("--temperature=0 gives the same answer every time; give --samples 1, or one above 0.")
@@ -64,7 +52,13 @@ def evaluate(options: argparse.Namespace) -> None:
             total = decoding.samples * sum(len(cell.problems) for cell in cells)
             out.write("prompts", prompts(cells), PROMPTS)
             answers = watched(backend.answers(asks(cells, decoding)), backend, total)
-            collect(answers, cells, decoding.samples, options.threshold, out)
+            kinds = collect(answers, cells, decoding.samples, options.threshold, out)
+            if not kinds["whole"] and not (options.keep_truncated and kinds["cut off"]):
+                told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+                raise BadInput(
+                    f"not one of {total} answers is whole ({told}); raise --max-tokens where they are cut off, or "
+                    "score them so by --keep-truncated, and see to the model where they are empty."
+                )
             summary = BenchmarkSummary(
                 kind="benchmarks",
                 model=backend.model,
@@ -88,7 +82,9 @@ def _cells(options: argparse.Namespace) -> tuple[list[Cell], list[Path], list[Pa
     """(cells, the files of their problems, the benchmarks' YAML, benchmark -> languages asked for that it has not)."""
     if not options.benchmark and not options.data:
         raise BadInput("nothing to evaluate on: give --benchmark NAME, or --data FILE with RL rows.")
-    wanted = None if options.languages == ["all"] else [languages.get(code).code for code in options.languages]
+    wanted = None
+    if options.languages != ["all"]:
+        wanted = [languages.get(code, "--languages").code for code in options.languages]
     benchmarks = [Benchmark.load(name, options.allow_code) for name in options.benchmark]
     _give_files(options.file, {benchmark.name: benchmark for benchmark in benchmarks})
     cells, inputs, skipped = [], [], {}
@@ -165,10 +161,8 @@ def _rows(path: Path, wanted: list[str] | None, limit: int | None) -> Iterator[C
             yield Cell(name, code, distinct(problems)[:limit], tuple(sorted(every - {code})), BUILT_IN)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sp3f evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser() -> Parser:
+    parser = Parser(prog="sp3f evaluate", description=__doc__)
     parser.add_argument(
         "--benchmark", nargs="+", default=[], metavar="NAME", help=f"{', '.join(names())}, or the YAML file of your own"
     )
@@ -194,6 +188,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--top-p", type=float, default=PAPER.top_p, help="default: %(default)s")
     parser.add_argument("--max-tokens", type=int, default=PAPER.max_tokens, help="of an answer (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=PAPER.seed, help="default: %(default)s")
+    parser.add_argument(
+        "--keep-truncated", action="store_true", help="go on where every answer was cut off at --max-tokens"
+    )
     parser.add_argument(
         "--threshold",
         type=float,

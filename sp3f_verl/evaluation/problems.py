@@ -156,7 +156,7 @@ class QuestionFile:
 
     def questions(self) -> Iterator[dict[str, Any]]:
         """`question`, `answer` and those of OPTIONAL that the file has. BadInput where it cannot be read."""
-        languages.get(self.language)
+        languages.get(self.language, f"{self.name}:{self.language}={self.path}")
         for place, row in question_rows(self.path, (*OPTIONAL, "language")):
             if (code := row.pop("language", self.language)) != self.language:
                 raise BadInput(f"{place} says that it is {code}, not {self.language}; mend the label of the file.")

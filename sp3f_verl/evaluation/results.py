@@ -272,31 +272,30 @@ class HarnessSummary(Summary):
 # ---- translators ---------------------------------------------------------------------------------------------------
 
 
-class TranslatorScore(Result):
-    """A translator on a language pair: corpus scores and means of sentence scores, None where it has nothing there."""
+class TranslatorMean(Result):
+    """Corpus scores of a translator and means of its sentence scores; None where it has nothing."""
 
     translator: str
+    bleu: float | None = None
+    chrf: float | None = None
+    bleu_sentence: float | None = None
+    chrf_sentence: float | None = None
+    comet: float | None = None
+
+
+class TranslatorScore(TranslatorMean):
+    """On a language pair."""
+
     lp: str
     language: str | None = None
     segments: int | None = None
     missing: int | None = None
-    bleu: float | None = None
-    chrf: float | None = None
-    bleu_sentence: float | None = None
-    chrf_sentence: float | None = None
-    comet: float | None = None
 
 
-class TranslatorAverage(Result):
+class TranslatorAverage(TranslatorMean):
     """Means over all pairs; those of `imputed` are the mean of the other translators there."""
 
-    translator: str
     imputed: list[str] = []
-    bleu: float | None = None
-    chrf: float | None = None
-    bleu_sentence: float | None = None
-    chrf_sentence: float | None = None
-    comet: float | None = None
 
 
 class TranslatorTest(Result):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,15 +54,20 @@ def seed_of(seed: int, problem: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{problem}".encode()).digest()[:4]) >> 1
 
 
-def collect(answers: Iterable[Answer], cells: Sequence[Cell], samples: int, threshold: float, out: Output) -> None:
-    """Scores a problem once all its answers are there, and writes the cells' files, in the order of their ids.
+def collect(
+    answers: Iterable[Answer], cells: Sequence[Cell], samples: int, threshold: float, out: Output
+) -> Counter[str]:
+    """Scores a problem once all its answers are there, and writes the cells' files, in the order of their ids. Answers
+    how many answers are whole, cut off, empty, or failed.
 
     Only the problems that wait for an answer are in memory. BadInput where a checker of the user's fails.
     """
     waiting: dict[str, dict[int, Answer]] = {}
+    kinds: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
         files: dict[int, IO[str]] = {}
         for answer in answers:
+            kinds[_kind(answer)] += 1
             of_problem = waiting.setdefault(answer.id, {})
             of_problem[answer.number] = answer
             if len(of_problem) < samples:
@@ -81,6 +87,15 @@ def collect(answers: Iterable[Answer], cells: Sequence[Cell], samples: int, thre
         lines = out.path(f"{cell.file}.unsorted").read_text(encoding="utf-8").split("\n")[:-1]
         lines.sort(key=lambda line: json.loads(line)["id"])
         out.write_text(cell.file, "".join(line + "\n" for line in lines))
+    return kinds
+
+
+def _kind(answer: Answer) -> str:
+    if answer.text is None:
+        return "failed"
+    if not answer.text.strip():
+        return "empty"
+    return "cut off" if answer.finish_reason == "length" else "whole"
 
 
 def prompts(cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:

@@ -22,11 +22,12 @@ class UnknownLanguage(BadInput):
     """A language no table has an entry for; its one sentence names the closest codes and the mend."""
 
 
-def get(code: str) -> Language:
-    """The `Language` of an ISO 639-1 code such as "sw"; raises UnknownLanguage (a BadInput) for any other value."""
+def get(code: str, place: str = "") -> Language:
+    """The `Language` of an ISO 639-1 code such as "sw"; raises UnknownLanguage (a BadInput) for any other value, whose
+    sentence begins with `place`: the option, key or row that has it."""
     table = _table()
     if not isinstance(code, str) or code not in table:
-        raise UnknownLanguage(_unknown_sentence(code, table))
+        raise UnknownLanguage(f"{place}: {_unknown_sentence(code, table)}" if place else _unknown_sentence(code, table))
     return table[code]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sp3f_verl.settings import Flag, Settings, Text, mend
+from sp3f_verl.settings import Filled, Flag, Settings, Text, mend
 
 CODE = re.compile(r"[a-z]{2,3}")
 QUICKSTART_LENGTH = 3  # the two lists of a quickstart block run parallel across languages
@@ -20,7 +20,6 @@ QUICKSTART_TEMPLATES = {
 }
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
-Filled = Annotated[Text, Field(min_length=1), mend("write a text that is not empty")]
 _ITEMS = mend("write a list of texts (quote the code 'no': YAML reads it as false)")
 Items = Annotated[tuple[Annotated[str, Field(min_length=1, strict=True)], ...], _ITEMS]
 _WORDS = mend(f"write a list of {QUICKSTART_LENGTH} words")

@@ -21,7 +21,7 @@ from sp3f_verl.llm.backends.openai import OpenAIBackend
 from sp3f_verl.llm.backends.ray_pool import Pool
 from sp3f_verl.llm.backends.transformers import TransformersBackend
 from sp3f_verl.llm.backends.vllm import VLLMBackend
-from sp3f_verl.llm.options import ENDPOINTS, LoadedModel, ModelOptions, Named, Option, flag
+from sp3f_verl.llm.options import ENDPOINT, ENDPOINTS, LOADED, LoadedModel, ModelOptions, Named, Option, flag
 from sp3f_verl.llm.outcome import AskFailed
 from sp3f_verl.llm.requests.endpoint import Endpoint
 from sp3f_verl.llm.requests.rate_limit import RateLimit
@@ -59,6 +59,16 @@ def scorer_options(options: argparse.Namespace) -> LoadedModel:
 
 def open_model(options: ModelOptions, store: Path, named: Named = flag) -> Backend:
     """The backend, with its store open. BadInput where a model's folder is none, or an endpoint names no model."""
+    try:
+        return _open(options, store, named)
+    except BadInput as error:  # an endpoint's sentences begin with the field's name
+        field, colon, told = str(error).partition(":")
+        raise BadInput(
+            f"{named(field)}:{told}" if colon and field in ModelOptions.model_fields else str(error)
+        ) from None
+
+
+def _open(options: ModelOptions, store: Path, named: Named) -> Backend:
     totals = Totals(options.price(), options.max_failure_share)
     if options.backend in ENDPOINTS:
         return _open_endpoint(options, store, totals, named)
@@ -107,7 +117,7 @@ def _note(totals: Totals, total: int | None) -> str:
 def _add(parser: argparse.ArgumentParser, model: type[LoadedModel], backend: str) -> None:
     groups: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        option = next(entry for entry in field.metadata if isinstance(entry, Option))
+        option = _option(model, name)
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
         choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)] or None
@@ -138,7 +148,15 @@ def _read(model: type[Options], options: argparse.Namespace) -> Options:
     except ValidationError as error:
         raise BadInput(re.sub(r"^\w+", lambda name: flag(name[0]), sentence(model, error, ""))) from None
     checked.check(flag)
+    other = LOADED if checked.backend in ENDPOINTS else ENDPOINT
+    for name in checked.model_fields_set:
+        if _option(model, name).group == other:
+            raise BadInput(f"{flag(name)} is for {other}, and the backend here is {checked.backend}; leave one out.")
     return checked
+
+
+def _option(model: type[LoadedModel], name: str) -> Option:
+    return next(entry for entry in model.model_fields[name].metadata if isinstance(entry, Option))
 
 
 def _open_endpoint(options: ModelOptions, store: Path, totals: Totals, named: Named) -> Backend:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.price import Price, Usd
 from sp3f_verl.llm.requests.endpoint import checked_header, checked_url
-from sp3f_verl.settings import Number, Settings, Text, Whole, mend
+from sp3f_verl.settings import Filled, Number, Settings, Whole, mend
 
 OPENAI = "https://api.openai.com/v1"
 ENDPOINTS = ("openai", "batch")  # backends that ask over HTTP; the others load the model here
@@ -66,8 +66,8 @@ class LoadedModel(Settings):
     moved: ClassVar[Mapping[str, str]] = {}  # an old spelling -> what to write in its place
 
     backend: Annotated[Literal["vllm", "transformers"], Option("what loads it (default: vllm)")] = "vllm"
-    model: Annotated[Text | None, Option("folder or hub id")] = None
-    dtype: Annotated[Text, Option("of the weights (default: the model's)", group=LOADED)] = "auto"
+    model: Annotated[Filled | None, Option("folder or hub id")] = None
+    dtype: Annotated[Filled, Option("of the weights (default: the model's)", group=LOADED)] = "auto"
     max_model_len: Annotated[
         Whole | None, *COUNT, Option("prompt and answer (default: the model's)", "TOKENS", LOADED)
     ] = None
@@ -103,7 +103,7 @@ class ModelOptions(LoadedModel):
         Option("an OpenAI-compatible URL, OpenAI's batch endpoint (half the price, within a day), or loaded here"),
     ] = "openai"
     model: Annotated[
-        Text | None, Option("name at the endpoint (default: the first that it serves), or folder or hub id")
+        Filled | None, Option("name at the endpoint (default: the first that it serves), or folder or hub id")
     ] = None
     max_failure_share: Annotated[
         Number,
@@ -117,14 +117,14 @@ class ModelOptions(LoadedModel):
         Option("default: OpenAI; several serve the same model", "URL", ENDPOINT),
     ] = (OPENAI,)
     api_key_env: Annotated[
-        Text | None, Option("variable that holds the key (default: OPENAI_API_KEY for OpenAI)", "NAME", ENDPOINT)
+        Filled | None, Option("variable that holds the key (default: OPENAI_API_KEY for OpenAI)", "NAME", ENDPOINT)
     ] = None
     headers: Annotated[
         Headers,
         Option("of every request; NAME=env:VARIABLE for a value that is secret", "NAME=VALUE", ENDPOINT),
     ] = ()
     proxy: Annotated[
-        Text | None, Option("URL, or `environment` for HTTPS_PROXY and NO_PROXY (default: none)", "URL", ENDPOINT)
+        Filled | None, Option("URL, or `environment` for HTTPS_PROXY and NO_PROXY (default: none)", "URL", ENDPOINT)
     ] = None
     concurrency: Annotated[Whole, *COUNT, Option("requests in flight (default: 64)", "N", ENDPOINT)] = 64
     requests_per_minute: Annotated[
@@ -138,7 +138,7 @@ class ModelOptions(LoadedModel):
     ] = 10_000
     price_in: Annotated[Usd | None, Option("per million prompt tokens", "USD", ENDPOINT)] = None
     price_out: Annotated[Usd | None, Option("per million generated tokens", "USD", ENDPOINT)] = None
-    adapter: Annotated[Text | None, Option("LoRA adapter on top of the model", "FOLDER", LOADED)] = None
+    adapter: Annotated[Filled | None, Option("LoRA adapter on top of the model", "FOLDER", LOADED)] = None
 
     @property
     def engine(self) -> str:

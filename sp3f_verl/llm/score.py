@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from sp3f_verl.llm.ask import Status
 from sp3f_verl.llm.backends.ray_pool import Pool, Spool
-from sp3f_verl.llm.backends.vllm_worker import Pooler, Rendering, read_logit
-from sp3f_verl.llm.fingerprint import fingerprint, loading
+from sp3f_verl.llm.backends.transformers import load
+from sp3f_verl.llm.backends.vllm_worker import Pooler, Rendering, engine_of, read_logit
+from sp3f_verl.llm.fingerprint import fingerprint
 from sp3f_verl.llm.store import Store, remembered, request_key
 
 
@@ -44,8 +45,6 @@ class Scorer(abc.ABC):
 
     def __init__(self, model: str | Path, store: Store | None = None):
         self.model, self.store = fingerprint(model), store
-        path = Path(model)
-        self._path = str(path.resolve() if path.is_dir() else model)
 
     def scores(self, items: Iterable[tuple[str, int, list[dict[str, Any]]]]) -> Iterator[Score]:
         """A score for each (id, number, messages), as they come; what the store has is not scored again."""
@@ -103,7 +102,7 @@ class VLLMScorer(Scorer):
     ):
         super().__init__(model, store)
         self._pool = pool or Pool()
-        self._engine = {"dtype": dtype, "max_model_len": max_model_len, "tensor_parallel": self._pool.tensor_parallel}
+        self._engine = engine_of(model, dtype, max_model_len, self._pool.tensor_parallel)
 
     def _identity(self) -> str:
         return json.dumps(["vllm", self.model, self._engine["dtype"]])
@@ -115,7 +114,7 @@ class VLLMScorer(Scorer):
             names |= {key: (item.id, item.number) for key, item in chunk}
             spool.add([json.dumps([key, item.messages]) for key, item in chunk])
             yield []
-        for done in spool.work(Pooler, {"model": self._path, **self._engine}):
+        for done in spool.work(Pooler, self._engine):
             rows = [
                 (key, Score(*names.pop(key), raw, tokens, Status(status)))
                 for key, raw, tokens, status in map(json.loads, done)
@@ -141,21 +140,17 @@ class TransformersScorer(Scorer):
         batch: int = 16,
     ):
         super().__init__(model, store)
-        self._dtype, self._most, self._batch, self._loaded = dtype, max_model_len, batch, None
+        self._path, self._dtype, self._most, self._batch = str(model), dtype, max_model_len, batch
+        self._loaded = None
 
     def _identity(self) -> str:
         return json.dumps(["transformers", self.model, self._dtype])
 
     def _load(self) -> tuple[Any, Rendering]:
         if self._loaded is None:
-            import torch
-            from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-            with loading(self.model, "reward model"):
-                model = AutoModelForSequenceClassification.from_pretrained(self._path, dtype=self._dtype).eval()
-                tokenizer = AutoTokenizer.from_pretrained(self._path)
+            kind = "AutoModelForSequenceClassification"
+            model, tokenizer = load(kind, self._path, self._dtype, self.model, "reward model")
             model.config.pad_token_id = -1  # no token: the last one counts, whatever it is
-            model.to("cuda" if torch.cuda.is_available() else "cpu")
             self._loaded = model, Rendering(tokenizer, add_generation_prompt=False)
             self._most = self._most or getattr(model.config, "max_position_embeddings", None)
         return self._loaded

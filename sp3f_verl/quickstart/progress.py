@@ -10,6 +10,15 @@ from sp3f_verl.progress import ProgressBar
 from sp3f_verl.report.run_metrics import read_metrics
 
 POLL_SECONDS = 0.5
+FIRST = "starting Python, torch and verl"
+# What a log says -> what goes on from then on, until the first step; in the order in which it comes
+STARTS = {
+    "ray init kwargs": "starting Ray",
+    "Started a local Ray instance": "Ray is up; starting verl's trainer in it",
+    "create worker group": "starting the worker that trains",
+    "Loading weights": "loading the model",
+    "(vLLMHttpServer": "starting vLLM",
+}
 
 
 class StageFailed(RuntimeError):
@@ -26,6 +35,24 @@ def _show(bar: ProgressBar, metrics: Path, shown: dict[str, str]) -> None:
         bar.update(0)
 
 
+class _Start:
+    """How far a start has come, by the log from its end on."""
+
+    def __init__(self, log: Path):
+        self._file, self._left = log.open(errors="replace"), list(STARTS)
+        self._file.seek(0, os.SEEK_END)
+
+    def reached(self) -> str | None:
+        """What goes on since the last call; None where nothing new does."""
+        text = self._file.read()
+        seen = [at for at, mark in enumerate(self._left) if mark in text]
+        if not seen:
+            return None
+        mark = self._left[seen[-1]]
+        del self._left[: seen[-1] + 1]
+        return STARTS[mark]
+
+
 def run(
     name: str, command: list[str], log: Path, metrics: Path, steps: int, shown: dict[str, str], limit: float
 ) -> None:
@@ -40,12 +67,16 @@ def run(
     environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(attempt), "PYTHONUNBUFFERED": "1"}
     deadline = time.monotonic() + limit
     print(f"{name}: everything that verl, Ray and vLLM say goes to {log}", flush=True)
-    with log.open("a") as sink, ProgressBar(name, steps, "starting Ray, vLLM or torch: about a minute") as bar:
+    with log.open("a") as sink, ProgressBar(name, steps) as bar:
+        start = _Start(log)
+        bar.say(FIRST)
         process = subprocess.Popen(
             command, stdout=sink, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
         try:
             while process.poll() is None and time.monotonic() < deadline:
+                if not bar.completed and (words := start.reached()):
+                    bar.say(words)
                 _show(bar, metrics, shown)
                 time.sleep(POLL_SECONDS)
         finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sp3f_verl.data.files import write_json
+from sp3f_verl.data.files import check_folder, write_json
 from sp3f_verl.quickstart import settings as presets
 from sp3f_verl.quickstart.stages import Stages
 from sp3f_verl.report.document.terminal import shown
@@ -16,8 +16,8 @@ from sp3f_verl.report.quickstart import read_results, table_of, write_report
 def quickstart(output: Path, preset: str, **overrides: int | str | None) -> None:
     """Run the stages that are not done yet, write report.md and print its numbers.
 
-    overrides: data_seed, train_seed, pretrained. Raises ValueError for an unknown preset, StageFailed when a training
-    process fails.
+    overrides: data_seed, train_seed, pretrained. Raises BadInput for an unknown preset or a file in the folder's place,
+    StageFailed when a training process fails.
     """
     # Two cores are shared by some ten processes here; threads that wait for each other cost more than they bring.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +25,7 @@ def quickstart(output: Path, preset: str, **overrides: int | str | None) -> None
     os.environ["VERL_PLATFORM"] = "cpu"  # also on a machine with a GPU, whose driver verl would find
     console, start = Console(), time.monotonic()
     settings = presets.load(preset, **overrides)
+    check_folder(output)
     output.mkdir(parents=True, exist_ok=True)
     write_json(settings, output / "settings.json")
     Stages(settings, output, lambda text: console.print(text, highlight=False)).run_all()

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.report import arena, benchmarks, dataset, harness, quickstart, rl_and_sft, translation
+from sp3f_verl.report import arena, benchmarks, dataset, gate, harness, quickstart, rl_and_sft, translation
 from sp3f_verl.report.document.blocks import Document, Section
 from sp3f_verl.report.document.markdown import markdown
 from sp3f_verl.report.document.terminal import shown
@@ -30,14 +30,18 @@ KINDS: dict[str, tuple[str, ModuleType]] = {
 }
 
 
-def report(paths: Sequence[Path], output: Path | None = None, paper: str | None = None) -> str:
+def report(
+    paths: Sequence[Path], output: Path | None = None, paper: str | None = None, fail_if: Sequence[str] = ()
+) -> str:
     """What to print. One folder: the path of the report.md written into it, or to `output`. Several: them side by side
     in Markdown, or where `output` is given its path. Beside each report.md lies the same as report.html. `output`: a
     file, or a folder that is there.
 
     `paper`: the folders, or none, beside the numbers that a paper published (one: paper_<name>.md in it). BadInput for
-    a folder of which there is nothing to report (folders.READS).
+    a folder of which there is nothing to report (folders.READS). `fail_if`: rules (report/gate.py); BadInput where one
+    holds.
     """
+    rules = [gate.Rule.of(text) for text in fail_if]
     folders = [look(path) for path in {os.path.realpath(path): path for path in paths}.values()]
     name = "report.md"
     if paper:
@@ -46,8 +50,12 @@ def report(paths: Sequence[Path], output: Path | None = None, paper: str | None 
         document = document_of(folders[0]) if len(folders) == 1 else side_by_side(folders)
     if output is None and len(folders) == 1:
         output = folders[0].path
-    if output is None:
-        return markdown(document)
+    told = markdown(document) if output is None else _written(document, output, name)
+    gate.check(rules, folders)
+    return told
+
+
+def _written(document: Document, output: Path, name: str) -> str:
     if output.is_dir():
         output = output / name
     named = output if output.suffix in (".md", ".html") else output.with_name(f"{output.name}.md")

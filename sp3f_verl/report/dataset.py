@@ -15,6 +15,8 @@ from sp3f_verl.report.values import cell, count, dots, not_numbers
 
 ASKED = ("asked", "asking")  # notes that hold what asking models cost
 PAIRS = ("pairs", "report")  # notes that hold the report of a preference set (data.preference_report)
+YIELD = "yield"  # of a translated set: translate/yields.py
+SHARES = ("lang_share", "length_ratio", "numbers_kept", "back_translation")
 MOST = 200  # notes in the table
 SOURCE = code(MANIFEST)
 
@@ -34,6 +36,7 @@ def document(folder: Path, manifest: Manifest) -> doc.Document:
         *not_numbers(not_finite(_priced(manifest.notes), "notes"), MANIFEST),
         _funnel(manifest),
         *_languages(manifest),
+        *_yields(manifest.notes.get(YIELD)),
         *(_pairs(pairs) if pairs else []),
         *_notes(manifest, pairs),
         _making(manifest),
@@ -63,6 +66,37 @@ def _languages(manifest: Manifest) -> list[Section]:
         for name, counts in manifest.rows.items()
     }
     return section("By language", listed("language", languages, columns, SOURCE))
+
+
+def _yields(note: Any) -> list[Section]:
+    """Of a translated set (translate/yields.py): what each language kept and lost, shares, and rows to look at."""
+    if not isinstance(note, dict) or not all(isinstance(part, dict) for part in note.values()):
+        return []
+    columns = {
+        "rows": lambda part: _number(part.get("rows")),
+        "of": lambda part: _number(part.get("of")),
+        "kept": lambda part: cell(part["rows"] / part["of"]) if part.get("rows") and part.get("of") else cell(None),
+        **{name.replace("_", " "): lambda part, name=name: cell(part.get(name)) for name in SHARES},
+        "rows with words left in English": lambda part: _number(_left(part).get("rows")),
+        "such words": lambda part: ", ".join(f"{word} {n}" for word, n in _most(_left(part).get("words") or {})),
+    }
+    reasons = {language: part.get("left_out") or {} for language, part in note.items()}
+    names = dict.fromkeys(name for part in reasons.values() for name in part)
+    beside = [[language, *pair] for language, part in note.items() for pair in part.get("side_by_side") or ()]
+    lead = "Words left in English: of the source, in small letters, spelt like English and not like the language."
+    return [
+        *section("Yield by language", Text(lead), listed("language", note, columns, SOURCE, sparse=True)),
+        *section("Left out by language", across("reason", reasons, names, lambda part, name: str(part.get(name, "–")))),
+        *section("Side by side", Table(["language", "source", "translation"], beside, SOURCE)),
+    ]
+
+
+def _most(words: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(words.items(), key=lambda entry: -entry[1])  # a manifest's keys are in the order of their names
+
+
+def _left(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    return part.get("left_in_english") or {}
 
 
 def _pairs(report: Mapping[str, Any]) -> list[Section]:
@@ -98,7 +132,7 @@ def _notes(manifest: Manifest, pairs: Mapping[str, Any] | None) -> list[Section]
     """What asking models cost, and all other notes."""
     costs = [(name, amount) for note in ASKED for name, amount in (manifest.notes.get(note) or {}).items()]
     cost = [[name, _number(amount)] for name, amount in costs if isinstance(amount, int | float)]
-    notes = {name: note for name, note in manifest.notes.items() if name not in ASKED and note is not pairs}
+    notes = {name: note for name, note in manifest.notes.items() if name not in (*ASKED, YIELD) and note is not pairs}
     rows = [[code(name), entry] for name, entry in _flat(notes, "")] if notes else []
     more = [paragraph(f"{len(rows) - MOST} more stand in {{}}.", SOURCE)] if len(rows) > MOST else []
     return [

@@ -60,7 +60,11 @@ def document(folder: Path, summary: TranslationSummary) -> Document:
     header = ["pair", "translator", "score", "difference", "95 % interval", "p", "segments"]
     signatures = [
         Markdown("{}: BLEU {}, chrF++ {}").format(
-            lp, code(by_metric.get("bleu", "?")), code(by_metric.get("chrf", "?"))
+            lp,
+            Markdown("is blank ({})").format(by_metric["blank"])
+            if "blank" in by_metric
+            else code(by_metric.get("bleu", "?")),
+            code(by_metric.get("chrf", "?")),
         )
         for lp, by_metric in summary.signatures.items()
     ]

@@ -1,10 +1,9 @@
 """Texts through a translator: n candidates each, verified, measured, optionally translated back."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from sp3f_verl import languages
 from sp3f_verl.llm.ask import Answer, Ask, Status
 from sp3f_verl.rewards import language_share
 from sp3f_verl.stats.chrf import chrf
@@ -142,10 +141,3 @@ def _score_back(wanted: Iterable[Text], candidates_of, answers, sampling: Sampli
         fault = criteria.back_fault(measured)
         kept = None if fault else candidate.text
         candidates_of[text.name][candidate.number] = replace(candidate, reason=fault, text=kept, features=measured)
-
-
-def check_languages(codes: Sequence[str]) -> None:
-    """UnknownLanguage, or UnsupportedLanguage where the language of a text could not be recognised."""
-    for code in codes:
-        languages.get(code)
-        language_share("", code)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from sp3f_verl.data.rows import id_of, row_id, text_of
+from sp3f_verl.data.rows import id_of, question_of, row_id, text_of
 from sp3f_verl.data.sets.mgsm import read_solutions
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.data.tables.sources import Lines, Parquet
@@ -36,7 +37,11 @@ class Chat:
 
 
 class Hole(ValueError):
-    """The row lacks what it needs and is left out; the message is the reason under which it is counted."""
+    """The row lacks what it needs and is left out. args: the reason under which it is counted, and the value there."""
+
+    def told(self) -> str:
+        reason, *value = self.args
+        return f"{reason} (it is {value[0]!r:.60})" if value and value[0] not in (None, "") else reason
 
 
 def read(
@@ -85,8 +90,8 @@ def _read(path: Path, drop: Callable[[str], None], most_left_out: float) -> list
         try:
             rows.append(row_of(row, file.place(number)))
         except Hole as reason:
-            drop(str(reason))
-            holes.append(f"{file.place(number)} has {reason}")
+            drop(reason.args[0])
+            holes.append(f"{file.place(number)} has {reason.told()}")
     if len(holes) > most_left_out * file.count:
         raise BadInput(
             f"{holes[0]}, and {len(holes)} of {file.count} rows cannot be used; give them what they lack, or raise "
@@ -109,7 +114,10 @@ def _problems(path: Path, file: Parquet | Lines) -> tuple[set[str], Callable[[di
     id_column = "problem" if question != "problem" and "problem" in columns else "id"
 
     def row_of(row: dict, place: str) -> Problem:
-        texts = [_text(row[name], name) for name in (question, "solution", answer)]
+        texts = [
+            _text(row[question], question, question_of),
+            *(_text(row[name], name) for name in ("solution", answer)),
+        ]
         source = row.get("source") or path.stem
         ident = id_of(row.get(id_column), place)
         try:
@@ -138,15 +146,17 @@ def _chats(path: Path, column: str) -> tuple[set[str], Callable[[dict, str], Cha
             if role not in ROLES:
                 raise BadInput(f"{place}: a turn has the role {role!r}{nearest(role, ROLES)}; use {', '.join(ROLES)}.")
             messages.append((role, _text(turn.get("content"), "content")))
+        if "user" not in {role for role, _ in messages}:
+            raise Hole("no turn of the user")
         given = [ident for name in CHAT_IDS if (ident := id_of(row.get(name), place)) is not None]
         return Chat(given[0] if given else row_id("chat", messages), tuple(messages))
 
     return {column, *CHAT_IDS}, row_of
 
 
-def _text(value: object, name: str) -> str:
+def _text(value: object, name: str, read: Callable[[Any, str], str] = text_of) -> str:
     """Raises Hole where there is none."""
     try:
-        return text_of(value, name)
+        return read(value, name)
     except BadInput:
-        raise Hole(f"no {name!r}") from None
+        raise Hole(f"no {name!r}", value) from None

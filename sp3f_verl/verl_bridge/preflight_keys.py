@@ -1,6 +1,8 @@
 """verl's own keys that recipes set or docs name: type and range, told before Ray starts and not by a stack after it."""
 
+import importlib
 import math
+from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +10,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sp3f_verl.data.files import check_folder
-from sp3f_verl.errors import BadInput
+from sp3f_verl.errors import BadInput, nearest
 
 
 class Range(NamedTuple):
@@ -80,6 +82,21 @@ KEYS: dict[str, Range] = {
     f"{ROLE}.rollout.val_kwargs.top_k": TOP_K,
 }
 OPTIMISERS = ("optim", f"{ROLE}.actor.optim")  # of the SFT trainers, of main_ppo
+PARTS = ("model", "optimizer", "extra", "hf_model")  # of a checkpoint: what is none of them is left out in silence
+SCHEDULES = ("constant", "cosine")
+DTYPES = ("fp32", "float32", "bf16", "bfloat16", "fp16", "float16")
+ENGINES = ("fsdp", "fsdp2", "fsdp_turbo", "megatron", "veomni", "torchtitan", "automodel", "mindspeed")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "trainer.device": ("cuda", "npu", "xpu", "cpu"),  # `device` of our recipes is the whole machine
+    **{f"{key}.lr_scheduler_type": SCHEDULES for key in OPTIMISERS},
+    **{f"{key}.mixed_precision.param_dtype": DTYPES for key in ("engine", f"{ROLE}.actor.fsdp_config")},
+    **{f"{key}.strategy": ENGINES for key in ("engine", f"{ROLE}.actor")},
+    **{
+        f"{key}.{contents}": PARTS
+        for key in ("checkpoint", f"{ROLE}.actor.checkpoint")
+        for contents in ("save_contents", "load_contents")
+    },
+}
 FREQUENCIES = ("trainer.save_freq", "trainer.test_freq")  # of the SFT trainer they may be after_each_epoch
 FLAGS = (
     "trainer.val_before_train",
@@ -103,9 +120,26 @@ def keys(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if value is not None and not isinstance(value, bool):
             raise BadInput(f"{key}={value} is neither true nor false; give one of them.")
+    for key, choices in CHOICES.items():
+        value = OmegaConf.select(config, key)
+        for one in value if isinstance(value, ListConfig) else [] if value is None else [value]:
+            _one_of(key, one, choices)
+    for key in OPTIMISERS:
+        name, library = (OmegaConf.select(config, f"{key}.{part}") for part in ("optimizer", "optimizer_impl"))
+        if name is not None and library == "torch.optim":
+            _one_of(f"{key}.optimizer", name, _classes(library))
     folder = OmegaConf.select(config, FOLDER)
     if folder and "://" not in str(folder):
         check_folder(Path(str(folder)).expanduser(), FOLDER)
+
+
+def _one_of(key: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise BadInput(f"{key}={value}{nearest(str(value), choices)}; use one of {', '.join(choices)}.")
+
+
+def _classes(library: str) -> list[str]:
+    return [name for name, value in vars(importlib.import_module(library)).items() if isinstance(value, type)]
 
 
 def never_learns(config: DictConfig) -> str | None:

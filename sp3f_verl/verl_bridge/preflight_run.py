@@ -57,16 +57,23 @@ def loggers(config: DictConfig) -> None:
 def attention(config: DictConfig) -> None:
     """The model's class says which attention it takes, and raises once workers have started."""
     from transformers import AutoConfig
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
     from verl.utils.model import get_hf_auto_model_class
 
     node, path = model_of(config)
     wanted = (node.override_config or {}).get("attn_implementation")
+    key = "model" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.model"
+    known = ["eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()]
+    if wanted is not None and wanted not in known and "/" not in wanted:  # with one: a kernel of the Hub
+        raise BadInput(
+            f"{key}.override_config.attn_implementation={wanted}{nearest(str(wanted), known)}; use one of "
+            f"{', '.join(name for name in known if '|' not in name)}."
+        )
     settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
     if not settings.architectures:
         raise BadInput(f"config.json of {node.path} names no architectures, by which verl chooses a class; add them.")
     kind = get_hf_auto_model_class(hf_config=settings)._model_mapping.get(type(settings), None)  # None: remote code
     if kind is not None and wanted in SUPPORTS and not getattr(kind, SUPPORTS[wanted], True):
-        key = "model" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.model"
         raise BadInput(
             f"{kind.__name__} of {node.path} does not take {key}.override_config.attn_implementation={wanted}; set it "
             "to eager."
@@ -139,7 +146,10 @@ def goes_on(config: DictConfig) -> None:
     file that is missing, and where a part is not asked for, it goes on with fresh weights and says nothing."""
     step, folder = resumed(config)
     if not step:
+        _not_gone(config.trainer)
         return
+    if not (folder / f"global_step_{step}").is_dir():
+        raise BadInput(f"trainer.resume_from_path={config.trainer.resume_from_path} does not exist; give another.")
     sft = config.sp3f.trainer == "sft_trainer"
     key = "checkpoint" if sft else f"{ROLE}.actor.checkpoint"
     loaded, anew = OmegaConf.select(config, f"{key}.load_contents"), "begin anew, from its huggingface folder."
@@ -157,6 +167,16 @@ def goes_on(config: DictConfig) -> None:
     for kind, name in SHARDS.items() if saved else ():
         if not list(place.glob(f"{name}_world_size_{workers}_rank_*.pt")):
             raise BadInput(f"{place} has no {kind} ({name}_world_size_{workers}_rank_*.pt); put it back, or {anew}")
+
+
+def _not_gone(trainer: DictConfig) -> None:
+    """verl begins anew, and says nothing, where the checkpoint that its tracker names was removed."""
+    tracker = Path(trainer.default_local_dir).expanduser() / TRACKER
+    if trainer.resume_mode == "auto" and tracker.is_file() and (step := tracker.read_text().strip()).isdigit():
+        raise BadInput(
+            f"{tracker} names step {step}, and global_step_{step} is gone; write a step that is there into it, or "
+            "remove it to begin anew."
+        )
 
 
 def same_data(config: DictConfig) -> None:

@@ -61,6 +61,11 @@ def test_first_and_sample_are_the_same_segments_in_all_languages_whatever_the_or
     assert (tmp_path / "a" / "segments.parquet").read_bytes() == (tmp_path / "b" / "segments.parquet").read_bytes()
 
 
+def test_fewer_segments_than_wanted_are_told(files, tmp_path, capsys):
+    assert len(prepare(files, tmp_path / "out", "--first", "100")) == 10
+    assert "5 segments are in every file, not 100: all are taken" in capsys.readouterr().out
+
+
 def test_seeds_draw_differently(files, tmp_path):
     drawn = {
         frozenset(
@@ -217,6 +222,22 @@ def test_bad_candidates_are_one_sentence(files, tmp_path, capsys, rows, words):
     assert words in error and len(error.strip().splitlines()) == 1
 
 
+# Deutsch et al. 2025, WMT24++
+LOCALES = (
+    "ar_EG ar_SA bg_BG bn_IN ca_ES cs_CZ da_DK de_DE el_GR es_MX et_EE fa_IR fi_FI fil_PH fr_CA fr_FR gu_IN he_IL "
+    "hi_IN hr_HR hu_HU id_ID is_IS it_IT ja_JP kn_IN ko_KR lt_LT lv_LV ml_IN mr_IN nl_NL no_NO pa_IN pl_PL pt_BR "
+    "pt_PT ro_RO ru_RU sk_SK sl_SI sr_RS sv_SE sw_KE sw_TZ ta_IN te_IN th_TH tr_TR uk_UA ur_PK vi_VN zh_CN zh_TW "
+    "zu_ZA".split()
+)
+
+
+def test_all_targets_can_be_prepared(tmp_path):
+    files = [lines(tmp_path / f"{locale}.jsonl", [segment(f"en-{locale}", 0)]) for locale in LOCALES]
+    rows = prepare(files, tmp_path / "out")
+    assert len(LOCALES) == 55 and {row["lp"] for row in rows} == {f"en-{locale}" for locale in LOCALES}
+    assert all(row["language"] == row["lp"][3:].partition("_")[0] for row in rows)
+
+
 def test_two_locales_of_a_language_are_asked_for_apart():
     assert [languages.variety(*place) for place in (("pt", "pt_BR"), ("pt", "pt_PT"), ("de", "de_DE"))] == [
         "Portuguese (Brazil)",
@@ -234,6 +255,39 @@ def test_two_locales_of_a_language_are_asked_for_apart():
 def test_a_tokenizer_for_a_language_that_no_segment_is_in(tmp_path, candidates, capsys):
     assert compare(tmp_path, tmp_path / "out", candidates, "--tokenize", "deutsch=char") == 1
     assert "--tokenize names deutsch, but the segments are in de, ja; use these codes." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("ja=13a", "--tokenize ja=13a: it does not know where a word ends in ja; give ja-mecab"),
+        ("ja=zh", "give ja-mecab"),
+        ("de=zh", "it does not know where a word ends in de"),
+        ("de=13b", "--tokenize de=13b: there is no such tokenizer (did you mean '13a'?)"),
+    ],
+)
+def test_a_tokenizer_that_is_wrong_for_the_script(tmp_path, candidates, capsys, given, told):
+    pytest.importorskip("sacrebleu", reason="sacrebleu is not installed (pip install 'sacrebleu[ja,ko]')")
+    assert compare(tmp_path, tmp_path / "out", candidates, "--tokenize", given) == 1
+    assert told in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_bleu_is_blank_where_its_tokenizer_is_not_there(tmp_path, candidates, monkeypatch, capsys):
+    pytest.importorskip("sacrebleu", reason="sacrebleu is not installed (pip install 'sacrebleu[ja,ko]')")
+    monkeypatch.setitem(__import__("sys").modules, "MeCab", None)
+    assert compare(tmp_path, tmp_path / "out", candidates) == 0
+    said = capsys.readouterr().err
+    assert "en-ja_JP: BLEU cannot be had for ja" in said and "pip install 'sacrebleu[ja,ko]'" in said
+    scores = {(row["translator"], row["lp"]): row for row in read_parquet(tmp_path / "out" / "scores.parquet")}
+    japanese, german = scores["good", "en-ja_JP"], scores["good", "en-de_DE"]
+    assert japanese["bleu"] is japanese["bleu_sentence"] is None and japanese["chrf"] > 0 and german["bleu"] > 0
+    tests = read_parquet(tmp_path / "out" / "tests.parquet")
+    assert {row["metric"] for row in tests if row["lp"] == "en-de_DE"} >= {"bleu", "chrf", "bleu_sentence"}
+    assert not [row for row in tests if row["lp"] == "en-ja_JP" and "bleu" in row["metric"]]
+    means = {row["translator"]: row for row in read_parquet(tmp_path / "out" / "averages.parquet")}
+    assert means["good"]["imputed"] == [] and means["german"]["imputed"] == ["en-ja_JP"]
+    assert means["good"]["bleu"] == german["bleu"], "a mean of the pairs that have BLEU"
+    assert "en-ja_JP: BLEU is blank (BLEU cannot be had for ja" in (tmp_path / "out" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(("language", "tokenizer"), [("th", "char"), ("ja", "ja-mecab"), ("de", "13a"), ("hi", "13a")])

@@ -61,6 +61,7 @@ RUN = "trainer.total_training_steps=1 trainer.save_freq=1 data.train_batch_size=
 ADDED = {
     r"data_prep\.(?:translate|wmt translate|generate)\b(?!.*--(?:base-url|backend))": "--base-url {url}",
     r"data_prep\.generate": "--max-tokens 16",
+    r"data_prep\.croco": "--validation 0.4",  # a batch of SFT's validation
     r"sft_trainer": f"{RUN}8 data.max_length=512 trainer.n_gpus_per_node=1",
     r"main_ppo.*recipe=(?:sp3f|grpo)(?!.*train_batch_size)": f"{RUN}4 trainer.val_before_train=false"
     " data.max_response_length=16 data.max_prompt_length=1024 actor_rollout_ref.rollout.max_model_len=1040",
@@ -68,7 +69,7 @@ ADDED = {
     r"main_ppo.*recipe=(?:spin|tspin)(?!.*train_batch_size)": "data.train_batch_size=16 sp3f.preference.max_length=64"
     " sp3f.selfplay.generation.max_tokens=24 sp3f.selfplay.iterations=1 sp3f.selfplay.epochs=1",
     r"judge-check": "sp3f.judge.model=stub",
-    r"sp3f evaluate --model": "--max-tokens 16 --backend transformers",
+    r"sp3f evaluate --model": "--max-tokens 16 --keep-truncated --backend transformers",
 }
 # The beginning of a block, or its place -> why it is not run
 NOT_RUN = {
@@ -120,7 +121,11 @@ class Sentences(dict):
     def __missing__(self, name: str) -> str:
         code = next(entry.code for entry in languages.all_languages() if entry.english_name == name)
         file = SHARED_DATA / "sentences" / f"{code}.txt"
-        return file.read_text().splitlines()[0] if file.is_file() else languages.get(code).instruction
+        return file.read_text().splitlines()[0] if file.is_file() else words_of(languages.get(code).instruction)
+
+
+def words_of(instruction: str) -> str:
+    return instruction.replace(r"\boxed{}", "")  # as nobody translates something into a box
 
 
 def stand_ins(folder: Path, url: str) -> None:
@@ -172,7 +177,7 @@ def page_folder(page: str, here: Path) -> Path:
 def data_page(folder: Path) -> None:
     rows = [
         {"id": f"p{n}", "language": code, "messages": [{"role": "user", "content": f"{n} + {code}?"}]}
-        for n in range(12)
+        for n in range(24)
         for code in ("da", "en")
     ]
     write_parquet(rows, folder / "prompts.parquet")
@@ -280,6 +285,9 @@ def main() -> int:
                 if name:
                     text = block.text.replace("http://127.0.0.1:8000/v1", server.url)
                     (folders[block.file] / name).write_text(text)
+                if name == "jv.yaml":  # a language that the stub, too, learns here
+                    for entry in yaml.safe_load(text).values():
+                        translator.SENTENCES[entry["english_name"]] = words_of(entry["instruction"])
                 print(f"{block.place}: {f'written as {name}' if name else 'only shown'}", flush=True)
             elif why:
                 print(f"{block.place}: not run ({why})", flush=True)

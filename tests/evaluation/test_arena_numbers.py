@@ -158,8 +158,8 @@ def test_the_verdict_is_mapped_back_from_its_order():
 
 
 def test_judges_are_weighed_and_one_that_failed_says_nothing():
-    sentence = {"a": (Verdict.A, Verdict.B), "b": (Verdict.B, Verdict.A), "c": (Verdict.A, Verdict.FAILED)}
-    asked = [Question(judge, *one) for judge, both in sentence.items() for one in zip(ORDERS, both, strict=True)]
+    verdicts = {"a": (Verdict.A, Verdict.B), "b": (Verdict.B, Verdict.A), "c": (Verdict.A, Verdict.FAILED)}
+    asked = [Question(judge, *one) for judge, both in verdicts.items() for one in zip(ORDERS, both, strict=True)]
     assert PairVerdicts(asked).preference("half", {"a": 3.0, "b": 1.0, "c": 9.0}) == 0.75
     assert PairVerdicts(asked).one_order and not PairVerdicts(asked[:4]).one_order
     assert PairVerdicts(asked[4:]).preference("half", {"c": 1.0}) is None

@@ -49,10 +49,10 @@ def read(benchmark, rows, language, tmp_path, variant="", name="rows.parquet"):
 
 def mine(tmp_path, **changes):
     """A benchmark of a user's own; None takes a key out."""
-    expected = {"file": "my_{language}.parquet", "columns": {"question": "q", "answer": "a"}, "languages": ["es", "sw"]}
-    expected = {key: value for key, value in {**expected, **changes}.items() if value is not None}
+    keys = {"file": "my_{language}.parquet", "columns": {"question": "q", "answer": "a"}, "languages": ["es", "sw"]}
+    keys = {key: value for key, value in {**keys, **changes}.items() if value is not None}
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(expected))
+    path.write_text(yaml.safe_dump(keys))
     return path
 
 
@@ -119,8 +119,8 @@ class TestShipped:
         write_parquet(BELEBELE, hub / "data" / "spa_Latn.parquet")
         config = "configs:\n- config_name: spa_Latn\n  data_files: [{split: test, path: data/spa_Latn.parquet}]\n"
         (hub / "README.md").write_text(f"---\n{config}---\n")
-        expected = yaml.safe_load((SHIPPED / "belebele.yaml").read_text()) | {"hub": str(hub)}
-        (tmp_path / "belebele.yaml").write_text(yaml.safe_dump(expected))
+        keys = yaml.safe_load((SHIPPED / "belebele.yaml").read_text()) | {"hub": str(hub)}
+        (tmp_path / "belebele.yaml").write_text(yaml.safe_dump(keys))
         benchmark = Benchmark.load(str(tmp_path / "belebele.yaml"))
         sources = benchmark.sources(["es"], tmp_path / "cache")
         (problem,) = benchmark.problems("es", "", sources["es", ""])
@@ -137,8 +137,8 @@ class TestShipped:
             write_parquet([{"q": f"{hub}?", "a": hub, "other": f"not {hub}"}], tmp_path / hub / "test.parquet")
         result = []
         for hub, column in (("a", "a"), ("b", "a"), ("b", "other"), ("a", "a")):
-            expected = {"file": None, "hub": str(tmp_path / hub), "columns": {"question": "q", "answer": column}}
-            benchmark = Benchmark.load(str(mine(tmp_path, **expected)))
+            changes = {"file": None, "hub": str(tmp_path / hub), "columns": {"question": "q", "answer": column}}
+            benchmark = Benchmark.load(str(mine(tmp_path, **changes)))
             source = benchmark.sources(["es"], tmp_path / "cache")["es", ""]
             (problem,) = benchmark.problems("es", "", source)
             result.append((problem.messages[1]["content"], problem.gold))
@@ -156,12 +156,12 @@ class TestOwn:
     def test_one_parquet_with_all_languages(self, tmp_path):
         """Row i of each language is one problem: es has a and b, sw a."""
         rows = [{"q": "a", "a": "1", "l": "es"}, {"q": "A", "a": "1", "l": "sw"}, {"q": "b", "a": "2", "l": "es"}]
-        expected = str(mine(tmp_path, language_column="l", file="all.parquet", languages=["es", "sw", "te"]))
-        result = {code: read(expected, rows, code, tmp_path, name="all.parquet") for code in ("es", "sw")}
+        path = str(mine(tmp_path, language_column="l", file="all.parquet", languages=["es", "sw", "te"]))
+        result = {code: read(path, rows, code, tmp_path, name="all.parquet") for code in ("es", "sw")}
         assert [one.gold for one in result["es"]] == ["1", "2"]
         assert [one.problem for one in result["es"]] == ["0", "1"] and result["sw"][0].problem == "0"
         with pytest.raises(BadInput, match=r"all\.parquet has no rows with l 'te'; give a file"):
-            read(expected, rows, "te", tmp_path, name="all.parquet")
+            read(path, rows, "te", tmp_path, name="all.parquet")
 
     def test_a_checker_of_ones_own(self, tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
@@ -183,8 +183,8 @@ class TestOwn:
     def test_shuffled_rows_are_the_same_problems(self, tmp_path, name):
         rows = [{"q": f"{number}?", "a": str(number)} for number in range(20)]
         shuffled = random.Random(1).sample(rows, 20)
-        expected = str(mine(tmp_path))
-        first, second = (read(expected, one, "es", tmp_path, name=name) for one in (rows, shuffled))
+        path = str(mine(tmp_path))
+        first, second = (read(path, one, "es", tmp_path, name=name) for one in (rows, shuffled))
         assert {one.id: one.gold for one in first} == {one.id: one.gold for one in second}
 
     def test_a_row_that_comes_twice_is_two_problems(self, tmp_path):

@@ -12,10 +12,10 @@ import pytest
 from helpers.model_server import ModelServer, Reply
 from helpers.processes import started
 from helpers.shared import SHARED_DATA as REAL
+from sp3f_verl.cli import evaluate as main
 from sp3f_verl.data.files import read_parquet, write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.outputs import read_outputs
-from sp3f_verl.evaluation.command import main
 from sp3f_verl.evaluation.run import seed_of
 from sp3f_verl.report.benchmarks import output_rows
 
@@ -129,6 +129,19 @@ class TestEndpoint:
         assert (tmp_path / "out" / "summary.json").read_bytes() == before
         assert (tmp_path / "copy" / "summary.json").read_bytes() == before
 
+    @pytest.mark.parametrize(
+        ("reply", "said"),
+        [(Reply(text=" "), r"\(48 empty\)"), (Reply(text="El resultado", finish_reason="length"), r"\(48 cut off\)")],
+    )
+    def test_no_whole_answer_is_no_evaluation(self, tmp_path, questions, reply, said):
+        with ModelServer(lambda body: reply) as server:
+            with pytest.raises(BadInput, match=rf"not one of 48 answers is whole {said}; raise --max-tokens"):
+                run(tmp_path, server, questions)
+            assert not (tmp_path / "out").exists()
+            if reply.finish_reason == "length":
+                found = run(tmp_path, server, questions, "--keep-truncated")["benchmarks"]["mgsm"]["mean"]
+                assert found["truncated"] == 1 and found["accuracy"]["mean"] == 0
+
     def test_shuffled_questions_give_the_same_result(self, tmp_path, questions):
         rows = questions.read_text().splitlines(keepends=True)
         shuffled = tmp_path / "shuffled.tsv"
@@ -185,9 +198,9 @@ class TestEndpoint:
     def test_a_checker_that_fails_is_one_sentence(self, tmp_path, questions, monkeypatch):
         (tmp_path / "nan_checks.py").write_text("def nan(answer, gold):\n    return float('nan')\n")
         monkeypatch.syspath_prepend(tmp_path)
-        expected = {"file": "mgsm_{language}.tsv", "columns": {"question": "question", "answer": "answer"}}
-        expected |= {"checker": "nan_checks:nan", "languages": ["es"]}
-        (tmp_path / "mine.yaml").write_text(json.dumps(expected))  # JSON is YAML
+        keys = {"file": "mgsm_{language}.tsv", "columns": {"question": "question", "answer": "answer"}}
+        keys |= {"checker": "nan_checks:nan", "languages": ["es"]}
+        (tmp_path / "mine.yaml").write_text(json.dumps(keys))  # JSON is YAML
         words = ["--benchmark", tmp_path / "mine.yaml", "--allow-code", "--samples", 2]
         sentence = r"^mine, problem '\d+' in es: the checker 'own' answered nan; .*[^.]\.$"
         with ModelServer(right) as server, pytest.raises(BadInput, match=sentence):
@@ -237,10 +250,11 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
         pytest.skip(f"real data is not at {REAL} (set SP3F_REAL_DATA)")
     files = [f"mgsm:{path.stem[-2:]}={path}" for path in sorted((REAL / "mgsm").glob("*.tsv"))]
     model = shutil.copytree(tiny_model, tmp_path / "model")
-    expected = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 8192}
-    (model / "config.json").write_text(json.dumps(expected))
+    settings = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 8192}
+    (model / "config.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "sp3f_verl.cli", "evaluate", "--model", str(model), "--backend", "transformers"]
-    command += ["--benchmark", "mgsm", "--file", *files, "--samples", "2", "--max-tokens", "6", "--limit", "4"]
+    command += ["--benchmark", "mgsm", "--file", *files, "--samples", "2", "--limit", "4"]
+    command += ["--max-tokens", "6", "--keep-truncated"]
     main([*command[4:], "--output", str(tmp_path / "whole")])
     assert json.loads((tmp_path / "whole" / "summary.json").read_text())["limit"] == 4
     command += ["--output", str(tmp_path / "broken")]

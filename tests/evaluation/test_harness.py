@@ -64,18 +64,18 @@ def task_of(metric, shots=5, **more):
     return Task(name="T", task="t", metric=metric, shots=shots, **more)
 
 
-def sentence(**more):
+def outcome_of(**more):
     values = {"acc,none": 0.25, "acc_stderr,none": 0.125, "acc_norm,none": 0.5, "acc_norm_stderr,none": "N/A"}
     return {"values": values, "shots": [5], "n": 16, "of": 20, "version": 1.0, **more}
 
 
 def test_a_row_of_lm_eval_is_in_percent():
     task = task_of("acc")
-    assert row("lm-eval", task, sentence()).model_dump(exclude_unset=True) == {
+    assert row("lm-eval", task, outcome_of()).model_dump(exclude_unset=True) == {
         **{"metric": "acc", "filter": "none", "value": 25.0, "stderr": 12.5, "shots": 5, "n": 16, "of": 20},
         "version": 1.0,
     }
-    assert row("lm-eval", task_of("acc_norm"), sentence()).stderr is None
+    assert row("lm-eval", task_of("acc_norm"), outcome_of()).stderr is None
 
 
 def test_a_row_of_euroeval_has_standard_errors_not_radii():
@@ -93,11 +93,11 @@ def test_a_row_of_euroeval_has_standard_errors_not_radii():
 @pytest.mark.parametrize(
     ("task", "result", "expected"),
     [
-        (task_of("f1"), sentence(), "no metric f1,none; it has acc,none, acc_norm,none"),
-        (task_of("acc", filter="strict"), sentence(), "no metric acc,strict"),
-        (task_of("acc", shots=3), sentence(), r"ran with \[5\] shots, not 3"),
-        (task_of("acc", scale=1000), sentence(), "times scale 1000 no number up to 100"),
-        (task_of("acc"), sentence(values={"acc,none": float("nan")}), "is nan"),
+        (task_of("f1"), outcome_of(), "no metric f1,none; it has acc,none, acc_norm,none"),
+        (task_of("acc", filter="strict"), outcome_of(), "no metric acc,strict"),
+        (task_of("acc", shots=3), outcome_of(), r"ran with \[5\] shots, not 3"),
+        (task_of("acc", scale=1000), outcome_of(), "times scale 1000 no number up to 100"),
+        (task_of("acc"), outcome_of(values={"acc,none": float("nan")}), "is nan"),
         (task_of("acc"), {"error": "KeyError: 'x'"}, "KeyError"),
         (task_of("acc"), {}, "left it out"),
     ],
@@ -118,8 +118,8 @@ def test_means_by_language_weigh_tasks():
 
 
 def adapter(folder, base, rank=64):
-    expected = {"base_model_name_or_path": str(base), "r": rank}
-    write_text(json.dumps(expected), folder / "adapter_config.json")
+    config = {"base_model_name_or_path": str(base), "r": rank}
+    write_text(json.dumps(config), folder / "adapter_config.json")
     return str(folder)
 
 
@@ -131,8 +131,8 @@ def test_models_as_lm_eval_wants_them(tmp_path):
         "hf",
         {"pretrained": "org/base", "peft": lora, "tokenizer": "org/t", "dtype": "float32"},
     )
-    _, expected = lm_eval_model(step, "vllm", None, None, {})
-    assert expected == {"pretrained": "org/base", "lora_local_path": lora, "max_lora_rank": 64}, (
+    _, model_args = lm_eval_model(step, "vllm", None, None, {})
+    assert model_args == {"pretrained": "org/base", "lora_local_path": lora, "max_lora_rank": 64}, (
         "vLLM's own default is 16"
     )
     url = "http://localhost:8000/v1/"
@@ -140,8 +140,8 @@ def test_models_as_lm_eval_wants_them(tmp_path):
         "local-completions",
         {"model": "m", "base_url": "http://localhost:8000/v1/completions"},
     )
-    _, expected = lm_eval_model("m", "openai", url, None, {})
-    assert expected["base_url"] == "http://localhost:8000/v1/chat/completions"
+    _, model_args = lm_eval_model("m", "openai", url, None, {})
+    assert model_args["base_url"] == "http://localhost:8000/v1/chat/completions"
     for backend, base_url, why in (("completions", None, "give its --base-url"), ("vllm", url, "leave out")):
         with pytest.raises(BadInput, match=why):
             lm_eval_model("m", backend, base_url, None, {})
@@ -161,8 +161,8 @@ def evaluate(*options, monkeypatch, capfd):
     """(exit status, stdout, the last line of stderr) of `sp3f evaluate --harness`."""
     monkeypatch.setattr(sys, "argv", ["sp3f", "evaluate", "--harness", *map(str, options)])
     status = cli.main()
-    expected = capfd.readouterr()
-    return status, expected.out, (expected.err.strip().splitlines() or [""])[-1]
+    captured = capfd.readouterr()
+    return status, captured.out, (captured.err.strip().splitlines() or [""])[-1]
 
 
 def suite_file(path, package="lm-eval", **tasks):

@@ -23,10 +23,10 @@ def answers(*texts, **changes):
     for number, text in enumerate(texts):
         common = {"id": "0:0", "number": number, "model": "m", "usage": Usage(5, 0, 10 * (number + 1))}
         if text is None:
-            mine = {"status": Status.ERROR, "text": None, "finish_reason": None, "failure": FailureKind.TIMEOUT}
+            outcome = {"status": Status.ERROR, "text": None, "finish_reason": None, "failure": FailureKind.TIMEOUT}
         else:
-            mine = {"status": Status.OK, "text": text, "finish_reason": "stop"}
-        made.append(Answer(**{**common, **mine, **changes}))
+            outcome = {"status": Status.OK, "text": text, "finish_reason": "stop"}
+        made.append(Answer(**{**common, **outcome, **changes}))
     return made
 
 

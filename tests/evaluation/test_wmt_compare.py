@@ -92,8 +92,8 @@ def comet(tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
     packages = next((tmp_path / "bare" / "lib").iterdir()) / "site-packages"
     write_text(STAND_IN, packages / "comet.py")
-    expected = packages / "unbabel_comet-2.2.7.dist-info" / "METADATA"
-    write_text("Metadata-Version: 2.1\nName: unbabel-comet\nVersion: 2.2.7\n", expected)
+    metadata = packages / "unbabel_comet-2.2.7.dist-info" / "METADATA"
+    write_text("Metadata-Version: 2.1\nName: unbabel-comet\nVersion: 2.2.7\n", metadata)
     return str(tmp_path / "bare" / "bin" / "python")
 
 

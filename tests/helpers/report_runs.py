@@ -12,18 +12,18 @@ Lines = list[tuple[int, dict[str, float]]]
 def measured(phase: str, roles: dict[str, tuple[float, float]], scale: float = 0.1, **more: float) -> dict[str, float]:
     """The names of `measure` in losses/objective.py. roles: role -> (log-prob a token, tokens); the
     rewards are `scale` times the sums, as T-SPIN's; every pair is ordered rightly, by both orders."""
-    expected = {"loss": 0.5, "accuracy": 1.0, "saturated": 0.0}
+    metrics = {"loss": 0.5, "accuracy": 1.0, "saturated": 0.0}
     for role, (mean, tokens) in roles.items():
-        expected |= {f"reward/{role}": scale * mean * tokens, f"logp/{role}": mean * tokens}
-        expected |= {f"logp_per_token/{role}": mean, f"tokens/{role}": tokens}
-    rewards, lengths = ([expected[f"{name}/{role}"] for role in roles] for name in ("reward", "tokens"))
-    expected |= {"margin": rewards[0] - rewards[1], "length_gap": lengths[0] - lengths[1]}
+        metrics |= {f"reward/{role}": scale * mean * tokens, f"logp/{role}": mean * tokens}
+        metrics |= {f"logp_per_token/{role}": mean, f"tokens/{role}": tokens}
+    rewards, lengths = ([metrics[f"{name}/{role}"] for role in roles] for name in ("reward", "tokens"))
+    metrics |= {"margin": rewards[0] - rewards[1], "length_gap": lengths[0] - lengths[1]}
     if len(roles) == 3:
-        expected |= {"history_margin": rewards[1] - rewards[2], "history_accuracy": 1.0, "saturated_history": 0.0}
+        metrics |= {"history_margin": rewards[1] - rewards[2], "history_accuracy": 1.0, "saturated_history": 0.0}
     for order in ("raw", "per_token"):
         cells = {"both": 1.0, "reward_only": 0.0, "logp_only": 0.0, "neither": 0.0}
-        expected |= {f"order_{order}/{cell}": share for cell, share in cells.items()}
-    return {f"{phase}/{name}": value for name, value in (expected | more).items()}
+        metrics |= {f"order_{order}/{cell}": share for cell, share in cells.items()}
+    return {f"{phase}/{name}": value for name, value in (metrics | more).items()}
 
 
 def write(folder: Path, *attempts: Lines, loss: str | None = None) -> Path:

@@ -16,7 +16,8 @@ SP3F = ("ar", "bn", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", 
 # CroCo's and MDPO's, and what these and SP3F's are mixed up with.
 CROCO_AND_MDPO = "cy da de en es fi fr ga gl is it ja mt nl no pt ru sv zh".split()
 OTHERS = "bg ca cs el fa he hu mr ms nb ne pl ro sk ta tr uk ur vi".split()
-KNOWN = tuple(sorted({*SP3F, *CROCO_AND_MDPO, *OTHERS}))
+WMT = "et fil gu hr kn lt lv ml pa sl sr zu".split()  # the other targets of WMT24++
+KNOWN = tuple(sorted({*SP3F, *CROCO_AND_MDPO, *OTHERS, *WMT}))
 QUICKSTART = ("ar", "de", "en", "es", "fr", "hi", "ko", "ru", "sw", "zh")
 ANSWERS = ("add_answer", "sub_answer", "sum_answer")
 PLACEHOLDER = re.compile(r"\{\w*\}")
@@ -71,7 +72,7 @@ def check_entry(code):
     language = languages.get(code)
     assert re.fullmatch(r"[a-z]{3}", language.iso639_3)
     assert re.fullmatch(r"[a-z]{3}_[A-Z][a-z]{3}", language.flores)
-    assert re.fullmatch(r"[a-z]{2}_[A-Z]{2}", language.locale)
+    assert re.fullmatch(r"[a-z]{2,3}_[A-Z]{2}", language.locale)
     assert regex.fullmatch(r"\p{L}+", "".join(language.markers) or "x") and code not in language.confusables
     assert isinstance(language.scripts, tuple) and isinstance(language.confusables, tuple)
     assert isinstance(hash(language), int)
@@ -89,10 +90,16 @@ def test_codes_of_other_standards_name_one_language_each():
         assert len(set(values)) == len(values), field
 
 
+def test_a_sentence_begins_with_the_place_that_has_the_code():
+    with pytest.raises(
+        languages.UnknownLanguage, match=r"^--languages: unknown language 'esp': the closest .* es \(Sp"
+    ):
+        languages.get("esp", "--languages")
+
+
 def test_two_languages_that_are_mixed_up_say_so_of_each_other():
-    pairs = (
-        "es-pt es-gl pt-gl id-ms ja-zh hi-mr hi-ne mr-ne nb-da da-sv nb-sv cs-sk ru-uk ru-bg uk-bg ar-fa fa-ur".split()
-    )
+    pairs = "es-pt es-gl pt-gl id-ms ja-zh hi-mr hi-ne mr-ne nb-da da-sv nb-sv cs-sk ru-uk ru-bg uk-bg ar-fa".split()
+    pairs += ["fa-ur", "hr-sl", "lt-lv"]
     for pair in pairs:
         one, other = map(languages.get, pair.split("-"))
         for a, b in ((one, other), (other, one)):

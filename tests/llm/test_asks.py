@@ -442,15 +442,30 @@ class TestArguments:
 
     def test_a_key_of_yaml_is_a_flag(self):
         """One set of fields: what YAML takes, the command line takes, and the other way round."""
-        keys = {"backend": "vllm", "model": "m", "workers": 2, "dtype": "float16", "base_url": ["http://a/v1/"]}
-        line = ["--backend=vllm", "--model=m", "--workers=2", "--dtype=float16", "--base-url", "http://a/v1"]
-        assert model_options(self.options(*line)) == ModelOptions.read(keys, "models.mt")
+        for keys, line in (
+            ({"backend": "vllm", "model": "m", "workers": 2}, "--backend=vllm --workers=2"),
+            ({"model": "m", "base_url": ["http://a/v1/"]}, "--base-url http://a/v1"),
+        ):
+            assert model_options(self.options("--model=m", *line.split())) == ModelOptions.read(keys, "models.mt")
         urls = [
             self.options("--base-url", *words)
             for words in (["http://a/v1", "http://b/v1"], ["http://a/v1,http://b/v1"])
         ]
         assert {model_options(options).base_url for options in urls} == {("http://a/v1", "http://b/v1")}
         assert set(ModelOptions.model_fields) | {"store", "output"} == set(vars(self.options()))
+
+    @pytest.mark.parametrize(
+        ("line", "sentence"),
+        [
+            ("--backend vllm --model m --base-url http://a/v1", "--base-url is for --backend openai, batch"),
+            ("--workers 2", "--workers is for --backend vllm, transformers, and the backend here is openai"),
+            ("--model= ", "--model='' is blank"),
+        ],
+    )
+    def test_an_option_of_another_backend_or_none_is_one_sentence(self, line, sentence):
+        with pytest.raises(BadInput) as caught:
+            model_options(self.options(*line.split()))
+        assert sentence in str(caught.value)
 
     @pytest.mark.parametrize(
         ("keys", "sentence"),

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from helpers.adapters import an_adapter
+from sp3f_verl.cli import evaluate
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.command import main as evaluate
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
 from sp3f_verl.llm.backends.ray_pool import Pool
 from sp3f_verl.llm.backends.vllm import VLLMBackend
@@ -141,7 +141,7 @@ def test_an_evaluation_that_was_cut_off_ends_as_an_unbroken_one(cluster, tiny_mo
     config = json.loads((model / "config.json").read_text()) | {"max_position_embeddings": 512}
     (model / "config.json").write_text(json.dumps(config))
     command = ["--model", str(model), "--dtype", "float32", "--benchmark", "mgsm", "--file", f"mgsm:es={questions}"]
-    command += ["--samples", "4", "--max-tokens", "6"]
+    command += ["--samples", "4", "--max-tokens", "6", "--keep-truncated"]
     evaluate([*command, "--output", str(tmp_path / "whole")])
     store = shutil.copy(tmp_path / "whole.answers.sqlite", tmp_path / "broken.answers.sqlite")
     with sqlite3.connect(store) as connection:

@@ -46,5 +46,5 @@ def test_neither_hub_nor_wheel(source, tmp_path, monkeypatch):
 
 def test_a_model_needs_its_preset():
     assert settings.load("real", pretrained="mine")["pretrained"] == "mine"
-    with pytest.raises(ValueError, match=r"\(--model\) needs --preset real"):
+    with pytest.raises(ValueError, match="--model, a pretrained model, needs --preset real"):
         settings.load("smoke", pretrained="mine")

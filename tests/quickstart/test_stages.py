@@ -8,20 +8,20 @@ from sp3f_verl.quickstart.stages import Stages
 
 
 @pytest.fixture
-def sentence() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
 @pytest.fixture
-def stages(tmp_path, sentence) -> Stages:
-    return Stages(settings.load("smoke"), tmp_path / "out", sentence.append)
+def stages(tmp_path, lines) -> Stages:
+    return Stages(settings.load("smoke"), tmp_path / "out", lines.append)
 
 
-def test_a_stage_runs_once_and_again_when_its_settings_changed(stages, sentence):
+def test_a_stage_runs_once_and_again_when_its_settings_changed(stages, lines):
     runs = []
     for inputs in ({"a": 1}, {"a": 1}, {"a": 2}):
         stages.once("data", inputs, lambda: runs.append(1) or {})
-    assert len(runs) == 2 and len(sentence) == 1 and "data: done before, skipped" in sentence[0]
+    assert len(runs) == 2 and len(lines) == 1 and "data: done before, skipped" in lines[0]
 
 
 def test_a_stage_that_was_interrupted_keeps_what_it_had(stages):

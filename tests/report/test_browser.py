@@ -139,8 +139,8 @@ def test_the_pointer_on_a_plot_tells_the_value_there(tab, page):
     result = tab.run(place)
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=result["x"], y=result["y"])
     assert tab.run("document.getElementById('tip').hidden") is False
-    expected = tab.run("document.getElementById('tip').textContent")
-    assert expected == f"{result['label']} · {result['step']} · {result['value']}"
+    shown = tab.run("document.getElementById('tip').textContent")
+    assert shown == f"{result['label']} · {result['step']} · {result['value']}"
     assert result["step"] == "step 5"
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
     assert tab.run("document.getElementById('tip').hidden") is True

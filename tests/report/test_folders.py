@@ -73,8 +73,8 @@ def test_two_evaluations_are_compared_problem_by_problem(tmp_path):
 def test_numbers_that_are_none_are_shown_as_such_and_counted(tmp_path):
     folder = evaluation(tmp_path / "run", {"es": 0.5})
     summary = json.loads((folder / "summary.json").read_text())
-    mine = summary["benchmarks"]["mgsm"]["languages"]["es"]
-    mine |= {"accuracy": {"mean": math.nan, "low": None, "high": None}, "majority": None, "tokens": math.inf}
+    spanish = summary["benchmarks"]["mgsm"]["languages"]["es"]
+    spanish |= {"accuracy": {"mean": math.nan, "low": None, "high": None}, "majority": None, "tokens": math.inf}
     (folder / "summary.json").write_text(json.dumps(summary))
     text = text_of(folder)
     result = rows(text, "language")["es"]
@@ -126,8 +126,8 @@ def test_evaluations_of_other_settings_are_told(tmp_path):
     same, other = (evaluation(tmp_path / name, {"es": 0.5}) for name in ("same", "other"))
     assert "Not the same settings" not in text_of(base, same), "no limit and none told are one"
     changed(other, decoding={"samples": 8, "temperature": 0.0, "top_p": 0.8}, threshold=0.5, limit=10)
-    expected = [line for line in text_of(base, other).splitlines() if line.startswith("**Not the same settings**")]
-    assert expected == [
+    sentences = [line for line in text_of(base, other).splitlines() if line.startswith("**Not the same settings**")]
+    assert sentences == [
         "**Not the same settings**: temperature (base 0.7, other 0.0), threshold (base 0.7, other 0.5), limit (base –, "
         "other 10)."
     ]
@@ -282,6 +282,20 @@ def test_a_grpo_run_its_rewards_its_judge_and_its_cost(tmp_path):
     assert cost["of which gen"]["how much"] == "30.0 (75%)"
 
 
+def test_a_privileged_teacher_has_a_section_of_its_own(tmp_path):
+    lines = grpo()
+    assert "## The teacher" not in text_of(write(tmp_path / "none", lines))
+    for step, data in lines:
+        data |= {"distill/divergence": step / 10, "distill/divergence/sw": 0.5, "distill/failed": 0.0}
+        data |= {"reward/leak_mention/mean": 0.25, "reward/leak_copied/mean": 0.0}
+    run = write(tmp_path / "run", lines)
+    teacher = rows(text_of(run), "teacher")
+    assert teacher["divergence from the teacher, nats a token (`distill/divergence`)"]["last 10 steps"] == "1.550"
+    assert teacher["`distill/divergence/sw`"]["change"] == "0.000"
+    picture = next(one for one in every(Picture, document_of(look(run)).blocks) if one.file == "teacher.png")
+    assert [panel.title for panel in picture.panels if panel] == ["divergence, nats a token", "leakage"]
+
+
 def test_the_parts_of_a_step_stand_upon_each_other():
     """Largest first, then the small one, then what is left of the step; never less than the parts."""
     data = [{"timing_s/adv": 0.1, "timing_s/gen": 1.5, "timing_s/step": seconds} for seconds in (2.0, 1.0)]
@@ -298,8 +312,8 @@ def test_the_parts_of_a_step_stand_upon_each_other():
 def test_validation_by_language_is_shown_and_compared(tmp_path):
     lines = grpo()
     for step, accuracy in ((1, 0.25), (20, 0.75)):
-        mine = {"es/accuracy": accuracy, "sw/accuracy": 0.0, "mean/accuracy": accuracy / 2, "mean/tokens": 200.0}
-        lines[step - 1][1].update({f"validation/mgsm/{name}": value for name, value in mine.items()})
+        measures = {"es/accuracy": accuracy, "sw/accuracy": 0.0, "mean/accuracy": accuracy / 2, "mean/tokens": 200.0}
+        lines[step - 1][1].update({f"validation/mgsm/{name}": value for name, value in measures.items()})
         lines[step - 1][1]["val-core/mgsm/acc/mean@1"] = 0.5
     run = write(tmp_path / "a", lines)
     result = rows(text_of(run), "validation")
@@ -315,8 +329,8 @@ def test_values_that_are_not_finite_are_counted_in_one_sentence(tmp_path):
     for step, name in ((3, "actor/entropy"), (4, "actor/entropy"), (20, "critic/score/mean")):
         lines[step - 1][1][name] = None
     text = text_of(write(tmp_path / "run", lines))
-    expected = [line for line in text.splitlines() if "NaN or infinite" in line]
-    assert expected == [
+    sentences = [line for line in text.splitlines() if "NaN or infinite" in line]
+    assert sentences == [
         "3 values are NaN or infinite and left out of means and plots (first: `metrics/000.jsonl` step 3): "
         "`actor/entropy` 2 of 20, `critic/score/mean` 1 of 20."
     ]

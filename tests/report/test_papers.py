@@ -31,8 +31,8 @@ def beside(name: str, *folders) -> str:
 def test_every_paper_loads_from_the_package_and_from_docs(name):
     paper = load(name)
     assert paper.name == name and paper.cite and len({table.id for table in paper.tables}) == len(paper.tables)
-    mine = files("sp3f_verl.report.papers").joinpath(f"{name}.yaml").read_text()
-    assert (DOCS / f"{name}.yaml").read_text() == mine
+    packaged = files("sp3f_verl.report.papers").joinpath(f"{name}.yaml").read_text()
+    assert (DOCS / f"{name}.yaml").read_text() == packaged
 
 
 def test_mdpo_differences_and_ties_follow_from_wins_and_losses():
@@ -77,10 +77,10 @@ def test_sp3f_tasks_have_the_mean_of_the_overview():
 
 
 def test_a_row_with_a_value_too_few_is_told():
-    expected = yaml.safe_load(files("sp3f_verl.report.papers").joinpath("tspin.yaml").read_text())
-    expected["tables"][0]["rows"][3]["values"].pop()
+    data = yaml.safe_load(files("sp3f_verl.report.papers").joinpath("tspin.yaml").read_text())
+    data["tables"][0]["rows"][3]["values"].pop()
     with pytest.raises(BadInput, match=r"table table1: row 'SPIN, iteration 1' has 10 values for 11 columns"):
-        Paper.read(expected, "tspin.yaml")
+        Paper.read(data, "tspin.yaml")
     with pytest.raises(BadInput, match=r"--paper=tsbin \(did you mean 'tspin'\?\)"):
         load("tsbin")
 
@@ -109,14 +109,14 @@ def test_a_harness_beside_tspin_by_the_paper_s_names(tmp_path):
     """Ten tasks of 50 points have the mean 50; nine have none."""
     shots = load("tspin").conditions["shots"]
     names = dict(zip("GSM8K MATH MUSR MMLU MMLU-Pro GPQA HellaSwag WinoGrande BBH IFEval".split(), shots, strict=True))
-    assert all(normal(name) == mine for name, mine in names.items())
-    mine = {name: shots[task] for name, task in names.items()}
-    text = beside("tspin", harness(tmp_path / "mine", dict.fromkeys(names, 50.0), mine))
+    assert all(normal(name) == asked for name, asked in names.items())
+    asked = {name: shots[task] for name, task in names.items()}
+    text = beside("tspin", harness(tmp_path / "mine", dict.fromkeys(names, 50.0), asked))
     assert last_row(text, "Table 1, Zephyr-7B") == ["**mine**", *["50.00 ± 0.80"] * 10, "50.00", "mine"]
     assert "| shots | " in text and text.count("| same |") >= 2
-    few = harness(tmp_path / "few", dict.fromkeys(list(names)[1:], 50.0), mine)
+    few = harness(tmp_path / "few", dict.fromkeys(list(names)[1:], 50.0), asked)
     assert last_row(beside("tspin", few), "Table 1, Zephyr-7B")[-2] == "– (not all tasks)"
-    wrong = harness(tmp_path / "wrong", dict.fromkeys(names, 50.0), mine | {"GSM8K": 0})
+    wrong = harness(tmp_path / "wrong", dict.fromkeys(names, 50.0), asked | {"GSM8K": 0})
     assert "**Not the same conditions**: model, shots, metrics." in beside("tspin", wrong)
 
 
@@ -163,12 +163,12 @@ def test_a_mean_is_of_the_shots_of_all_its_tasks_and_nothing_is_the_same_where_n
     wrong = beside("tspin", harness(tmp_path / "wrong", dict.fromkeys(tasks, 50.0), dict.fromkeys(tasks, 99)))
     other = beside("tspin", harness(tmp_path / "other", {"another": 50.0}))
     for title in means:
-        expected = conditions(wrong, title)
-        assert "**Not the same conditions**" in expected and re.search(
-            r"\| shots \|.*99.*\| \*\*differs\*\* \|", expected
+        section = conditions(wrong, title)
+        assert "**Not the same conditions**" in section and re.search(
+            r"\| shots \|.*99.*\| \*\*differs\*\* \|", section
         )
-        expected = conditions(other, title)
-        assert re.search(r"\| shots \|.*\| – \| not told \|", expected) and "The same conditions" not in expected
+        section = conditions(other, title)
+        assert re.search(r"\| shots \|.*\| – \| not told \|", section) and "The same conditions" not in section
 
 
 def test_no_condition_that_both_tell_is_no_agreement():
@@ -207,9 +207,9 @@ def test_a_euroeval_run_has_its_iterations_languages_and_metrics(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     summary["tasks"]["ScaLA-da"] |= {"metric": "mcc", "language": "da", "iterations": 3, "shots": None}
     write_json(summary | {"package": "euroeval", "versions": {"euroeval": "17.0.0"}}, folder / "summary.json")
-    expected = conditions(beside("croco", folder), load("croco").table("replication").title)
-    assert "| iterations | 10 | 3 | **differs** |" in expected and "| languages | da | da | same |" in expected
-    assert re.search(r"\| metrics \|.* \| same \|", expected) and "| shots |" not in expected
+    section = conditions(beside("croco", folder), load("croco").table("replication").title)
+    assert "| iterations | 10 | 3 | **differs** |" in section and "| languages | da | da | same |" in section
+    assert re.search(r"\| metrics \|.* \| same \|", section) and "| shots |" not in section
 
 
 def test_a_translation_has_no_judge(tmp_path):

@@ -111,13 +111,13 @@ def test_what_is_not_finite_is_left_out_and_told(tmp_path):
     run = PreferenceRun(write(tmp_path, lines))
     assert run["train/loss"] == [] and [point.step for point in run["val/margin"]] == [0]
     assert cells(held_out_table(run))["`margin`"] == ["–", "0.000", "–"]
-    expected = [sign for sign in signs(run) if "NaN" in sign]
-    assert expected == [
+    sentences = [sign for sign in signs(run) if "NaN" in sign]
+    assert sentences == [
         "`train/loss` is NaN or infinite 3 times of 3 (first: `metrics/000.jsonl` step 1).",
         "`val/margin` is NaN or infinite 1 times of 2 (first: `metrics/000.jsonl` step 3).",
     ]
     text = report_text(run)
-    assert expected[0] in text and "| nan" not in text and "| inf" not in text
+    assert sentences[0] in text and "| nan" not in text and "| inf" not in text
 
 
 def test_contingencies_are_the_shares_that_were_logged(tmp_path):
@@ -131,14 +131,14 @@ def test_contingencies_are_the_shares_that_were_logged(tmp_path):
         {"both": 0.8, **dict.fromkeys(CELLS[1:3], 0), "neither": 0.2}
     )
     text = text_of(*contingency_tables(run))
-    mine = text.split("**held-out, per token**:")[1].split("**")[0]
-    assert "\nFrom `metrics/000.jsonl` step 3.\n" in mine and cells(mine)["r(chosen) > r(rejected)"] == [
+    table = text.split("**held-out, per token**:")[1].split("**")[0]
+    assert "\nFrom `metrics/000.jsonl` step 3.\n" in table and cells(table)["r(chosen) > r(rejected)"] == [
         "0.500",
         "0.250",
     ]
-    assert cells(mine)["r(chosen) ≤ r(rejected)"] == ["0.150", "0.100"]
-    mine = text.split("**training batches, raw (sums)**:")[1].split("**")[0]
-    assert "\nFrom `metrics/000.jsonl` step 1 to 3, mean of 3.\n" in mine
+    assert cells(table)["r(chosen) ≤ r(rejected)"] == ["0.150", "0.100"]
+    table = text.split("**training batches, raw (sums)**:")[1].split("**")[0]
+    assert "\nFrom `metrics/000.jsonl` step 1 to 3, mean of 3.\n" in table
     assert "add up" not in text
 
 
@@ -325,13 +325,13 @@ def test_all_that_is_measured_is_in_the_report(tmp_path, loss):
     logps = -torch.rand(2 * 4 * size, generator=draw)
     mask = torch.tensor([0, 1, 1, 1] * 2 * size)
     reference = logps - 0.1 if objective.needs_reference else None
-    expected = measure(objective, logps, mask, torch.arange(0, 2 * 4 * size + 1, 4), reference).metrics
-    lines = [(step, {f"val/{name}": value.mean().item() for name, value in expected.items()}) for step in (0, 1)]
+    measured_values = measure(objective, logps, mask, torch.arange(0, 2 * 4 * size + 1, 4), reference).metrics
+    lines = [(step, {f"val/{name}": value.mean().item() for name, value in measured_values.items()}) for step in (0, 1)]
     run = PreferenceRun(write(tmp_path, lines, loss=loss))
     assert run.loss == loss and run.roles == objective.roles
     orders = {f"order_{order}/{cell}" for order in ("raw", "per_token") for cell in CELLS}
-    assert set(expected) - orders <= set(held_out_metrics(run)), "the report does not show it"
-    assert {name.strip("`") for name in cells(held_out_table(run))} >= set(expected) - orders
+    assert set(measured_values) - orders <= set(held_out_metrics(run)), "the report does not show it"
+    assert {name.strip("`") for name in cells(held_out_table(run))} >= set(measured_values) - orders
     assert sum(contingency(run, "val", "per_token")[0].values()) == pytest.approx(1)
 
 

@@ -28,6 +28,11 @@ def config(**values):
         (f"{ROLLOUT}.gpu_memory_utilization", "90", "above 0 and at most 1"),
         ("model.lora_alpha", "0", "a number above 0"),
         ("data.max_response_length", "-1", "a whole number of at least 1"),
+        ("optim.lr_scheduler_type", "linear", "use one of constant, cosine"),
+        (f"{ACTOR}.optim.lr_scheduler_type", "cosin", "did you mean 'cosine'"),
+        (f"{ACTOR}.fsdp_config.mixed_precision.param_dtype", "fp8", "use one of fp32"),
+        (f"{ACTOR}.strategy", "fdsp2", "did you mean 'fsdp2'"),
+        ("trainer.device", "tpu", "use one of cuda, npu, xpu, cpu"),
         ("trainer.total_epochs", "many", "a whole number of at least 1"),
         ("trainer.val_before_train", "perhaps", "is neither true nor false"),
     ],
@@ -37,6 +42,17 @@ def test_a_value_that_verl_cannot_use(key, value, words):
         keys(config(**{key: value}))
     assert str(failure.value).startswith(f"{key}={OmegaConf.select(config(**{key: value}), key)}")
     assert words in str(failure.value)
+
+
+def test_parts_of_a_checkpoint_and_optimisers_are_there():
+    with pytest.raises(
+        BadInput, match=r"^checkpoint.save_contents=optimiser \(did you mean 'optimizer'\?\); use one of"
+    ):
+        keys(OmegaConf.create({"checkpoint": {"save_contents": ["model", "optimiser", "extra"]}, "optim": {}}))
+    optimiser = {"optimizer": "AdamZ", "optimizer_impl": "torch.optim"}
+    with pytest.raises(BadInput, match=r"^optim.optimizer=AdamZ \(did you mean 'Adam.?'\?\); use one of"):
+        keys(OmegaConf.create({"optim": optimiser}))
+    keys(OmegaConf.create({"optim": {**optimiser, "optimizer_impl": "bitsandbytes.optim"}}))
 
 
 def test_what_verl_takes():

@@ -60,6 +60,11 @@ def test_an_attention_that_the_class_does_not_take(run, model):
     change(model / "config.json", architectures=["GPTJForCausalLM"])
     with pytest.raises(BadInput, match=r"override_config.attn_implementation=sdpa; set it to eager"):
         preflight_run.attention(run())
+    key = "actor_rollout_ref.model" if "actor_rollout_ref" in run() else "model"
+    with pytest.raises(
+        BadInput, match=r"attn_implementation=flash_attention \(did you mean 'flash_attention_.'\?\); use"
+    ):
+        preflight_run.attention(run(f"{key}.override_config.attn_implementation=flash_attention"))
 
 
 @pytest.mark.usefixtures("unchanged_environment")
@@ -166,9 +171,16 @@ def test_a_checkpoint_that_is_not_all_that_the_run_takes(run, tmp_path):
         preflight_run.goes_on(only)
     with pytest.raises(BadInput, match=r"saved by 1 workers, and there are 2; start as many, or begin anew"):
         preflight_run.goes_on(run("trainer.n_gpus_per_node=2"))
+    elsewhere = ["trainer.resume_mode=resume_path", f"trainer.resume_from_path={tmp_path / 'gone' / 'global_step_2'}"]
+    with pytest.raises(BadInput, match=r"resume_from_path=.*gone/global_step_2 does not exist"):
+        preflight_run.goes_on(run(*elsewhere))
     (place / "optim_world_size_1_rank_0.pt").unlink()
     with pytest.raises(BadInput, match=r"has no optimizer \(optim_world_size_1_rank_\*.pt\); put it back"):
         preflight_run.goes_on(config)
+    shutil.rmtree(tmp_path / "run" / "global_step_3")
+    with pytest.raises(BadInput, match=r"names step 3, and global_step_3 is gone; write a step that is there"):
+        preflight_run.goes_on(config)
+    preflight_run.goes_on(run("trainer.resume_mode=disable"))
 
 
 @pytest.mark.parametrize("inside", ["", "actor", "critic"])

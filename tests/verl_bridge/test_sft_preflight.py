@@ -51,7 +51,7 @@ ROWS = {
     "other keys": ([[{"from": "user", "value": "7+5?"}]], "0: 'messages' has the role None in turn 0; use system"),
     "text": (["7+5?"], "0: 'messages' is not a list of {role, content} messages; make it one."),
     "no turns": ([GOOD, []], "1: 'messages' is not a list of {role, content} messages; make it one."),
-    "nothing": ([GOOD, None], "1: 'messages' is not a list of {role, content} messages; make it one."),
+    "nothing": ([GOOD, None], "1: 'messages' is empty; leave such rows out, as sft.parquet of data_prep.sp3f does."),
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import row_id, text_of
+from sp3f_verl.data.rows import question_of, row_id, text_of
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.data.tables.forms import TEXT, form_of
 from sp3f_verl.data.tables.jsonl import text_lines
@@ -34,7 +34,9 @@ def question_rows(path: Path, optional: Sequence[str] = ()) -> Iterator[tuple[st
             parts = line.split("\t")
             if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
                 raise BadInput(f"{path}, line {number}: {len(parts)} columns; make it question, tab, answer.")
-            yield f"{path}, line {number}", {"question": parts[0].strip(), "answer": parts[1].strip()}
+            place = f"{path}, line {number}"
+            question = question_of(parts[0], f"{place}: the question, which stands before the tab,")
+            yield place, {"question": question, "answer": parts[1].strip()}
         return
     file = open_file(path)
     answer = "answer_number" if "answer_number" in file.columns else "answer"
@@ -44,8 +46,8 @@ def question_rows(path: Path, optional: Sequence[str] = ()) -> Iterator[tuple[st
     for number, row in file.rows({"question", answer, *optional}):
         place = file.place(number)
         others = {name: row[name] for name in optional if row.get(name) is not None}
-        texts = {name: text_of(row[name], f"{place}: {name!r}") for name in ("question", answer)}
-        yield place, {**others, "question": texts["question"], "answer": texts[answer]}
+        question = question_of(row["question"], f"{place}: 'question'")
+        yield place, {**others, "question": question, "answer": text_of(row[answer], f"{place}: {answer!r}")}
 
 
 def read_questions(path: Path) -> list[tuple[str, str]]:
@@ -59,7 +61,8 @@ def read_solutions(path: Path) -> list[tuple[str, str, str]]:
     file.require(("question", "answer"), "GSM8K's files have question and answer")
     for number, row in file.rows({"question", "answer"}):
         place = file.place(number)
-        question, answer = (text_of(row[name], f"{place}: {name!r}") for name in ("question", "answer"))
+        question = question_of(row["question"], f"{place}: 'question'")
+        answer = text_of(row["answer"], f"{place}: 'answer'")
         final = _FINAL.search(answer)
         if final is None:
             raise BadInput(f"{place}: 'answer' does not end in `#### <number>`; add it.")
@@ -86,10 +89,11 @@ def check_languages_differ(questions: Mapping[str, Sequence[str]]) -> None:
             raise BadInput(f"{one} and {other} have the same question in {same} rows; mend the label of one file.")
 
 
-def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
-    """Rows of schemas.TRANSLATED, language by language. Raises BadInput where files disagree."""
+def join(questions: dict[str, Path], solutions: Path) -> tuple[list[dict], int]:
+    """(rows of schemas.TRANSLATED, language by language; how many solutions at the end have no question). Raises
+    BadInput where files disagree."""
     solved = read_solutions(solutions)
-    read = {code: read_questions(path) for code, path in questions.items() if languages.get(code)}
+    read = {code: read_questions(path) for code, path in questions.items() if languages.get(code, "--questions")}
     lengths = {len(asked) for asked in read.values()}
     if len(lengths) > 1:
         counts = ", ".join(f"{questions[code]} has {len(asked)}" for code, asked in read.items())
@@ -120,4 +124,4 @@ def join(questions: dict[str, Path], solutions: Path) -> list[dict]:
                     "answer": gold,
                 }
             )
-    return rows
+    return rows, len(solved) - max(lengths)

@@ -31,7 +31,7 @@ KINDS = ("bleu", "chrf", "bleu_sentence", "chrf_sentence", "comet")
 ALL = "all"  # for a language pair: over all of them
 _NAMES = {"translator": TEXT, "lp": TEXT, "language": TEXT}
 SCORE = make_schema("translator,lp", {**_NAMES, "segments": WHOLE, "missing": WHOLE}, dict.fromkeys(KINDS, NUMBER))
-SENTENCE = make_schema("translator,lp,id", {**_NAMES, "id": TEXT, "bleu": NUMBER, "chrf": NUMBER}, {"comet": NUMBER})
+SENTENCE = make_schema("translator,lp,id", {**_NAMES, "id": TEXT, "chrf": NUMBER}, {"bleu": NUMBER, "comet": NUMBER})
 # A translator minus the baseline; an interval only of means of sentence scores.
 TEST = make_schema(
     "translator,lp,metric",

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sp3f_verl.data.tables import validate
-from sp3f_verl.data.tables.forms import ARRAY, PARQUET, TEXT, form_of
+from sp3f_verl.data.tables.forms import ARRAY, PARQUET, TEXT, form_of, named
 from sp3f_verl.data.tables.jsonl import json_array, json_lines
 from sp3f_verl.errors import BadInput, nearest
 
@@ -23,7 +23,11 @@ def open_file(path: str | Path) -> "Parquet | Lines":
     """Parquet, JSON lines or a JSON array, by the first bytes. BadInput where it is none of them, or empty."""
     form = form_of(path)
     if form == TEXT:
-        raise BadInput(f"{path} is not a parquet file, and no JSON lines either; write it as one of them.")
+        kind = " but a table of text" if named(Path(path)).suffix in (".csv", ".tsv") else ""
+        way = "pandas.read_csv(FILE).to_json(OUT, orient='records', lines=True)"
+        raise BadInput(
+            f"{path} is not a parquet file, and no JSON lines either{kind}; write it as one of them, say by {way}."
+        )
     return Parquet(path) if form == PARQUET else Lines(path)
 
 

@@ -98,10 +98,8 @@ def check_languages(column: pa.Array, place: Place, needed: bool = True) -> Coun
             continue
         if code in (None, ""):
             raise BadInput(f"{place(_first(column, code))} has no language; give it an ISO 639-1 code.")
-        try:
-            languages.get(code)
-        except languages.UnknownLanguage as error:
-            raise BadInput(f"{place(_first(column, code))}: {error}") from None
+        if code not in languages.codes():
+            languages.get(code, place(_first(column, code)))
         counts[code] = entry["counts"].as_py()
     return counts
 

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from sp3f_verl.boundary import parse
-from sp3f_verl.data.output import AlreadyDone, Output
+from sp3f_verl.boundary import Parser
+from sp3f_verl.data.output import Output
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.judging import Judgement, Question, judge
 from sp3f_verl.evaluation.arena.outputs import Outputs, read_outputs
@@ -25,15 +25,11 @@ from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.metrics import MALFORMED
 from sp3f_verl.llm.cli_options import store_of
 from sp3f_verl.progress import ProgressBar
-from sp3f_verl.ranges import check_ranges
 from sp3f_verl.stats.win_rates import TIES
 
 
-def main(words: list[str]) -> Path:
-    """Answers the folder that it wrote to."""
-    parser = argparse.ArgumentParser(
-        prog="sp3f evaluate --arena", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser() -> Parser:
+    parser = Parser(prog="sp3f evaluate --arena", description=__doc__, intermixed=True)
     parser.add_argument(
         "--candidate",
         action="append",
@@ -78,16 +74,10 @@ def main(words: list[str]) -> Path:
         metavar="SETTING",
         help="judge=openai, judge=local or one of your own, and settings such as sp3f.judge.model=NAME (docs/judge.md)",
     )
-    options = parse(parser, words, intermixed=True)
-    try:
-        _run(options)
-    except AlreadyDone as sentence:
-        print(sentence)
-    return options.output
+    return parser
 
 
-def _run(options: argparse.Namespace) -> None:
-    check_ranges(options)
+def run(options: argparse.Namespace) -> None:
     settings = judge_settings(options.judge)
     outputs = [read_outputs(given, options.samples) for given in (*options.candidate, options.baseline)]
     *candidates, baseline = outputs

@@ -104,10 +104,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str, Order, Answer]]:
         if row[ident] is None or row[code] is None:
             raise BadInput(f"{file.place(number)} has no {ident if row[ident] is None else code!r}; give it one.")
         key, language = str(row[ident]), str(row[code])
-        try:
-            languages.get(language)
-        except languages.UnknownLanguage as error:
-            raise BadInput(f"{file.place(number)}: {error}") from None
+        languages.get(language, file.place(number))
         if of_run:
             texts, statuses = row[text] if row[text] is not None else [], row.get("status") or []
             if not isinstance(texts, list):

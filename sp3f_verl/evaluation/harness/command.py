@@ -12,28 +12,19 @@ from typing import Any
 
 import yaml
 
-from sp3f_verl.boundary import parse
-from sp3f_verl.data.output import AlreadyDone
+from sp3f_verl.boundary import Parser
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.harness.model import BACKENDS, euroeval_model, lm_eval_model
 from sp3f_verl.evaluation.harness.python import check_python
-from sp3f_verl.evaluation.harness.run import Run, run
+from sp3f_verl.evaluation.harness.run import Run, run_suite
 from sp3f_verl.evaluation.harness.suite import Suite, read_suite, shipped
-from sp3f_verl.ranges import check_ranges
 
 
-def main(words: list[str]) -> Path:
-    """Answers the folder that it wrote to."""
-    options = parse(_parser(), words)
-    check_ranges(options)
+def run(options: argparse.Namespace) -> None:
     suite = read_suite(options.suite).only(options.tasks, options.languages)
     versions = check_python(options.python, suite)
     job = _lm_eval(options) if suite.package == "lm-eval" else _euroeval(options, suite)
-    try:
-        run(Run(suite, options.model, job, options.python, versions), options.output)
-    except AlreadyDone as done:
-        print(done)
-    return options.output
+    run_suite(Run(suite, options.model, job, options.python, versions), options.output)
 
 
 def _lm_eval(options: argparse.Namespace) -> dict[str, Any]:
@@ -94,9 +85,8 @@ def _backend(text: str) -> str:
     return text
 
 
-def _parser() -> argparse.ArgumentParser:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="sp3f evaluate --harness", description=__doc__, formatter_class=form)
+def parser() -> Parser:
+    parser = Parser(prog="sp3f evaluate --harness", description=__doc__)
     add = parser.add_argument
     add("suite", metavar="SUITE", help=f"{', '.join(shipped())}, or a YAML file of your own")
     add("--model", required=True, help="Hub name, folder, verl run or checkpoint, LoRA adapter, or an endpoint's name")

@@ -36,7 +36,7 @@ class Run:
     versions: Mapping[str, str]
 
 
-def run(asked: Run, output: Path) -> HarnessSummary:
+def run_suite(asked: Run, output: Path) -> HarnessSummary:
     """The summary, written to `output` with the harness's own words on every task beside it.
 
     BadInput where a task failed: what the others gave is kept, and no mean is taken of what is there.

@@ -66,7 +66,7 @@ def sentence_tests(sentences: Iterable[Mapping[str, Any]], baseline: str, kinds:
                     for who in (name, baseline)
                 ]
                 test = {"translator": name, "baseline": baseline, "lp": lp, "metric": f"{kind}_sentence"}
-                if clusters:
+                if clusters and all(None not in cluster for side in values for cluster in side):
                     gap = paired(*values)
                     test |= {"segments": gap.n, "difference": gap.mean, "low": gap.low, "high": gap.high, "p": gap.p}
                     tests.append(test)

@@ -12,7 +12,8 @@ from typing import Any
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends.base import Backend, Batch, Keyed
-from sp3f_verl.llm.fingerprint import fingerprint, loading
+from sp3f_verl.llm.backends.transformers import load
+from sp3f_verl.llm.fingerprint import fingerprint
 from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
@@ -26,20 +27,14 @@ class Seq2SeqBackend(Backend):
     def __init__(
         self, model: str | Path, *, store: Store | None = None, totals: Totals | None = None, dtype: str = "auto"
     ):
-        import torch
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
         super().__init__(store, totals)
         self.model = fingerprint(model)
         try:
-            with loading(model, "encoder-decoder model"):
-                self._tokenizer = AutoTokenizer.from_pretrained(model)
-                kind = dtype if dtype == "auto" else getattr(torch, dtype)
-                self._net = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=kind).eval()
+            kind = "AutoModelForSeq2SeqLM"
+            self._net, self._tokenizer = load(kind, str(model), dtype, str(model), "encoder-decoder model")
         except BaseException:
             self.close()
             raise
-        self._net.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def _ask(self, fresh: Iterator[Keyed]) -> Generator[Batch, None, None]:
         for chunk in fresh:

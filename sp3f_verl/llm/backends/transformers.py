@@ -22,6 +22,19 @@ AHEAD = 4096  # asks drawn before the first is answered, so that prompts of one 
 Prepared = tuple[str, Ask, list[int]]  # key, ask, its prompt's token ids
 
 
+def load(kind: str, path: str, dtype: str, name: str, what: str = "model") -> tuple[Any, Any]:
+    """(the model on the GPU where there is one, its tokenizer). kind: one of transformers' Auto classes. BadInput, with
+    the name that a user knows it by, where it is no such model."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()  # of loading weights; the caller shows progress over the answers
+    with loading(name, what):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        model = getattr(transformers, kind).from_pretrained(path, dtype=dtype)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
 class TransformersBackend(Backend):
     """Asks a model that is loaded at the first question. Only prompts of one length are batched: nothing is padded.
 
@@ -88,14 +101,9 @@ class TransformersBackend(Backend):
     def _load(self) -> None:
         if hasattr(self, "_loaded"):
             return
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-        from transformers.utils import logging
+        from transformers import GenerationConfig
 
-        logging.disable_progress_bar()  # of loading weights; the caller shows progress over the answers
-        with loading(self.model):
-            self._tokenizer = AutoTokenizer.from_pretrained(self._path)
-            model = AutoModelForCausalLM.from_pretrained(self._path, dtype=self._dtype)
+        model, self._tokenizer = load("AutoModelForCausalLM", self._path, self._dtype, self.model)
         self._rendering = Rendering(self._tokenizer, add_generation_prompt=True)
         # Only what an ask says, and the ends, which are the tokenizer's too as in vLLM: a checkpoint may bring a
         # repetition penalty and other habits along.
@@ -108,8 +116,8 @@ class TransformersBackend(Backend):
             from peft import PeftModel
 
             with loading(self._adapter, "LoRA adapter of this model"):
-                model = PeftModel.from_pretrained(model, self._adapter)
-        self._loaded = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+                model = PeftModel.from_pretrained(model, self._adapter).to(model.device).eval()
+        self._loaded = model
 
     def _generate(self, group: list[Prepared]) -> Batch:
         import torch

@@ -9,6 +9,7 @@ from sp3f_verl.llm.ask import Answer, Ask
 from sp3f_verl.llm.backends.base import Backend, Batch, Keyed
 from sp3f_verl.llm.backends.ray_pool import Pool, Spool
 from sp3f_verl.llm.backends.vllm_worker import Generator as Worker
+from sp3f_verl.llm.backends.vllm_worker import engine_of
 from sp3f_verl.llm.fingerprint import fingerprint, lora_rank
 from sp3f_verl.llm.store import Store
 from sp3f_verl.llm.totals import Totals
@@ -42,16 +43,8 @@ class VLLMBackend(Backend):
             adapter = Path(adapter).resolve()
             rank = lora_rank(adapter)
             self.model += f"+{fingerprint(adapter)}"
-        path = Path(model)
-        self._arguments = {
-            "model": str(path.resolve() if path.is_dir() else model),
-            "name": self.model,
-            "adapter": None if adapter is None else str(adapter),
-            "rank": rank,
-            "dtype": dtype,
-            "max_model_len": max_model_len,
-            "tensor_parallel": self._pool.tensor_parallel,
-        }
+        self._arguments = engine_of(model, dtype, max_model_len, self._pool.tensor_parallel)
+        self._arguments |= {"name": self.model, "adapter": None if adapter is None else str(adapter), "rank": rank}
 
     def _identity(self) -> str:
         return json.dumps(["vllm", self.model, self._arguments["dtype"]])

@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 from sp3f_verl.llm.ask import Answer, Ask, Status, answered, failed
@@ -22,6 +23,13 @@ def _vllm() -> Any:
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         importlib.import_module("sp3f_verl.plugin")
     return importlib.import_module("vllm")
+
+
+def engine_of(model: str | Path, dtype: str, max_model_len: int | None, tensor_parallel: int) -> dict[str, Any]:
+    """What a worker makes its engine of, wherever it runs: a folder by its whole path."""
+    path = Path(model)
+    name = str(path.resolve() if path.is_dir() else model)
+    return {"model": name, "dtype": dtype, "max_model_len": max_model_len, "tensor_parallel": tensor_parallel}
 
 
 def _engine(model: str, dtype: str, max_model_len: int | None, tensor_parallel: int, **more: Any) -> Any:

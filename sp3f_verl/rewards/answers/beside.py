@@ -5,7 +5,7 @@ import re
 
 from sp3f_verl.rewards.answers.conventions import Conventions, alternation
 from sp3f_verl.rewards.answers.normalise import squeeze
-from sp3f_verl.rewards.answers.readable import relation
+from sp3f_verl.rewards.answers.readable import relation, solved
 from sp3f_verl.rewards.answers.structure import split
 
 _INDEX = r"(?: ?_ ?(?:\w|\{ ?\w{1,8} ?\}))?"
@@ -27,7 +27,7 @@ _LABEL = (
 )
 _ASSIGNED = re.compile(rf"({_LABEL}) ?= ?(?!=)(.*)", re.DOTALL)
 _REVERSED = re.compile(r"([^=<>A-Za-z]+?) ?= ?([A-Za-z])")
-_MEMBER = re.compile(r"[A-Za-z] ?\\in ?(?![A-Za-z])(.*)", re.DOTALL)
+_MEMBER = re.compile(r"([A-Za-z]) ?\\in ?(?![A-Za-z])(.*)", re.DOTALL)
 _PLUS_MINUS = re.compile(r"\\pm ?")
 
 
@@ -53,11 +53,15 @@ def unassigned(answer: str, gold: str) -> tuple[str, str]:
 
 
 def member_of(answer: str, gold: str) -> tuple[str, str]:
-    """The set of `x \\in [1; 2]` on a side where the other is no relation."""
+    """The set of `x \\in [1; 2]` on a side where the other is no relation, or says of the same letter what it is."""
     one, other = _MEMBER.fullmatch(answer.strip()), _MEMBER.fullmatch(gold.strip())
     if one and other:
-        return one[1], other[1]
-    return (one[1] if one and not relation(gold) else answer), (other[1] if other and not relation(answer) else gold)
+        return one[2], other[2]
+    if one and (not relation(gold) or solved(gold) == one[1]):
+        return one[2], gold
+    if other and (not relation(answer) or solved(answer) == other[1]):
+        return answer, other[2]
+    return answer, gold
 
 
 @functools.cache

@@ -67,11 +67,12 @@ def _by_eye(text: str) -> str:
 
 
 def _whole(answer: str, gold: str, reading: _Reading) -> Verdict:
+    answer, gold = member_of(answer, gold)
     as_one = _leaf(answer, gold, reading)
     if as_one:
         return True
     answer, gold = as_list(answer, reading.answer, gold), as_list(gold, reading.gold, answer)
-    answer, gold = unassigned(*member_of(answer, gold))
+    answer, gold = unassigned(answer, gold)
     answers, golds = (
         text if _settled(text, own) else outline(text, own.comma)
         for text, own in ((answer, reading.answer), (gold, reading.gold))

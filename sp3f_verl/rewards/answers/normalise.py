@@ -62,6 +62,7 @@ _SYMBOLS = str.maketrans(
 INVISIBLE = "\\u00ad\\u061c\\u200b-\\u200f\\u202a-\\u202d\\u2060\\u2066-\\u2069\\ufeff"
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _GREEK = re.compile(r"(?<![^\W\d_])[α-πρσ-ψω](?![^\W\d_])")
+_ENCLOSED = re.compile("(?<=[①-⓿❶-➓])(?=[①-⓿❶-➓])")  # ①② names two things and is no 12
 _RAISED = {"<super>": "^", "<sub>": "_"}
 _FRACTION_SIGN = re.compile("[¼-¾⅐-⅞]")
 TEXT_COMMANDS = (
@@ -114,7 +115,7 @@ def clean(text: str) -> str:
     text = _INVISIBLE.sub("", text)
     if bold := _BOLD.fullmatch(text):
         text = bold[2]
-    text = _raised(_ARABIC_GROUP.sub(",", text.replace("º", r"^\circ ").replace("˚", r"^\circ ")))
+    text = _raised(_ENCLOSED.sub(",", _ARABIC_GROUP.sub(",", text.replace("º", r"^\circ ").replace("˚", r"^\circ "))))
     text = _RADICAL.sub(r"\\sqrt{\1}", _FRACTION_SIGN.sub(_fraction, _NEW_ROW.sub(_ROW_MARK, text)))
     text = text.translate(_SYMBOLS)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)  # once more: NFKC makes them of their wide forms

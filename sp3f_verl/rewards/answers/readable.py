@@ -39,13 +39,14 @@ def relation(text: str) -> bool:
     return bool(_RELATION.search(text))
 
 
-def solved(text: str) -> bool:
-    """Is `text` a relation that says what a variable is: one bare letter against constants, as in x>5 or 2<x\\le 3?"""
+def solved(text: str) -> str:
+    """The variable of a relation that says what it is, one bare letter against constants: x>5, 2<x\\le 3. Or none."""
     sides = [side.strip() for side in _RELATION.split(text)]
     bare = [side for side in sides if re.fullmatch("[A-Za-z]", side)]
     rest = [side for side in sides if not re.fullmatch("[A-Za-z]", side)]
     constants = all(not re.search("[A-Za-z]", _CONSTANT.sub(" ", side)) for side in rest)
-    return len(bare) == 1 and 2 <= len(sides) <= 3 and constants and (len(sides) == 2 or sides[1] == bare[0])
+    said = len(bare) == 1 and 2 <= len(sides) <= 3 and constants and (len(sides) == 2 or sides[1] == bare[0])
+    return bare[0] if said else ""
 
 
 def readable(answer: str, gold: str) -> bool:
@@ -58,7 +59,7 @@ def readable(answer: str, gold: str) -> bool:
     # It would take (1,2) for {1,2}, and x+1=5 for 5. An interval may be written as an inequality, though.
     if relation(answer) == relation(gold):
         return not ("," in answer or "," in gold)
-    return ("," in answer or "," in gold) and solved(answer if relation(answer) else gold)
+    return ("," in answer or "," in gold) and bool(solved(answer if relation(answer) else gold))
 
 
 def _readable(side: str) -> bool:

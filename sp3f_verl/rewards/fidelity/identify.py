@@ -142,11 +142,20 @@ def contest_of(language: str, others: tuple[str, ...]) -> Contest:
     inside = {label for names in labels.values() for label in names}
     outside = Groups([known - inside - _VARIETIES, inside - _VARIETIES])
     rival = language != ENGLISH and ENGLISH in labels
-    leaning = Leaning(Groups([labels[ENGLISH][:1], own])) if rival else None
+    leaning = english_leaning(language) if rival else None
     named = {language, ENGLISH, *others}
     costs = tuple(0.0 if code in named else UNDECLARED_COST for code in codes)
     likelihood = Groups(labels.values())
     return Contest(codes, own_letters, costs, likelihood, outside, leaning, markers if rivalry else ())
+
+
+@functools.cache
+def english_leaning(language: str) -> Leaning | None:
+    """What tells a word of English from one of the language; None where py3langid has no model of it."""
+    from sp3f_verl.rewards.fidelity.likelihood import Groups, model
+
+    own = set(_labels_of(language)) & set(model().labels)
+    return Leaning(Groups([[ENGLISH], own])) if own else None
 
 
 def _scores(segments: list[str], contest: Contest) -> "np.ndarray":

@@ -38,9 +38,9 @@ def _markers(text: str) -> frozenset[str]:
     return MARKERS.intersection(_WORD.findall(text.lower()))
 
 
-def has_markers(text: str, least: int = MIN_MARKERS) -> bool:
-    """Whether `text` has at least so many different words of `MARKERS`."""
-    return len(_markers(text)) >= least
+def has_markers(text: str) -> bool:
+    """Whether `text` has at least `MIN_MARKERS` different words of `MARKERS`."""
+    return len(_markers(text)) >= MIN_MARKERS
 
 
 # Letters that no composition takes apart, as what they look like.
