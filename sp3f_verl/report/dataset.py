@@ -78,7 +78,7 @@ def _yields(note: Any) -> list[Section]:
         "kept": lambda part: cell(part["rows"] / part["of"]) if part.get("rows") and part.get("of") else cell(None),
         **{name.replace("_", " "): lambda part, name=name: cell(part.get(name)) for name in SHARES},
         "rows with words left in English": lambda part: _number(_left(part).get("rows")),
-        "such words": lambda part: ", ".join(f"{word} {n}" for word, n in (_left(part).get("words") or {}).items()),
+        "such words": lambda part: ", ".join(f"{word} {n}" for word, n in _most(_left(part).get("words") or {})),
     }
     reasons = {language: part.get("left_out") or {} for language, part in note.items()}
     names = dict.fromkeys(name for part in reasons.values() for name in part)
@@ -89,6 +89,10 @@ def _yields(note: Any) -> list[Section]:
         *section("Left out by language", across("reason", reasons, names, lambda part, name: str(part.get(name, "–")))),
         *section("Side by side", Table(["language", "source", "translation"], beside, SOURCE)),
     ]
+
+
+def _most(words: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(words.items(), key=lambda entry: -entry[1])  # a manifest's keys are in the order of their names
 
 
 def _left(part: Mapping[str, Any]) -> Mapping[str, Any]:
