@@ -89,7 +89,9 @@ def device(config: DictConfig) -> None:
     os.environ["SP3F_DEVICE"] = wanted  # inherited by Ray and handed on to a Ray that runs elsewhere
     judges = OmegaConf.select(config, "reward.reward_model")
     judge_gpus = judges.n_gpus_per_node if judges and judges.enable and judges.enable_resource_pool else 0
-    os.environ["SP3F_LOGICAL_GPUS"] = str(config.trainer.n_gpus_per_node + judge_gpus)
+    teachers = OmegaConf.select(config, "distillation")
+    teacher_gpus = teachers.n_gpus_per_node * teachers.nnodes if teachers and teachers.enabled else 0
+    os.environ["SP3F_LOGICAL_GPUS"] = str(config.trainer.n_gpus_per_node + judge_gpus + teacher_gpus)
     if wanted == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         import torch
 
@@ -193,6 +195,7 @@ METHODS: dict[str, Method] = {
         (
             preflight_rl.reward,
             preflight_judge.judge,
+            preflight_teacher.distill,
             preflight_teacher.token_credit,
             preflight_rl.group,
             preflight_rl.rollout,
@@ -200,7 +203,10 @@ METHODS: dict[str, Method] = {
             batches,
         ),
         preflight_rl.rows,
-        (preflight_run.kv_cache, preflight_judge.room, preflight_teacher.room, preflight_judge.judge_answers, file_log),
+        (
+            *(preflight_run.kv_cache, preflight_judge.room, preflight_teacher.vocabulary, preflight_teacher.room),
+            *(preflight_judge.judge_answers, file_log),
+        ),
     ),
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),
