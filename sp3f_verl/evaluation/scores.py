@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
+from statistics import fmean
 from typing import Any, Self
 
 from sp3f_verl.evaluation.problems import Problem
@@ -53,17 +54,17 @@ def measures(samples: Sequence[Sample], drawn: int, threshold: float) -> dict[st
     values: dict[str, float] = {}
     shares = [sample.share for sample in samples if sample.share is not None]
     if samples:
-        values["accuracy"] = _mean([sample.accuracy for sample in samples])
-        values["parseable"] = _mean([sample.parseable for sample in samples])
+        values["accuracy"] = fmean([sample.accuracy for sample in samples])
+        values["parseable"] = fmean([sample.parseable for sample in samples])
         values["undefined"] = 1 - len(shares) / len(samples)
         correct = sum(sample.accuracy >= 0.5 for sample in samples)
         for k in ks(drawn):
             if k <= len(samples):
                 values[f"pass@{k}"] = pass_at_k(len(samples), correct, k)
     if shares:
-        values["fidelity"] = _mean([share >= threshold for share in shares])
+        values["fidelity"] = fmean([share >= threshold for share in shares])
         for least in THRESHOLDS:
-            values[f"fidelity@{least}"] = _mean([share >= least for share in shares])
+            values[f"fidelity@{least}"] = fmean([share >= least for share in shares])
     return values
 
 
@@ -78,10 +79,6 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     if not 1 <= k <= n:
         raise ValueError(f"pass@{k} cannot be told from {n} answers")
     return 1.0 - comb(n - correct, k) / comb(n, k)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 # ---- sp3f evaluate: a problem's line of output.jsonl ---------------------------------------------------------------
@@ -132,9 +129,9 @@ def _scored(problem: Problem, answers: Sequence[Answer], samples: Sequence[Sampl
     if given:
         ballots = [ballot(answer.text, problem.language, problem.checker, problem.choices) for answer, _ in given]
         values["majority"] = majority(ballots, [sample.accuracy for _, sample in given])
-        values["truncated"] = _mean([answer.finish_reason == "length" for answer, _ in given])
+        values["truncated"] = fmean([answer.finish_reason == "length" for answer, _ in given])
     if tokens := [answer.usage.completion_tokens for answer, _ in given if answer.usage.completion_tokens]:
-        values["tokens"] = _mean(tokens)
+        values["tokens"] = fmean(tokens)
     refused = sum(str(answer.status) == "refused" for answer in answers)
     return Scored(values, len(answers) - len(given), refused)
 
@@ -175,5 +172,5 @@ def majority(ballots: Sequence[str | None], accuracies: Sequence[float]) -> floa
     for vote, accuracy in zip(ballots, accuracies, strict=True):
         by_vote[vote].append(accuracy)
     most = max(votes.values())
-    winners = [_mean(by_vote[vote]) for vote, count in votes.items() if count == most]
-    return _mean(winners)
+    winners = [fmean(by_vote[vote]) for vote, count in votes.items() if count == most]
+    return fmean(winners)

@@ -44,12 +44,12 @@ class _Start:
 
     def reached(self) -> str | None:
         """What goes on since the last call; None where nothing new does."""
-        said = self._file.read()
-        found = [at for at, mark in enumerate(self._left) if mark in said]
-        if not found:
+        text = self._file.read()
+        seen = [at for at, mark in enumerate(self._left) if mark in text]
+        if not seen:
             return None
-        mark = self._left[found[-1]]
-        del self._left[: found[-1] + 1]
+        mark = self._left[seen[-1]]
+        del self._left[: seen[-1] + 1]
         return STARTS[mark]
 
 

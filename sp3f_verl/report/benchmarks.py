@@ -131,12 +131,13 @@ def compare(named: Named[BenchmarkSummary]) -> list[doc.Block]:
 
 def _compared(named: Named[BenchmarkSummary], name: str) -> Section:
     rows = {label: _rows_of(summary.benchmarks[name]) for label, summary in contents(named).items()}
-    languages = list(dict.fromkeys(language for own in rows.values() for language in own))
+    languages = list(dict.fromkeys(language for by_language in rows.values() for language in by_language))
     panels, tables = [], []
     first, *others = named
     for metric in METRICS:
         measured = {
-            label: [getattr(own.get(language), metric, None) for language in languages] for label, own in rows.items()
+            label: [getattr(by_language.get(language), metric, None) for language in languages]
+            for label, by_language in rows.items()
         }
         panels.append(dots(f"{metric}, 95 % interval", languages, measured, doc.SHARE))
         cells = [
@@ -158,11 +159,13 @@ def _languages(rows: Rows) -> set[str]:
 
 def _other_languages(rows: Mapping[str, Rows]) -> list[Text]:
     """At most one sentence: whose mean of languages is over others than the first one's."""
-    told = {label: f"{label} ({', '.join(sorted(_languages(own)))})" for label, own in rows.items()}
+    named_languages = {
+        label: f"{label} ({', '.join(sorted(_languages(by_language)))})" for label, by_language in rows.items()
+    }
     first, *others = rows
-    differ = [told[label] for label in others if _languages(rows[label]) != _languages(rows[first])]
+    differ = [named_languages[label] for label in others if _languages(rows[label]) != _languages(rows[first])]
     text = "**Means over other languages**, so without a difference: {} and {}."
-    return [paragraph(text, joined(differ), told[first])] if differ else []
+    return [paragraph(text, joined(differ), named_languages[first])] if differ else []
 
 
 def _difference(named: Named[BenchmarkSummary], rows, label: str, language: str, name: str, metric: str) -> str:
@@ -187,9 +190,9 @@ def difference(
     """The side's minus the base's, problem by problem, of a language or MEAN; None where both have not the answers to
     the same problems, or a value in them is not finite."""
     (folder, summary), (base_folder, known) = side, base
-    own = [one.benchmarks[name].languages if name in one.benchmarks else {} for one in (known, summary)]
-    languages = [language] if language != MEAN else list(own[0])
-    if language == MEAN and set(own[0]) != set(own[1]):
+    by_language = [one.benchmarks[name].languages if name in one.benchmarks else {} for one in (known, summary)]
+    languages = [language] if language != MEAN else list(by_language[0])
+    if language == MEAN and set(by_language[0]) != set(by_language[1]):
         return None
     pairs = _pairs(folder, base_folder, name, languages, metric, finite(summary.threshold) or 0.7)
     try:
@@ -214,9 +217,9 @@ def _pairs(
             sides = pairs.setdefault(problem_of[ident], ([], []))
             values = [_samples(side[ident], metric, threshold) for side in rows]
             if all(values):
-                for side, own in zip(sides, values, strict=True):
-                    side.append(sum(own) / len(own))
-    return list(pairs.values()) if all(own == problems[0] for own in problems) else []
+                for side, samples in zip(sides, values, strict=True):
+                    side.append(sum(samples) / len(samples))
+    return list(pairs.values()) if all(ids == problems[0] for ids in problems) else []
 
 
 def output_rows(folder: Path, benchmark: str, language: str) -> dict[str, dict[str, Any]]:

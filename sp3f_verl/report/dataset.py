@@ -70,29 +70,33 @@ def _languages(manifest: Manifest) -> list[Section]:
 
 def _yields(note: Any) -> list[Section]:
     """Of a translated set (translate/yields.py): what each language kept and lost, shares, and rows to look at."""
-    if not isinstance(note, dict) or not all(isinstance(own, dict) for own in note.values()):
+    if not isinstance(note, dict) or not all(isinstance(part, dict) for part in note.values()):
         return []
     columns = {
-        "rows": lambda own: _number(own.get("rows")),
-        "of": lambda own: _number(own.get("of")),
-        "kept": lambda own: cell(own["rows"] / own["of"]) if own.get("rows") and own.get("of") else cell(None),
-        **{name.replace("_", " "): lambda own, name=name: cell(own.get(name)) for name in SHARES},
-        "rows with words left in English": lambda own: _number(_left(own).get("rows")),
-        "such words": lambda own: ", ".join(f"{word} {n}" for word, n in (_left(own).get("words") or {}).items()),
+        "rows": lambda part: _number(part.get("rows")),
+        "of": lambda part: _number(part.get("of")),
+        "kept": lambda part: cell(part["rows"] / part["of"]) if part.get("rows") and part.get("of") else cell(None),
+        **{name.replace("_", " "): lambda part, name=name: cell(part.get(name)) for name in SHARES},
+        "rows with words left in English": lambda part: _number(_left(part).get("rows")),
+        "such words": lambda part: ", ".join(f"{word} {n}" for word, n in _most(_left(part).get("words") or {})),
     }
-    reasons = {language: own.get("left_out") or {} for language, own in note.items()}
-    names = dict.fromkeys(name for own in reasons.values() for name in own)
-    beside = [[language, *pair] for language, own in note.items() for pair in own.get("side_by_side") or ()]
+    reasons = {language: part.get("left_out") or {} for language, part in note.items()}
+    names = dict.fromkeys(name for part in reasons.values() for name in part)
+    beside = [[language, *pair] for language, part in note.items() for pair in part.get("side_by_side") or ()]
     lead = "Words left in English: of the source, in small letters, spelt like English and not like the language."
     return [
         *section("Yield by language", Text(lead), listed("language", note, columns, SOURCE, sparse=True)),
-        *section("Left out by language", across("reason", reasons, names, lambda own, name: str(own.get(name, "–")))),
+        *section("Left out by language", across("reason", reasons, names, lambda part, name: str(part.get(name, "–")))),
         *section("Side by side", Table(["language", "source", "translation"], beside, SOURCE)),
     ]
 
 
-def _left(own: Mapping[str, Any]) -> Mapping[str, Any]:
-    return own.get("left_in_english") or {}
+def _most(words: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(words.items(), key=lambda entry: -entry[1])  # a manifest's keys are in the order of their names
+
+
+def _left(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    return part.get("left_in_english") or {}
 
 
 def _pairs(report: Mapping[str, Any]) -> list[Section]:

@@ -68,8 +68,8 @@ class Rule:
         near = nearest(self.place, summary.benchmarks)
         raise BadInput(f"--fail-if {self.text!r}: there is no {self.place!r}{near}; the first folder has {names}.")
 
-    def holds(self, found: Difference) -> bool:
-        edge = found.mean if self.level is None else found.high if self.below else found.low
+    def holds(self, gap: Difference) -> bool:
+        edge = gap.mean if self.level is None else gap.high if self.below else gap.low
         return edge < self.bound if self.below else edge > self.bound
 
 
@@ -82,11 +82,11 @@ def check(rules: Sequence[Rule], folders: Iterable[Folder]) -> None:
     sentences = []
     for rule in rules:
         for name, folder in zip(names[1:], folders[1:], strict=True):
-            held, told = _held(rule, _side(folders[0]), _side(folder))
-            told = f"--fail-if {rule.text!r}: {name} minus {names[0]} {told}"
-            sentences += [told] if held else []
+            held, text = _held(rule, _side(folders[0]), _side(folder))
+            text = f"--fail-if {rule.text!r}: {name} minus {names[0]} {text}"
+            sentences += [text] if held else []
             if not held:
-                log.info("%s: it does not hold", told)
+                log.info("%s: it does not hold", text)
     if sentences:
         raise BadInput(f"{'; and '.join(sentences)}.")
 
@@ -99,9 +99,9 @@ def _held(rule: Rule, base: tuple[Path, BenchmarkSummary], other: tuple[Path, Be
     """(whether it fails, the difference in words)."""
     level = rule.level or 0.95
     benchmark, language = rule.place_in(base[1])
-    found = difference(other, base, benchmark, language, rule.metric, level)
-    if found is None or (rule.level is not None and found.n < 2):
+    gap = difference(other, base, benchmark, language, rule.metric, level)
+    if gap is None or (rule.level is not None and gap.n < 2):
         return True, "cannot be told, as they have not the answers (output.jsonl) to the same problems in common"
-    interval = f"[{found.low:+.4f}; {found.high:+.4f}] at {100 * level:g} %"
-    held = rule.holds(found)
-    return held, f"is {found.mean:+.4f} {interval} over {found.n} problems" + (", so that it holds" if held else "")
+    interval = f"[{gap.low:+.4f}; {gap.high:+.4f}] at {100 * level:g} %"
+    held = rule.holds(gap)
+    return held, f"is {gap.mean:+.4f} {interval} over {gap.n} problems" + (", so that it holds" if held else "")

@@ -75,6 +75,18 @@ TRAINING = {
     "response/aborted_ratio": "rollouts that were given up",
     "training/rollout_probs_diff_max": "largest difference between rollout's and trainer's probability of a token",
 }
+TEACHER = {
+    "distill/divergence": "divergence from the teacher, nats a token",
+    "distill/teacher_entropy": "the teacher's entropy, nats a token",
+    "distill/student_entropy": "the student's, nats a token",
+    "distill/failed": "samples without the teacher",
+    "token_credit/strength": "strength of token credit",
+    "token_credit/up": "tokens credited more",
+    "token_credit/down": "tokens credited less",
+    "token_credit/clipped": "tokens beyond the clip",
+    "token_credit/delta/mean": "log-ratio of the teacher to the policy, nats a token",
+    "token_credit/failed": "samples without the teacher",
+}
 SFT = {
     "train/loss": "loss",
     "val/loss": "held-out loss",
@@ -99,6 +111,9 @@ JUDGED = {
     "judge/agreement_with_accuracy": "agrees with accuracy",
     "judge/failed_rate": "no verdict",
 }
+BY_TEACHER = r"(?:distill/divergence|token_credit/delta)/(?!mean$)[^/]+"
+ENTROPIES = {"distill/teacher_entropy": "teacher", "distill/student_entropy": "student"}
+LEAKS = {"reward/leak_mention/mean": "mentions a solution", "reward/leak_copied/mean": "copied from it"}
 LENGTHS = {"judge/chars_preferred": "preferred", "judge/chars_other": "other"}
 LOSS = {"train/loss": "training batch", "val/loss": "held-out"}
 MOST_PARTS = 5  # of a step that are drawn
@@ -111,6 +126,10 @@ PANELS = (
     ("training.png", "entropy (nats a token)", {"actor/entropy": ""}, None),
     ("training.png", "gradient norm", {"actor/grad_norm": ""}, None),
     ("training.png", "response tokens", {"response_length/mean": ""}, None),
+    ("teacher.png", "divergence, nats a token", {"distill/divergence": ""}, None),
+    ("teacher.png", "entropy, nats a token", ENTROPIES, None),
+    ("teacher.png", "tokens credited", {"token_credit/up": "more", "token_credit/down": "less"}, SHARE),
+    ("teacher.png", "leakage", LEAKS, SHARE),
     ("loss.png", "loss", LOSS, None),
     ("loss.png", "gradient norm", {"train/grad_norm": ""}, None),
 )
@@ -118,6 +137,8 @@ READ_TERMS = f"""Means over {ENDS} steps, or all there are. The win rate compare
 other: its mean is 0.5 whatever is learned. Terms without weight are logged, too."""
 READ_LANGUAGES = f"""Rollouts in training, first {ENDS} → last {ENDS} steps that had the language. They are of other \
 prompts, drawn at the training temperature: no measure of the model, for which {{}} is."""
+READ_TEACHER = """Leakage (among the reward terms), falling response lengths and a rising share of English are what a \
+privileged teacher teaches beside the task. What each number means: docs/copsd.md of sp3f_verl."""
 READ_JUDGE = """Watch the agreement with accuracy and the lengths: a judge that is being gamed shows there first. What \
 each number means: docs/judge.md of sp3f_verl."""
 
@@ -151,9 +172,16 @@ def trainer_sections(run: RunMetrics, prefix: str = "") -> list[doc.Block]:
         *_languages(run, prefix),
         *_validation(run, prefix),
         *section("The judge", *drawn("judge.png", "The judge over steps"), Text(READ_JUDGE), _judge(run)),
+        *(_teacher(drawn, table, run) if run.names & TEACHER.keys() else []),
         *section("Training", *drawn("training.png", "Training over steps"), table(TRAINING, "training")),
         *_cost(run, prefix),
     ]
+
+
+def _teacher(drawn, table, run: RunMetrics) -> list[Section]:
+    by_language = dict.fromkeys(sorted(name for name in run.names if re.fullmatch(BY_TEACHER, name)), "")
+    pictures = drawn("teacher.png", "The teacher over steps")
+    return section("The teacher", *pictures, Text(READ_TEACHER), table({**TEACHER, **by_language}, "teacher"))
 
 
 # ---- what the parts share ------------------------------------------------------------------------------------------

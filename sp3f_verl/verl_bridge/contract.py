@@ -61,6 +61,7 @@ HOOKS = (
     ),
     Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.weight_sync:install", "a buffer for the largest weight"),
     Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.step_metrics:loss_over_tokens", "val/loss over tokens"),
+    Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.distill:ask_for_logits", "a divergence reads logits"),
     Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.step_metrics:rate_of_the_step", "train/lr of the step made"),
     Hook("verl.utils.distributed", "after", f"{_BRIDGE}.cpu.patches:one_backend_per_device", "cpu:gloo named once"),
     Hook("verl.workers.engine.base", "after", f"{_BRIDGE}.cpu.patches:engine_registry_key", "FSDP engines on a CPU"),
@@ -120,7 +121,7 @@ verl.trainer.ppo.v1.agent_loop_tq
     AgentLoopWorkerTQ._compute_score(outputs, kwargs) | group | scores n outputs at once
     AgentLoopWorkerTQ._compute_teacher_logprobs(output, prompt_ids, response_ids, validate) | group | another prompt
     AgentLoopWorkerTQ .config .tokenizer | group | settings, the token of an empty response
-    AgentLoopWorkerTQ.llm_client | group | the servers that a live teacher is asked on
+    AgentLoopWorkerTQ .llm_client .teacher_client .model_config | group | the servers that a teacher is asked on
     AgentLoopWorkerTQ.reward_loop_worker_handles | group | None: there is nobody to score a group
     AgentLoopWorkerTQ.background_tasks | group | keeps the scoring task alive
     AgentLoopManagerTQ | group | base of agent_loop_manager_class
@@ -159,6 +160,8 @@ verl.trainer.ppo.v1.trainer_base
     PPOTrainer.train_dataset | trainer | are there rows for a batch?
     PPOTrainer._build_replay_buffer() | trainer | its poll interval and its refills
     PPOTrainer._compute_advantage(batch, metrics) | trainer | token credit divides it
+    PPOTrainer._update_actor(batch, metrics) | trainer | totals of a divergence become means
+    PPOTrainer.actor_rollout_wg | distill | takes the loss of a distillation
     PPOTrainer._val_metrics_update(data_sources, sample_uids, reward_extra_infos_dict) | trainer | validation a language
     PPOTrainer._compute_old_log_prob(batch, metrics) | trainer | the pass that a trusted rollout saves
     PPOTrainer.init() | trainer | judges are made before reward workers
@@ -197,7 +200,12 @@ transfer_queue
     KVBatchMeta .keys .tags .partition_id | trainer | which rows a step trained on
     kv_batch_get(*, keys, partition_id, select_fields) | token_credit | advantages, and a teacher's log-probs
     kv_batch_put(*, keys, partition_id, fields) | token_credit | advantages of tokens
+verl.workers.utils.losses
+    ppo_loss(config, model_output, data, dp_group) | distill | the policy loss beside a divergence
+verl.trainer.ppo.core_algos
+    agg_loss(loss_mat, loss_mask, loss_agg_mode, *, dp_size, global_batch_size) | distill | the loss of a batch
 verl.workers.utils.padding
+    no_padding_2_padding(tensor, data) | distill | the positions before the response's tokens
     response_from_nested(tensor, response_mask) | token_credit | the positions before the response's tokens
 # ---- workers, engines and their optimisers
 verl.single_controller.ray
@@ -214,6 +222,9 @@ verl.workers.engine_workers
     TrainingWorker.train_batch(data) | step_metrics | ends a validation
     TrainingWorker.infer_batch(data) | step_metrics | a batch of a validation
     ActorRolloutRefWorker.set_loss_fn(loss_fn) | preference.group_trainer | a loss of groups
+    ActorRolloutRefWorker.set_loss_fn(loss_fn) | distill | a divergence in place of verl's policy loss
+    TrainingWorker.train_batch(data) | distill | asks for logits
+    TrainingWorker.loss_fn | distill | whose loss it is
     ActorRolloutRefWorker.compute_log_prob(data) | preference.group_trainer | references
     ActorRolloutRefWorker.update_actor(data) | preference.group_trainer | a step
     ActorRolloutRefWorker .save_checkpoint .load_checkpoint | preference.group_trainer | what verl's checkpoints call
@@ -258,6 +269,7 @@ verl.models.transformers.monkey_patch
 verl.utils.tensordict_utils
     get_tensordict(tensor_dict, non_tensor_dict) | preference.group_trainer | rows
     assign_non_tensor(tensor_dict) | preference.group_trainer | settings of rows
+    assign_non_tensor(tensor_dict) | distill | distillation_use_topk, distillation_only
     get_non_tensor_data(data, key, default) | preference.head | settings of rows
     get(tensordict, key, default) | step_metrics | the tokens of a batch, its loss
 verl.utils.seqlen_balancing
@@ -266,6 +278,8 @@ verl.utils.seqlen_balancing
 verl.utils.metric
     AggregationType.SUM | preference.worker | metrics of weighted groups
     Metric(*, value, aggregation) | preference.worker | metrics of weighted groups
+    AggregationType.SUM | distill | totals over tokens
+    Metric(*, value, aggregation) | distill | totals over tokens
     reduce_metrics(metrics) | preference.group_trainer | metrics of all workers
 verl.utils.debug
     marked_timer(name, timing_raw) | preference.group_trainer | timing_s/ metrics
@@ -278,6 +292,7 @@ verl.utils.model
     get_hf_auto_model_class(hf_config) | preflight_saving | the class that a run saves
 verl.utils.config
     omega_conf_to_dataclass(config) | preflight_sft | the model as a run loads it
+    omega_conf_to_dataclass(config) | distill | the actor's settings
 # ---- data sets
 verl.utils.dataset.rl_dataset
     RLHFDataset | dataset | base of ours

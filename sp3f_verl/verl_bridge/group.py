@@ -62,7 +62,8 @@ class GroupAgentLoopWorker(_AgentLoopWorker):
         self._drop_on_failure = settings.on_failed_sibling == "drop_group"
         self._deadline = float(settings.deadline_seconds)
         self._log_probs = bool(self.config.actor_rollout_ref.rollout.calculate_log_probs)
-        self._teacher = teacher_of(self.config, self.llm_client, self.tokenizer)
+        vocabulary = self.model_config.hf_config.get_text_config().vocab_size
+        self._teacher = teacher_of(self.config, self.llm_client, self.teacher_client, self.tokenizer, vocabulary)
         self._teaching: dict[tuple[str, int], asyncio.Task] = {}
 
     async def _run_agent_loop(self, sampling_params, trajectory, **kwargs):

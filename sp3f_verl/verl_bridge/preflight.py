@@ -89,7 +89,9 @@ def device(config: DictConfig) -> None:
     os.environ["SP3F_DEVICE"] = wanted  # inherited by Ray and handed on to a Ray that runs elsewhere
     judges = OmegaConf.select(config, "reward.reward_model")
     judge_gpus = judges.n_gpus_per_node if judges and judges.enable and judges.enable_resource_pool else 0
-    os.environ["SP3F_LOGICAL_GPUS"] = str(config.trainer.n_gpus_per_node + judge_gpus)
+    teachers = OmegaConf.select(config, "distillation")
+    teacher_gpus = teachers.n_gpus_per_node * teachers.nnodes if teachers and teachers.enabled else 0
+    os.environ["SP3F_LOGICAL_GPUS"] = str(config.trainer.n_gpus_per_node + judge_gpus + teacher_gpus)
     if wanted == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         import torch
 
@@ -193,6 +195,7 @@ METHODS: dict[str, Method] = {
         (
             preflight_rl.reward,
             preflight_judge.judge,
+            preflight_teacher.distill,
             preflight_teacher.token_credit,
             preflight_rl.group,
             preflight_rl.rollout,
@@ -200,7 +203,10 @@ METHODS: dict[str, Method] = {
             batches,
         ),
         preflight_rl.rows,
-        (preflight_run.kv_cache, preflight_judge.room, preflight_teacher.room, preflight_judge.judge_answers, file_log),
+        (
+            *(preflight_run.kv_cache, preflight_judge.room, preflight_teacher.vocabulary, preflight_teacher.room),
+            *(preflight_judge.judge_answers, file_log),
+        ),
     ),
     "preference": Method(
         (preflight_preference.preference, preflight_preference.group_batches),
@@ -220,7 +226,8 @@ def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
     machine = (plugin_loaded, check_versions, keys, unread, device, shared_memory, engine_check, learning)
-    of_the_model = (model, preflight_run.attention, sizes.fits, preflight_run.vocabulary, preflight_saving.saving)
+    of_the_model = (model, preflight_run.attention, preflight_run.longest_row, sizes.fits, preflight_run.vocabulary)
+    of_the_model = (*of_the_model, preflight_saving.saving)
     resume = (preflight_run.goes_on, preflight_run.same_data)
     resume = resume[:1] if method_of(config) == "selfplay" else resume  # that has a record of its own
     return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *resume)

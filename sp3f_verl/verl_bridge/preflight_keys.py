@@ -87,6 +87,7 @@ SCHEDULES = ("constant", "cosine")
 DTYPES = ("fp32", "float32", "bf16", "bfloat16", "fp16", "float16")
 ENGINES = ("fsdp", "fsdp2", "fsdp_turbo", "megatron", "veomni", "torchtitan", "automodel", "mindspeed")
 CHOICES: dict[str, tuple[str, ...]] = {
+    "trainer.device": ("cuda", "npu", "xpu", "cpu"),  # `device` of our recipes is the whole machine
     **{f"{key}.lr_scheduler_type": SCHEDULES for key in OPTIMISERS},
     **{f"{key}.mixed_precision.param_dtype": DTYPES for key in ("engine", f"{ROLE}.actor.fsdp_config")},
     **{f"{key}.strategy": ENGINES for key in ("engine", f"{ROLE}.actor")},

@@ -17,6 +17,7 @@ from sp3f_verl.judge.metrics import ScoredGroup
 from sp3f_verl.judge.verdicts.win_rates import NEUTRAL
 from sp3f_verl.rewards.answers.checkers import MATH, REDUCED, checker_of, load_checkers
 from sp3f_verl.rewards.fidelity.thinking import parts
+from sp3f_verl.rewards.leakage import leakage
 from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
 from sp3f_verl.verl_bridge.group import SESSIONS, STEP, VALIDATE
@@ -67,6 +68,7 @@ def register() -> None:
             self.length_limits = tuple(settings.reward.get("length_limits") or LENGTH_LIMITS)
             self.threshold = float(settings.reward.language_threshold)
             self.languages = tuple(settings.get("languages") or ())
+            self.measures_leakage = bool(settings.get("distill") or settings.get("token_credit"))
             self.judge = judge_actor(config)
             self.judged_term = settings_of(config).term
             if self.judge is None and (missing := {"judge", "consistency"} & active(self.weights)):
@@ -125,6 +127,9 @@ def register() -> None:
             options = {"checker": checker_of(row["extra_info"], self.checkers, self.checker), "checkers": self.checkers}
             options["length_limits"] = self.length_limits
             terms = await rule_terms_async(text, gold, row["language"], self.threshold, self.languages, **options)
+            if self.measures_leakage:
+                prompt = "\n".join(message["content"] for message in row["prompt"])
+                terms |= leakage(text, prompt, row["solution_en"], row["language"])
             return terms if self.custom is None else {**terms, **await self._custom(text, gold, row)}
 
         async def _custom(self, text: str, gold: str, row: dict) -> dict[str, float]:

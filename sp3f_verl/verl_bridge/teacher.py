@@ -19,7 +19,7 @@ from sp3f_verl.data.rows import canonical
 from sp3f_verl.log import log
 from sp3f_verl.training.distill.prompt import TeacherPrompt, load_prompt
 from sp3f_verl.training.distill.rows import WrongRows, empty_rows, response_rows
-from sp3f_verl.training.distill.settings import RLSD
+from sp3f_verl.training.distill.settings import RLSD, Distill
 
 IDS, LOGPS = "teacher_ids", "teacher_logprobs"  # verl's names: it pads rows that fill up a batch under these alone
 
@@ -81,15 +81,35 @@ def token_credit_of(config: DictConfig) -> RLSD | None:
     return RLSD.read(OmegaConf.to_container(sp3f.rlsd, resolve=True)) if sp3f.get("token_credit") else None
 
 
-def teacher_of(config: DictConfig, client, tokenizer) -> Teacher | None:
-    """The teacher that a run's settings ask for; None where they ask for none."""
+def distill_of(config: DictConfig) -> Distill | None:
+    """The settings of `+recipe=copsd`; None for another run. Raises BadInput."""
+    node = (config.get("sp3f") or {}).get("distill")
+    return None if node is None else Distill.read(OmegaConf.to_container(node, resolve=True))
+
+
+def prompt_of(config: DictConfig) -> TeacherPrompt | None:
+    """What the run's teacher reads; None where it has none. Raises BadInput."""
+    if settings := distill_of(config):
+        return load_prompt(settings.prompt, "sp3f.distill.prompt")
     settings = token_credit_of(config)
-    if settings is None:
+    return load_prompt(settings.prompt, "sp3f.rlsd.prompt") if settings else None
+
+
+def teacher_of(config: DictConfig, rollouts, teachers, tokenizer, vocabulary: int) -> Teacher | None:
+    """The teacher that a run's settings ask for; None where they ask for none.
+
+    rollouts: verl's client of the rollout servers. teachers: those of verl's own teachers, by name.
+    """
+    prompt = prompt_of(config)
+    if prompt is None:
         return None
     encode = functools.partial(prompt_ids_of, tokenizer, config.data.get("apply_chat_template_kwargs") or {})
-    prompt = load_prompt(settings.prompt, "sp3f.rlsd.prompt")
     seconds = float(config.sp3f.group.deadline_seconds)
-    return Teacher(client, encode, prompt, 0, seconds, lambda step: settings.strength_at(step) > 0)
+    if distill := distill_of(config):
+        client = rollouts if distill.teacher == "live" else next(iter(teachers.values()))
+        return Teacher(client, encode, prompt, distill.asked(vocabulary), seconds)
+    credit = token_credit_of(config)
+    return Teacher(rollouts, encode, prompt, 0, seconds, lambda step: credit.strength_at(step) > 0)
 
 
 def prompt_ids_of(tokenizer, template: Mapping[str, Any], messages: list[dict[str, Any]]) -> list[int]:

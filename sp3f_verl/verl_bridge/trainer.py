@@ -37,6 +37,7 @@ def install() -> None:
 
     import sp3f_verl.verl_bridge.preference.trainer
     import sp3f_verl.verl_bridge.selfplay.trainer  # noqa: F401  (registers trainer mode selfplay)
+    from sp3f_verl.verl_bridge.distill import with_distill, with_means
     from sp3f_verl.verl_bridge.token_credit import with_token_credit
 
     PPOTrainer._compute_advantage = with_token_credit(PPOTrainer._compute_advantage)
@@ -45,7 +46,8 @@ def install() -> None:
     PPOTrainer._build_replay_buffer = _with_limits(PPOTrainer._build_replay_buffer)
     PPOTrainer._val_metrics_update = with_languages(PPOTrainer._val_metrics_update)
     PPOTrainer._compute_old_log_prob = checked_now_and_then(PPOTrainer._compute_old_log_prob)
-    PPOTrainer.init = with_judge(PPOTrainer.init)
+    PPOTrainer._update_actor = with_means(PPOTrainer._update_actor)
+    PPOTrainer.init = with_distill(with_judge(PPOTrainer.init))
     PPOTrainer.step = with_step_metrics(PPOTrainer.step)
     PPOTrainer.fit = with_close(PPOTrainer.fit)
 

@@ -1,6 +1,7 @@
 """The ground of the data steps: schemas, keys, order, output folders, and one sentence for every broken file."""
 
 import json
+import math
 import random
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.output import AlreadyDone, Output
-from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.rows import field, id_of, question_of, row_id
 from sp3f_verl.data.schemas import CANDIDATE, SFT, extended, key
 from sp3f_verl.data.tables import order, read_batches, read_rows, write_rows
 from sp3f_verl.data.tables.order import Keys
@@ -32,6 +33,32 @@ def sentence(path: Path, needed=SFT) -> str:
     message = str(caught.value)
     assert path.name in message and "\n" not in message and message.endswith(".")
     return message
+
+
+@pytest.mark.parametrize("value", [18, 18.0, "18", " 1,234.5 ", "25%", "-3"])
+def test_a_number_is_no_question(value):
+    with pytest.raises(BadInput, match="a number and no question; give the question's text there"):
+        question_of(value, "row 3: 'question'")
+
+
+@pytest.mark.parametrize("text", ["2 + 2", "0?", "x = 3", "¿18?", "(3, 4)"])
+def test_what_asks_by_signs_alone_is_one(text):
+    assert question_of(f" {text} ", "row 3") == text
+
+
+def test_a_nul_is_in_no_id_and_nan_is_no_value():
+    assert id_of("a b") == "a b" and id_of(math.nan) is None
+    with pytest.raises(BadInput, match=r"row 3 has the id 'a\\x00', with a NUL in it; take it out"):
+        id_of("a\0", "row 3")
+    assert field({"reward_model": {"ground_truth": math.nan}}, "ground_truth") is None
+
+
+def test_a_step_that_lost_all_its_rows_fails_and_leaves_nothing(tmp_path):
+    sentence = r"not one row is left \(3 off_language\); mend the cause and start again"
+    with pytest.raises(BadInput, match=sentence), Output(tmp_path / "out", "mine", {}) as out:
+        out.write("train", iter(()), SFT)
+        out.drop("off_language", 3)
+    assert not (tmp_path / "out").exists()
 
 
 def test_ids_are_stable_and_tell_source_and_key_apart():

@@ -166,6 +166,16 @@ def test_all_contaminated_and_an_empty_side_are_told(tmp_path, capsys):
     assert sp3f.main([*arguments, "--validation", "0"]) == 1 and "--validation is 0" in capsys.readouterr().err
 
 
+def test_solutions_behind_the_last_question_are_told(tmp_path, capsys):
+    """MGSM has the first 250 of GSM8K's problems."""
+    (tmp_path / "q.tsv").write_text("".join(f"¿{n} y {n}?\t{2 * n}\n" for n in range(4)))
+    lines = [json.dumps({"question": f"{n} and {n}?", "answer": f"So\n#### {2 * n}"}) for n in range(7)]
+    (tmp_path / "s.jsonl").write_text("\n".join(lines))
+    words = ["--questions", f"es={tmp_path / 'q.tsv'}", "--solutions", str(tmp_path / "s.jsonl"), "--validation", "0.3"]
+    assert sp3f.main([*words, "--output", str(tmp_path / "out")]) == 0
+    assert "3 rows left out: solution without a question" in capsys.readouterr().out
+
+
 @real
 def test_every_mgsm_problem_is_found_in_its_own_files(tmp_path, capsys):
     """Trained on Spanish and Thai with the Thai file as benchmark, nothing would be left; on other problems all is."""

@@ -21,11 +21,13 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def main_ppo(data: Path, model: Path, folder: Path, *overrides: str, judge: str = "reference") -> list[str]:
-    """SP3F on the tables of `data`, from `model`, with everything it writes under `folder`."""
+def main_ppo(
+    data: Path, model: Path, folder: Path, *overrides: str, judge: str = "reference", recipe: str = "sp3f"
+) -> list[str]:
+    """A recipe with rollouts on the tables of `data`, from `model`, with everything it writes under `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=sp3f", f"judge={judge}", "device=cpu"),
+        *(sys.executable, "-m", "verl.trainer.main_ppo", f"+recipe={recipe}", f"judge={judge}", "device=cpu"),
         f"data.train_files={data / 'train.parquet'}",
         f"data.val_files={data / 'validation.parquet'}",
         f"data.max_prompt_length={RL['prompt_tokens']}",

@@ -90,6 +90,13 @@ def test_codes_of_other_standards_name_one_language_each():
         assert len(set(values)) == len(values), field
 
 
+def test_a_sentence_begins_with_the_place_that_has_the_code():
+    with pytest.raises(
+        languages.UnknownLanguage, match=r"^--languages: unknown language 'esp': the closest .* es \(Sp"
+    ):
+        languages.get("esp", "--languages")
+
+
 def test_two_languages_that_are_mixed_up_say_so_of_each_other():
     pairs = "es-pt es-gl pt-gl id-ms ja-zh hi-mr hi-ne mr-ne nb-da da-sv nb-sv cs-sk ru-uk ru-bg uk-bg ar-fa".split()
     pairs += ["fa-ur", "hr-sl", "lt-lv"]

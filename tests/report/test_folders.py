@@ -282,6 +282,20 @@ def test_a_grpo_run_its_rewards_its_judge_and_its_cost(tmp_path):
     assert cost["of which gen"]["how much"] == "30.0 (75%)"
 
 
+def test_a_privileged_teacher_has_a_section_of_its_own(tmp_path):
+    lines = grpo()
+    assert "## The teacher" not in text_of(write(tmp_path / "none", lines))
+    for step, data in lines:
+        data |= {"distill/divergence": step / 10, "distill/divergence/sw": 0.5, "distill/failed": 0.0}
+        data |= {"reward/leak_mention/mean": 0.25, "reward/leak_copied/mean": 0.0}
+    run = write(tmp_path / "run", lines)
+    teacher = rows(text_of(run), "teacher")
+    assert teacher["divergence from the teacher, nats a token (`distill/divergence`)"]["last 10 steps"] == "1.550"
+    assert teacher["`distill/divergence/sw`"]["change"] == "0.000"
+    picture = next(one for one in every(Picture, document_of(look(run)).blocks) if one.file == "teacher.png")
+    assert [panel.title for panel in picture.panels if panel] == ["divergence, nats a token", "leakage"]
+
+
 def test_the_parts_of_a_step_stand_upon_each_other():
     """Largest first, then the small one, then what is left of the step; never less than the parts."""
     data = [{"timing_s/adv": 0.1, "timing_s/gen": 1.5, "timing_s/step": seconds} for seconds in (2.0, 1.0)]

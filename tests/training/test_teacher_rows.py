@@ -74,6 +74,8 @@ def test_rows_of_c_and_y_go_to_the_positions_of_x_and_y():
     for wrong in ([*ids[1:], [0]], [[0], *ids[:-1]], ids[:-1]):
         with pytest.raises(WrongRows):
             response_rows(wrong, logps[: len(wrong)], 4, 2, [7, 8, 9], 0)
+    with pytest.raises(WrongRows, match="add up to more than 1"):
+        response_rows(top, [[0.0, 0.0]] * 7, 4, 2, [7, 8, 9], 2)
     assert empty_rows(2, 3, 0)[1].shape == (5, 1) and torch.isnan(empty_rows(2, 3, 4)[1]).all()
 
 

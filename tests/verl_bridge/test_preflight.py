@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from verl.utils.config import omega_conf_to_dataclass
 
 from helpers.recipes import compose_recipe, refused
 from hydra_plugins.sp3f_verl_recipes import wrong_trainer
@@ -110,6 +111,50 @@ def test_token_credit_needs_the_solution_that_its_teacher_reads(rl, tmp_path, ca
         composed(*run), capsys
     )
     preflight.Preflight().on_job_start(composed(*run, "sp3f.rlsd.prompt=translation", *ROOM))
+
+
+DISTILL = {
+    "an unknown divergence": (["sp3f.distill.divergence=forward"], "(did you mean 'forward_kl'?)"),
+    "an estimate of another divergence": (["sp3f.distill.support=sampled"], "set sp3f.distill.divergence=reverse_kl"),
+    "an estimate at another temperature": (
+        ["sp3f.distill.support=sampled", "sp3f.distill.divergence=reverse_kl"],
+        "temperature=1.1, but sp3f.distill.support=sampled estimates from tokens drawn at 1; set it to 1.",
+    ),
+    "fused log-probs": (["actor_rollout_ref.model.use_fused_kernels=true"], "reads rows of logits; set it to false"),
+    "a short list of log-probs": (
+        ["actor_rollout_ref.rollout.engine_kwargs.vllm.max_logprobs=20"],
+        "max_logprobs=20 is less than sp3f.distill.k=64; set it to -1.",
+    ),
+    "two uses of a teacher": (["sp3f.token_credit=rlsd"], "asks one teacher two things; set sp3f.token_credit=null."),
+    "no servers for a live teacher": (["trainer.v1.trainer_mode=separate_async"], "set it to sync."),
+    "another way of choosing a teacher": (["sp3f.distill.teacher=initial"], "choose by teacher=NAME alone."),
+    "the vocabulary of a teacher of its own": (
+        ["teacher=initial", "sp3f.distill.support=full"],
+        "sp3f.distill.support=full with sp3f.distill.teacher=initial, whose servers answer k tokens",
+    ),
+    "no model of the path": (["teacher=path"], "model_path is empty; name the teacher's model, or use teacher=live."),
+}
+
+
+@pytest.mark.parametrize("name", DISTILL)
+def test_bad_settings_of_a_distillation(rl, capsys, name):
+    overrides, sentence = DISTILL[name]
+    assert sentence in refused(composed(*rl, *overrides, recipe="copsd"), capsys)
+
+
+def test_a_distillation_passes_and_a_teacher_has_the_students_vocabulary(rl, tmp_path, tiny_model, capsys):
+    run = [*rl, *ROOM, "data.max_response_length=8"]
+    preflight.Preflight().on_job_start(composed(*run, recipe="copsd"))
+    key = "distillation.teacher_models.teacher_model.model_path"
+    shutil.copytree(tiny_model, tmp_path / "other")
+    settings = json.loads((tmp_path / "other" / "config.json").read_text())
+    (tmp_path / "other" / "config.json").write_text(json.dumps({**settings, "vocab_size": settings["vocab_size"] + 8}))
+    error = refused(composed(*run, "teacher=path", f"{key}={tmp_path / 'other'}", recipe="copsd"), capsys)
+    assert "has another vocabulary" in error and error.rstrip().endswith("give a model of the same.")
+    preflight.Preflight().on_job_start(composed(*run, "teacher=initial", recipe="copsd"))
+    assert os.environ["SP3F_LOGICAL_GPUS"] == "2", "the teacher's server has a place of its own"
+    teachers = omega_conf_to_dataclass(composed(*run, "teacher=initial", recipe="copsd").distillation).teacher_models
+    assert next(iter(teachers.values())).model_path == str(tiny_model), "verl's own checks of its servers pass"
 
 
 ROOM = ("actor_rollout_ref.rollout.max_model_len=400", "data.max_prompt_length=20")

@@ -32,6 +32,7 @@ def config(**values):
         (f"{ACTOR}.optim.lr_scheduler_type", "cosin", "did you mean 'cosine'"),
         (f"{ACTOR}.fsdp_config.mixed_precision.param_dtype", "fp8", "use one of fp32"),
         (f"{ACTOR}.strategy", "fdsp2", "did you mean 'fsdp2'"),
+        ("trainer.device", "tpu", "use one of cuda, npu, xpu, cpu"),
         ("trainer.total_epochs", "many", "a whole number of at least 1"),
         ("trainer.val_before_train", "perhaps", "is neither true nor false"),
     ],

@@ -65,3 +65,10 @@ def test_consistency_asks_about_right_answers_in_the_language_and_leaves_failure
     assert texts == ["thought 0", "", "thought 2", "thought 3"]
     assert consistency(terms, Judged([0.9, 0.0, 0.3, 0.5], [], [1, 1, 1, 0])) == pytest.approx([0.9, 0.0, 0.3, 0.6])
     assert consistency(terms, Judged([0.5] * 4, [], [0] * 4)) == [0.5, 0.0, 0.5, 0.5]
+
+
+def test_leakage_is_measured_where_a_teacher_reads_the_solution():
+    row = {**ROW, "prompt": [{"role": "user", "content": "Which one?"}], "solution_en": "Calcium makes bones hard."}
+    info = score(["sp3f.token_credit=rlsd"], row=row)[1]
+    assert (info["leak_mention"], info["leak_copied"]) == (0, 0)
+    assert "leak_mention" not in score([], row=row)[1]

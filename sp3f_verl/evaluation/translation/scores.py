@@ -87,8 +87,8 @@ class Metrics:
         return {kind: metric for kind, metric in (("bleu", self._bleu), ("chrf", self._chrf)) if metric}
 
     def signatures(self) -> dict[str, str]:
-        own = {kind: str(metric.get_signature()) for kind, metric in self.corpus_metrics().items()}
-        return own | ({"blank": self.blank} if self.blank else {})
+        known = {kind: str(metric.get_signature()) for kind, metric in self.corpus_metrics().items()}
+        return known | ({"blank": self.blank} if self.blank else {})
 
 
 def scored(

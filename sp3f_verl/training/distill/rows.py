@@ -31,8 +31,8 @@ def response_rows(
     """(ids, log-probs) as `empty_rows` has them, with the rows of the response in place.
 
     ids, logps: what the server answers, a row for each of the teacher's tokens; k most likely ones, or with k = 0 the
-    token itself. teacher_prompt, prompt: lengths of c and x. WrongRows where the answer is of another length or, with
-    k = 0, about other tokens: rows that are shifted by one would teach the wrong thing without a word.
+    token itself. teacher_prompt, prompt: lengths of c and x. WrongRows where the answer is of another length, with
+    k = 0 about other tokens, or no distribution: rows that are shifted by one would teach the wrong thing unseen.
     """
     length = teacher_prompt + len(response)
     if len(ids) != length or len(logps) != length:
@@ -44,4 +44,6 @@ def response_rows(
     place = slice(prompt - 1, prompt + len(response) - 1)
     placed_ids[place] = torch.tensor(ids[own], dtype=torch.int32).view(len(response), -1)
     placed[place] = torch.tensor(logps[own], dtype=torch.float32).view(len(response), -1)
+    if (placed[place].exp().sum(-1) > 1 + 1e-3).any():
+        raise WrongRows("a row's probabilities add up to more than 1")
     return placed_ids, placed
