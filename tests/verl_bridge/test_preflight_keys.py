@@ -44,6 +44,14 @@ def test_a_value_that_verl_cannot_use(key, value, words):
     assert words in str(failure.value)
 
 
+def test_the_sft_trainer_may_save_after_each_epoch():
+    keys(config(**{"trainer.save_freq": "after_each_epoch"}))
+    with pytest.raises(BadInput, match=r"save_freq=often; give a whole number of at least -1, or after_each_epoch\."):
+        keys(config(**{"trainer.save_freq": "often"}))
+    with pytest.raises(BadInput, match=r"save_freq=after_each_epoch; give a whole number of at least -1\."):
+        keys(config(**{"trainer.save_freq": "after_each_epoch", f"{ROLLOUT}.n": 2}))
+
+
 def test_parts_of_a_checkpoint_and_optimisers_are_there():
     with pytest.raises(
         BadInput, match=r"^checkpoint.save_contents=optimiser \(did you mean 'optimizer'\?\); use one of"
