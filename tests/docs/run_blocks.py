@@ -63,7 +63,7 @@ ADDED = {
     r"data_prep\.generate": "--max-tokens 16",
     r"data_prep\.croco": "--validation 0.4",  # a batch of SFT's validation
     r"sft_trainer": f"{RUN}8 data.max_length=512 trainer.n_gpus_per_node=1",
-    r"main_ppo.*recipe=(?:sp3f|grpo)(?!.*train_batch_size)": f"{RUN}4 trainer.val_before_train=false"
+    r"main_ppo.*recipe=(?:sp3f|grpo|copsd)(?!.*train_batch_size)": f"{RUN}4 trainer.val_before_train=false"
     " data.max_response_length=16 data.max_prompt_length=1024 actor_rollout_ref.rollout.max_model_len=1040",
     r"main_ppo.*recipe=(?:dpo|croco|mdpo)": f"{RUN}8 sp3f.preference.max_length=256",
     r"main_ppo.*recipe=(?:spin|tspin)(?!.*train_batch_size)": "data.train_batch_size=16 sp3f.preference.max_length=64"
