@@ -1,4 +1,4 @@
-"""The documentation's generated tables: `python benchmarks/tables.py checker|graders|languages|confusion [--write]`.
+"""The documentation's generated tables: `python benchmarks/tables.py NAME [--write]`.
 
 checker    ours against bare math-verify on tests/rewards/checker_cases.yaml, by kind (docs/rewards.md)
 graders    ours beside the graders of verl, math-verify and MathRuler (where installed) on public cases by kind, which
@@ -6,6 +6,7 @@ graders    ours beside the graders of verl, math-verify and MathRuler (where ins
 languages  the language table, and whether each is recognised (docs/languages.md)
 confusion  paragraphs of three real sentences, read as every language of the run (docs/languages.md); needs the folder
            that SP3F_REAL_DATA names
+architectures  what the check of the engine says of tiny models of 75 families (docs/architecture.md); 10 to 20 minutes
 """
 
 import argparse
@@ -169,11 +170,18 @@ def confusion(second: bool = False) -> str:
     return table(["written in", "paragraphs", "share >= 0.9", "undefined", "share >= 0.7 of another language"], rows)
 
 
+def families() -> str:
+    from architectures import outcomes_by_family
+
+    return table(*outcomes_by_family())
+
+
 TABLES = {
     "checker": (checker, "rewards.md"),
     "graders": (graders, "rewards.md"),
     "languages": (language_table, "languages.md"),
     "confusion": (confusion, "languages.md"),
+    "architectures": (families, "architecture.md"),
 }
 
 

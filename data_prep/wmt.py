@@ -50,6 +50,9 @@ def _prepare(options: argparse.Namespace) -> None:
         out.write("segments", segments.rows, SEGMENT)
         for reason, count in segments.dropped.items():
             out.drop(reason, count)
+    there, wanted = len({row["id"] for row in segments.rows}), options.first or options.sample or 0
+    if there < wanted:
+        print(f"{there} segments are in every file, not {wanted}: all are taken")
     print(f"{len(segments.rows)} rows in {options.output}")
     for reason, count in sorted(out.drops.items()):
         print(f"{count} rows left out: {reason}")

@@ -117,7 +117,7 @@ def _roles(messages: Any) -> tuple[str, ...]:
         role, content = message.get("role"), message.get("content")
         if role not in ROLES:
             raise BadInput(f"has the role {role!r} in turn {turn}{nearest(role, ROLES)}; use {', '.join(ROLES)}.")
-        if not isinstance(content, str) or not content.strip():
+        if not message.get("tool_calls") and not (isinstance(content, str) and content.strip()):
             raise BadInput(f"has no text in turn {turn} ({role}); add it, or leave the row out.")
     roles = tuple(message["role"] for message in messages)
     if "assistant" not in roles:

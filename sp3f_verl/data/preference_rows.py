@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.characters import whole
-from sp3f_verl.data.rows import id_of
+from sp3f_verl.data.rows import id_of, without_nulls
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
 Message = dict[str, Any]  # role, content, and what a chat template may read beside them
 # of a side's answer, these would be lost: only its content is trained on
-WITH_A_MEANING = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+WITH_A_MEANING = ("tool_calls", "function_call", *THOUGHTS)
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,19 @@ def _for_the_template(row: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _given(value: Any) -> Any:
-    """Without the nulls that parquet puts where another row has a key. Unusable for text with a broken character."""
-    if isinstance(value, Mapping):
-        return {key: _given(entry) for key, entry in value.items() if entry is not None}
-    if isinstance(value, list | tuple):
-        return [_given(entry) for entry in value]
-    if isinstance(value, str) and "\ufffd" in whole(value):  # as the readers of files put for half a surrogate pair
+    """Without nulls. Unusable for text with a broken character."""
+    value = without_nulls(value)
+    if _broken(value):
         raise Unusable("broken_character")
     return value
+
+
+def _broken(value: Any) -> bool:
+    """U+FFFD is what the readers of files put for half a surrogate pair."""
+    if isinstance(value, str):
+        return "\ufffd" in whole(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any(map(_broken, parts))
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
@@ -145,16 +151,20 @@ def _messages(value: Any) -> tuple[Message, ...]:
         raise
     except (TypeError, KeyError, ValueError):
         raise Unusable("not_a_string_or_list_of_messages") from None
-    if not all(isinstance(message["role"], str) and isinstance(message["content"], str) for message in messages):
+    if not all(isinstance(m["role"], str) and (isinstance(m["content"], str) or _only_calls(m)) for m in messages):
         raise Unusable("not_a_string_or_list_of_messages")
     return messages
 
 
+def _only_calls(message: Message) -> bool:
+    """A turn as OpenAI writes it."""
+    return message["content"] is None and bool(message.get("tool_calls"))
+
+
 def _message(value: Mapping[str, Any]) -> Message:
     message = _given(dict(value))
-    if "content" not in message and message.get("tool_calls"):  # as OpenAI writes a turn that only calls
-        message["content"] = ""
-    return {"role": message.pop("role"), "content": message.pop("content"), **message}
+    content = message.pop("content") if not message.get("tool_calls") else message.pop("content", None)
+    return {"role": message.pop("role"), "content": content, **message}
 
 
 def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -75,6 +75,13 @@ def text_of(value: Any, place: str) -> str:
     raise BadInput(f"{place} is {value!r:.80}; give it a text or a number, or remove the row.")
 
 
+def without_nulls(value: Any) -> Any:
+    """Without the nulls that parquet puts where another row has a key, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [without_nulls(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def question_of(value: Any, place: str) -> str:
     """The text of a question. BadInput for one that is missing or blank, and for a number alone: `2 + 2` is asked, 18
     is an answer in the wrong place."""

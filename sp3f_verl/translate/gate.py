@@ -12,7 +12,7 @@ _TRANSLATION = regex.compile(  # the word for "translation" as a stem
     r"translat|tradu[cçiz]|traducc|tradus|traduz|übersetz|uebersetz|vertal|overs[eæ]t|översätt|překlad|prevod|превод|"
     r"перевод|переклад|tłumacz|fordít|çeviri|terjemah|dịch|翻訳|翻译|翻譯|译文|譯文|訳|번역|अनुवाद|भाषांतर|অনুবাদ|అనువాద|"
     r"மொழிபெயர்|ترجم|תרגום|แปล|tafsiri|μετάφρασ|käännö|suomenno|þýð|aistri|cyfieith|umsett|itumọ|ထာသာပြန်|ແປ|បកប្រែ|"
-    r"tõl[gk]|salin|અનુવાદ|ભાષાંતર|prijevod|ಅನುವಾದ|vertim|tulkoj|വിവർത്തന|പരിഭാഷ|ਅਨੁਵਾਦ|humush",
+    r"tõl[gk]|pagsasalin|અનુવાદ|ભાષાંતર|prijevod|ಅನುವಾದ|(?<!\p{L})vertim|tulkoj|വിവർത്തന|പരിഭാഷ|ਅਨੁਵਾਦ|humush",
     regex.IGNORECASE,
 )
 _NOTE = regex.compile(
@@ -21,16 +21,17 @@ _NOTE = regex.compile(
     r"గమనిక|ملاحظ|توجه|نکته|הערה|หมายเหตุ|kumbuka|dokezo|σημείωσ|huom|athugas|nóta|nodyn)[^\n]{0,40}[:：]",
     regex.IGNORECASE,
 )
-_SORRY = regex.compile(  # within the first words of an answer
-    r"i['’]?\s?a?m sorry|i can(?:no|['’])t|i am unable|as an ai|lo siento|no puedo|ho sento|no puc|sinto muito|desculp|"
-    r"não posso|lamento|désolée?|je ne peux|tut mir leid|ich kann .{0,20}nicht|mi dispiace|non posso|spijt me|"
+_SORRY = regex.compile(  # within the first words of an answer; no end of a word (Czech držal is no Slovene žal)
+    r"(?<![\p{Latin}\p{Cyrillic}\p{Greek}])(?:i['’]?\s?a?m sorry|i can(?:not|['’]t)|i am unable|as an ai|lo siento|"
+    r"no puedo|ho sento|no puc|sinto muito|desculp|não posso|lamento|désolée?|je ne peux|tut mir leid|"
+    r"ich kann .{0,20}nicht|mi dispiace|non posso|spijt me|"
     r"ik kan .{0,20}niet|undskyld|beklager|jeg kan .{0,10}ikke|jag kan .{0,10}inte|tyvärr|anteeksi|en voi |извините|"
     r"сожалени|я не могу|вибач|я не можу|съжаляв|не мога|przeprasz|przykro|nie mogę|omlouv|nemohu|je mi líto|prepáč|"
     r"nemôžem|ne morem|pare rău|nu pot |sajnál|nem tud(?:ok|om)|λυπ[άα]μαι|συγγν|δεν μπορώ|üzgünüm|özür dil|maaf|"
     r"xin lỗi|samahani|siwezi|申し訳|すみません|抱歉|对不起|對不起|我无法|我無法|我不能|죄송|미안|क्षमा करें|माफ़? |দুঃখিত|"
     r"క్షమించ|மன்னிக்க|آسف|عذرا|لا أستطيع|لا يمكنني|متأسف|متاسف|معذرت|מצטער|איני יכול|אני לא יכול|ขออภัย|ขอโทษ|fyrirgef|"
     r"því miður|tá brón|mae'n ddrwg|vabandust|kahjuks|paumanhin|pasensya|માફ કર|žao mi je|ispričav|ne mogu |ಕ್ಷಮಿಸಿ|"
-    r"atsipraš|deja|atvaino|diemžēl|ക്ഷമിക്ക|ਮਾਫ਼ ਕਰ|ਮੁਆਫ਼|oprostite|žal |жао ми је|извин|ngiyaxolisa",
+    r"atsipraš|negaliu|atvaino|diemžēl|ക്ഷമിക്ക|ਮਾਫ਼ ਕਰ|ਮੁਆਫ਼|oprostite|žal |жао ми је|извин|ngiyaxolisa)",
     regex.IGNORECASE,
 )
 _BRACKETS = re.compile(r"[(\[（【].*[)\]）】]", re.DOTALL)

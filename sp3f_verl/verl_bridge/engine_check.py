@@ -3,14 +3,16 @@
 Rows that share a forward must not see one another: a layer with a state (convolution, linear attention, Mamba) takes
 packed rows for one. And verl's fused head multiplies hidden states with the head's weight, so that what a model does
 besides (bias, scale, soft cap) is left out. Neither shows in a model's name, but both in the log-probs of a few tokens:
-rows together against each alone, and the fused head against the model's own forward.
+rows together against each alone, and the fused head against the model's own forward. An attention kernel may leave out
+a soft cap as well; models are trained so all the same (transformers' sdpa does it), so that this is only told.
 """
 
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 
@@ -20,10 +22,11 @@ from sp3f_verl.training.preference import dropout
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE, DEVICE_VARIABLE
 
 MODES = ("stop", "warn", "off")
-PROMPTS, RESPONSES = (7, 7, 9), (16, 15, 17)  # tokens of the rows; the first two have the same prompt
+PROMPTS, RESPONSES = (7, 7, 9), (30, 15, 40)  # tokens of the rows; the first two have the same prompt
 # Root mean squares of log-prob differences, nats a token, that are no fault. In 16 bits a logit of 16 to 32 is rounded
 # to multiples of 0.125; in fp32 differences below 1e-5 were seen.
-ROUNDING, ROUNDING_16_BITS = 1e-4, 0.1
+ROUNDING, ROUNDING_16_BITS = 5e-5, 0.1
+CHUNK = 8  # tokens, in place of thousands, for models that cut their attention so (Llama 4): rows here are short
 NOISE = 4.0  # later rows may differ that many times more than the first, which nothing can leak into
 
 _postponed = False
@@ -79,25 +82,30 @@ def check(engine, without_dropout: bool = False) -> None:
         return
     start = time.monotonic()
     fault = fault_of(engine) or (_drawn(engine) if without_dropout else None)
+    told = fault or doubt_of(engine)
     log.debug(f"the engine's log-probs were checked in {time.monotonic() - start:.2f} s.")
-    if fault is None:
-        return
-    if mode == "stop":
+    if fault is not None and mode == "stop":
         raise BadInput(fault)
-    if torch.distributed.get_rank() == 0:
-        log.warning(fault)
+    if told and torch.distributed.get_rank() == 0:
+        log.warning(told)
 
 
 def fault_of(engine) -> str | None:
     """One sentence that names the setting which mends it; None where together and alone, fused and plain agree."""
+    if engine.model_config.use_fused_kernels and hasattr(engine.module.get_output_embeddings(), "lora_A"):
+        # an adapter starts at 0: nothing to measure
+        return "the fused head does not see the adapter of lm_head in target_modules; set use_fused_kernels=false."
+    with _configured(engine, "attention_chunk_size", CHUNK):
+        return _measured(engine)
+
+
+def _measured(engine) -> str | None:
     settings = engine.model_config
     fused, packed = settings.use_fused_kernels, settings.use_remove_padding
-    if fused and hasattr(engine.module.get_output_embeddings(), "lora_A"):  # an adapter starts at 0: nothing to measure
-        return "the fused head does not see the adapter of lm_head in target_modules; set use_fused_kernels=false."
-    rows = _rows(engine)
+    some = _rows(engine)
     try:
-        with _own_forward(engine) if fused else _nothing():
-            plain = _log_probs(engine, rows, len(PROMPTS), fused=False)
+        with _own_forward(engine) if fused else nullcontext():
+            plain = log_probs(engine, some, len(PROMPTS), fused=False)
     except Exception as error:  # whatever the model's code raises of inputs that it does not take
         return (
             f"the engine cannot compute log-probs of this model ({_reason(error)}); set another attn_implementation or "
@@ -105,11 +113,11 @@ def fault_of(engine) -> str | None:
         )
     if not all(row.isfinite().all() for row in plain):
         return "the model gives log-probs that are not finite; look at its weights, or set another dtype."
-    tolerance = ROUNDING if getattr(engine, "_autocast_dtype", None) == torch.float32 else ROUNDING_16_BITS
+    tolerance = _tolerance(engine)
     together = plain
     if fused:
         try:
-            together = _log_probs(engine, rows, len(PROMPTS), fused=True)
+            together = log_probs(engine, some, len(PROMPTS), fused=True)
         except Exception as error:
             return f"verl's fused head does not fit this model ({_reason(error)}); set use_fused_kernels=false."
         difference = max(_differences(engine, together, plain))
@@ -118,7 +126,7 @@ def fault_of(engine) -> str | None:
                 f"verl's fused head gives other log-probs than the model itself, {difference:.2g} nats a token in the "
                 "mean: it leaves out what the model does after or beside its head; set use_fused_kernels=false."
             )
-    alone = _log_probs(engine, rows, 1, fused)
+    alone = log_probs(engine, some, 1, fused)
     first, *others = _differences(engine, together, alone)
     if first <= tolerance and max(others) <= tolerance + NOISE * first:
         return None
@@ -130,12 +138,37 @@ def fault_of(engine) -> str | None:
     )
 
 
+def doubt_of(engine) -> str | None:
+    """One sentence where the model's plainest attention gives other log-probs than the run's; None too where the model
+    cannot be computed with it."""
+    fused, some = engine.model_config.use_fused_kernels, _rows(engine)
+    with _own_forward(engine) if fused else nullcontext():
+        found = log_probs(engine, some, len(PROMPTS), fused=False)
+        try:
+            with _configured(engine, "_attn_implementation", "eager"):
+                plain = log_probs(engine, some, len(PROMPTS), fused=False)
+        except Exception:
+            return None
+    difference = max(_differences(engine, found, plain))
+    if difference <= _tolerance(engine):
+        return None
+    return (
+        f"the run's attention gives other log-probs than the model's own, {difference:.2g} nats a token in the mean: "
+        "it leaves out what the model does beside it (a soft cap, say); set override_config.attn_implementation=eager "
+        "to train on what the model, and vLLM, compute."
+    )
+
+
+def _tolerance(engine) -> float:
+    return ROUNDING if getattr(engine, "_autocast_dtype", None) == torch.float32 else ROUNDING_16_BITS
+
+
 def _drawn(engine) -> str | None:
     """One sentence where two passes in training mode differ: a model may take its dropout from a place of its own."""
     if not dropout.declared(engine.model_config.hf_config):
         return None
-    rows, fused = _rows(engine), engine.model_config.use_fused_kernels
-    one, other = (_log_probs(engine, rows, len(PROMPTS), fused, engine.train_mode) for _ in range(2))
+    some, fused = _rows(engine), engine.model_config.use_fused_kernels
+    one, other = (log_probs(engine, some, len(PROMPTS), fused, engine.train_mode) for _ in range(2))
     if not max(_differences(engine, one, other)):
         return None
     return (
@@ -144,13 +177,25 @@ def _drawn(engine) -> str | None:
     )
 
 
+@contextmanager
+def _configured(engine, name: str, value: Any) -> Iterator[None]:
+    """Another value in every config of the model that has one."""
+    from transformers import PreTrainedConfig
+
+    found = {id(each): each for module in engine.module.modules() if (each := getattr(module, "config", None))}
+    kept = [(each, getattr(each, name, None)) for each in found.values() if isinstance(each, PreTrainedConfig)]
+    kept = [(config, before) for config, before in kept if before is not None]
+    for config, _ in kept:
+        setattr(config, name, value)
+    try:
+        yield
+    finally:
+        for config, before in kept:
+            setattr(config, name, before)
+
+
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 @contextmanager
@@ -186,20 +231,26 @@ def _rows(engine) -> dict[str, torch.Tensor]:
     prompts = [some(count) for count in PROMPTS]
     prompts[1] = prompts[0]
     ids = [torch.cat([prompt, some(count)]) for prompt, count in zip(prompts, RESPONSES, strict=True)]
-    masks = [(torch.arange(len(row)) >= len(prompt)).long() for row, prompt in zip(ids, prompts, strict=True)]
+    return rows(ids, PROMPTS, [0, 0, 1])
+
+
+def rows(ids: Sequence[torch.Tensor], prompts: Sequence[int], groups: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Rows for an engine, of token ids and how many of each are the prompt's; rows of a group may share theirs."""
 
     def nested(parts: list[torch.Tensor]) -> torch.Tensor:
         return torch.nested.as_nested_tensor(parts, layout=torch.jagged)
 
     return {
-        "input_ids": nested(ids),
+        "input_ids": nested(list(ids)),
         "position_ids": nested([torch.arange(len(row)) for row in ids]),
-        "loss_mask": nested(masks),
-        "group": torch.tensor([0, 0, 1]),
+        "loss_mask": nested(
+            [(torch.arange(len(row)) >= prompt).long() for row, prompt in zip(ids, prompts, strict=True)]
+        ),
+        "group": torch.tensor(groups),
     }
 
 
-def _log_probs(
+def log_probs(
     engine, rows: dict[str, torch.Tensor], micro_batch: int, fused: bool, mode: Callable | None = None
 ) -> list[torch.Tensor]:
     """Of the response tokens of each row, through the engine, `micro_batch` rows at a time. mode: or eval_mode."""
@@ -214,15 +265,15 @@ def _log_probs(
         "use_fused_kernels": fused,
         "pad_token_id": getattr(engine.model_config.tokenizer, "pad_token_id", None) or 0,
     }
-    log_probs: list[torch.Tensor] = []
+    found: list[torch.Tensor] = []
 
     def keep(model_output, data, dp_group=None):
-        log_probs.extend(row.detach().float().cpu() for row in model_output["log_probs"].unbind())
+        found.extend(row.detach().float().cpu() for row in model_output["log_probs"].unbind())
         return model_output["log_probs"].values().sum() * 0, {}
 
     with (mode or engine.eval_mode)():
         engine.forward_backward_batch(tu.get_tensordict(dict(rows), settings), keep, forward_only=True)
-    return [row[prompt - 1 : -1] for row, prompt in zip(log_probs, PROMPTS, strict=True)]
+    return [row[:-1][mask[1:].bool()] for row, mask in zip(found, rows["loss_mask"].unbind(), strict=True)]
 
 
 def _differences(engine, one: list[torch.Tensor], other: list[torch.Tensor]) -> list[float]:

@@ -226,7 +226,8 @@ def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
     machine = (plugin_loaded, check_versions, keys, unread, device, shared_memory, engine_check, learning)
-    of_the_model = (model, preflight_run.attention, sizes.fits, preflight_run.vocabulary, preflight_saving.saving)
+    of_the_model = (model, preflight_run.attention, preflight_run.longest_row, sizes.fits, preflight_run.vocabulary)
+    of_the_model = (*of_the_model, preflight_saving.saving)
     resume = (preflight_run.goes_on, preflight_run.same_data)
     resume = resume[:1] if method_of(config) == "selfplay" else resume  # that has a record of its own
     return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *resume)

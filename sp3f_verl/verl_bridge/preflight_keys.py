@@ -87,6 +87,7 @@ SCHEDULES = ("constant", "cosine")
 DTYPES = ("fp32", "float32", "bf16", "bfloat16", "fp16", "float16")
 ENGINES = ("fsdp", "fsdp2", "fsdp_turbo", "megatron", "veomni", "torchtitan", "automodel", "mindspeed")
 CHOICES: dict[str, tuple[str, ...]] = {
+    "trainer.device": ("cuda", "npu", "xpu", "cpu"),  # `device` of our recipes is the whole machine
     **{f"{key}.lr_scheduler_type": SCHEDULES for key in OPTIMISERS},
     **{f"{key}.mixed_precision.param_dtype": DTYPES for key in ("engine", f"{ROLE}.actor.fsdp_config")},
     **{f"{key}.strategy": ENGINES for key in ("engine", f"{ROLE}.actor")},
@@ -96,7 +97,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
         for contents in ("save_contents", "load_contents")
     },
 }
-FREQUENCIES = ("trainer.save_freq", "trainer.test_freq")  # of the SFT trainer they may be after_each_epoch
+FREQUENCIES = ("trainer.save_freq", "trainer.test_freq")
+EACH_EPOCH = "after_each_epoch"  # what the SFT trainer takes there, too
 FLAGS = (
     "trainer.val_before_train",
     "data.shuffle",
@@ -110,11 +112,10 @@ FOLDER = "trainer.default_local_dir"
 
 def keys(config: DictConfig) -> None:
     """BadInput for the first key that the config has with a value which verl cannot use. Null leaves verl's default."""
-    ranges = KEYS | (dict.fromkeys(FREQUENCIES, FREQUENCY) if ROLE in config else {})
-    for key, range_ in ranges.items():
-        value = OmegaConf.select(config, key)
-        if value is not None and not range_.holds(value):
-            raise BadInput(f"{key}={value}; give {range_}.")
+    for key, range_ in (KEYS | dict.fromkeys(FREQUENCIES, FREQUENCY)).items():
+        value, other = OmegaConf.select(config, key), EACH_EPOCH if key in FREQUENCIES and ROLE not in config else None
+        if value is not None and value != other and not range_.holds(value):
+            raise BadInput(f"{key}={value}; give {range_}{f', or {other}' if other else ''}.")
     for key in FLAGS:
         value = OmegaConf.select(config, key)
         if value is not None and not isinstance(value, bool):

@@ -40,6 +40,14 @@ def model_of(config: DictConfig) -> tuple[DictConfig, str]:
     return node, str(Path(node.path).expanduser())
 
 
+def _lengths(config: DictConfig) -> dict[str, int]:
+    """What limits the tokens of a row, and to how many."""
+    if config.sp3f.get("preference"):
+        return {"sp3f.preference.max_length": config.sp3f.preference.max_length}
+    keys = ("max_length",) if config.sp3f.trainer == "sft_trainer" else ("max_prompt_length", "max_response_length")
+    return {f"data.{key}": config.data[key] for key in keys}
+
+
 def loggers(config: DictConfig) -> None:
     """verl imports them after the model is loaded and the reference computed."""
     from verl.utils.tracking import Tracking
@@ -56,7 +64,7 @@ def loggers(config: DictConfig) -> None:
 
 def attention(config: DictConfig) -> None:
     """The model's class says which attention it takes, and raises once workers have started."""
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
     from verl.utils.model import get_hf_auto_model_class
 
@@ -72,12 +80,58 @@ def attention(config: DictConfig) -> None:
     settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
     if not settings.architectures:
         raise BadInput(f"config.json of {node.path} names no architectures, by which verl chooses a class; add them.")
-    kind = get_hf_auto_model_class(hf_config=settings)._model_mapping.get(type(settings), None)  # None: remote code
+    auto = get_hf_auto_model_class(hf_config=settings)
+    if auto is AutoModel and type(settings) in AutoModelForCausalLM._model_mapping:
+        raise BadInput(
+            f"config.json of {node.path} names the architecture {settings.architectures[0]}, of which verl loads no "
+            "head; write a name there that ends in ForCausalLM."
+        )
+    kind = auto._model_mapping.get(type(settings), None)  # None: remote code
+    if kind is not None and not kind._no_split_modules:
+        _names_its_layers(config, kind, settings)
     if kind is not None and wanted in SUPPORTS and not getattr(kind, SUPPORTS[wanted], True):
         raise BadInput(
             f"{kind.__name__} of {node.path} does not take {key}.override_config.attn_implementation={wanted}; set it "
             "to eager."
         )
+
+
+def _names_its_layers(config: DictConfig, kind: type, settings) -> None:
+    """By which verl shards it. A class may have them from its parts."""
+    import torch
+
+    with torch.device("meta"):
+        named = kind(settings)._no_split_modules
+    sft = config.sp3f.trainer == "sft_trainer"
+    wrap = (config.engine if sft else config.actor_rollout_ref.actor.fsdp_config).get("wrap_policy") or {}
+    if not named and not wrap.get("transformer_layer_cls_to_wrap"):
+        place = "engine" if sft else "actor_rollout_ref.actor.fsdp_config"
+        raise BadInput(
+            f"{kind.__name__} does not name its layers, by which verl shards it; name their class in "
+            f"+{place}.wrap_policy.transformer_layer_cls_to_wrap=[...]."
+        )
+
+
+def longest_row(config: DictConfig) -> None:
+    """Some models read all positions of a micro-batch otherwise as soon as one row is longer than what they were first
+    made for. The engine's check has short rows, and cannot meet it."""
+    from transformers import AutoConfig
+
+    node, path = model_of(config)
+    text = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code).get_text_config()
+    kinds = getattr(text, "rope_parameters", None) or {}
+    for kind in [kinds, *(each for each in kinds.values() if isinstance(each, dict))]:
+        name = kind.get("rope_type")
+        first = text.max_position_embeddings if name == "dynamic" else kind.get("original_max_position_embeddings")
+        if name in ("dynamic", "longrope") and first and sum(_lengths(config).values()) > first:
+            keys = " + ".join(f"{key}={length}" for key, length in _lengths(config).items())
+            told = (
+                f"{node.path} (rope_type={name}) computes short rows otherwise beside one of more than {first} tokens, "
+                f"and {keys}; set that to at most {first}."
+            )
+            if config.sp3f.check.engine == "stop":
+                raise BadInput(told.removesuffix(".") + ", or sp3f.check.engine=warn.")
+            log.warning(told)
 
 
 def vocabulary(config: DictConfig) -> None:

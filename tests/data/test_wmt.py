@@ -61,6 +61,11 @@ def test_first_and_sample_are_the_same_segments_in_all_languages_whatever_the_or
     assert (tmp_path / "a" / "segments.parquet").read_bytes() == (tmp_path / "b" / "segments.parquet").read_bytes()
 
 
+def test_fewer_segments_than_wanted_are_told(files, tmp_path, capsys):
+    assert len(prepare(files, tmp_path / "out", "--first", "100")) == 10
+    assert "5 segments are in every file, not 100: all are taken" in capsys.readouterr().out
+
+
 def test_seeds_draw_differently(files, tmp_path):
     drawn = {
         frozenset(

@@ -529,7 +529,7 @@ class TestCommand:
             price = "sp3f.judge.price={input: 0.0, output: 6000.0}"  # 0.012 USD a question
             limits = ["sp3f.judge.budget_usd=0.1", "sp3f.judge.max_tokens=2", "sp3f.judge.concurrency=1"]
             assert "budget_usd=0.1; raise it" in command.refused(server, "--pairs=32", price, *limits)
-            assert len(server.chats()) == 1 + 8
+            assert len(server.chats()) == 8, "the first is paid for, too"
         command.transcript.unlink(missing_ok=True)
         replies = iter(range(10))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
@@ -498,6 +498,13 @@ OF_A_PAIR = st.sampled_from([Verdict.A, Verdict.B, Verdict.TIE, 0.0, 0.3, 1.0])
     width=st.integers(1, 8),
     credit=st.sampled_from(["both", "a_only"]),
     taste=st.dictionaries(st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde")), OF_A_PAIR),
+)
+@example(
+    responses=["b", "<think>b</think>c", "e", "e", "b"],
+    schedule="all_pairs",
+    width=1,
+    credit="both",
+    taste={("b", "e"): 0.3},
 )
 @limits(deadline=None)
 def test_rates_of_an_antisymmetric_judge(responses, schedule, width, credit, taste):

@@ -1,6 +1,8 @@
 """Conversations as tokens: the loss of SFT is on the assistant's tokens and on no others, whatever the chat template
 writes around them, and preference and self-play train on the same tokens of the same conversation."""
 
+import json
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,9 @@ from sp3f_verl.training.conversations import (
     encode,
     end_of_turn,
     find_turns,
+    messages_of,
     renderer,
+    run_renderer,
     tokenize,
 )
 from sp3f_verl.training.sft.mask import fault
@@ -147,12 +151,12 @@ def test_a_content_that_would_merge_with_the_prompt_does_not(tokenizers):
 
 
 def test_words_of_the_template_in_the_content():
-    """The content also stands in what the template writes before it, or looks like another turn."""
+    """The content also stands in what the template writes before it, or looks like the beginning of another turn."""
     thinking = CHATML.replace(
         "{{ m['content'] }}", "{{ '<think>\n\n</think>\n\n' if m['role'] == 'assistant' }}{{ m['content'] }}"
     )
     built = tokenizer(Shape(thinking, (), {}))
-    for content in ("think", "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nhello"):
+    for content in ("think", "<|im_start|>user\nhi\n<|im_start|>assistant\nhello"):
         whole, turns = find_turns(
             renderer(built), messages([("user", "7?"), ("assistant", content)]), end_of_turn(built)
         )
@@ -182,7 +186,7 @@ UNMASKABLE = {
     ),
     "a content cut in earlier turns": (
         CHATML.replace("{{ m['content'] }}", "{{ m['content'] if loop.last or m['role'] == 'user' else '...' }}"),
-        "does not write turn 1 as its content",
+        "writes nothing of the content of turn 1 (assistant)",
     ),
     "a prompt that is not in the whole": (
         CHATML.replace("assistant\n{% endif", "assistant\n<think>{% endif"),
@@ -293,3 +297,103 @@ def test_a_prompt_that_the_template_refuses_is_a_sentence():
     built = tokenizer(SHAPES["model"])
     with pytest.raises(Unmaskable, match=r"refuses the turns \(roles must alternate\); change"):
         ResponseEncoder(built)(messages([("user", "7?"), ("user", "8?")]), ("12.",))
+
+
+CALL = {"type": "function", "function": {"name": "weather", "arguments": {"place": "Vigo"}}}
+ASKED = [{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "Let me look.", "tool_calls": [CALL]}]
+TOLD = [{"role": "tool", "content": "sun"}, {"role": "assistant", "content": "No."}]
+WRITTEN = (
+    "{{ tools | tojson if tools else '' }}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m.reasoning_content and loop.last %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m['content'] }}"
+    "{% for call in m.tool_calls or [] %}<|call|>{{ call['function']['name'] }}<|end_call|>{% endfor %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_turn_with_calls_ends_after_them():
+    """Also where special tokens begin and end a call, and where a turn has nothing but calls."""
+    built = tokenizer(Shape(WRITTEN, ("<|call|>", "<|end_call|>"), {}))
+    for content in ("Let me look.", "", None):
+        row = [ASKED[0], {**ASKED[1], "content": content}, *TOLD]
+        called = f"{content or ''}<|call|>weather<|end_call|><|im_end|>"
+        for turns, expected in ((row, [called, "No.<|im_end|>"]), (row[:2], [called])):
+            whole, places = find_turns(renderer(built), messages_of(turns), end_of_turn(built))
+            assert [whole[turn.start : turn.end] for turn in places] == expected
+
+
+def test_nulls_of_parquet_are_not_written():
+    tools = [{"function": {"name": "f", "description": None}}]
+    for column in (tools, json.dumps(tools)):
+        render = run_renderer(tokenizer(Shape(WRITTEN, (), {})), None, {}, column, None)
+        assert render(messages(ONE), False).startswith('[{"function": {"name": "f"}}]<|im_start|>')
+    with pytest.raises(Unmaskable, match="no JSON"):
+        run_renderer(None, None, {}, "weather", None)
+    arguments = {"place": "Vigo", "day": None}
+    turn = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}
+    (message,) = messages_of([{**turn, "name": None}])
+    assert message.pop("tool_calls") == [{"function": {"name": "f", "arguments": {"place": "Vigo"}}}]
+    assert message == {"role": "assistant", "content": None}
+
+
+DROPPED = {
+    "tools": (CHATML, ASKED[:1], [CALL], "the row's tools"),
+    "calls": (CHATML, [*ASKED, TOLD[0]], None, "the tool_calls of turn 1 (assistant)"),
+    "a system turn": (
+        CHATML.replace("{% for m in messages", "{% for m in messages if m['role'] != 'system'"),
+        [{"role": "system", "content": "In French."}, *ASKED[:1]],
+        None,
+        "the content of turn 0 (system)",
+    ),
+    "thoughts": (
+        CHATML,
+        [ASKED[0], {"role": "assistant", "content": "No.", "reasoning_content": "clouds"}, ASKED[0]],
+        None,
+        "the reasoning_content of turn 1 (assistant)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_what_a_template_leaves_out_is_told(name):
+    template, prompt, tools, part = DROPPED[name]
+    with pytest.raises(Unmaskable) as error:
+        ResponseEncoder(tokenizer(Shape(template, (), {})))(prompt, ("No.",), tools)
+    assert str(error.value).startswith(f"the chat template writes nothing of {part}; set model.custom_chat_template")
+    if name != "a system turn":  # a template that writes the part takes the row
+        ResponseEncoder(tokenizer(Shape(WRITTEN, ("<|call|>", "<|end_call|>"), {})))(prompt, ("No.",), tools)
+
+
+@pytest.mark.parametrize("answer", ["It is 12.<|im_end|>", "It is <|im_end|>12.", "12<|endoftext|>."])
+@pytest.mark.parametrize("template", [CHATML, UNMASKABLE["a rewritten content"][0]])
+def test_an_answer_that_holds_an_end_is_not_trained_on(answer, template):
+    """Nothing after it would ever be generated; its own end beside the template's would be there twice."""
+    built = tokenizer(Shape(template, (), {"eos": "<|endoftext|>"}))
+    with pytest.raises(Unmaskable, match="at which generation would end; take it out"):
+        ResponseEncoder(built)(messages(ONE[:1]), (answer,))
+
+
+def test_a_header_is_no_part_of_an_answer():
+    """A turn that goes on after a tool's answer has none where it is generated (Gemma 4's way)."""
+    continued = (
+        "{% for m in messages %}{{ '' if m['role'] == 'tool' else '<|im_start|>' + m['role'] + '\n' }}"
+        "{{ m['content'] }}{{ '<|call|>' + m['tool_calls'][0]['function']['name'] if m['tool_calls'] else '' }}"
+        "{{ '' if m['role'] == 'tool' else '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt and messages[-1]['role'] != 'tool' %}<|im_start|>assistant\n{% endif %}"
+    )
+    built = tokenizer(Shape(continued, ("<|call|>",), {}))
+    prompt, (response,) = ResponseEncoder(built)([*ASKED, TOLD[0]], ("No.",))
+    assert built.decode(prompt).endswith("sun") and built.decode(response) == "No.<|im_end|>"
+    with pytest.raises(Unmaskable, match=r"writes '<\|im_start\|>assistant' in turn 3"):
+        find_turns(renderer(built), [*ASKED, *TOLD], end_of_turn(built))
+
+
+def test_a_header_that_is_always_written_is_no_part_of_the_end():
+    """Command R7B's way: the next turn's header, asked for or not."""
+    always = CHATML.partition("{% if add_generation_prompt %}")[0].replace(
+        "<|im_end|>\n{% endfor", "<|im_end|>{% endfor"
+    )
+    built = tokenizer(Shape(always + "{{ '<|im_start|>assistant\n' }}", (), {}))
+    whole, turns = find_turns(renderer(built), messages(ONE), end_of_turn(built))
+    assert whole.endswith("It is 12.<|im_end|><|im_start|>assistant\n")
+    assert whole[turns[0].start : turns[0].end] == "It is 12.<|im_end|>"

@@ -334,6 +334,8 @@ class TestGate:
                 "Nunca más de eso. Nunca más de eso.",
                 "Nunca más de eso. Nunca más de eso.",
             ),
+            ("We convert 3 hours: 180.", "Convertimos 3 horas: 180.", "Convertimos 3 horas: 180."),  # lt: vertim
+            ("Salt water: 3 litres.", "Agua salina: 3 litros.", "Agua salina: 3 litros."),
         ],
     )
     def test_what_is_no_part_of_it_is_cut_off(self, source, answer, kept):
@@ -350,6 +352,10 @@ class TestGate:
             ("How many are left?", "เหลือกี่อัน", "th", None),
             ("Tell me about it.", "Es tut mir leid, aber ich kann dabei nicht helfen.", "de", "refusal"),
             ("I am sorry about it.", "Es tut mir leid.", "de", None),
+            ("Tell me about it.", "Deja, negaliu išversti.", "lt", "refusal"),
+            ("It leaves 12 eggs.", "Eso deja 12 huevos.", "es", None),  # Lithuanian: deja
+            ("Jan held 5 apples.", "Jan držal 5 jablek.", "cs", None),  # Slovene: žal
+            ("The cannoli cost $3.", "I cannoli costano 3 $.", "it", None),
             ("Take $x = 2$ now.", "Toma x = 2 ahora.", "es", "marks"),
             ("Take it for $5 now.", "Tómalo por 5 dólares ahora.", "es", None),
             ("Take {a} now.", "Toma a ahora.", "es", "marks"),

@@ -32,16 +32,18 @@ EXACT = [
     "attention only, bf16",
     "window",
     "convolution, padded",
+    "chunks, padded",
     "bias, plain",
     "scale of one",
 ]
-LEAKS = ["convolution", "convolution, bf16", "convolution, fused, preference", "state space"]
+LEAKS = ["convolution", "convolution, bf16", "convolution, fused, preference", "state space", "chunks"]
 HEADS = ["bias", "scale", "soft cap, bf16", "no body named model"]
 
 
 @pytest.mark.timeout(300)
 def test_a_fault_is_met_and_names_its_mend(faults):
-    assert sorted(faults) == sorted([*EXACT, *LEAKS, *HEADS])
+    assert sorted(faults) == sorted([*EXACT, *LEAKS, *HEADS, "cap in attention"])
+    assert "set override_config.attn_implementation=eager" in faults["cap in attention"]
     assert {case: faults[case] for case in EXACT} == dict.fromkeys(EXACT)
     for cases, mend in ((LEAKS, "use_remove_padding=false"), (HEADS, "use_fused_kernels=false")):
         for case in cases:
@@ -59,6 +61,7 @@ class Engine:
 @pytest.fixture
 def faulty(monkeypatch):
     monkeypatch.setattr(engine_check, "fault_of", lambda engine: "rows leak; set use_remove_padding=false.")
+    monkeypatch.setattr(engine_check, "doubt_of", lambda engine: None)
     monkeypatch.setattr(engine_check.torch.distributed, "get_rank", lambda: 0)
     monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
     return monkeypatch
@@ -77,6 +80,14 @@ def test_what_is_done_about_a_fault_is_a_setting(faulty, capsys):
     faulty.delenv(DEVICE_VARIABLE)  # stock verl's own run
     engine_check.check(Engine)
     assert not capsys.readouterr().err
+
+
+def test_a_doubt_is_told_and_stops_nothing(faulty, capsys):
+    faulty.setattr(engine_check, "fault_of", lambda engine: None)
+    faulty.setattr(engine_check, "doubt_of", lambda engine: "another attention.")
+    faulty.setenv(CHECK_VARIABLE, "stop")
+    engine_check.check(Engine)
+    assert "another attention." in capsys.readouterr().err
 
 
 def test_the_reference_model_is_not_measured_again(faulty):

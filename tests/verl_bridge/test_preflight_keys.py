@@ -32,6 +32,7 @@ def config(**values):
         (f"{ACTOR}.optim.lr_scheduler_type", "cosin", "did you mean 'cosine'"),
         (f"{ACTOR}.fsdp_config.mixed_precision.param_dtype", "fp8", "use one of fp32"),
         (f"{ACTOR}.strategy", "fdsp2", "did you mean 'fsdp2'"),
+        ("trainer.device", "tpu", "use one of cuda, npu, xpu, cpu"),
         ("trainer.total_epochs", "many", "a whole number of at least 1"),
         ("trainer.val_before_train", "perhaps", "is neither true nor false"),
     ],
@@ -41,6 +42,14 @@ def test_a_value_that_verl_cannot_use(key, value, words):
         keys(config(**{key: value}))
     assert str(failure.value).startswith(f"{key}={OmegaConf.select(config(**{key: value}), key)}")
     assert words in str(failure.value)
+
+
+def test_the_sft_trainer_may_save_after_each_epoch():
+    keys(config(**{"trainer.save_freq": "after_each_epoch"}))
+    with pytest.raises(BadInput, match=r"save_freq=often; give a whole number of at least -1, or after_each_epoch\."):
+        keys(config(**{"trainer.save_freq": "often"}))
+    with pytest.raises(BadInput, match=r"save_freq=after_each_epoch; give a whole number of at least -1\."):
+        keys(config(**{"trainer.save_freq": "after_each_epoch", f"{ROLLOUT}.n": 2}))
 
 
 def test_parts_of_a_checkpoint_and_optimisers_are_there():

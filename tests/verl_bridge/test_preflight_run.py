@@ -40,8 +40,8 @@ def change(file, **values):
 
 
 def test_a_good_run_passes(run):
-    for check in (preflight_run.loggers, preflight_run.attention, preflight_run.vocabulary):
-        check(run())
+    for name in ("loggers", "attention", "longest_row", "vocabulary"):
+        getattr(preflight_run, name)(run())
 
 
 def test_loggers(run):
@@ -101,6 +101,39 @@ def test_only_learned_positions_come_to_an_end(run, model):
     assert preflight_run.positions(node) is None  # rotary ones go on
     OPTConfig(max_position_embeddings=96).save_pretrained(model)
     assert preflight_run.positions(node) == 96
+
+
+def test_a_class_that_verl_cannot_load_or_shard(run, model):
+    from transformers import BioGptConfig, GPT2Config
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
+    GPT2Config(**sizes, architectures=["GPT2LMHeadModel"]).save_pretrained(model)
+    with pytest.raises(BadInput, match=r"the architecture GPT2LMHeadModel, of which verl loads no head; write a name"):
+        preflight_run.attention(run())
+    BioGptConfig(**sizes, intermediate_size=32, architectures=["BioGptForCausalLM"]).save_pretrained(model)
+    with pytest.raises(BadInput, match=r"BioGptForCausalLM does not name its layers.*transformer_layer_cls_to_wrap"):
+        preflight_run.attention(run())
+
+
+@pytest.mark.parametrize(
+    ("scaling", "first"),
+    [
+        ({"rope_type": "dynamic", "factor": 2.0}, 64),
+        ({"rope_type": "longrope", "original_max_position_embeddings": 32}, 32),
+        ({"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}, None),  # the same for all
+    ],
+)
+def test_positions_that_depend_on_the_longest_row(run, model, scaling, first, capsys):
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4} if scaling["rope_type"] == "longrope" else {}
+    rope = {"rope_theta": 1e4, **scaling, **factors}
+    change(model / "config.json", rope_parameters=rope, max_position_embeddings=64, head_dim=8, layer_types=None)
+    if first is None:
+        preflight_run.longest_row(run())
+        return
+    with pytest.raises(BadInput, match=rf"beside one of more than {first} tokens, and .*; set that to at most {first}"):
+        preflight_run.longest_row(run())
+    preflight_run.longest_row(run("sp3f.check.engine=warn"))
+    assert f"set that to at most {first}." in capsys.readouterr().err
 
 
 def test_tokens_beyond_the_embedding(run, model, capsys):

@@ -5,6 +5,7 @@ Verdict or, as soft credit, a float in [0, 1]: the probability that A is better.
 SP3F's reward is r_i = 1/(N-1) * sum over j != i of 1[judge prefers y_i to y_j] (a figure of arXiv 2601.18722).
 """
 
+import math
 from collections.abc import Iterable, Iterator
 
 from sp3f_verl.judge.verdicts.verdict import Verdict
@@ -41,18 +42,17 @@ def win_rates(
         raise ValueError(f"credit must be 'both' or 'a_only', not {credit!r}.")
     if failed_as_loss and credit == "both":
         raise ValueError("failed_as_loss needs credit='a_only': on both sides, a failed comparison has no loser.")
-    wins, compared = [0.0] * n, [0] * n
+    credits: list[list[float]] = [[] for _ in range(n)]
     for i, j, share in _shares(n, verdicts):
         if share is None:
             if not failed_as_loss:
                 continue
             share = 0.0
-        wins[i] += share
-        compared[i] += 1
+        credits[i].append(share)
         if credit == "both":
-            wins[j] += 1.0 - share
-            compared[j] += 1
-    return [won / met if met else NEUTRAL for won, met in zip(wins, compared, strict=True)]
+            credits[j].append(1.0 - share)
+    # fsum: in whatever order they met, responses with the same credits have the same rate
+    return [math.fsum(of_one) / len(of_one) if of_one else NEUTRAL for of_one in credits]
 
 
 def judge_metrics(n: int, verdicts: Iterable[Comparison]) -> dict[str, float]:

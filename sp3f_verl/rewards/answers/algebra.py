@@ -75,8 +75,9 @@ def _same_value(one, other) -> bool:
     sizes = [abs(side.evalf(20)) for side in (one, other)]
     if not all(size.is_number and size.is_finite for size in sizes):
         return True
-    if not all(size.is_comparable and size > 0 for size in sizes):  # zero, or too near to it for 20 digits to tell
-        return all(size < 1e-18 for size in sizes if size.is_comparable)
+    known = [bool(size.is_comparable and size > 0) for size in sizes]  # else zero, or no digit of it can be told
+    if not all(known):
+        return not any(known)
     if one.has(sympy.Float) or other.has(sympy.Float):
         return bool(abs((one / other).evalf(20) - 1) < RELATIVE)
     return bool(abs((one - other).evalf(20, maxn=EXACT_DIGITS)) <= sizes[0] * 10 ** (-EXACT_DIGITS // 2))
