@@ -29,8 +29,10 @@ from omegaconf import OmegaConf
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.quickstart.model import build_tokenizer
-from sp3f_verl.verl_bridge import engine_check, preflight, preflight_run
+from sp3f_verl.verl_bridge.engine import check as engine_check
 from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker
+from sp3f_verl.verl_bridge.preflight import callback as preflight
+from sp3f_verl.verl_bridge.preflight import run as preflight_run
 
 CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")
 TOLERANCE = 1e-3  # nats a token, at most; fp32 differs by less than 1e-4

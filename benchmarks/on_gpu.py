@@ -210,7 +210,7 @@ def _attention(device: str) -> str:
 
 def exactness(device: str, folder: Path, **_) -> Iterator[dict]:
     """Rows packed against alone, each head against the model's own: the check that a run makes before step 1."""
-    from sp3f_verl.verl_bridge.engine_check import fault_of
+    from sp3f_verl.verl_bridge.engine.check import fault_of
 
     for head in ("logits", "fused", "ours"):
         engine = engine_of(folder, device, head, "fp32" if device == "cpu" else "bf16")

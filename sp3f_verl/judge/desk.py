@@ -6,7 +6,7 @@
     metrics = desk.take_step()
     await desk.close()
 
-In training it lives in one Ray actor (verl_bridge/judge_in_trainer.py).
+In training it lives in one Ray actor (verl_bridge/rl/judge_in_trainer.py).
 """
 
 import asyncio

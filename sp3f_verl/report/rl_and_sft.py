@@ -103,7 +103,7 @@ TOKENS = {
 MEMORY = ("actor/perf/max_memory_allocated_gb", "perf/max_memory_allocated_gb")
 DEVICE = {"perf/throughput": "tokens a second and device, median"}
 DEVICE |= dict.fromkeys(MEMORY, "memory of a device, GB, largest")
-VALIDATION = ("validation/", "val-core/", "val-aux/")  # by language (verl_bridge/validation.py), and verl's own
+VALIDATION = ("validation/", "val-core/", "val-aux/")  # by language (verl_bridge/rl/validation.py), and verl's own
 JUDGED = {
     "judge/slot_a_rate": "A preferred",
     "judge/swap_consistency": "same in both orders",

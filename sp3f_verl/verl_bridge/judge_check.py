@@ -31,9 +31,9 @@ from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.judge.transcript import Entry, read_transcript
 from sp3f_verl.progress import ProgressBar
-from sp3f_verl.verl_bridge.judge_in_trainer import settings_of
-from sp3f_verl.verl_bridge.preflight_judge import needed_fields
-from sp3f_verl.verl_bridge.preflight_keys import keys
+from sp3f_verl.verl_bridge.preflight.judge import needed_fields
+from sp3f_verl.verl_bridge.preflight.keys import keys
+from sp3f_verl.verl_bridge.rl.judge_in_trainer import settings_of
 
 
 def judge_check(

@@ -29,10 +29,10 @@ from sp3f_verl.judge.check.measure import questions_of_a_group
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.losses.objective import Objective
 from sp3f_verl.verl_bridge import sizes
-from sp3f_verl.verl_bridge.judge_in_trainer import settings_of
-from sp3f_verl.verl_bridge.preflight import method_of
-from sp3f_verl.verl_bridge.preflight_preference import objective_of
+from sp3f_verl.verl_bridge.preflight.callback import method_of
+from sp3f_verl.verl_bridge.preflight.preference import objective_of
 from sp3f_verl.verl_bridge.recipes import compose_recipe
+from sp3f_verl.verl_bridge.rl.judge_in_trainer import settings_of
 
 
 @dataclass(frozen=True)

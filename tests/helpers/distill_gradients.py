@@ -21,8 +21,8 @@ from verl.workers.utils.padding import no_padding_2_padding
 
 from sp3f_verl.training.distill.rows import empty_rows, response_rows
 from sp3f_verl.training.distill.settings import Distill
-from sp3f_verl.verl_bridge import distill
-from sp3f_verl.verl_bridge.distill import distill_loss
+from sp3f_verl.verl_bridge.rl import distill
+from sp3f_verl.verl_bridge.rl.distill import distill_loss
 
 SAMPLES = 4
 FULL, SAMPLED = Distill(support="full"), Distill(support="sampled", divergence="reverse_kl")

@@ -23,7 +23,7 @@ from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 
 from sp3f_verl.quickstart.model import build_tokenizer
 from sp3f_verl.training.preference import attention
-from sp3f_verl.verl_bridge import engine_check
+from sp3f_verl.verl_bridge.engine import check as engine_check
 from sp3f_verl.verl_bridge.preference import head
 
 SIZES = {

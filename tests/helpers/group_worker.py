@@ -3,8 +3,8 @@
 import asyncio
 from types import SimpleNamespace
 
-from sp3f_verl.verl_bridge import group as bridge
-from sp3f_verl.verl_bridge.group import SESSIONS, GroupAgentLoopWorker
+from sp3f_verl.verl_bridge.rl import group as bridge
+from sp3f_verl.verl_bridge.rl.group import SESSIONS, GroupAgentLoopWorker
 
 TRAIN, VALIDATION = {"validate": False}, {"validate": True}
 

@@ -19,7 +19,8 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.settings import JudgeSettings
-from sp3f_verl.verl_bridge import judge_check, preflight_judge
+from sp3f_verl.verl_bridge import judge_check
+from sp3f_verl.verl_bridge.preflight import judge as preflight_judge
 
 KIND = {"name": "longer", "kind": "helpers.own_judge:LongerWins"}
 YAML = """# @package sp3f

@@ -21,7 +21,8 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import JUDGES, judge_class, make_judge
 from sp3f_verl.judge.questions.prompt import FOLDER
 from sp3f_verl.judge.settings import NONE, JudgeSettings
-from sp3f_verl.verl_bridge import preflight, preflight_judge
+from sp3f_verl.verl_bridge.preflight import callback as preflight
+from sp3f_verl.verl_bridge.preflight import judge as preflight_judge
 
 KEY, URL = "sk-canary-9xW3e", "http://canary-host.invalid/v1"
 OPENAI = {"name": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1"}

@@ -18,7 +18,7 @@ from sp3f_verl.settings import Number
 from sp3f_verl.training.objective_record import ObjectiveRecord
 from sp3f_verl.training.preference.batch_loss import batch_loss
 from sp3f_verl.training.preference.tokens import Group, batch_of
-from sp3f_verl.verl_bridge import preflight
+from sp3f_verl.verl_bridge.preflight import callback as preflight
 
 KEY = "sp3f.preference.objective"
 

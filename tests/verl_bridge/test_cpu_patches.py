@@ -15,8 +15,8 @@ import ray
 import torch
 import verl
 
-from sp3f_verl.verl_bridge import trainer
 from sp3f_verl.verl_bridge.cpu import patches, vllm_weights
+from sp3f_verl.verl_bridge.rl import trainer
 
 
 @pytest.mark.parametrize(("on_cpu", "pinned"), [(True, False), (False, True)])
@@ -136,8 +136,8 @@ def test_only_an_empty_response_needs_the_token_that_the_group_gives_it():
 
 
 def test_the_manager_class_of_the_recipes_is_where_verl_looks_for_it_and_makes_our_workers():
-    from sp3f_verl.verl_bridge.group import GroupAgentLoopManager, GroupAgentLoopWorker
-    from sp3f_verl.verl_bridge.preflight_judge import GROUP_MANAGER
+    from sp3f_verl.verl_bridge.preflight.judge import GROUP_MANAGER
+    from sp3f_verl.verl_bridge.rl.group import GroupAgentLoopManager, GroupAgentLoopWorker
 
     module, _, name = GROUP_MANAGER.rpartition(".")
     assert getattr(importlib.import_module(module), name) is GroupAgentLoopManager

@@ -14,8 +14,8 @@ from tensordict import TensorDict
 from helpers.recipes import compose_recipe
 from helpers.shared import HELPERS
 from sp3f_verl.training.distill.rows import empty_rows
-from sp3f_verl.verl_bridge import distill
-from sp3f_verl.verl_bridge.teacher import IDS, LOGPS
+from sp3f_verl.verl_bridge.rl import distill
+from sp3f_verl.verl_bridge.rl.teacher import IDS, LOGPS
 
 
 @pytest.fixture(scope="module")

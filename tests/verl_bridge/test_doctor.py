@@ -31,7 +31,7 @@ contract.NAMES += (
     contract.Name("verl.utils.metric", "reduce_metrics", "everything", "group", "a test"),
     contract.Name("verl.no_such_module", "thing", None, "group", "a test"),
 )
-contract.HOOKS += (contract.Hook("verl.no_such_hook", "after", "sp3f_verl.verl_bridge.trainer:install", "a test"),)
+contract.HOOKS += (contract.Hook("verl.no_such_hook", "after", "sp3f_verl.verl_bridge.rl.trainer:install", "a test"),)
 """
 
 

@@ -12,8 +12,9 @@ from ray.exceptions import RayTaskError
 from helpers import recipes
 from helpers.shared import HELPERS
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge import engine_check, preflight
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE, DEVICE_VARIABLE
+from sp3f_verl.verl_bridge.engine import check as engine_check
+from sp3f_verl.verl_bridge.preflight import callback as preflight
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from helpers.group_worker import TRAIN, VALIDATION, Worker, rollout
-from sp3f_verl.verl_bridge.group import SESSIONS, VALIDATE, SiblingFailed
+from sp3f_verl.verl_bridge.rl.group import SESSIONS, VALIDATE, SiblingFailed
 
 
 async def finish(uid, session):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.group_worker import TRAIN, Worker, rollout
-from sp3f_verl.verl_bridge import group as bridge
-from sp3f_verl.verl_bridge.group import SESSIONS, GroupAgentLoopWorker, SiblingFailed
+from sp3f_verl.verl_bridge.rl import group as bridge
+from sp3f_verl.verl_bridge.rl.group import SESSIONS, GroupAgentLoopWorker, SiblingFailed
 
 FAULTS = {"raises": ValueError, "nothing": SiblingFailed}  # fault -> what verl sees of that rollout
 ENDINGS = st.tuples(st.integers(0, 4), st.sampled_from(["good", "good", "good", "empty", *FAULTS]))

@@ -16,7 +16,7 @@ from helpers.judging import ROW, longer_wins
 from helpers.model_server import ModelServer, Reply
 from helpers.recipes import compose_recipe
 from sp3f_verl.judge.base import GroupNotJudged
-from sp3f_verl.verl_bridge.judge_in_trainer import (
+from sp3f_verl.verl_bridge.rl.judge_in_trainer import (
     NAME,
     judge_actor,
     stop_in_mid_step,

@@ -13,10 +13,10 @@ from sp3f_verl.cost.devices import GIB, find_device
 from sp3f_verl.cost.step import Machine
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge import sizes
-from sp3f_verl.verl_bridge.old_log_probs import checked_now_and_then
 from sp3f_verl.verl_bridge.plan import lines, plan
-from sp3f_verl.verl_bridge.preflight_rl import rollout
+from sp3f_verl.verl_bridge.preflight.rl import rollout
 from sp3f_verl.verl_bridge.recipes import shipped
+from sp3f_verl.verl_bridge.rl.old_log_probs import checked_now_and_then
 
 MODELS = {  # hidden, intermediate, layers, heads, key heads, vocabulary, tied
     "1.7B": (2048, 6144, 28, 16, 8, 151_936, True),

@@ -4,7 +4,7 @@ import inspect
 
 from omegaconf import OmegaConf
 
-from sp3f_verl.verl_bridge import fused_head
+from sp3f_verl.verl_bridge.engine import fused_head
 from sp3f_verl.verl_bridge.preference.balance import balanced
 
 

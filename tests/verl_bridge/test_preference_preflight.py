@@ -10,7 +10,8 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.objective_record import ObjectiveRecord
-from sp3f_verl.verl_bridge import preflight, preflight_preference
+from sp3f_verl.verl_bridge.preflight import callback as preflight
+from sp3f_verl.verl_bridge.preflight import preference as preflight_preference
 
 pytestmark = pytest.mark.usefixtures("unchanged_environment")
 ROW = {"prompt": "2+2?", "chosen": "4", "rejected": "5"}

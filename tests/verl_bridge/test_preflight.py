@@ -16,7 +16,8 @@ from sp3f_verl.data.check import check_rl
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.rows import REFERENCE, canonical
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge import preflight, versions
+from sp3f_verl.verl_bridge import versions
+from sp3f_verl.verl_bridge.preflight import callback as preflight
 
 pytestmark = pytest.mark.usefixtures("unchanged_environment")
 ROW = {
@@ -240,7 +241,7 @@ SETTINGS = {
     ),
     "another agent loop": (
         ["actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"],
-        "agent_loop_manager_class=None, but a pairwise judge needs sp3f_verl.verl_bridge.group.GroupAgentLoopManager",
+        "agent_loop_manager_class=None, but a pairwise judge needs sp3f_verl.verl_bridge.rl.group.Group",
     ),
     "no such model": (
         ["actor_rollout_ref.model.path=/no/such/model"],
@@ -368,7 +369,7 @@ def test_the_published_layout_reaches_the_rollouts_under_canonical_names(tmp_pat
     from omegaconf import OmegaConf
     from transformers import AutoTokenizer
 
-    from sp3f_verl.verl_bridge.dataset import SP3FDataset
+    from sp3f_verl.verl_bridge.rl.dataset import SP3FDataset
 
     write_parquet([PUBLISHED], tmp_path / "rows.parquet")
     config = OmegaConf.create({"prompt_key": "prompt", "cache_dir": str(tmp_path), "filter_overlong_prompts": False})
@@ -382,7 +383,7 @@ def test_rows_that_verl_leaves_out_for_their_length_are_told_down_to_none(tmp_pa
     from omegaconf import OmegaConf
     from transformers import AutoTokenizer
 
-    from sp3f_verl.verl_bridge.dataset import SP3FDataset
+    from sp3f_verl.verl_bridge.rl.dataset import SP3FDataset
 
     long = {**PUBLISHED, "input": [{"role": "user", "content": "7+5? " * 200}]}
     write_parquet([PUBLISHED, long, PUBLISHED], tmp_path / "rows.parquet")
@@ -396,7 +397,7 @@ def test_rows_that_verl_leaves_out_for_their_length_are_told_down_to_none(tmp_pa
 
 
 def test_fewer_rows_than_a_batch_are_refused_before_a_worker_starts():
-    from sp3f_verl.verl_bridge.trainer import _with_a_batch
+    from sp3f_verl.verl_bridge.rl.trainer import _with_a_batch
 
     trainer = SimpleNamespace(train_dataset=range(7), config=compose_recipe("grpo", "data.train_batch_size=8"))
     with pytest.raises(BadInput, match=r"leaves 7 rows, data.train_batch_size=8 needs more"):

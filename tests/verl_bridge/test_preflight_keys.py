@@ -4,8 +4,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.preflight_keys import keys, never_learns
-from sp3f_verl.verl_bridge.preflight_unread import unread
+from sp3f_verl.verl_bridge.preflight.keys import keys, never_learns
+from sp3f_verl.verl_bridge.preflight.unread import unread
 
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 

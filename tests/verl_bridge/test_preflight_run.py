@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from helpers.recipes import compose_recipe
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge import checkpoints, preflight_run, weight_sync
+from sp3f_verl.verl_bridge.engine import checkpoints, weight_sync
+from sp3f_verl.verl_bridge.preflight import run as preflight_run
 
 ROW = {"prompt": "2+2?", "chosen": "4", "rejected": "5"}
 

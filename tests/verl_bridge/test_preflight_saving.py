@@ -8,7 +8,7 @@ import pytest
 
 from helpers.recipes import compose_recipe
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge import preflight_saving
+from sp3f_verl.verl_bridge.preflight import saving as preflight_saving
 
 Usage = namedtuple("Usage", "total used free")
 

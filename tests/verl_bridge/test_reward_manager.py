@@ -8,7 +8,7 @@ from verl.experimental.reward_loop.reward_manager.registry import get_reward_man
 from helpers.recipes import compose_recipe
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge.base import Judged
-from sp3f_verl.verl_bridge.reward_manager import compared, consistency
+from sp3f_verl.verl_bridge.rl.reward_manager import compared, consistency
 
 ROW = {
     "reward_model": {"ground_truth": "C::Calcium"},

@@ -11,7 +11,7 @@ from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.training.selfplay import rows
 from sp3f_verl.training.selfplay.settings import SelfPlay
-from sp3f_verl.verl_bridge import preflight
+from sp3f_verl.verl_bridge.preflight import callback as preflight
 
 pytestmark = pytest.mark.usefixtures("unchanged_environment")
 ROW = {"prompt": "2+2?", "real": "4"}

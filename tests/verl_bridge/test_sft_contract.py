@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from helpers.chat_templates import SHAPES, tokenizer
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge import lora
+from sp3f_verl.verl_bridge.engine import lora
 
 
 def test_what_the_dataset_takes_from_verls():

@@ -6,7 +6,7 @@ from helpers.chat_templates import CHATML
 from helpers.recipes import compose_recipe, refused
 from sp3f_verl.data.check import check_sft
 from sp3f_verl.data.files import write_parquet
-from sp3f_verl.verl_bridge import preflight
+from sp3f_verl.verl_bridge.preflight import callback as preflight
 
 pytestmark = pytest.mark.usefixtures("unchanged_environment")
 USER, ANSWER = {"role": "user", "content": "7+5?"}, {"role": "assistant", "content": "7+5=12"}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge import step_metrics
+from sp3f_verl.verl_bridge.engine import step_metrics
 
 
 def test_plain_means_of_what_is_given_are_means_over_tokens():

@@ -8,9 +8,9 @@ import torch
 
 from helpers.group_worker import TRAIN, VALIDATION, Worker, rollout
 from sp3f_verl.training.distill.prompt import TeacherPrompt
-from sp3f_verl.verl_bridge import group as bridge
-from sp3f_verl.verl_bridge.teacher import IDS, LOGPS, Teacher
-from sp3f_verl.verl_bridge.token_credit import divided
+from sp3f_verl.verl_bridge.rl import group as bridge
+from sp3f_verl.verl_bridge.rl.teacher import IDS, LOGPS, Teacher
+from sp3f_verl.verl_bridge.rl.token_credit import divided
 
 ROW = {"raw_prompt": [{"role": "user", "content": "xy"}], "language": "sw", "global_steps": 3}
 PRIVILEGED = TeacherPrompt({"default": "{{question}}!"})

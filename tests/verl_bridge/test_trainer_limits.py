@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sp3f_verl.verl_bridge.trainer import stop_after_failures
+from sp3f_verl.verl_bridge.rl.trainer import stop_after_failures
 
 
 class Buffer:

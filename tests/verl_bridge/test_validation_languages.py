@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from helpers.recipes import compose_recipe
-from sp3f_verl.verl_bridge.trainer import term_metrics
-from sp3f_verl.verl_bridge.validation import LANGUAGE, language_metrics, validation_info
+from sp3f_verl.verl_bridge.rl.trainer import term_metrics
+from sp3f_verl.verl_bridge.rl.validation import LANGUAGE, language_metrics, validation_info
 
 
 def response(accuracy, share, language, tokens=10, parseable=1.0):

@@ -18,7 +18,7 @@ from sp3f_verl.log import show
 from sp3f_verl.training.preference.reference_store import ReferenceStore
 from sp3f_verl.training.preference.tokens import digest, encode_all
 from sp3f_verl.verl_bridge.preference.group_trainer import GroupTrainer, Split
-from sp3f_verl.verl_bridge.preflight_run import positions
+from sp3f_verl.verl_bridge.preflight.run import positions
 
 
 @register_trainer("dpo")

@@ -13,8 +13,8 @@ from verl.workers.engine_workers import ActorRolloutRefWorker
 from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.preference import attention, dropout
 from sp3f_verl.training.preference.batch_loss import batch_loss
-from sp3f_verl.verl_bridge import engine_check
-from sp3f_verl.verl_bridge.checkpoints import step_of
+from sp3f_verl.verl_bridge.engine import check as engine_check
+from sp3f_verl.verl_bridge.engine.checkpoints import step_of
 from sp3f_verl.verl_bridge.preference import head
 
 # our names -> transformers'

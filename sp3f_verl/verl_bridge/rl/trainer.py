@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Number
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.judge_in_trainer import stop_in_mid_step, with_close, with_judge, with_step_metrics
-from sp3f_verl.verl_bridge.old_log_probs import checked_now_and_then
-from sp3f_verl.verl_bridge.validation import with_languages
+from sp3f_verl.verl_bridge.rl.judge_in_trainer import stop_in_mid_step, with_close, with_judge, with_step_metrics
+from sp3f_verl.verl_bridge.rl.old_log_probs import checked_now_and_then
+from sp3f_verl.verl_bridge.rl.validation import with_languages
 
 OF_A_GROUP = ("judge_", "group_")
 
@@ -37,8 +37,8 @@ def install() -> None:
 
     import sp3f_verl.verl_bridge.preference.trainer
     import sp3f_verl.verl_bridge.selfplay.trainer  # noqa: F401  (registers trainer mode selfplay)
-    from sp3f_verl.verl_bridge.distill import with_distill, with_means
-    from sp3f_verl.verl_bridge.token_credit import with_token_credit
+    from sp3f_verl.verl_bridge.rl.distill import with_distill, with_means
+    from sp3f_verl.verl_bridge.rl.token_credit import with_token_credit
 
     PPOTrainer._compute_advantage = with_token_credit(PPOTrainer._compute_advantage)
     PPOTrainer._compute_metrics = _with_terms(PPOTrainer._compute_metrics)

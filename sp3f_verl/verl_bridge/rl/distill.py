@@ -18,7 +18,7 @@ from verl.workers.utils.padding import no_padding_2_padding
 from sp3f_verl import languages
 from sp3f_verl.losses.distill import Distilled, distilled, sampled
 from sp3f_verl.training.distill.settings import Distill
-from sp3f_verl.verl_bridge.teacher import IDS, LOGPS, distill_of
+from sp3f_verl.verl_bridge.rl.teacher import IDS, LOGPS, distill_of
 
 PREFIX = "distill_"
 TOTALS = "distill/total"  # sums over tokens, of which the trainer makes means

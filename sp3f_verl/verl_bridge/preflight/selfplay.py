@@ -8,7 +8,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.losses.table import LOSSES
 from sp3f_verl.training.selfplay.rows import ROLES
 from sp3f_verl.training.selfplay.settings import SelfPlay
-from sp3f_verl.verl_bridge.preflight_preference import objective_of, rows_of_roles
+from sp3f_verl.verl_bridge.preflight.preference import objective_of, rows_of_roles
 
 
 def selfplay(config: DictConfig) -> None:

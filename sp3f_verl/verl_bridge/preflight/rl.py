@@ -11,8 +11,9 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.answers.checkers import load_checkers
 from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
 from sp3f_verl.rewards.weights import active, check_weights
-from sp3f_verl.verl_bridge import preflight_judge, preflight_teacher
-from sp3f_verl.verl_bridge.preflight_files import files, named
+from sp3f_verl.verl_bridge.preflight import judge as preflight_judge
+from sp3f_verl.verl_bridge.preflight import teacher as preflight_teacher
+from sp3f_verl.verl_bridge.preflight.files import files, named
 
 ON_FAILED_SIBLING = ("drop_group", "score_rest")
 

@@ -5,9 +5,9 @@ from omegaconf import DictConfig, OmegaConf
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.verl_bridge.preflight_files import files
-from sp3f_verl.verl_bridge.preflight_judge import GROUP_MANAGER, servers
-from sp3f_verl.verl_bridge.teacher import distill_of, prompt_ids_of, prompt_of, token_credit_of
+from sp3f_verl.verl_bridge.preflight.files import files
+from sp3f_verl.verl_bridge.preflight.judge import GROUP_MANAGER, servers
+from sp3f_verl.verl_bridge.rl.teacher import distill_of, prompt_ids_of, prompt_of, token_credit_of
 
 RLSD = "rlsd"
 EXACT = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}  # of sampling whose log-probs are the policy's own

@@ -22,8 +22,8 @@ from sp3f_verl.training.conversations import (
     short,
 )
 from sp3f_verl.training.sft.mask import fault
-from sp3f_verl.verl_bridge.preflight_files import enough, files, first_process, named
-from sp3f_verl.verl_bridge.preflight_run import positions
+from sp3f_verl.verl_bridge.preflight.files import enough, files, first_process, named
+from sp3f_verl.verl_bridge.preflight.run import positions
 
 FIRST = 8  # rows of a file whose tokens are checked, beside the first row of each sequence of roles
 KINDS = 32  # at most

@@ -12,8 +12,8 @@ from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.guard import GuardSettings
 from sp3f_verl.training.objective_record import ObjectiveRecord
 from sp3f_verl.training.preference.reference_store import check_model
-from sp3f_verl.verl_bridge.preflight_files import enough, files, named
-from sp3f_verl.verl_bridge.preflight_run import resumed
+from sp3f_verl.verl_bridge.preflight.files import enough, files, named
+from sp3f_verl.verl_bridge.preflight.run import resumed
 
 
 def objective_of(config: DictConfig) -> Objective:

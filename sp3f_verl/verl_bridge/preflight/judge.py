@@ -19,11 +19,11 @@ from sp3f_verl.judge.questions.kinds import KINDS
 from sp3f_verl.judge.questions.prompt import Prompt, render
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.rewards.weights import active
-from sp3f_verl.verl_bridge.judge_in_trainer import settings_of
-from sp3f_verl.verl_bridge.preflight_files import files
+from sp3f_verl.verl_bridge.preflight.files import files
+from sp3f_verl.verl_bridge.rl.judge_in_trainer import settings_of
 
 TEMPLATE_TOKENS = 64  # of a chat template, around a system and a user part
-GROUP_MANAGER = "sp3f_verl.verl_bridge.group.GroupAgentLoopManager"
+GROUP_MANAGER = "sp3f_verl.verl_bridge.rl.group.GroupAgentLoopManager"
 
 
 def judge(config: DictConfig) -> None:

@@ -16,21 +16,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.log import log
-from sp3f_verl.verl_bridge import (
-    preflight_judge,
-    preflight_preference,
-    preflight_rl,
-    preflight_run,
-    preflight_saving,
-    preflight_selfplay,
-    preflight_sft,
-    preflight_teacher,
-    sizes,
-)
+from sp3f_verl.verl_bridge import sizes
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
-from sp3f_verl.verl_bridge.preflight_files import first_process
-from sp3f_verl.verl_bridge.preflight_keys import keys, never_learns
-from sp3f_verl.verl_bridge.preflight_unread import unread
+from sp3f_verl.verl_bridge.preflight import judge as preflight_judge
+from sp3f_verl.verl_bridge.preflight import preference as preflight_preference
+from sp3f_verl.verl_bridge.preflight import rl as preflight_rl
+from sp3f_verl.verl_bridge.preflight import run as preflight_run
+from sp3f_verl.verl_bridge.preflight import saving as preflight_saving
+from sp3f_verl.verl_bridge.preflight import selfplay as preflight_selfplay
+from sp3f_verl.verl_bridge.preflight import sft as preflight_sft
+from sp3f_verl.verl_bridge.preflight import teacher as preflight_teacher
+from sp3f_verl.verl_bridge.preflight.files import first_process
+from sp3f_verl.verl_bridge.preflight.keys import keys, never_learns
+from sp3f_verl.verl_bridge.preflight.unread import unread
 from sp3f_verl.verl_bridge.versions import check_versions
 
 Check = Callable[[DictConfig], None]  # raises BadInput, one sentence
@@ -106,7 +104,7 @@ def learning(config: DictConfig) -> None:
 
 def engine_check(config: DictConfig) -> None:
     """Hands `sp3f.check.engine` on to the workers."""
-    from sp3f_verl.verl_bridge.engine_check import MODES
+    from sp3f_verl.verl_bridge.engine.check import MODES
 
     mode = config.sp3f.check.engine
     mode = "off" if mode is False else mode  # YAML's

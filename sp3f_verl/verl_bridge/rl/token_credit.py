@@ -9,7 +9,7 @@ from tensordict import TensorDict
 from verl.workers.utils.padding import response_from_nested
 
 from sp3f_verl.losses.token_credit import credited
-from sp3f_verl.verl_bridge.teacher import LOGPS, token_credit_of
+from sp3f_verl.verl_bridge.rl.teacher import LOGPS, token_credit_of
 
 
 def with_token_credit(original):

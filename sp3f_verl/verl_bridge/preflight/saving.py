@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
 from sp3f_verl.training.preference.resume import TRACKER
-from sp3f_verl.verl_bridge.preflight_files import first_process
-from sp3f_verl.verl_bridge.preflight_run import model_of
+from sp3f_verl.verl_bridge.preflight.files import first_process
+from sp3f_verl.verl_bridge.preflight.run import model_of
 
 KINDS = ("ForCausalLM", "ForConditionalGeneration", "ForTokenClassification")  # by which verl exports a model
 STATES = {"RMSprop": 1, "SGD": 0}  # numbers a parameter that an optimiser keeps; Adam and its kin: 2

@@ -1,6 +1,6 @@
 """Reward manager `sp3f`: rule terms of every response and the judge's win rates within the group, summed by weight.
 
-Called by `verl_bridge.group` with all rollouts of a prompt (n rows in, n scores out), and by verl itself with one.
+Called by `verl_bridge.rl.group` with all rollouts of a prompt (n rows in, n scores out), and by verl itself with one.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from sp3f_verl.rewards.fidelity.thinking import parts
 from sp3f_verl.rewards.leakage import leakage
 from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
 from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
-from sp3f_verl.verl_bridge.group import SESSIONS, STEP, VALIDATE
-from sp3f_verl.verl_bridge.judge_in_trainer import judge_actor, settings_of
-from sp3f_verl.verl_bridge.validation import validation_info
+from sp3f_verl.verl_bridge.rl.group import SESSIONS, STEP, VALIDATE
+from sp3f_verl.verl_bridge.rl.judge_in_trainer import judge_actor, settings_of
+from sp3f_verl.verl_bridge.rl.validation import validation_info
 
 SHOWN = (*("id", "language", "query_en", "solution_en"), *("translated_solution", "thinking_en", "reward_model"))
 

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
-from sp3f_verl.verl_bridge.teacher import teacher_of
+from sp3f_verl.verl_bridge.rl.teacher import teacher_of
 
 # What the reward manager is told beside the data set's columns.
 SESSIONS, VALIDATE, STEP = "sp3f_sessions", "sp3f_validate", "sp3f_step"

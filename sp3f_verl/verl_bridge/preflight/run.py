@@ -15,7 +15,7 @@ from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.log import log
 from sp3f_verl.training.preference.resume import TRACKER
 from sp3f_verl.verl_bridge.cpu.platform import KV_VARIABLE
-from sp3f_verl.verl_bridge.preflight_files import files, first_process
+from sp3f_verl.verl_bridge.preflight.files import files, first_process
 from sp3f_verl.verl_bridge.sizes import model_node, model_size
 
 RECORD = "data.json"  # beside the checkpoints: what their positions are positions in
