@@ -15,6 +15,8 @@ def problem(name: Name) -> str:
         thing = resolve(name.module, name.path)
     except (ImportError, AttributeError) as error:
         return f"{name} is gone ({error})"
+    except Exception as error:  # a module that refuses this machine; the others are still looked at
+        return f"{name} cannot be looked at ({type(error).__name__}: {error})"
     if name.takes is None:
         return ""
     before, _, after = name.takes.partition("*")
