@@ -187,7 +187,7 @@ def test_a_kind_of_ones_own_is_asked_by_the_reward_manager(trainer):
             compose_recipe("sp3f", "judge=none", "device=cpu", *longer), None, None
         )
         return await manager.score_group(
-            ["a", "bb", "bb"], {**ROW, "data_source": "sums", "extra_info": {}}, judged=True
+            ["a", "bb", "bb"], {**ROW, "data_source": "sums", "thinking_en": None, "extra_info": {}}, judged=True
         )
 
     _, infos = asyncio.run(scene())
