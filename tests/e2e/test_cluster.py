@@ -74,7 +74,8 @@ def test_ray_job_submit_trains_on_real_text_with_two_workers(cluster, task, tmp_
         f"data.train_files={real_text(tmp_path) or task / 'data' / 'train.parquet'}",
         "data.max_prompt_length=1024",
         f"data.train_batch_size={PROMPTS}",
-        f"actor_rollout_ref.rollout.max_model_len={1024 + RL['response_tokens']}",
+        "actor_rollout_ref.rollout.max_model_len=2048",  # the teacher reads the solution, too
+        "sp3f.token_credit=rlsd",
         "trainer.n_gpus_per_node=2",
         "trainer.total_training_steps=2",
         "trainer.save_freq=2",
@@ -89,6 +90,7 @@ def test_ray_job_submit_trains_on_real_text_with_two_workers(cluster, task, tmp_
     assert "succeeded" in log
     steps = [json.loads(line)["data"] for line in metrics.read_text().splitlines()]
     assert len(steps) == 2 and all(step["training/rollout_probs_diff_max"] < 1e-5 for step in steps)
+    assert all(step["token_credit/failed"] == 0 and step["token_credit/strength"] > 0 for step in steps)
     groups = rollouts(tmp_path, 1) + rollouts(tmp_path, 2)
     assert len(groups) == 2 * PROMPTS and all(len(group) == RL["rollouts"] for group in groups)
     shards = list((tmp_path / "checkpoints" / "global_step_2" / "actor").glob("model_world_size_2_rank_*.pt"))
