@@ -17,12 +17,16 @@ from sp3f_verl.rewards.terms import rule_terms
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 RAY = str(Path(sys.executable).with_name("ray"))
 PROMPTS = 4  # a step
+CONTEXT = 4096
 TOKEN = {"RAY_AUTH_MODE": "token"}  # the head makes one, and takes jobs with it alone
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("task"))
+    folder = make(tmp_path_factory.mktemp("task"))
+    config = folder / "model" / "config.json"  # bytes of Thai beside an English solution take more than 2,048 positions
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": CONTEXT}))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def test_ray_job_submit_trains_on_real_text_with_two_workers(cluster, task, tmp_
         f"data.train_files={real_text(tmp_path) or task / 'data' / 'train.parquet'}",
         "data.max_prompt_length=1024",
         f"data.train_batch_size={PROMPTS}",
-        "actor_rollout_ref.rollout.max_model_len=2048",  # the teacher reads the solution, too
+        f"actor_rollout_ref.rollout.max_model_len={CONTEXT}",  # the teacher reads the solution, too
         "sp3f.token_credit=rlsd",
         "trainer.n_gpus_per_node=2",
         "trainer.total_training_steps=2",
