@@ -163,7 +163,7 @@ def _scores(segments: list[str], contest: Contest) -> "np.ndarray":
     scores = contest.likelihood(segments)
     for row, segment in zip(scores, segments, strict=True) if contest.markers else ():
         words = _WORD.findall(segment.lower())
-        row += [MARKER_GAIN * sum(map(each.__contains__, words)) if each else 0.0 for each in contest.markers]
+        row += [MARKER_GAIN * sum(map(own.__contains__, words)) if own else 0.0 for own in contest.markers]
     return scores - scores.max(axis=1, keepdims=True)
 
 
@@ -229,7 +229,7 @@ def letters_won(text: str, contest: Contest) -> dict[str, float]:
     for code, (_, letters) in zip(winners, parts, strict=True):
         won[code] += letters
     if contest.leaning and has_markers(text):
-        own = [each for code, each in zip(winners, parts, strict=True) if code == contest.codes[0]]
+        own = [part for code, part in zip(winners, parts, strict=True) if code == contest.codes[0]]
         said = english_letters([part for part, _ in own], contest.leaning)
         english = sum(min(letters, said) for (_, letters), said in zip(own, said, strict=True))
         won.update({ENGLISH: english, contest.codes[0]: -english})

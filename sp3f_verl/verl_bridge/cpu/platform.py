@@ -6,9 +6,9 @@ import types
 from contextlib import contextmanager
 
 DEVICE_VARIABLE = "SP3F_DEVICE"  # `gpu` in a run's environment: this process must not take itself for a CPU run
-CHECK_VARIABLE = "SP3F_CHECK_ENGINE"  # sp3f.check.engine, for the workers: see engine_check.py
+CHECK_VARIABLE = "SP3F_CHECK_ENGINE"  # sp3f.check.engine, for the workers: see engine/check.py
 
-KV_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"  # vLLM's, in GiB; set from the model by preflight_run.kv_cache
+KV_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"  # vLLM's, in GiB; set from the model by preflight/run.py
 
 
 def is_cpu() -> bool:

@@ -82,12 +82,12 @@ def check(engine, without_dropout: bool = False) -> None:
         return
     start = time.monotonic()
     fault = fault_of(engine) or (_drawn(engine) if without_dropout else None)
-    told = fault or doubt_of(engine)
+    sentence = fault or doubt_of(engine)
     log.debug(f"the engine's log-probs were checked in {time.monotonic() - start:.2f} s.")
     if fault is not None and mode == "stop":
         raise BadInput(fault)
-    if told and torch.distributed.get_rank() == 0:
-        log.warning(told)
+    if sentence and torch.distributed.get_rank() == 0:
+        log.warning(sentence)
 
 
 def fault_of(engine) -> str | None:
@@ -143,13 +143,14 @@ def doubt_of(engine) -> str | None:
     cannot be computed with it."""
     fused, some = engine.model_config.use_fused_kernels, _rows(engine)
     with _own_forward(engine) if fused else nullcontext():
-        found = log_probs(engine, some, len(PROMPTS), fused=False)
+        of_the_run = log_probs(engine, some, len(PROMPTS), fused=False)
         try:
             with _configured(engine, "_attn_implementation", "eager"):
                 plain = log_probs(engine, some, len(PROMPTS), fused=False)
-        except Exception:
+        except Exception as error:  # whatever the model's code raises there
+            log.debug(f"the run's attention was not compared with the model's own: {_reason(error)}")
             return None
-    difference = max(_differences(engine, found, plain))
+    difference = max(_differences(engine, of_the_run, plain))
     if difference <= _tolerance(engine):
         return None
     return (
@@ -182,8 +183,10 @@ def _configured(engine, name: str, value: Any) -> Iterator[None]:
     """Another value in every config of the model that has one."""
     from transformers import PreTrainedConfig
 
-    found = {id(each): each for module in engine.module.modules() if (each := getattr(module, "config", None))}
-    kept = [(each, getattr(each, name, None)) for each in found.values() if isinstance(each, PreTrainedConfig)]
+    configs = {id(config): config for module in engine.module.modules() if (config := getattr(module, "config", None))}
+    kept = [
+        (config, getattr(config, name, None)) for config in configs.values() if isinstance(config, PreTrainedConfig)
+    ]
     kept = [(config, before) for config, before in kept if before is not None]
     for config, _ in kept:
         setattr(config, name, value)
@@ -265,15 +268,15 @@ def log_probs(
         "use_fused_kernels": fused,
         "pad_token_id": getattr(engine.model_config.tokenizer, "pad_token_id", None) or 0,
     }
-    found: list[torch.Tensor] = []
+    kept: list[torch.Tensor] = []
 
     def keep(model_output, data, dp_group=None):
-        found.extend(row.detach().float().cpu() for row in model_output["log_probs"].unbind())
+        kept.extend(row.detach().float().cpu() for row in model_output["log_probs"].unbind())
         return model_output["log_probs"].values().sum() * 0, {}
 
     with (mode or engine.eval_mode)():
         engine.forward_backward_batch(tu.get_tensordict(dict(rows), settings), keep, forward_only=True)
-    return [row[:-1][mask[1:].bool()] for row, mask in zip(found, rows["loss_mask"].unbind(), strict=True)]
+    return [row[:-1][mask[1:].bool()] for row, mask in zip(kept, rows["loss_mask"].unbind(), strict=True)]
 
 
 def _differences(engine, one: list[torch.Tensor], other: list[torch.Tensor]) -> list[float]:

@@ -120,18 +120,18 @@ def longest_row(config: DictConfig) -> None:
     node, path = model_of(config)
     text = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code).get_text_config()
     kinds = getattr(text, "rope_parameters", None) or {}
-    for kind in [kinds, *(each for each in kinds.values() if isinstance(each, dict))]:
+    for kind in [kinds, *(nested for nested in kinds.values() if isinstance(nested, dict))]:
         name = kind.get("rope_type")
         first = text.max_position_embeddings if name == "dynamic" else kind.get("original_max_position_embeddings")
         if name in ("dynamic", "longrope") and first and sum(_lengths(config).values()) > first:
             keys = " + ".join(f"{key}={length}" for key, length in _lengths(config).items())
-            told = (
+            sentence = (
                 f"{node.path} (rope_type={name}) computes short rows otherwise beside one of more than {first} tokens, "
                 f"and {keys}; set that to at most {first}."
             )
             if config.sp3f.check.engine == "stop":
-                raise BadInput(told.removesuffix(".") + ", or sp3f.check.engine=warn.")
-            log.warning(told)
+                raise BadInput(sentence.removesuffix(".") + ", or sp3f.check.engine=warn.")
+            log.warning(sentence)
 
 
 def vocabulary(config: DictConfig) -> None:

@@ -34,14 +34,14 @@ def distill_loss(
     if settings.support == "sampled":
         model_output = model_output | _of_log_probs(model_output["log_probs"], data, settings)
     taught = no_padding_2_padding(_taught(data), data).bool() & _padded(data["response_mask"]).bool()
-    each = {name: no_padding_2_padding(model_output[PREFIX + name], data) for name in Distilled._fields}
+    measured = {name: no_padding_2_padding(model_output[PREFIX + name], data) for name in Distilled._fields}
     config.global_batch_info.update({name: data[name] for name in ("dp_size", "batch_num_tokens", "global_batch_size")})
     config.global_batch_info["loss_scale_factor"] = config.loss_scale_factor
     loss = agg_loss(
-        loss_mat=each["losses"], loss_mask=taught, loss_agg_mode=config.loss_agg_mode, **config.global_batch_info
+        loss_mat=measured["losses"], loss_mask=taught, loss_agg_mode=config.loss_agg_mode, **config.global_batch_info
     )
     metrics = {"distill/loss": Metric(value=loss.detach(), aggregation=AggregationType.SUM)}
-    metrics |= _totals(each, taught, data)
+    metrics |= _totals(measured, taught, data)
     if settings.reward_coef:
         policy_loss, of_policy = ppo_loss(config, model_output, data, dp_group)
         loss, metrics = loss + settings.reward_coef * policy_loss, metrics | of_policy
@@ -61,36 +61,36 @@ def _of_logits(logits: torch.Tensor, data, settings: Distill, temperature: float
     """(1, tokens) each, 0 where there is no row."""
     where = _taught(data).nonzero()[:, 0]
     ids, logps = data[IDS].values()[where], data[LOGPS].values()[where]
-    found = distilled(logits[where], ids, logps, settings, temperature) if len(where) else None
-    return {name: values[None] for name, values in _placed(found, where, logits[:, 0]).items()}
+    divergences = distilled(logits[where], ids, logps, settings, temperature) if len(where) else None
+    return {name: values[None] for name, values in _placed(divergences, where, logits[:, 0]).items()}
 
 
 def _of_log_probs(log_probs: torch.Tensor, data, settings: Distill) -> dict[str, torch.Tensor]:
     where, student = _taught(data).nonzero()[:, 0], log_probs.values()
-    found = sampled(student[where], data[LOGPS].values()[where, 0], settings.token_limit)
-    return _placed(found, where, student)
+    divergences = sampled(student[where], data[LOGPS].values()[where, 0], settings.token_limit)
+    return _placed(divergences, where, student)
 
 
-def _placed(found: Distilled | None, where: torch.Tensor, like: torch.Tensor) -> dict[str, torch.Tensor]:
+def _placed(divergences: Distilled | None, where: torch.Tensor, like: torch.Tensor) -> dict[str, torch.Tensor]:
     """0 elsewhere, in the graph of the model: a micro-batch without a row has a gradient, of nothing."""
     nothing = 0 * like.float()
-    values = found or [nothing[where]] * len(Distilled._fields)
+    values = divergences or [nothing[where]] * len(Distilled._fields)
     return {
         PREFIX + name: nothing.index_put((where,), value.float())
         for name, value in zip(Distilled._fields, values, strict=True)
     }
 
 
-def _totals(each, taught, data) -> dict[str, Metric]:
+def _totals(measured, taught, data) -> dict[str, Metric]:
     """Over the tokens with a row: their number, and by language their number and divergence. The keys are the same in
     every micro-batch and on every rank, which is what verl adds up by."""
     samples = (taught.any(-1).sum(), _padded(data["response_mask"]).bool().any(-1).sum())
     totals = {"tokens": taught.sum(), "taught": samples[0], "failed": samples[1] - samples[0]}
-    totals |= {name: (each[name].detach() * taught).sum() for name in Distilled._fields if name != "losses"}
+    totals |= {name: (measured[name].detach() * taught).sum() for name in Distilled._fields if name != "losses"}
     rows = _languages_of(data, len(taught))
     for code in languages.codes():
         own = taught & torch.tensor([row == code for row in rows], device=taught.device)[:, None]
-        totals |= {f"tokens/{code}": own.sum(), f"divergence/{code}": (each["divergence"].detach() * own).sum()}
+        totals |= {f"tokens/{code}": own.sum(), f"divergence/{code}": (measured["divergence"].detach() * own).sum()}
     return {
         f"{TOTALS}/{name}": Metric(value=float(value), aggregation=AggregationType.SUM)
         for name, value in totals.items()
@@ -98,9 +98,9 @@ def _totals(each, taught, data) -> dict[str, Metric]:
 
 
 def _languages_of(data, count: int) -> list[str]:
-    found = data.get("language", None)
-    found = found.tolist() if hasattr(found, "tolist") else found
-    return [found] * count if isinstance(found, str) else list(found or [None] * count)
+    codes = data.get("language", None)
+    codes = codes.tolist() if hasattr(codes, "tolist") else codes
+    return [codes] * count if isinstance(codes, str) else list(codes or [None] * count)
 
 
 # ---- in the workers ------------------------------------------------------------------------------------------------
@@ -158,8 +158,8 @@ def with_means(original):
 
 def means(metrics: dict[str, float]) -> dict[str, float]:
     """Takes the totals out of the metrics of an update; answers `distill/...`."""
-    found = {name.partition(f"{TOTALS}/")[2]: name for name in metrics if f"{TOTALS}/" in name}
-    totals = {name: metrics.pop(whole) for name, whole in found.items()}
+    names = {name.partition(f"{TOTALS}/")[2]: name for name in metrics if f"{TOTALS}/" in name}
+    totals = {name: metrics.pop(whole) for name, whole in names.items()}
     if not totals:
         return {}
     tokens = max(totals["tokens"], 1)

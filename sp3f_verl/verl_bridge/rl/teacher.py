@@ -67,11 +67,11 @@ class Teacher:
         answer = await self.client.generate(
             uuid4().hex, prompt_ids=[*privileged, *response_ids], sampling_params=sampling
         )
-        found = answer.extra_fields
-        if "prompt_logprobs" not in found:
+        fields = answer.extra_fields
+        if "prompt_logprobs" not in fields:
             raise WrongRows(f"no log-probs ({answer.stop_reason})")
         return response_rows(
-            found["prompt_ids"], found["prompt_logprobs"], len(privileged), len(prompt_ids), response_ids, self.k
+            fields["prompt_ids"], fields["prompt_logprobs"], len(privileged), len(prompt_ids), response_ids, self.k
         )
 
 

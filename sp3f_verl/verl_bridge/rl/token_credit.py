@@ -27,8 +27,8 @@ def with_token_credit(original):
         data = tq.kv_batch_get(**where, select_fields=fields)
         languages = data.pop("language").tolist()
         real = [not tag.get("is_padding", False) for tag in batch.tags]
-        advantages, found = divided(data, strength, settings.clip, languages, real)
-        metrics.update(found)
+        advantages, of_the_step = divided(data, strength, settings.clip, languages, real)
+        metrics.update(of_the_step)
         return tq.kv_batch_put(**where, fields=TensorDict({"advantages": advantages}, batch_size=len(batch)))
 
     return _compute_advantage
@@ -43,21 +43,21 @@ def divided(
     """
     mask = data["response_mask"]
     delta = response_from_nested(data[LOGPS], mask).values()[:, 0] - data["rollout_log_probs"].values()
-    found = credited(data["advantages"].values(), delta, strength, clip)
-    advantages = torch.nested.nested_tensor_from_jagged(found.advantages, mask.offsets())
+    credit = credited(data["advantages"].values(), delta, strength, clip)
+    advantages = torch.nested.nested_tensor_from_jagged(credit.advantages, mask.offsets())
     lengths = mask.offsets().diff()
     counted = mask.values().bool() & torch.tensor(real).repeat_interleave(lengths)
-    return advantages, _metrics(found, delta, counted, lengths, languages, real) | {"token_credit/strength": strength}
+    return advantages, _metrics(credit, delta, counted, lengths, languages, real) | {"token_credit/strength": strength}
 
 
-def _metrics(found, delta, counted, lengths, languages, real) -> dict[str, float]:
+def _metrics(credit, delta, counted, lengths, languages, real) -> dict[str, float]:
     known = counted & delta.isfinite()
     rows = torch.arange(len(lengths)).repeat_interleave(lengths)
     taught = set(rows[known].tolist())
     metrics = {"token_credit/failed": float(sum(real) - len(taught))}
     if not taught:
         return metrics
-    for name, flags in (("up", found.weights > 1), ("down", found.weights < 1), ("clipped", found.clipped)):
+    for name, flags in (("up", credit.weights > 1), ("down", credit.weights < 1), ("clipped", credit.clipped)):
         metrics[f"token_credit/{name}"] = flags[known].float().mean().item()
     metrics["token_credit/delta/mean"] = delta[known].mean().item()
     for language in sorted({languages[row] for row in taught}):
