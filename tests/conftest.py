@@ -33,6 +33,15 @@ def tiny_model(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def one_environment():
+    """`datasets` with more than one process leaves a copy in os.environ's place; whoever kept the mapping, as rich does,
+    would not see what a later test sets."""
+    kept = os.environ
+    yield
+    os.environ = kept
+
+
 @pytest.fixture
 def unchanged_environment(monkeypatch):
     """The preflight tells Ray's workers what it found through these; they must not leak into other tests."""
