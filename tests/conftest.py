@@ -35,11 +35,11 @@ def tiny_model(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_environment():
-    """`datasets` with more than one process leaves a copy in os.environ's place; whoever kept the mapping, as rich does,
-    would not see what a later test sets."""
+    """`datasets` with more than one process leaves a copy in os.environ's place; whoever kept the mapping, as rich
+    does, would not see what a later test sets."""
     kept = os.environ
     yield
-    os.environ = kept
+    os.environ = kept  # noqa: B003
 
 
 @pytest.fixture

@@ -345,6 +345,24 @@ class HeldOut(Result):
     sampled: dict[str, dict[str, float | None]] = {}
 
 
+class StageGain(Estimate):
+    """What a stage of the quickstart gained over the one before, on a split: an unweighted mean over the languages."""
+
+    before: str
+    after: str
+    split: str
+    decoding: str
+    measure: str
+    p: float | None = None  # of "no difference"
+    sums: int | None = None  # what was resampled: a sum with its rows in all languages
+
+
+class StageGains(Result):
+    """evaluation/gains.json of a quickstart."""
+
+    gains: list[StageGain] = []
+
+
 # ---- the door ------------------------------------------------------------------------------------------------------
 
 KINDS: dict[str, type[Summary]] = {

@@ -10,7 +10,7 @@ from sp3f_verl.data.files import check_folder, write_json
 from sp3f_verl.quickstart import settings as presets
 from sp3f_verl.quickstart.stages import Stages
 from sp3f_verl.report.document.terminal import shown
-from sp3f_verl.report.quickstart import read_results, table_of, write_report
+from sp3f_verl.report.quickstart import read_results, table_of, title_of, write_report
 
 
 def quickstart(output: Path, preset: str, **overrides: int | str | None) -> None:
@@ -31,5 +31,6 @@ def quickstart(output: Path, preset: str, **overrides: int | str | None) -> None
     Stages(settings, output, lambda text: console.print(text, highlight=False)).run_all()
     report = write_report(output)
 
-    print(f"SFT → SP3F, greedy, mean over languages\n{shown([table_of(read_results(output), 'greedy')])}")
+    results = read_results(output)
+    print(f"{title_of(results)}, greedy, mean over languages\n{shown([table_of(results, 'greedy')])}")
     console.print(f"report: {report}   ({time.monotonic() - start:.0f} s)", highlight=False)

@@ -15,6 +15,7 @@ from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
 from sp3f_verl.quickstart import pretrained, progress
 from sp3f_verl.quickstart.evaluation import Decoding, evaluate
+from sp3f_verl.quickstart.gains import write_gains
 from sp3f_verl.quickstart.model import build_model
 from sp3f_verl.quickstart.tables import SPLITS, write_tables
 
@@ -134,13 +135,11 @@ class Stages:
     def _evaluate(self) -> dict:
         folder = self.output / "evaluation"
         decoding = Decoding(**self.settings["evaluation"], seed=self.settings["train_seed"])
-        for stage in ("sft", "sp3f"):
+        models = {"base": self.model} if self.settings["pretrained"] else {}  # random weights know nothing
+        models |= {stage: self.checkpoint(stage) for stage in ("sft", "sp3f")}
+        for stage, model in models.items():
             for split in SPLITS:
                 self.say(f"evaluate the {stage} checkpoint on {split}")
-                evaluate(
-                    self.checkpoint(stage),
-                    self.data / f"{split}.parquet",
-                    folder / f"{stage}_{split}.json",
-                    decoding,
-                )
+                evaluate(model, self.data / f"{split}.parquet", folder / f"{stage}_{split}.json", decoding)
+        write_gains(folder, list(models), SPLITS)
         return {}

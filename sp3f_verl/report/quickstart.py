@@ -1,12 +1,12 @@
 """The report of a quickstart, and a table over several seeds."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.results import HeldOut, not_finite, read_object
+from sp3f_verl.evaluation.results import HeldOut, StageGains, not_finite, read_object
 from sp3f_verl.report.document import blocks as doc
 from sp3f_verl.report.document.blocks import Block, Document, Items, Section, Table, Text, listed, paragraph, picture
 from sp3f_verl.report.document.escape import Markdown, code, joined
@@ -14,7 +14,7 @@ from sp3f_verl.report.document.write import write
 from sp3f_verl.report.rl_and_sft import trainer_sections
 from sp3f_verl.report.run_metrics import RunMetrics
 from sp3f_verl.report.side_by_side import Named, sources
-from sp3f_verl.report.values import dots, not_numbers
+from sp3f_verl.report.values import dots, fixed, not_numbers
 from sp3f_verl.stats.format import mean_and_spread, number
 
 SPLITS = {
@@ -30,8 +30,8 @@ COLUMNS = {
     "parseable": "boxed",
 }
 DECODINGS = {"greedy": "Greedy decoding", "sampled": "Sampled at temperature 1"}
-FILES = {(stage, split): f"evaluation/{stage}_{split}.json" for split in SPLITS for stage in ("sft", "sp3f")}
-SOURCE = joined(map(code, FILES.values()))
+STAGES = {"base": "base model", "sft": "SFT", "sp3f": "SP3F"}  # base: of a pretrained model only
+GAINS = "evaluation/gains.json"
 READING = (
     "*Boxed accuracy* needs the right number in the last box. *Lenient accuracy* also takes the number after\n"
     "  the last `=`: where it does not move, RL taught the format and not the arithmetic.",
@@ -44,14 +44,29 @@ Means = dict[str, dict[str, float | None]]  # language, and `all` -> measure -> 
 Results = dict[tuple[str, str], dict[str, Means]]  # (stage, split) -> decoding -> means
 
 
+def _file(stage: str, split: str) -> str:
+    return f"evaluation/{stage}_{split}.json"
+
+
 def read_results(output: Path) -> Results:
-    """What the quickstart's evaluations wrote, for the stages sft and sp3f. FileNotFoundError where a file is not
-    there, BadInput where it cannot be read."""
-    contents = {key: read_object(output / file) for key, file in FILES.items()}
-    return {
-        key: _means(HeldOut.of_json(content, output / FILES[key]), output / FILES[key])
-        for key, content in contents.items()
-    }
+    """What the quickstart's evaluations wrote, of STAGES; of the base model only where it was evaluated.
+    FileNotFoundError where a file is not there, BadInput where it cannot be read."""
+    has_base = (output / _file("base", "test")).is_file()
+    keys = [(stage, split) for stage in STAGES if stage != "base" or has_base for split in SPLITS]
+    contents = {key: (read_object(output / _file(*key)), output / _file(*key)) for key in keys}
+    return {key: _means(HeldOut.of_json(*content), content[1]) for key, content in contents.items()}
+
+
+def stages_of(results: Results) -> list[str]:
+    return [stage for stage in STAGES if (stage, "test") in results]
+
+
+def title_of(results: Results) -> str:
+    return " → ".join(STAGES[stage] for stage in stages_of(results))
+
+
+def source_of(results: Results) -> Markdown:
+    return joined(code(_file(*key)) for key in results)
 
 
 def _means(held_out: HeldOut, path: Path) -> dict[str, Means]:
@@ -70,14 +85,16 @@ def is_finished(output: Path) -> bool:
 
 
 def table_of(results: Results, decoding: str) -> Table:
-    """One row a split: SFT → SP3F of each measure, as the mean over the languages."""
-    return _changes("split", list(SPLITS), _of_split(results, decoding), number)
+    """One row a split: the stages' values of each measure, as the mean over the languages."""
+    return _changes("split", list(SPLITS), stages_of(results), _of_split(results, decoding), number)
 
 
-def _changes(head: str, names: Iterable[str], of: Callable, show: Callable, source: str = "") -> Table:
-    """A row a name, SFT → SP3F of each measure. of: (stage, name, measure) -> what `show` makes a cell of."""
+def _changes(
+    head: str, names: Iterable[str], stages: Sequence[str], of: Callable, show: Callable, source: str = ""
+) -> Table:
+    """A row a name, the stages' values of each measure. of: (stage, name, measure) -> what `show` makes a cell of."""
     columns = {
-        title: lambda name, measure=measure: " → ".join(show(of(stage, name, measure)) for stage in ("sft", "sp3f"))
+        title: lambda name, measure=measure: " → ".join(show(of(stage, name, measure)) for stage in stages)
         for measure, title in COLUMNS.items()
     }
     return listed(head, names, columns, source)
@@ -88,7 +105,7 @@ def _of_split(results: Results, decoding: str) -> Callable[[str, str, str], floa
 
 
 def _not_numbers(results: Results) -> list[Text]:
-    return [text for key, file in FILES.items() for text in not_numbers(not_finite(results[key]), file)]
+    return [text for key, result in results.items() for text in not_numbers(not_finite(result), _file(*key))]
 
 
 def write_report(output: Path) -> Path:
@@ -107,14 +124,15 @@ def document(output: Path, _: None = None) -> Document:
     pretrained = read_object(settings).get("pretrained") if settings.is_file() else None
     faults = "" if pretrained else "with faults put in on purpose (missing boxes, answers in English), "
     lead = paragraph(
-        f"""{{}}: SFT on {rows:,} rows, {faults}then {steps} steps of SP3F. Every number is SFT → SP3F, the mean
-over {len(languages)} languages ({{}}).""",
+        f"""{{}}: SFT on {rows:,} rows, {faults}then {steps} steps of SP3F. Every number is {title_of(results)},
+the mean over {len(languages)} languages ({{}}).""",
         code(pretrained) if pretrained else "A tiny model, trained from scratch",
         joined(languages),
     )
     one_seed = "One seed. docs/quickstart.md has three and their spread."
     sections = [
         *_outcome(results, languages),
+        *_gains(output),
         Section("How to read it", [Items([*map(Markdown, READING), _weights_sentence(run), one_seed])]),
         *([Section("Stage 2: SP3F", trainer_sections(run))] if run.names else []),
         *([Section("Stage 1: SFT", trainer_sections(sft, "sft_"))] if sft.names else []),
@@ -126,12 +144,12 @@ def _outcome(results: Results, languages: list[str]) -> list[Section]:
     def of(stage: str, language: str, measure: str) -> float | None:
         return results[stage, "test"]["greedy"].get(language, {}).get(measure)
 
-    stages = {"SFT": "sft", "SP3F": "sp3f"}
+    stages = stages_of(results)
     panels = [
         dots(
             f"{COLUMNS[name]}, test, greedy",
             languages,
-            {label: [of(stage, language, name) for language in languages] for label, stage in stages.items()},
+            {STAGES[stage]: [of(stage, language, name) for language in languages] for stage in stages},
             doc.SHARE,
         )
         for name in ("accuracy", "fidelity")
@@ -139,12 +157,32 @@ def _outcome(results: Results, languages: list[str]) -> list[Section]:
     tables = [block for key, label in DECODINGS.items() for block in (Text(f"{label}:"), table_of(results, key))]
     meanings = Items([Markdown("**{}**: {}.").format(split, meaning) for split, meaning in SPLITS.items()])
     drawing = picture("languages.png", "Accuracy and fidelity per language", panels)
-    source = joined(code(FILES[stage, "test"]) for stage in stages.values())
-    by_language = _changes("language", languages, of, number, source)
+    source = joined(code(_file(stage, "test")) for stage in stages)
+    by_language = _changes("language", languages, stages, of, number, source)
     return [
-        Section("Before and after", [*drawing, *tables, meanings, paragraph("From {}.", SOURCE)]),
+        Section("Before and after", [*drawing, *tables, meanings, paragraph("From {}.", source_of(results))]),
         Section("Per language", [Text("Split test, greedy:"), by_language]),
     ]
+
+
+def _gains(output: Path) -> list[Section]:
+    """What each stage gained over the one before; nothing where no file tells, as of older versions."""
+    if not (output / GAINS).is_file():
+        return []
+    gains = StageGains.of_json(read_object(output / GAINS), output / GAINS).gains
+    rows = {
+        f"{STAGES[gain.before]} → {STAGES[gain.after]}, {gain.split}": (gain.before, gain.after, gain.split)
+        for gain in gains
+        if gain.before in STAGES and gain.after in STAGES
+    }
+    of = {(gain.before, gain.after, gain.split, gain.measure): gain for gain in gains if gain.decoding == "greedy"}
+    columns = {
+        title: lambda row, measure=measure: fixed(of.get((*row, measure)), 3, sign="+")
+        for measure, title in COLUMNS.items()
+    }
+    text = """Change with its 95 % interval, greedy. What is resampled is the sum (`7+5`) with its rows in all
+languages, which says how sure the number is for this checkpoint; another run of the same training differs by more."""
+    return [Section("Gains", [Text(Markdown(text)), listed("stage", rows, columns, code(GAINS))])]
 
 
 def _weights_sentence(run: RunMetrics) -> Markdown:
@@ -162,7 +200,7 @@ def _weights_sentence(run: RunMetrics) -> Markdown:
 
 
 def compare(named: Named[None]) -> list[Block]:
-    """Mean ± sample standard deviation over several quickstart folders, SFT → SP3F, greedy and sampled."""
+    """Mean ± sample standard deviation over several quickstart folders, stage by stage, greedy and sampled."""
     folders = {label: folder for label, (folder, _) in named.items()}
     results = {label: read_results(folder) for label, folder in folders.items()}
     of_seeds: dict[str, list[str]] = {}
@@ -175,13 +213,14 @@ def compare(named: Named[None]) -> list[Block]:
     ]
     if len({_settings(folder, seeds=False) for folder in folders.values()}) > 1:
         blocks.append(paragraph("**They were not run with the same settings**: ± is no spread over seeds."))
+    stages = [stage for stage in STAGES if all((stage, "test") in result for result in results.values())]
     for decoding in DECODINGS:
         of_all = [_of_split(result, decoding) for result in results.values()]
         table = _changes(
-            "split", list(SPLITS), lambda *key, of_all=of_all: [of(*key) for of in of_all], mean_and_spread
+            "split", list(SPLITS), stages, lambda *key, of_all=of_all: [of(*key) for of in of_all], mean_and_spread
         )
         blocks += [Text(f"{decoding}, {len(folders)} seeds:"), table]
-    return [*blocks, sources((label, folder, SOURCE) for label, folder in folders.items())]
+    return [*blocks, sources((label, folder, source_of(results[label])) for label, folder in folders.items())]
 
 
 def _settings(folder: Path, seeds: bool) -> str:

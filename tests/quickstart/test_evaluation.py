@@ -10,6 +10,7 @@ from sp3f_verl.data.files import write_parquet
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.evaluation.scores import Scored
 from sp3f_verl.quickstart.evaluation import Decoding, _by_language, evaluate, lenient_match, measure
+from sp3f_verl.quickstart.gains import write_gains
 from sp3f_verl.report.quickstart import COLUMNS, SPLITS, write_report
 
 ROW = {
@@ -93,3 +94,28 @@ def test_the_report_holds_the_numbers_and_its_pictures(tmp_path):
     assert "over 2 languages (es, zh)" in text and "then 4 steps" in text
     for picture in ("rewards.png", "languages.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG") and f"]({picture})" in text
+
+
+def test_the_report_of_a_pretrained_model_shows_three_stages_and_their_gains(tmp_path):
+    quickstart(tmp_path, 0.25, 0.75, ("es", "zh"))
+    folder = tmp_path / "evaluation"
+    right = {"base": 0, "sft": 3, "sp3f": 6}  # of six sums, greedy
+    for split in SPLITS:
+        (folder / f"base_{split}.json").write_text((folder / f"sft_{split}.json").read_text())
+        for stage, known in right.items():
+            lines = []
+            for at in range(6):
+                for code in ("es", "zh"):
+                    greedy = dict.fromkeys(COLUMNS, float(at < known))
+                    sampled = {"accuracy": 0.5, "lenient_accuracy": 0.5, "parseable": 1.0}
+                    line = {"id": f"{code}:sum:{at}+1:0:0", "language": code, "measured": [greedy, sampled]}
+                    lines.append(json.dumps(line) + "\n")
+            (folder / f"{stage}_{split}.responses.jsonl").write_text("".join(lines))
+    gains = write_gains(folder, list(right), SPLITS).gains
+    found = {(gain.before, gain.decoding, gain.measure): gain for gain in gains if gain.split == "test"}
+    first = found["base", "greedy", "accuracy"]
+    assert (first.mean, first.after, first.sums) == (0.5, "sft", 6) and 0 <= first.low < 0.5 < first.high <= 1
+    assert found["sft", "sampled", "accuracy"].mean == 0 and found["sft", "sampled", "fidelity"].mean is None
+    text = write_report(tmp_path).read_text()
+    assert "Every number is base model → SFT → SP3F" in text and "0.250 → 0.250 → 0.750" in text
+    assert "SFT → SP3F, unseen_sums" in text and f"+0.500 [{first.low:.3f}; {first.high:.3f}]" in text
