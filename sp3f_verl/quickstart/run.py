@@ -19,12 +19,11 @@ def quickstart(output: Path, preset: str, **overrides: int | str | None) -> None
     overrides: data_seed, train_seed, pretrained. Raises BadInput for an unknown preset or a file in the folder's place,
     StageFailed when a training process fails.
     """
-    # Two cores are shared by some ten processes here; threads that wait for each other cost more than they bring.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    settings = presets.load(preset, **overrides)
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings["threads"] or os.cpu_count() or 1))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["VERL_PLATFORM"] = "cpu"  # also on a machine with a GPU, whose driver verl would find
     console, start = Console(), time.monotonic()
-    settings = presets.load(preset, **overrides)
     check_folder(output)
     output.mkdir(parents=True, exist_ok=True)
     write_json(settings, output / "settings.json")
