@@ -12,7 +12,7 @@ hypothesis.settings.load_profile("untimed")
 
 # Files of end-to-end runs from the longest to the shortest. xdist gives a process its next file while two tests of its
 # last are still to run, so files of one test go out in pairs, and what is given late would run alone.
-LONGEST_FIRST = ("selfplay", "sp3f", "judge", "preference", "copsd", "cluster", "vllm_backend", "sft")
+LONGEST_FIRST = ("selfplay", "sp3f", "judge", "preference", "cluster", "vllm_backend", "sft")
 
 
 def pytest_collection_modifyitems(items):

@@ -1,4 +1,6 @@
-"""A job on a Ray cluster that was started by hand: two workers, real text in three scripts, validation by language."""
+"""A job on a Ray cluster that was started by hand: two workers, real text in three scripts, validation by language, and
++recipe=copsd with task rewards: a live teacher's rows and the judge's scores in one loss.
+"""
 
 import json
 import socket
@@ -12,6 +14,7 @@ import pytest
 from helpers.processes import started
 from helpers.runs import RL, main_ppo, make, rollouts
 from helpers.shared import SHARED_DATA
+from sp3f_verl import languages
 from sp3f_verl.rewards.terms import rule_terms
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -79,7 +82,11 @@ def test_ray_job_submit_trains_on_real_text_with_two_workers(cluster, task, tmp_
         "data.max_prompt_length=1024",
         f"data.train_batch_size={PROMPTS}",
         f"actor_rollout_ref.rollout.max_model_len={CONTEXT}",  # the teacher reads the solution, too
-        "sp3f.token_credit=rlsd",
+        f"actor_rollout_ref.rollout.n={RL['rollouts']}",
+        *(f"actor_rollout_ref.rollout.{setting}" for setting in ("temperature=1", "top_p=1", "top_k=-1")),
+        "actor_rollout_ref.rollout.calculate_log_probs=true",  # of exact sampling they are the policy's
+        "sp3f.distill.k=16",
+        "sp3f.distill.reward_coef=0.5",
         "trainer.n_gpus_per_node=2",
         "trainer.total_training_steps=2",
         "trainer.save_freq=2",
@@ -87,6 +94,7 @@ def test_ray_job_submit_trains_on_real_text_with_two_workers(cluster, task, tmp_
         f"trainer.validation_data_dir={tmp_path / 'validation'}",
         "+ray_kwargs.ray_init.address=auto",
         f"+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH={metrics}",  # its processes are the cluster's
+        recipe="copsd",
     )
     submit = [RAY, "job", "submit", "--address", cluster, "--", *entry]
     with started(submit, tmp_path / "job.log", TOKEN) as run:
@@ -94,7 +102,13 @@ def test_ray_job_submit_trains_on_real_text_with_two_workers(cluster, task, tmp_
     assert "succeeded" in log
     steps = [json.loads(line)["data"] for line in metrics.read_text().splitlines()]
     assert len(steps) == 2 and all(step["training/rollout_probs_diff_max"] < 1e-5 for step in steps)
-    assert all(step["token_credit/failed"] == 0 and step["token_credit/strength"] > 0 for step in steps)
+    for step in steps:
+        assert (step["distill/taught"], step["distill/failed"]) == (PROMPTS * RL["rollouts"], 0)
+        assert step["distill/divergence"] > 0 and step["actor/distill/loss"] > 0 and step["actor/grad_norm"] > 0
+        assert step["distill/teacher_entropy"] > 0 and step["reward/judge/mean"] == pytest.approx(0.5)
+        assert {"reward/leak_mention/mean", "reward/leak_copied/mean", "response_length/mean"} <= set(step)
+        seen = {name.rsplit("/", 1)[1] for name in step if name.startswith("distill/divergence/")}
+        assert seen and seen <= set(languages.codes())
     groups = rollouts(tmp_path, 1) + rollouts(tmp_path, 2)
     assert len(groups) == 2 * PROMPTS and all(len(group) == RL["rollouts"] for group in groups)
     shards = list((tmp_path / "checkpoints" / "global_step_2" / "actor").glob("model_world_size_2_rank_*.pt"))

@@ -1,7 +1,8 @@
 """One quickstart (preset smoke) through verl's own entry points: Ray, FSDP2 and vLLM rollouts, on a CPU.
 
 It is killed with SIGKILL in its RL stage, after a checkpoint; before that, at step 1, a rollout fails late and a
-response is empty. Then the same command ends it. What the tests below read are the files of that one folder.
+response is empty. A live teacher credits tokens. Then the same command ends it. What the tests below read are the files
+of that one folder.
 """
 
 import asyncio
@@ -85,6 +86,7 @@ def test_rollouts_use_the_trained_weights(quickstart):
     for step, metrics in steps.items():
         assert metrics["training/rollout_probs_diff_max"] < 1e-5, step
         assert metrics["actor/grad_norm"] > 0 and metrics["actor/lr"] == RL["lr"]
+        assert metrics["token_credit/failed"] == 0 and metrics["token_credit/strength"] > 0, step
 
 
 def test_every_group_was_scored_as_a_whole(quickstart):

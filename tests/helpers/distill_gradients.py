@@ -12,13 +12,12 @@ from types import SimpleNamespace
 import torch
 import torch.distributed as dist
 from transformers import AutoModelForCausalLM
-from verl.trainer.config import CheckpointConfig
 from verl.utils import tensordict_utils as tu
-from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
-from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
+from verl.workers.config import HFModelConfig
 from verl.workers.rollout.vllm_rollout.utils import extract_prompt_logprobs
 from verl.workers.utils.padding import no_padding_2_padding
 
+from helpers.training_engine import gradient_of, training_engine
 from sp3f_verl.training.distill.rows import empty_rows, response_rows
 from sp3f_verl.training.distill.settings import Distill
 from sp3f_verl.verl_bridge.rl import distill
@@ -112,20 +111,7 @@ def main(folder: str, output: str) -> None:
     config = HFModelConfig(
         path=folder, use_remove_padding=True, override_config={"attn_implementation": "sdpa"}, use_fused_kernels=False
     )
-    engine_config = FSDPEngineConfig(
-        strategy="fsdp2", use_torch_compile=False, mixed_precision={"param_dtype": "fp32"}, use_dynamic_bsz=False
-    )
-    worker = TrainingWorker(
-        TrainingWorkerConfig(
-            model_type="language_model",
-            model_config=config,
-            engine_config=engine_config,
-            optimizer_config=FSDPOptimizerConfig(lr=0.0, total_training_steps=1),
-            checkpoint_config=CheckpointConfig(),
-        )
-    )
-    worker.reset()
-    engine = worker.engine
+    engine = training_engine(config)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     samples = sequences(model.config.vocab_size)
     results = {"plain": plain(folder, samples)}
@@ -148,8 +134,7 @@ def main(folder: str, output: str) -> None:
         with engine.train_mode():
             engine.optimizer_zero_grad()
             out = engine.forward_backward_batch(rows, loss if case != "full, with rewards" else without_policy(loss))
-            parameters = sorted(engine.module.named_parameters())
-            gradient = torch.cat([part.grad.full_tensor().flatten().clone() for _, part in parameters])
+            gradient = gradient_of(engine)
         metrics = {name: metric.aggregate() for name, metric in out["metrics"].items()}
         results[case] = sum(out["loss"]), gradient, metrics
     if dist.get_rank() == 0:

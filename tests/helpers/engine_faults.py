@@ -17,10 +17,9 @@ os.environ |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "VERL_PLATFORM": "cpu
 
 import torch
 import transformers
-from verl.trainer.config import CheckpointConfig
-from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
-from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
+from verl.workers.config import HFModelConfig
 
+from helpers.training_engine import training_engine
 from sp3f_verl.quickstart.model import build_tokenizer
 from sp3f_verl.training.preference import attention
 from sp3f_verl.verl_bridge.engine import check as engine_check
@@ -81,29 +80,19 @@ def build(case: str, folder: Path):
                 weight.normal_(0, 0.5)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    worker = TrainingWorker(
-        TrainingWorkerConfig(
-            model_type="language_model",
-            model_config=HFModelConfig(
-                path=str(folder),
-                use_remove_padding=packed,
-                use_fused_kernels=fused,
-                fused_kernel_options={"impl_backend": "torch"},
-                override_config={"attn_implementation": "eager" if kind == "Mamba2" else "sdpa"},
-            ),
-            engine_config=FSDPEngineConfig(
-                strategy="fsdp2",
-                use_torch_compile=False,
-                mixed_precision={"param_dtype": "bf16" if "bf16" in case else "fp32"},
-            ),
-            optimizer_config=FSDPOptimizerConfig(lr=0.0, total_training_steps=1),
-            checkpoint_config=CheckpointConfig(),
-        )
+    engine = training_engine(
+        HFModelConfig(
+            path=str(folder),
+            use_remove_padding=packed,
+            use_fused_kernels=fused,
+            fused_kernel_options={"impl_backend": "torch"},
+            override_config={"attn_implementation": "eager" if kind == "Mamba2" else "sdpa"},
+        ),
+        "bf16" if "bf16" in case else "fp32",
     )
-    worker.reset()
     if preference:
-        head.install(worker.engine, share=attention.install(worker.engine))
-    return worker.engine
+        head.install(engine, share=attention.install(engine))
+    return engine
 
 
 def main(folder: str, output: str) -> None:

@@ -1,4 +1,5 @@
-"""`sp3f quickstart` whose RL stage rolls out through FaultyAgentLoop; it takes the arguments of `sp3f`.
+"""`sp3f quickstart` whose RL stage rolls out through FaultyAgentLoop and credits tokens by a teacher; it takes the
+arguments of `sp3f`.
 
 Its other stages, and every check of what was done before, are the quickstart's own.
 """
@@ -15,8 +16,9 @@ run = progress.run
 
 def run_with_faults(stage: str, command: list[str], *rest, **options) -> None:
     if stage == "sp3f":
-        agent = "actor_rollout_ref.rollout.agent"
-        command = [*command, f"{agent}.agent_loop_config_path={LOOPS}", f"{agent}.default_agent_loop=faulty"]
+        rollout = "actor_rollout_ref.rollout"
+        command += [f"{rollout}.agent.agent_loop_config_path={LOOPS}", f"{rollout}.agent.default_agent_loop=faulty"]
+        command += ["sp3f.token_credit=rlsd", f"{rollout}.max_model_len=512"]  # the teacher reads the solution, too
     run(stage, command, *rest, **options)
 
 

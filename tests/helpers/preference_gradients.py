@@ -10,12 +10,11 @@ import sys
 import torch
 import torch.distributed as dist
 from transformers import AutoModelForCausalLM
-from verl.trainer.config import CheckpointConfig
 from verl.utils import tensordict_utils as tu
-from verl.workers.config import ActorConfig, FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
-from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
+from verl.workers.config import ActorConfig, HFModelConfig
 from verl.workers.utils.losses import ppo_loss, sft_loss
 
+from helpers.training_engine import gradient_of, training_engine
 from sp3f_verl.losses.objective import Objective, measure
 from sp3f_verl.training.preference import attention, response_head
 from sp3f_verl.training.preference.tokens import Group, batch_of, filled_up, total_weight
@@ -129,11 +128,6 @@ def of_verls_losses(engine, vocabulary: int, fused: bool) -> dict:
     return results
 
 
-def gradient_of(engine) -> torch.Tensor:
-    parameters = sorted(engine.module.named_parameters())
-    return torch.cat([part.grad.full_tensor().flatten().clone() for _, part in parameters])
-
-
 def main(folder: str, output: str) -> None:
     results = {}
     for kind in ("logits", "fused", "response", "shared", "checkpointing"):
@@ -146,20 +140,7 @@ def main(folder: str, output: str) -> None:
             override_config={"attn_implementation": "sdpa"},
             enable_gradient_checkpointing=kind == "checkpointing",
         )
-        engine_config = FSDPEngineConfig(
-            strategy="fsdp2", use_torch_compile=False, mixed_precision={"param_dtype": "fp32"}, use_dynamic_bsz=False
-        )
-        worker = TrainingWorker(
-            TrainingWorkerConfig(
-                model_type="language_model",
-                model_config=config,
-                engine_config=engine_config,
-                optimizer_config=FSDPOptimizerConfig(lr=0.0, total_training_steps=1),
-                checkpoint_config=CheckpointConfig(),
-            )
-        )
-        worker.reset()
-        engine = worker.engine
+        engine = training_engine(config)
         if kind == "response":
             head.install(engine)
         elif kind in ("shared", "checkpointing"):

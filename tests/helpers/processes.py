@@ -3,12 +3,15 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+from helpers.shared import HELPERS
 
 MARK = "SP3F_TEST_RUN"  # inherited by every process that a started command starts
 FOR_ALL = {
@@ -95,3 +98,13 @@ def started(command: list[str], log: Path, env: dict[str, str] | None = None):
         yield run
     finally:
         run.kill()
+
+
+def run_helper(name: str, *arguments: Path | str, workers: int | None = None) -> None:
+    """Run a script of this folder to its end; with `workers`, by torchrun."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={workers}"] if workers else []
+    command = [sys.executable, *torchrun, str(HELPERS / name), *map(str, arguments)]
+    path = os.pathsep.join(filter(None, [str(HELPERS.parent), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu", "PYTHONPATH": path}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-4000:]

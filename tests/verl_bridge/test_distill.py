@@ -1,9 +1,6 @@
 """The loss of a distillation through verl's engine, from a server's answer to the gradient, beside plain float64."""
 
 import functools
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import cloudpickle
@@ -11,8 +8,8 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from helpers.processes import run_helper
 from helpers.recipes import compose_recipe
-from helpers.shared import HELPERS
 from sp3f_verl.training.distill.rows import empty_rows
 from sp3f_verl.verl_bridge.rl import distill
 from sp3f_verl.verl_bridge.rl.teacher import IDS, LOGPS
@@ -26,11 +23,7 @@ def found(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("distill")
     size = {"vocabulary": 300, "hidden": 64, "intermediate": 64, "layers": 2, "heads": 2, "kv_heads": 1}
     build_model(["What is 7+5?", "7+5=12"] * 3, {**size, "positions": 64}, 1, folder / "model")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
-    command += [str(HELPERS / "distill_gradients.py"), str(folder / "model"), str(folder / "found.pt")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_helper("distill_gradients.py", folder / "model", folder / "found.pt", workers=1)
     return torch.load(folder / "found.pt", weights_only=False)
 
 

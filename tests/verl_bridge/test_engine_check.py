@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import RayTaskError
 
 from helpers import recipes
-from helpers.shared import HELPERS
+from helpers.processes import run_helper
 from sp3f_verl.errors import BadInput
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE, DEVICE_VARIABLE
 from sp3f_verl.verl_bridge.engine import check as engine_check
@@ -20,9 +18,7 @@ from sp3f_verl.verl_bridge.preflight import callback as preflight
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory):
     folder = tmp_path_factory.mktemp("engines")
-    command = [sys.executable, str(HELPERS / "engine_faults.py"), str(folder), str(folder / "faults.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_helper("engine_faults.py", folder, folder / "faults.json")
     return json.loads((folder / "faults.json").read_text())
 
 

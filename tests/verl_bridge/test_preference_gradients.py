@@ -1,15 +1,12 @@
 """The gradient of a batch is that of plain autograd, whatever the micro-batches, padding, head and workers."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from helpers import preference_gradients
-from helpers.shared import HELPERS
+from helpers.processes import run_helper
 
 
 @pytest.fixture
@@ -33,11 +30,7 @@ def model(request, tmp_path) -> Path:
 @pytest.mark.parametrize(("model", "workers"), [("untied", 1), ("tied", 2)], indirect=["model"])
 def test_gradients_do_not_depend_on_how_the_batch_is_cut(model, workers, tmp_path):
     output = tmp_path / "gradients.pt"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={workers}"]
-    command += [str(HELPERS / "preference_gradients.py"), str(model), str(output)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_helper("preference_gradients.py", model, output, workers=workers)
     gradients = torch.load(output)
     for loss in preference_gradients.OBJECTIVES:
         expected, gradient = gradients[loss, "plain"]
