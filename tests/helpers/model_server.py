@@ -233,7 +233,7 @@ class ModelServer:
 
 JUDGES: dict[str, Callable[[dict[str, Any]], Reply | str]] = {
     "always_a": lambda body: r"analysis \boxed{A}",
-    "hangs": lambda body: Reply(hang=len(body["messages"]) > 1),  # a desk's first question is one message
+    "hangs": in_turn(r"\boxed{A}", Reply(hang=True)),  # a desk asks one question before any that counts
 }
 
 
