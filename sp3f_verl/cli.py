@@ -71,7 +71,8 @@ def _parser() -> Parser:
     command = commands.add_parser("quickstart", help="train a tiny model end to end on a CPU and write a report")
     command.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="folder (default: %(default)s)")
     presets = (
-        "default; smoke: a few steps that learn nothing; real: from a pretrained model (no full run has been made)"
+        "default; smoke: a few steps that learn nothing; real: from a pretrained model; "
+        "grpo, token_credit, copsd, copsd_initial: another method on the default's task (default: %(default)s)"
     )
     command.add_argument("--preset", default="default", help=presets)
     command.add_argument(

@@ -31,5 +31,5 @@ def quickstart(output: Path, preset: str, **overrides: int | str | None) -> None
     report = write_report(output)
 
     results = read_results(output)
-    print(f"{title_of(results)}, greedy, mean over languages\n{shown([table_of(results, 'greedy')])}")
+    print(f"{title_of(output, results)}, greedy, mean over languages\n{shown([table_of(results, 'greedy')])}")
     console.print(f"report: {report}   ({time.monotonic() - start:.0f} s)", highlight=False)

@@ -101,7 +101,7 @@ class Stages:
 
     def _sp3f(self) -> dict:
         rl, seed = self.settings["rl"], self.settings["train_seed"]
-        command = [sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=sp3f", "judge=reference", "device=cpu"]
+        command = [sys.executable, "-m", "verl.trainer.main_ppo", *rl["arguments"], "device=cpu"]
         command += [
             f"data.train_files={self.data / 'train.parquet'}",
             f"data.val_files={self.data / 'validation.parquet'}",
@@ -113,7 +113,7 @@ class Stages:
             f"actor_rollout_ref.actor.optim.lr={rl['lr']}",
             f"actor_rollout_ref.rollout.n={rl['rollouts']}",
             f"actor_rollout_ref.rollout.seed={seed}",
-            f"actor_rollout_ref.rollout.max_model_len={rl['prompt_tokens'] + rl['response_tokens']}",
+            f"actor_rollout_ref.rollout.max_model_len={rl['context'] or rl['prompt_tokens'] + rl['response_tokens']}",
             f"trainer.total_training_steps={rl['steps']}",
             f"trainer.save_freq={rl['save_every']}",
             "trainer.test_freq=-1",

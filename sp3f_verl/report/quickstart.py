@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.errors import BadInput
@@ -30,7 +31,7 @@ COLUMNS = {
     "parseable": "boxed",
 }
 DECODINGS = {"greedy": "Greedy decoding", "sampled": "Sampled at temperature 1"}
-STAGES = {"base": "base model", "sft": "SFT", "sp3f": "SP3F"}  # base: of a pretrained model only
+STAGES = {"base": "base model", "sft": "SFT", "sp3f": "SP3F"}  # base: of a pretrained model only; sp3f: or `rl.method`
 GAINS = "evaluation/gains.json"
 READING = (
     "*Boxed accuracy* needs the right number in the last box. *Lenient accuracy* also takes the number after\n"
@@ -61,8 +62,15 @@ def stages_of(results: Results) -> list[str]:
     return [stage for stage in STAGES if (stage, "test") in results]
 
 
-def title_of(results: Results) -> str:
-    return " → ".join(STAGES[stage] for stage in stages_of(results))
+def labels_of(output: Path) -> dict[str, str]:
+    """STAGES as this folder's settings call them."""
+    rl = _settings(output).get("rl")
+    method = rl.get("method") if isinstance(rl, dict) else None
+    return STAGES | ({"sp3f": method} if isinstance(method, str) else {})
+
+
+def title_of(output: Path, results: Results) -> str:
+    return " → ".join(labels_of(output)[stage] for stage in stages_of(results))
 
 
 def source_of(results: Results) -> Markdown:
@@ -120,27 +128,28 @@ def document(output: Path, _: None = None) -> Document:
     languages = [language for language in results["sft", "test"]["greedy"] if language != "all"]
     steps = max((point.step for points in run.series.values() for point in points), default=0)
     rows = len(read_parquet(output / "data" / "sft.parquet"))
-    settings = output / "settings.json"
-    pretrained = read_object(settings).get("pretrained") if settings.is_file() else None
+    pretrained, labels = _settings(output).get("pretrained"), labels_of(output)
     faults = "" if pretrained else "with faults put in on purpose (missing boxes, answers in English), "
     lead = paragraph(
-        f"""{{}}: SFT on {rows:,} rows, {faults}then {steps} steps of SP3F. Every number is {title_of(results)},
+        f"""{{}}: SFT on {rows:,} rows, {faults}then {steps} steps of {{}}. Every number is {{}},
 the mean over {len(languages)} languages ({{}}).""",
         code(pretrained) if pretrained else "A tiny model, trained from scratch",
+        labels["sp3f"],
+        title_of(output, results),
         joined(languages),
     )
     one_seed = "One seed. docs/quickstart.md has three and their spread."
     sections = [
-        *_outcome(results, languages),
-        *_gains(output),
+        *_outcome(results, languages, labels),
+        *_gains(output, labels),
         Section("How to read it", [Items([*map(Markdown, READING), _weights_sentence(run), one_seed])]),
-        *([Section("Stage 2: SP3F", trainer_sections(run))] if run.names else []),
+        *([Section(f"Stage 2: {labels['sp3f']}", trainer_sections(run))] if run.names else []),
         *([Section("Stage 1: SFT", trainer_sections(sft, "sft_"))] if sft.names else []),
     ]
     return Document("SP3F quickstart", [lead, *_not_numbers(results), *sections], output)
 
 
-def _outcome(results: Results, languages: list[str]) -> list[Section]:
+def _outcome(results: Results, languages: list[str], labels: dict[str, str]) -> list[Section]:
     def of(stage: str, language: str, measure: str) -> float | None:
         return results[stage, "test"]["greedy"].get(language, {}).get(measure)
 
@@ -149,7 +158,7 @@ def _outcome(results: Results, languages: list[str]) -> list[Section]:
         dots(
             f"{COLUMNS[name]}, test, greedy",
             languages,
-            {STAGES[stage]: [of(stage, language, name) for language in languages] for stage in stages},
+            {labels[stage]: [of(stage, language, name) for language in languages] for stage in stages},
             doc.SHARE,
         )
         for name in ("accuracy", "fidelity")
@@ -165,13 +174,13 @@ def _outcome(results: Results, languages: list[str]) -> list[Section]:
     ]
 
 
-def _gains(output: Path) -> list[Section]:
+def _gains(output: Path, labels: dict[str, str]) -> list[Section]:
     """What each stage gained over the one before; nothing where no file tells, as of older versions."""
     if not (output / GAINS).is_file():
         return []
     gains = StageGains.of_json(read_object(output / GAINS), output / GAINS).gains
     rows = {
-        f"{STAGES[gain.before]} → {STAGES[gain.after]}, {gain.split}": (gain.before, gain.after, gain.split)
+        f"{labels[gain.before]} → {labels[gain.after]}, {gain.split}": (gain.before, gain.after, gain.split)
         for gain in gains
         if gain.before in STAGES and gain.after in STAGES
     }
@@ -196,38 +205,62 @@ def _weights_sentence(run: RunMetrics) -> Markdown:
     return Markdown(text).format(code(differences[-1].file))
 
 
-# ---- several seeds -------------------------------------------------------------------------------------------------
+# ---- several seeds, or several methods -----------------------------------------------------------------------------
 
 
 def compare(named: Named[None]) -> list[Block]:
-    """Mean ± sample standard deviation over several quickstart folders, stage by stage, greedy and sampled."""
+    """Mean ± sample standard deviation over the folders of the same settings but for seeds; a row for each of them."""
     folders = {label: folder for label, (folder, _) in named.items()}
     results = {label: read_results(folder) for label, folder in folders.items()}
-    of_seeds: dict[str, list[str]] = {}
+    alike: dict[str, list[str]] = {}  # settings without seeds -> labels
     for label, folder in folders.items():
-        of_seeds.setdefault(_settings(folder, seeds=True), []).append(label)
-    text = "**{} have the same seeds**: ± is no spread over seeds."
-    blocks: list[Block] = [
-        *(paragraph(text, joined(same, " and ")) for seeds, same in of_seeds.items() if seeds and len(same) > 1),
-        *(paragraph("{}: {}", label, one.text) for label, result in results.items() for one in _not_numbers(result)),
-    ]
-    if len({_settings(folder, seeds=False) for folder in folders.values()}) > 1:
-        blocks.append(paragraph("**They were not run with the same settings**: ± is no spread over seeds."))
+        alike.setdefault(_part(folder, seeds=False), []).append(label)
+    blocks: list[Block] = []
+    for labels in alike.values():
+        of_seeds: dict[str, list[str]] = {}
+        for label in labels:
+            of_seeds.setdefault(_part(folders[label], seeds=True), []).append(label)
+        text = "**{} have the same seeds**: ± is no spread over seeds."
+        same = [same for seeds, same in of_seeds.items() if seeds and len(same) > 1]
+        blocks += [paragraph(text, joined(labels, " and ")) for labels in same]
+    odd = {label: _not_numbers(result) for label, result in results.items()}
+    blocks += [paragraph("{}: {}", label, one.text) for label, texts in odd.items() for one in texts]
     stages = [stage for stage in STAGES if all((stage, "test") in result for result in results.values())]
+    rows = {
+        (f"{split}: {_name(folders, labels, alike)}" if len(alike) > 1 else split): (split, labels)
+        for split in SPLITS
+        for labels in alike.values()
+    }
     for decoding in DECODINGS:
-        of_all = [_of_split(result, decoding) for result in results.values()]
-        table = _changes(
-            "split", list(SPLITS), stages, lambda *key, of_all=of_all: [of(*key) for of in of_all], mean_and_spread
-        )
-        blocks += [Text(f"{decoding}, {len(folders)} seeds:"), table]
+        of = {label: _of_split(result, decoding) for label, result in results.items()}
+
+        def of_row(stage: str, row: str, measure: str, of: dict = of) -> list[float | None]:
+            split, labels = rows[row]
+            return [of[label](stage, split, measure) for label in labels]
+
+        table = _changes("split", list(rows), stages, of_row, mean_and_spread)
+        what = f"{len(folders)} seeds" if len(alike) == 1 else f"{len(folders)} runs of {len(alike)} kinds"
+        blocks += [Text(f"{decoding}, {what}:"), table]
     return [*blocks, sources((label, folder, source_of(results[label])) for label, folder in folders.items())]
 
 
-def _settings(folder: Path, seeds: bool) -> str:
+def _name(folders: dict[str, Path], labels: list[str], alike: dict[str, list[str]]) -> str:
+    """Of runs with the same settings: their method where it tells them apart, else their first folder; and how many."""
+    methods = [labels_of(folders[others[0]])["sp3f"] for others in alike.values()]
+    method = labels_of(folders[labels[0]])["sp3f"]
+    name = method if methods.count(method) == 1 else labels[0]
+    return f"{name} ({len(labels)})"
+
+
+def _part(folder: Path, seeds: bool) -> str:
     """The seeds of a run, or all other settings; empty where they are not known."""
-    try:
-        settings = read_object(folder / "settings.json")
-    except (OSError, BadInput):
-        return ""
-    kept = {name: value for name, value in settings.items() if ("seed" in name) == seeds}
+    kept = {name: value for name, value in _settings(folder).items() if ("seed" in name) == seeds}
     return json.dumps(kept, sort_keys=True) if kept else ""
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What the run was made with; empty where it is not known."""
+    try:
+        return read_object(folder / "settings.json")
+    except (OSError, BadInput):
+        return {}

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def mean_and_spread(values: Sequence[float | None]) -> str:
-    """Mean ± sample standard deviation of two values or more; the first that is none or not finite, where one is."""
+    """Mean ± sample standard deviation; one value alone, or the first that is none or not finite, as it is."""
     for value in values:
-        if value is None or not math.isfinite(value):
+        if value is None or not math.isfinite(value) or len(values) == 1:
             return number(value)
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 

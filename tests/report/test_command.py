@@ -74,6 +74,19 @@ def test_seeds_of_the_quickstart_are_pooled_and_copies_of_one_run_are_named(tmp_
     assert "](seed2/evaluation/sp3f_test.json)" in text, "each seed's files are named"
 
 
+def test_methods_of_the_quickstart_have_a_row_each_and_only_their_seeds_are_pooled(tmp_path):
+    runs = [("a", 0.25, "SP3F", 1), ("b", 0.75, "SP3F", 2), ("c", 0.5, "COPSD", 1), ("d", 1.0, None, 1)]
+    folders = [quickstart(tmp_path / name, 0.125, value) for name, value, *_ in runs]
+    for folder, (*_, method, seed) in zip(folders, runs, strict=True):
+        write_json({"train_seed": seed, "rl": {"method": method}, "steps": 5}, folder / "settings.json")
+    rows = table(report(folders), "split")
+    spread = statistics.stdev([0.25, 0.75])
+    assert rows["test: a (2)"][0] == f"0.125 ± 0.000 → 0.500 ± {spread:.3f}"
+    assert rows["test: COPSD (1)"][0] == "0.125 → 0.500" and rows["test: d (1)"][0] == "0.125 → 1.000"
+    assert "have the same seeds" not in report(folders)
+    assert Path(report(folders[2:3])).read_text().count("SFT → COPSD") == 1
+
+
 @pytest.mark.parametrize("text", ["{", "null", "[]", '{"greedy": null, "sampled": {}}'])
 def test_a_damaged_evaluation_of_a_quickstart_is_named(tmp_path, monkeypatch, capsys, text):
     folders = [quickstart(tmp_path / name, 0.25) for name in ("a", "b")]
