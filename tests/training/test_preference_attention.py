@@ -1,5 +1,7 @@
 """Prompts that rows share are computed once, and every row still gets the attention of a row that stands alone."""
 
+import sys
+from importlib.machinery import ModuleSpec
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,8 +81,11 @@ def tiny(kind: str, **changes):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("own", ["sdpa", "flash_attention_2"])
 @pytest.mark.parametrize("kind", attention.MODELS)
-def test_a_models_logits_and_gradients_are_those_of_its_own_attention(kind, checkpointing):
+def test_a_models_logits_and_gradients_are_those_of_its_own_attention(kind, own, checkpointing, monkeypatch):
+    package = SimpleNamespace(flash_attn_varlen_func=emulated, __spec__=ModuleSpec("flash_attn", None))
+    monkeypatch.setitem(sys.modules, "flash_attn", package)
     model = tiny(kind)
     draw = np.random.default_rng(1)
     groups = [drawn(draw, 5, (7, 3, 1)), drawn(draw, 1, (4, 9, 2))]
@@ -96,7 +101,8 @@ def test_a_models_logits_and_gradients_are_those_of_its_own_attention(kind, chec
 
     alone = torch.cat([model(row[None]).logits[0] for row in ids.unbind()])[at.place]
     theirs = gradients(alone)
-    assert attention.install(engine_of(model))
+    model.config._attn_implementation = own
+    assert attention.install(engine_of(model), flash=True)
     if checkpointing:
         model.train().gradient_checkpointing_enable({"use_reentrant": False})
     packed = ids.values()[None, at.kept], batch["position_ids"].values()[None, at.kept]
@@ -104,6 +110,23 @@ def test_a_models_logits_and_gradients_are_those_of_its_own_attention(kind, chec
     torch.testing.assert_close(shared, alone, rtol=1e-4, atol=1e-5)
     ours = gradients(shared)
     assert (ours - theirs).norm() < 1e-5 * theirs.norm()
+
+
+def emulated(
+    query, key, value, query_bounds, key_bounds, longest_queries, longest_keys, *, dropout_p, softmax_scale, causal
+):
+    """flash_attn_varlen_func as its documentation has it: (tokens, heads, width) each, sequences one after the other,
+    the causal mask aligned at the lower right."""
+    assert causal and dropout_p == 0 and query_bounds.dtype == key_bounds.dtype == torch.int32
+    assert (query_bounds.diff().max(), key_bounds.diff().max()) == (longest_queries, longest_keys)
+    outputs, groups = [], query.shape[1] // key.shape[1]
+    for a, b, c, d in zip(query_bounds, query_bounds[1:], key_bounds, key_bounds[1:], strict=False):
+        keys, values = (part[c:d].repeat_interleave(groups, 1) for part in (key, value))
+        scores = torch.einsum("qhw,khw->hqk", query[a:b], keys) * softmax_scale
+        seen = torch.ones(b - a, d - c).tril(int((d - c) - (b - a))).bool()
+        weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)
+        outputs.append(torch.einsum("hqk,khw->qhw", weights, values))
+    return torch.cat(outputs)
 
 
 def test_where_an_engine_keeps_its_own_attention():
@@ -117,6 +140,9 @@ def test_where_an_engine_keeps_its_own_attention():
     ):
         assert not attention.install(engine_of(model, **changes))
         assert model.config._attn_implementation == "sdpa"
+    flash = tiny("qwen3")
+    flash.config._attn_implementation = "flash_attention_2"
+    assert not attention.install(engine_of(flash))
     eager = tiny("qwen3")
     eager.set_attn_implementation("eager")
     assert not attention.install(engine_of(eager))

@@ -82,8 +82,8 @@ class GroupTrainer(PPOTrainer):
         # one worker a bundle: Ray would be asked for more CPUs than a small machine has, and wait for ever
         pool = RayResourcePool([trainer.n_gpus_per_node] * trainer.nnodes, max_colocate_count=1)
         node = self.config.actor_rollout_ref
-        dropout = self.config.sp3f.preference.dropout
-        worker = RayClassWithInitArgs(ray.remote(PreferenceWorker), config=node, role=role, dropout=dropout)
+        settings = {name: self.config.sp3f.preference[name] for name in ("dropout", "share_under_flash")}
+        worker = RayClassWithInitArgs(ray.remote(PreferenceWorker), config=node, role=role, **settings)
         self.actor_rollout_wg = RayWorkerGroup(pool, worker, device_name=trainer.device)
         self.actor_rollout_wg.init_model()
         self._use(self.objective)

@@ -28,17 +28,18 @@ def group_loss(model_output, data, dp_group=None, *, objective: Objective):
 
 
 class PreferenceWorker(ActorRolloutRefWorker):
-    def __init__(self, config, role: str, dropout: bool = False, **settings):
-        """dropout: that of the model's config stays on in training."""
+    def __init__(self, config, role: str, dropout: bool = False, share_under_flash: bool = False, **settings):
+        """dropout: that of the model's config stays on in training. share_under_flash: prompts once a group under
+        flash-attention, too."""
         super().__init__(config, role, **settings)
-        self.dropout = dropout
+        self.dropout, self.share_under_flash = dropout, share_under_flash
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self):
         with engine_check.postponed():
             super().init_model()
         engine = self.actor.engine
-        head.install(engine, share=attention.install(engine))
+        head.install(engine, share=attention.install(engine, self.share_under_flash))
         if not self.dropout:
             dropout.switch_off(engine.module)
         engine_check.check(engine, without_dropout=not self.dropout)

@@ -29,8 +29,9 @@ def preference(config: DictConfig) -> None:
     GuardSettings.read(OmegaConf.to_container(config.sp3f.guard, resolve=True), "sp3f.guard")
     if not isinstance(length, int) or length < 2:
         raise BadInput(f"sp3f.preference.max_length={length}; set it to a number of tokens, at least 2.")
-    if not isinstance(dropout := config.sp3f.preference.dropout, bool):
-        raise BadInput(f"sp3f.preference.dropout={dropout} is neither true nor false; give one of them.")
+    for name in ("dropout", "share_under_flash"):
+        if not isinstance(value := config.sp3f.preference[name], bool):
+            raise BadInput(f"sp3f.preference.{name}={value} is neither true nor false; give one of them.")
     if config.trainer.get("max_actor_ckpt_to_keep") == 1:
         raise BadInput(
             "trainer.max_actor_ckpt_to_keep=1 removes the old checkpoint before the new one is whole; set it to 2."
