@@ -38,6 +38,7 @@ LOSSES = [
 ]
 BUDGETS, TINY_BUDGETS = (4096, 8192, 16_384, 32_768), (512, 1024)
 GIB = 2**30
+OURS = ("ours", "shared")  # our head; and with prompts once a pair under flash-attention, too
 SPARE = 20.0  # seconds before the end in which nothing new is begun
 
 
@@ -168,7 +169,8 @@ def _own_forward() -> Callable:
 
 
 def engine_of(folder: Path, device: str, head: str, dtype: str):
-    """verl's FSDP engine in this process, with verl's head on logits, its fused head, or ours."""
+    """verl's FSDP engine in this process, with verl's head on logits, its fused head, or ours (`shared`: prompts once,
+    too, under flash-attention)."""
     from transformers import LlamaForCausalLM
     from verl.trainer.config import CheckpointConfig
     from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
@@ -199,9 +201,13 @@ def engine_of(folder: Path, device: str, head: str, dtype: str):
         )
     )
     worker.reset()
-    if head == "ours":
-        response_head.install(worker.engine, share=attention.install(worker.engine))
+    if head in OURS:
+        response_head.install(worker.engine, share=attention.install(worker.engine, flash=head == "shared"))
     return worker.engine
+
+
+def _ours(device: str) -> tuple[str, ...]:
+    return OURS if _attention(device) == "flash_attention_2" else OURS[:1]
 
 
 def _attention(device: str) -> str:
@@ -212,7 +218,7 @@ def exactness(device: str, folder: Path, **_) -> Iterator[dict]:
     """Rows packed against alone, each head against the model's own: the check that a run makes before step 1."""
     from sp3f_verl.verl_bridge.engine.check import fault_of
 
-    for head in ("logits", "fused", "ours"):
+    for head in ("logits", "fused", *_ours(device)):
         engine = engine_of(folder, device, head, "fp32" if device == "cpu" else "bf16")
         yield {"case": f"head {head}", "fault": fault_of(engine) or "none"}
         del engine
@@ -222,7 +228,8 @@ def steps(device: str, folder: Path, tiny: bool, clock: Clock, **_) -> Iterator[
     """DPO (both responses, ours) and SFT (one response, verl's loss) at several budgets of tokens a micro-batch."""
     dtype, size = "fp32" if device == "cpu" else "bf16", ModelSize.of(str(folder))
     count = 8 if tiny else 64
-    for method, head, responses in (("dpo", "ours", 2), ("dpo", "logits", 2), ("sft", "logits", 1)):
+    dpo = [("dpo", head, 2) for head in (*_ours(device), "logits")]
+    for method, head, responses in (*dpo, ("sft", "logits", 1)):
         engine = engine_of(folder, device, head, dtype)
         made = groups(count, responses, tiny, size.vocabulary)
         for budget in TINY_BUDGETS if tiny else BUDGETS:
@@ -249,7 +256,7 @@ def _step(engine, made: list, method: str, head: str, budget: int, device: str, 
     roles = 2 if objective else 1
     settings = {
         **{"temperature": 1.0, "force_group_size": roles, "calculate_entropy": False},
-        **{"tied": objective.tied if objective and head == "ours" else None, "use_fused_kernels": head != "logits"},
+        **{"tied": objective.tied if objective and head in OURS else None, "use_fused_kernels": head != "logits"},
         **{"use_dynamic_bsz": True, "max_token_len_per_gpu": budget, "use_remove_padding": True},
         "total_weight": total_weight(batch["weight"], roles),
     }
