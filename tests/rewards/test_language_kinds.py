@@ -37,6 +37,7 @@ SPANS += [
 ]
 SPANS += [r"\href{{x}}{{{}}}", r"\operatorname{{{}}}", "$x_{{{}}}=1$", "x^{{{}}}", "#{}", "{}=1", "https://a.io/?q={}"]
 SPANS += [r"\begin{{equation}}{}\end{{equation}}", "https://x.example/{}", "```{}```", r"\sqrt[3]{{{}}}"]
+SPANS += [r"\begin{{{0}}}x\end{{{0}}}"]
 
 
 def share(text: str, language: str) -> float:

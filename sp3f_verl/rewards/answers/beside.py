@@ -13,6 +13,9 @@ _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|theta|lambda|mu|nu|rho|sigma|tau|(?:var)?phi|chi|psi|omega)"
 )
 _ARGUMENT = r"\( ?[A-Za-z\d](?: ?(?:,|\||\\c[au]p(?![a-z])) ?[A-Za-z\d]){0,3} ?\)"
+# An event of a random variable: X = 3, or 1 < X < 3.
+_RELATED = r"(?:[=<>]|\\(?:[lg]e|leq|geq|lt|gt)(?![a-z]))"
+_EVENT = rf"\( ?(?:-?\d+ ?{_RELATED} ?)?[A-Za-z]{_INDEX} ?{_RELATED} ?-?\d+(?:\.\d+)? ?\)"
 # Several letters at once, (x, y) = (1, 2).
 _LETTERS = r"\( ?[A-Za-z](?: ?, ?[A-Za-z]){1,3} ?\)"
 # A word, which is no product: with a capital, of another script, or in a text command.
@@ -21,6 +24,8 @@ _NAME = r"(?:[A-Z][a-z]{2,}(?: [a-z]+)?|[^\W\d_A-Za-zΑ-ω]{2,}|\\text ?\{ ?[^\W
 _LABEL = (
     rf"(?:[A-Za-z]{_INDEX}|S ?_ ?\{{ ?\\triangle ?[A-Z]{{3}} ?\}}|{_NAME}|{_LETTERS}"
     rf"|[fgh] ?\^ ?\{{? ?-1 ?\}}? ?{_ARGUMENT}"
+    rf"|(?:P|\\Pr|\\mathbb ?\{{? ?P ?\}}?) ?(?:{_EVENT}|{_ARGUMENT})"
+    rf"|(?:\\(?:mathrm|operatorname|text) ?\{{ ?)?(?:Var|Cov|Area) ?(?:\}} ?)?{_ARGUMENT}|\[ ?[A-Z]{{3,4}} ?\]"
     rf"|(?:E|\\mathbb ?\{{? ?E ?\}}?) ?(?:\[ ?[A-Z] ?\]|\( ?[A-Z] ?\))|{_GREEK}(?![A-Za-z]){_INDEX}|[A-Z]{{2,4}}"
     r"|m? ?\\(?:angle|measuredangle|triangle) ?[A-Z]{1,3}|\\overline ?\{ ?[A-Z]{2} ?\}"
     rf"|\| ?(?:[A-Z]{{2}}|[A-Za-wz]) ?\||[fghFGHPpEVSNTnuvqQr]'{{0,2}}{_INDEX} ?{_ARGUMENT})"

@@ -102,6 +102,9 @@ _FRAC_ARGUMENTS = re.compile(
     r"\\(frac|binom) ?(?:(\d|\\pi(?![A-Za-z]))|\{([^{}]*)\}) ?(?:(\d|\\pi(?![A-Za-z]))|\{([^{}]*)\})"
 )
 _SIGN_BEFORE = re.compile(r"(?:=|\\approx(?![A-Za-z])) ?(?=[^ =<>])")
+# 18 m² as people type it, where m^2 in a formula may be a variable's; and signs such as ㎡ apart from their number.
+_TYPED_METRES, _CUBES = re.compile(r"(?<=\d) m([²³])(?![\w²³])"), {"²": "2", "³": "3"}
+_SQUARED_SIGN = re.compile(r"(?<=\d)(?=[\u3371-\u33df])")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 
@@ -115,6 +118,7 @@ def clean(text: str) -> str:
     text = _INVISIBLE.sub("", text)
     if bold := _BOLD.fullmatch(text):
         text = bold[2]
+    text = _TYPED_METRES.sub(lambda match: f" m{_CUBES[match[1]]}", _SQUARED_SIGN.sub(" ", text))
     text = _raised(_ENCLOSED.sub(",", _ARABIC_GROUP.sub(",", text.replace("º", r"^\circ ").replace("˚", r"^\circ "))))
     text = _RADICAL.sub(r"\\sqrt{\1}", _FRACTION_SIGN.sub(_fraction, _NEW_ROW.sub(_ROW_MARK, text)))
     text = text.translate(_SYMBOLS)

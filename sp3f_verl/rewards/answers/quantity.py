@@ -150,10 +150,11 @@ def _plain(text: str, comma: bool | None) -> Fraction | None:
 
 
 _WORD = r"[^\s\d\\{}()\[\],;=<>+*^_|&.]"
-_SPELLING = rf"{_WORD}+\.?(?: {_WORD}+){{0,2}}"
+_SPELLING = rf"{_WORD}+\.?(?:(?: |(?<=\.)){_WORD}+){{0,2}}"
 _SUFFIX = re.compile(
-    rf" ?(?:\\(?:{TEXT_COMMANDS}|operatorname) ?\{{ ?(?P<wrapped>{_SPELLING}) ?\}}|(?P<bare>\\?[%$]|{_SPELLING}))"
-    r"(?:(?: ?\^ ?\{? ?|(?<=[A-Za-z}]))(?P<power>[23]) ?\}?)?$"
+    rf" ?(?:\\(?:{TEXT_COMMANDS}|operatorname) ?"
+    rf"\{{ ?(?P<wrapped>{_SPELLING})(?: ?\^ ?\{{? ?(?P<inner>[23]) ?\}}?)? ?\}}"
+    rf"|(?P<bare>\\?[%$]|{_SPELLING}))(?:(?: ?\^ ?\{{? ?|(?<=[A-Za-zА-я}}]))(?P<power>[23]) ?\}}?)?$"
 )
 _DEGREE = re.compile(
     r" ?\^ ?(?:\\circ|\{ ?\\circ ?\}) ?(?:(?P<bare>[CF]?)|\\(?:text|mathrm) ?\{ ?(?P<wrapped>[CF]) ?\})$"
@@ -161,8 +162,8 @@ _DEGREE = re.compile(
 _BEFORE = rf"\\(?:{TEXT_COMMANDS}) ?\{{ ?{_SPELLING} ?\}}|\\?[$%]|[€£¥₹฿₩₽₦₫₺₪৳₴]|{_SPELLING}|[A-Z]{{1,3}}\\?\$"
 _PREFIX = re.compile(rf"(?P<sign>[+-]?) ?(?P<unit>{_BEFORE}) ?(?P<rest>(?:\\frac|[\d.\-+]).*)", re.DOTALL)
 _ARABIC_CASE = re.compile("(?<=[ء-ي]{3})ا(?= |$)")  # 18 مترا مربعا
-_LENGTHS = {"mm", "cm", "m", "km", "foot", "inch", "yard", "mile"}
-_METRIC = {"cm", "mm", "km", "kg", "mg", "ml"}  # nobody multiplies these letters
+_LENGTHS = {"mm", "cm", "dm", "m", "km", "foot", "inch", "yard", "mile"}
+_METRIC = {"cm", "mm", "dm", "km", "kg", "mg", "ml"}  # nobody multiplies these letters
 _PREFIX_OF_WORD = re.compile(rf"(?P<unit>{_WORD}+) (?P<rest>{_WORD}+ \d.*)", re.DOTALL)
 _POWERS = {"2": "square", "3": "cubic"}
 
@@ -193,7 +194,7 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
             continue
         before = tail[cut - 1] if cut else ""
         bare, apart = match["bare"] or "", tail[cut] == " "
-        power = match["power"]
+        power = match["power"] or match["inner"]
         square = bool(power) and "^" not in match[0]  # 18 m2, where the 2 can be nothing else
         if (re.fullmatch("[A-Za-z]", bare) and not (square and apart)) or (
             bare and before.isalpha() and not apart and value(text[: start + cut], conventions) is None
