@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup train test test-fast test-e2e bench lint clean
+.PHONY: setup train train-real test test-fast test-e2e bench lint clean
 
 setup: $(READY)
 
@@ -13,6 +13,9 @@ $(READY): requirements-cpu.lock pyproject.toml scripts/setup.sh
 
 train: $(READY)
 	@$(BIN)/sp3f quickstart
+
+train-real: $(READY)
+	@$(BIN)/sp3f quickstart --preset real --output runs/real
 
 # A test file at a time on each process, one thread each, in the order of tests/conftest.py: the end-to-end runs are chains
 # of processes that start one after the other, so two at once use two cores, where there is memory for both; then the

