@@ -176,7 +176,8 @@ class ModelJudge(Judge):
                     f"judge={settings.name}: its chat template knows no system role ({error}); set "
                     "sp3f.judge.system_part=user."
                 ) from None
-            what = MENDS.get(error.kind, "mend its URL, key or model")
+            proxy = " or sp3f.judge.proxy" if settings.proxy and error.kind is FailureKind.CONNECTION else ""
+            what = MENDS.get(error.kind, f"mend its URL, key or model{proxy}")
             raise BadInput(f"judge={settings.name} does not answer ({error}); {what} before the run starts.") from None
         # what a server lacks for log-probabilities, no later answer has
         if complaint and (settings.probe == "stop" or settings.verdict == "logprob"):

@@ -337,6 +337,22 @@ def test_a_judge_that_does_not_answer_says_what_to_mend(status, error, mend):
         assert len(server.chats()) == 1, "no later request fares better"
 
 
+def test_a_proxy_that_cannot_be_reached_is_among_what_to_mend():
+    async def main(url):
+        settings = {"name": "openai", "base_url": url, "model": "m", "retries": 0, "proxy": "http://127.0.0.1:9"}
+        desk = Desk(JudgeSettings.from_mapping(settings))
+        try:
+            await desk.open()
+        finally:
+            await desk.close()
+
+    with (
+        ModelServer(lambda body: r"\boxed{A}") as server,
+        pytest.raises(BadInput, match=r"mend its URL, key or model or sp3f\.judge\.proxy before the run starts\.$"),
+    ):
+        run(main(server.url))
+
+
 def test_a_server_that_is_killed_and_restarted_in_mid_group_costs_no_pair():
     with ModelServer(longer_wins, latency=0.05) as server:
 
