@@ -1,4 +1,5 @@
-"""A real run with judges that ask a model: a `vllm serve` that dies, verl's own judge server, and the policy itself."""
+"""A real run with judges that ask a model: a `vllm serve` that dies and another server in its place, verl's own judge
+server, and the policy itself."""
 
 import itertools
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.model_server import ModelServer, Reply
 from helpers.processes import started
 from helpers.runs import RL, SMOKE, main_ppo, question_of, rollouts
 from helpers.verdict_model import CONTEXT, build_verdict_model
@@ -42,6 +44,11 @@ def serve(model: Path, port: int, log: Path):
     command += ["--dtype=float32", "--enforce-eager", f"--max-model-len={CONTEXT}", f"--api-key={CANARY}"]
     command += ["--served-model-name=verdicts"]
     return started(command, log, {"SP3F_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1"})
+
+
+def says_a(body: dict) -> Reply:
+    """What comes back on the killed server's port: another server of the same name and about the same price."""
+    return Reply(text=r"\boxed{A}", usage={"prompt_tokens": round(1e6 * QUESTION_USD), "completion_tokens": 9})
 
 
 def answers(port: int) -> bool:
@@ -121,7 +128,7 @@ def ends_after(usd: list[float]) -> int:
 
 
 def test_a_killed_and_restarted_server_the_runs_own_server_and_the_policy_judge_one_run(verdict_model, tmp_path):
-    """Three judges in one run: a `vllm serve` that is killed in mid-run and comes back, verl's own server for judges
+    """Three judges in one run: a `vllm serve` that is killed in mid-run and replaced, verl's own server for judges
     (judge=local), and the policy's rollout server. And a budget that does not last: it ends with a checkpoint, and
     well.
     """
@@ -154,8 +161,7 @@ def test_a_killed_and_restarted_server_the_runs_own_server_and_the_policy_judge_
         with started(command, tmp_path / "run.log", env) as run:
             run.wait_for((tmp_path / "rollouts" / "1.jsonl").exists, 700, "first step")
             first.kill()
-            with serve(verdict_model, port, tmp_path / "serve2.log") as second:
-                second.wait_for(lambda: answers(port), 400, "judge server again")
+            with ModelServer(says_a, models=["verdicts"], api_key=CANARY, port=port):
                 log = run.wait(500)
     steps = read_metrics(metrics.parent)
     last = max(steps)
