@@ -4,9 +4,11 @@ It measures more than `sp3f evaluate` does: accuracy whatever the format, which 
 """
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from sp3f_verl.evaluation.run import seed_of
 from sp3f_verl.evaluation.scores import Sample, Scored, measures
 from sp3f_verl.evaluation.summary import Column, mean, merged
 from sp3f_verl.llm import Ask, Totals
+from sp3f_verl.llm.backends.ray_pool import Pool
 from sp3f_verl.llm.backends.transformers import TransformersBackend
+from sp3f_verl.llm.backends.vllm import VLLMBackend
 from sp3f_verl.progress import track
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.answers.checkers import checker_of
@@ -37,15 +41,32 @@ class Decoding:
     samples: int
     max_new_tokens: int
     seed: int
+    # who answers. vllm: it takes half a minute to start and batches prompts of any length, so for models that are large
+    backend: str = "transformers"
 
 
-def evaluate(model: Path, data: Path, output: Path, decoding: Decoding) -> HeldOut:
-    """Evaluate `model` on the rows of parquet file `data`; write `output` (JSON) and `output`.responses.jsonl."""
-    rows = [canonical(row) for row in read_parquet(data)]
-    languages = tuple(sorted({row["language"] for row in rows}))
+def evaluate(
+    model: Path, files: Mapping[str, Path], folder: Path, stage: str, decoding: Decoding
+) -> dict[str, HeldOut]:
+    """Evaluate `model` on the rows of each split's parquet file; write STAGE_SPLIT.json and STAGE_SPLIT.responses.jsonl
+    into `folder` for each."""
+    splits = {split: [canonical(row) for row in read_parquet(file)] for split, file in files.items()}
+    asked = [(row["id"], row["prompt"]) for rows in splits.values() for row in rows]
+    answers = iter(_answers(model, asked, decoding))
+    results = {}
+    for split, rows in splits.items():
+        scored = [(row, next(answers)) for row in rows]
+        results[split] = _scored(model, files[split], scored, folder / f"{stage}_{split}.json", decoding)
+    return results
+
+
+def _scored(
+    model: Path, data: Path, rows: Sequence[tuple[dict, list[str]]], output: Path, decoding: Decoding
+) -> HeldOut:
+    """rows: each with its responses."""
+    languages = tuple(sorted({row["language"] for row, _ in rows}))
     greedy, sampled, lines = {}, {}, []
-    answers = _answers(model, [(row["id"], row["prompt"]) for row in rows], decoding)
-    for row, texts in track(zip(rows, answers, strict=True), f"evaluate {data.stem}", total=len(rows)):
+    for row, texts in rows:
         ident, language = row["id"], row["language"]
         measured = [measure([text], row, languages) for text in texts]
         greedy.setdefault(language, {})[ident] = Scored(measured[0])
@@ -54,7 +75,7 @@ def evaluate(model: Path, data: Path, output: Path, decoding: Decoding) -> HeldO
     result = HeldOut(
         model=str(model),
         data=DataFile(file=data.name, sha256=digest(data), rows=len(rows)),
-        decoding=asdict(decoding),
+        decoding={name: value for name, value in asdict(decoding).items() if name != "backend"},
         greedy=_by_language(greedy),
         sampled=_by_language(sampled),
     )
@@ -99,7 +120,7 @@ def _by_language(columns: Mapping[str, Column]) -> dict[str, dict[str, float | N
 def _answers(model: Path, prompts: list[tuple[str, list]], decoding: Decoding) -> list[list[str]]:
     """For each (id, messages), in order: [greedy, sample 1, ..., sample n]."""
     texts: dict[str, dict[int, str]] = defaultdict(dict)
-    with TransformersBackend(model, totals=Totals(max_failure_share=0.0), batch=256) as backend:
+    with _backend(model, decoding) as backend:
         asks = [
             Ask(
                 str(at),
@@ -112,8 +133,16 @@ def _answers(model: Path, prompts: list[tuple[str, list]], decoding: Decoding) -
             for at, (ident, messages) in enumerate(prompts)
             for number in range(decoding.samples + 1)
         ]
-        for answer in backend.answers(asks):
+        for answer in track(backend.answers(asks), "evaluate", len(asks)):
             if answer.text is None:
                 raise RuntimeError(f"no answer to {prompts[int(answer.id)][0]}: {answer.message}")
             texts[answer.id][answer.number] = answer.text
     return [[text for _, text in sorted(texts[str(at)].items())] for at in range(len(prompts))]
+
+
+def _backend(model: Path, decoding: Decoding) -> AbstractContextManager:
+    totals = Totals(max_failure_share=0.0)
+    if decoding.backend == "transformers":
+        return TransformersBackend(model, totals=totals, batch=256)
+    os.environ["SP3F_DEVICE"] = "cpu"
+    return VLLMBackend(model, totals=totals, dtype="float32", max_model_len=1024, pool=Pool(workers=1))

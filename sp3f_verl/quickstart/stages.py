@@ -138,8 +138,7 @@ class Stages:
         models = {"base": self.model} if self.settings["pretrained"] else {}  # random weights know nothing
         models |= {stage: self.checkpoint(stage) for stage in ("sft", "sp3f")}
         for stage, model in models.items():
-            for split in SPLITS:
-                self.say(f"evaluate the {stage} checkpoint on {split}")
-                evaluate(model, self.data / f"{split}.parquet", folder / f"{stage}_{split}.json", decoding)
+            self.say(f"evaluate the {stage} checkpoint on {', '.join(SPLITS)}")
+            evaluate(model, {split: self.data / f"{split}.parquet" for split in SPLITS}, folder, stage, decoding)
         write_gains(folder, list(models), SPLITS)
         return {}

@@ -141,7 +141,9 @@ def _inked(text: str) -> int:
 
 
 # An environment, a command, code of a word or some, a link's host, an address: names, of which no sentence is made.
-_NAME_SPAN = re.compile(r"\\(?:begin|end)\{(\w{1,20})\*?\}|\\([A-Za-z]{2,})|`([^`\n]{1,60})`|https?://([^/\s]*)|www\.([^/\s]*)")
+_NAME_SPAN = re.compile(
+    r"\\(?:begin|end)\{(\w{1,20})\*?\}|\\([A-Za-z]{2,})|`([^`\n]{1,60})`|https?://([^/\s]*)|www\.([^/\s]*)"
+)
 _ADDRESS = re.compile(r"(?<![\w.])(?:mailto:)?([\w.]{1,64})@[\w.]")
 _NAMES_MEAN = frozenset(f"{_KEYWORDS} times therefore because left right over between get".split())
 

@@ -73,9 +73,15 @@ def test_the_quickstarts_evaluation_is_the_same_each_time_and_whatever_the_order
     result = []
     for name, order in (("first", rows), ("second", rows[::-1])):
         write_parquet(order, tmp_path / "rows.parquet")
-        summary = evaluate(tiny_model, tmp_path / "rows.parquet", tmp_path / f"{name}.json", Decoding(2, 8, 1))
-        assert summary.model_dump() == json.loads((tmp_path / f"{name}.json").read_text())
-        lines = (tmp_path / f"{name}.responses.jsonl").read_text().splitlines()
+        files = {"test": tmp_path / "rows.parquet", "half": tmp_path / "half.parquet"}
+        write_parquet(order[::2], files["half"])
+        summaries = evaluate(tiny_model, files, tmp_path, name, Decoding(2, 8, 1))
+        summary = summaries["test"]
+        assert summary.model_dump() == json.loads((tmp_path / f"{name}_test.json").read_text())
+        lines, half = (
+            (tmp_path / f"{name}_{split}.responses.jsonl").read_text().splitlines() for split in ("test", "half")
+        )
+        assert set(half) < set(lines) and len(half) == 3 and summaries["half"].data.rows == 3
         result.append({row["id"]: row["responses"] for row in map(json.loads, lines)})
     assert set(summary.greedy) == set(summary.sampled) == {"es", "zh", "all"}
     assert result[0] == result[1] and result[0].keys() == {row["id"] for row in rows}
