@@ -83,7 +83,7 @@ def _placed(divergences: Distilled | None, where: torch.Tensor, like: torch.Tens
 
 def _totals(measured, taught, data) -> dict[str, Metric]:
     """Over the tokens with a row: their number, and by language their number and divergence. The keys are the same in
-    every micro-batch and on every rank, which is what verl adds up by."""
+    every micro-batch and on every rank, which is what verl adds up by, as means over ranks."""
     samples = (taught.any(-1).sum(), _padded(data["response_mask"]).bool().any(-1).sum())
     totals = {"tokens": taught.sum(), "taught": samples[0], "failed": samples[1] - samples[0]}
     totals |= {name: (measured[name].detach() * taught).sum() for name in Distilled._fields if name != "losses"}
@@ -92,7 +92,7 @@ def _totals(measured, taught, data) -> dict[str, Metric]:
         own = taught & torch.tensor([row == code for row in rows], device=taught.device)[:, None]
         totals |= {f"tokens/{code}": own.sum(), f"divergence/{code}": (measured["divergence"].detach() * own).sum()}
     return {
-        f"{TOTALS}/{name}": Metric(value=float(value), aggregation=AggregationType.SUM)
+        f"{TOTALS}/{name}": Metric(value=float(value) * data["dp_size"], aggregation=AggregationType.SUM)
         for name, value in totals.items()
     }
 
