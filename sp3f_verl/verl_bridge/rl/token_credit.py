@@ -47,14 +47,14 @@ def divided(
     advantages = torch.nested.nested_tensor_from_jagged(credit.advantages, mask.offsets())
     lengths = mask.offsets().diff()
     counted = mask.values().bool() & torch.tensor(real).repeat_interleave(lengths)
-    return advantages, _metrics(credit, delta, counted, lengths, languages, real) | {"token_credit/strength": strength}
+    return advantages, _metrics(credit, delta, counted, lengths, languages) | {"token_credit/strength": strength}
 
 
-def _metrics(credit, delta, counted, lengths, languages, real) -> dict[str, float]:
+def _metrics(credit, delta, counted, lengths, languages) -> dict[str, float]:
     known = counted & delta.isfinite()
     rows = torch.arange(len(lengths)).repeat_interleave(lengths)
     taught = set(rows[known].tolist())
-    metrics = {"token_credit/failed": float(sum(real) - len(taught))}
+    metrics = {"token_credit/failed": float(len(set(rows[counted].tolist()) - taught))}  # of an empty response, nothing
     if not taught:
         return metrics
     for name, flags in (("up", credit.weights > 1), ("down", credit.weights < 1), ("clipped", credit.clipped)):
