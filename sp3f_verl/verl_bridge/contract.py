@@ -367,7 +367,7 @@ ray
     nodes() | llm.backends.ray_pool | a worker a node
     cluster_resources() | llm.backends.ray_pool | how many GPUs
 ray.data
-    DataContext.get_current() | llm.backends.ray_pool | no progress bars
+    DataContext.get_current() | llm.backends.ray_pool | no progress bars, no issue detectors
     ActorPoolStrategy(*, size) | llm.backends.ray_pool | workers
     from_arrow_refs | llm.backends.ray_pool | blocks of rows
 ray.exceptions

