@@ -24,7 +24,7 @@ OURS = ("sp3f_verl", "data_prep", "hydra_plugins")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DATA = (".yaml", ".txt", ".css", ".js", ".md", ".html", ".json", ".jinja", ".j2", ".svg")
 # Imported by scripts that run in a Python of their own, which has them (docs/evaluation.md, --python).
-ELSEWHERE = {"comet", "euroeval", "lm_eval"}
+ELSEWHERE = {"comet", "euroeval", "flash_attn", "lm_eval"}
 
 
 @pytest.fixture(scope="module")

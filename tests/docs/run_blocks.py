@@ -82,6 +82,8 @@ NOT_RUN = {
     "sp3f evaluate --model CHECKPOINT --benchmark mgsm --languages": "downloads MGSM; the next block has files",
     "sp3f evaluate --harness": "an environment of its own; tests/evaluation/test_harness.py",
     "for s in 1 2 3": "three times make train",
+    "cp -r runs/quickstart": "the RL stage of make train, with another method",
+    ".venv/bin/sp3f quickstart --preset real": "make train-real: an hour",
     ".venv/bin/sp3f report RUN": "reports on what others left; docs/selfplay.md ends with one",
     "sp3f report RUN": "reports on what others left; docs/selfplay.md ends with one",
     "VLLM_CPU_KVCACHE_SPACE": "a server that stays; tests/e2e/test_judge.py starts it",

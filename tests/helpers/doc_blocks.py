@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.shared import ROOT
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", flags=re.DOTALL | re.MULTILINE)
-COMMANDS = ("python", "torchrun", "sp3f", "make", "pip", "ray", "export", "for")
+COMMANDS = ("python", "torchrun", "sp3f", "make", "pip", "ray", "export", "for", "cp")
 ASSIGNMENT = re.compile(r"[A-Z][A-Z0-9_]*=")
 
 # first characters of a block that is only shown -> why
