@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = ("sp3f_verl", "data_prep", "hydra_plugins")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DATA = (".yaml", ".txt", ".css", ".js", ".md", ".html", ".json", ".jinja", ".j2", ".svg")
-# Imported by scripts that run in a Python of their own, which has them (docs/evaluation.md, --python).
+# Imported by scripts that run in a Python of their own, which has them (docs/evaluation.md, --python); and what verl's
+# users build for their GPU, imported where the model's own attention has imported it.
 ELSEWHERE = {"comet", "euroeval", "flash_attn", "lm_eval"}
 
 

@@ -90,6 +90,8 @@ def check(line: list[str], monkeypatch, capsys) -> None:
         assert (name == "python") and (module.startswith(("data_prep.", "sp3f_verl."))), line
         main = importlib.import_module(module).main
         assert parsed(lambda: main(rest), line, monkeypatch, capsys) is not None, line
+    elif name == "cp":
+        assert len(line) == 4 and line[1] == "-r", line
     else:
         assert name == "export" and all("=" in word for word in line[1:]), line
 
