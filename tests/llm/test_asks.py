@@ -192,8 +192,8 @@ class TestStore:
         assert CANARY not in caplog.text and CANARY not in str(answers)
 
     def test_a_killed_run_asks_nothing_again_that_it_had_handed_on(self, tmp_path):
-        """Five kills at random moments. What was handed on is asked once; of the rest no more is lost than was under
-        way: the requests in flight, and what was on its way from the socket to the disk."""
+        """Five kills at random moments. What was handed on is asked once; of the rest each kill costs the requests in
+        flight at most: nothing further is asked before an answer is on disk, which takes its time here."""
         rows, concurrency, rng = 400, 16, random.Random(4)
         program = HELPERS / "ask_rows.py"
         with ModelServer(lambda body: question(body), latency=0.02) as server:
@@ -212,7 +212,7 @@ class TestStore:
             asked = Counter(question(entry["body"]) for entry in server.chats())
         assert sorted(done.stdout.split()) == sorted(f"question-{number}" for number in range(rows))
         assert len(before) > 50 and all(asked[name] == count for name, count in before.items())
-        assert sum(asked.values()) <= rows + 5 * 2 * concurrency
+        assert sum(asked.values()) <= rows + 5 * concurrency
 
 
 class TestPressure:

@@ -118,6 +118,7 @@ class _Stream:
         self._thread, self._loop = thread, thread.loop
         self._pending: deque[tuple[str, Ask]] = deque()
         self._done: Batch = []
+        self._kept = asyncio.Event()  # set once what is in _done now is on disk; each batch has its own
         self._workers: set[asyncio.Task] = set()
         self._writer: asyncio.Task | None = None
         self._taken: queue.SimpleQueue[Batch | BaseException] = queue.SimpleQueue()
@@ -150,6 +151,7 @@ class _Stream:
                 self._done.append((key, answer))  # not in one line: the list is another one after the wait
                 if self._writer is None:
                     self._writer = self._loop.create_task(self._write())
+                await self._kept.wait()  # before it asks again: a killed run repeats `concurrency` requests at most
         except Exception as error:  # no failure of a request, those are answers: it ends the caller
             self._taken.put(error)
         finally:
@@ -171,7 +173,9 @@ class _Stream:
                 if len(self._workers) > CROWD:
                     await asyncio.sleep(LINGER)
                 batch, self._done = self._done, []
+                kept, self._kept = self._kept, asyncio.Event()
                 await self._loop.run_in_executor(None, self._keep, batch)
+                kept.set()
                 self._taken.put(batch)
         except Exception as error:  # a full disk, say
             self._taken.put(error)
