@@ -30,6 +30,7 @@ from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.terms import THRESHOLD, rule_terms
 
 MEASURES = ("accuracy", "lenient_accuracy", "fidelity", "parseable")
+CONTEXT = 1024  # tokens, for which vLLM sets memory aside: a model's own may be a hundred times that
 # The last number after an equals sign outside the box: the answer that was worked out, whether it was boxed or not.
 _WORKED = re.compile(r"=\s*(-?\d+(?:[.,]\d+)?)")
 
@@ -144,5 +145,8 @@ def _backend(model: Path, decoding: Decoding) -> AbstractContextManager:
     totals = Totals(max_failure_share=0.0)
     if decoding.backend == "transformers":
         return TransformersBackend(model, totals=totals, batch=256)
+    from transformers import AutoConfig
+
     os.environ["SP3F_DEVICE"] = "cpu"
-    return VLLMBackend(model, totals=totals, dtype="float32", max_model_len=1024, pool=Pool(workers=1))
+    context = min(CONTEXT, AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings)
+    return VLLMBackend(model, totals=totals, dtype="float32", max_model_len=context, pool=Pool(workers=1))

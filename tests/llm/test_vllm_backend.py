@@ -11,6 +11,7 @@ import pytest
 
 from helpers.adapters import an_adapter
 from sp3f_verl.cli import evaluate
+from sp3f_verl.data.files import write_parquet
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Ask, FailureKind, Status, Store, Totals
 from sp3f_verl.llm.backends.ray_pool import Pool
@@ -18,6 +19,8 @@ from sp3f_verl.llm.backends.vllm import VLLMBackend
 from sp3f_verl.llm.backends.vllm_worker import Rendering
 from sp3f_verl.llm.fingerprint import fingerprint
 from sp3f_verl.llm.score import TransformersScorer, VLLMScorer
+from sp3f_verl.quickstart.evaluation import Decoding
+from sp3f_verl.quickstart.evaluation import evaluate as held_out
 
 POOL = Pool(workers=1, rows=300)
 
@@ -153,6 +156,24 @@ def test_an_evaluation_that_was_cut_off_ends_as_an_unbroken_one(cluster, tiny_mo
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     rows = [json.loads(line) for line in (tmp_path / "whole" / "mgsm" / "es" / "output.jsonl").read_text().splitlines()]
     assert len({text for row in rows for text in row["answer"]}) > 200  # no noise that problems share
+
+
+@pytest.mark.e2e
+def test_the_quickstarts_evaluation_by_vllm_says_greedily_what_transformers_says(cluster, tiny_model, tmp_path):
+    rows = [
+        {"id": f"{code}{at}", "prompt": chat(GREEDY[at]), "language": code, "reward_model": {"ground_truth": "2"}}
+        for code in ("es", "zh")
+        for at in range(3)
+    ]
+    write_parquet(rows, tmp_path / "rows.parquet")
+    said = {}
+    for backend in ("transformers", "vllm"):
+        held_out(tiny_model, {"test": tmp_path / "rows.parquet"}, tmp_path, backend, Decoding(1, 8, 1, backend))
+        lines = (tmp_path / f"{backend}_test.responses.jsonl").read_text().splitlines()
+        said[backend] = {line["id"]: line["responses"] for line in map(json.loads, lines)}
+    assert said["vllm"].keys() == {row["id"] for row in rows}
+    for ident, (first, sampled) in said["vllm"].items():
+        assert first == said["transformers"][ident][0].rstrip("\ufffd") and sampled != first
 
 
 def greedy(model, text, adapter=None):
