@@ -4,8 +4,8 @@ from sp3f_verl.rewards.answers.accuracy import answers_match, answers_match_asyn
 from sp3f_verl.rewards.answers.checkers import checker_of, load_checkers
 from sp3f_verl.rewards.boxed import extract_boxed
 from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
-from sp3f_verl.rewards.terms import TERMS, rule_terms, rule_terms_async
-from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
+from sp3f_verl.rewards.terms import TERMS, check_weights, rule_terms, rule_terms_async
+from sp3f_verl.rewards.weights import active, total, weights_at
 
 __all__ = [
     "TERMS",

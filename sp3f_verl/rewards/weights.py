@@ -1,50 +1,16 @@
-"""The named terms of a reward and their weights: numbers, or schedules over the training steps.
-
-A term is a number in [0, 1] (`custom` is what the user's function says); a penalty is a term with a negative weight.
+"""The weights of a reward's terms: numbers, or schedules over the training steps.
 
 A schedule is a mapping of step to weight, or a list of such mappings: `{0: 0.0, 100: 1.0}`. The weight is the first
 one up to its step, the last one from its step on, and goes straight from one to the next between them; with
 `shape: step` among them each holds until the next.
 """
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
 Weight = float | Mapping | Sequence
 SHAPES = ("linear", "step")
-
-TERMS: dict[str, str] = {
-    "accuracy": "1 where the last box equals the gold answer",
-    "parseable": "1 where there is a last box and it is not empty",
-    "language": "1 where at least the threshold share of the letters is in the language asked for",
-    "judge": "share of comparisons within its group that the response wins",
-    "thinking_language": "1 where the thoughts, up to one </think>, and the answer are each in the language asked for",
-    "accuracy_in_language": "accuracy where thinking_language is 1, else 0",
-    "consistency": "a judge's score: do the thoughts agree with the English ones? 0 where accuracy_in_language is 0",
-    "soft_language": "share of the letters in the language asked for; 0 where that is English, or the share undefined",
-    "english": "share of the letters in English; 0 where English is asked for (a penalty: negative weight)",
-    "length": "0 up to the first of the length limits, 1 from the second on (a penalty)",
-    "repetition": "share of the text that repeats what stood before (a penalty)",
-    "random": "0 or 1 by a coin that hangs on response and gold answer alone (a control)",
-    "custom": "what verl's reward.custom_reward_function answers",
-}
-
-
-def check_weights(weights: Mapping[str, Weight]) -> None:
-    """Raises `ValueError` for a weight of an unknown term, or one that is neither a finite number nor a schedule."""
-    for name, weight in weights.items():
-        if name not in TERMS:
-            nearest = difflib.get_close_matches(name, TERMS, n=1, cutoff=0.0)[0]
-            raise ValueError(
-                f"unknown reward term {name!r} (the nearest is {nearest!r}); rename it or remove it, "
-                f"the terms are {', '.join(TERMS)}."
-            )
-        try:
-            points(weight)
-        except ValueError as error:
-            raise ValueError(f"the weight of reward term {name!r} is {weight!r}: {error}") from None
 
 
 def points(weight: Weight) -> tuple[str, list[tuple[int, float]]]:
@@ -73,7 +39,7 @@ def _finite(value: object) -> bool:
 
 
 def weights_at(weights: Mapping[str, Weight], step: int) -> dict[str, float]:
-    """The weight of every term at a training step (>= 0). Raises `ValueError` as `check_weights` does."""
+    """The weight of every term at a training step (>= 0). Raises `ValueError` as `points` does."""
     return {name: value_at(weight, step) for name, weight in weights.items()}
 
 

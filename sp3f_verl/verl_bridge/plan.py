@@ -25,6 +25,7 @@ from sp3f_verl.cost.step import (
     update_seconds,
 )
 from sp3f_verl.errors import BadInput
+from sp3f_verl.judge import judge_class
 from sp3f_verl.judge.check.measure import questions_of_a_group
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.losses.objective import Objective
@@ -69,8 +70,7 @@ def _lengths(config: DictConfig, prompt: float | None, response: float | None) -
 def _judge(config: DictConfig, prompt: float, response: float) -> tuple[JudgeSettings | None, int, float | None]:
     """The judge that asks a model, if one does, its questions a step, and their price."""
     judge = settings_of(config) if method_of(config) == "rl" else None
-    asking = [] if judge is None else [member for member in judge.members() if getattr(member, "max_tokens", None)]
-    asking = [member for member in asking if member.name != "reference"]
+    asking = [] if judge is None else [member for member in judge.members() if judge_class(member).asks_a_model]
     if not asking:
         return None, 0, None
     groups, n = config.data.train_batch_size, config.actor_rollout_ref.rollout.n

@@ -60,7 +60,10 @@ def longest(config: DictConfig) -> int:
         return config.data.max_length
     if (preference := config.sp3f.get("preference")) is None:
         return config.data.max_prompt_length + config.data.max_response_length
-    return (3 if preference.objective.loss.startswith("tspin") else 2) * preference.max_length
+    from sp3f_verl.losses.table import LOSSES  # here: it takes torch
+
+    loss = LOSSES.get(preference.objective.loss)  # of one that does not exist the preflight speaks
+    return (len(loss.roles) if loss else 2) * preference.max_length
 
 
 def training_of(config: DictConfig) -> Training:

@@ -7,7 +7,9 @@ the options exist, recipes compose with the overrides beside them, names can be 
 import argparse
 import ast
 import importlib
+import json
 import re
+import runpy
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
@@ -19,6 +21,7 @@ from helpers.doc_blocks import SHOWN, Block, blocks, words
 from helpers.recipes import CONFIG_OF, compose_run, resolved
 from helpers.shared import ROOT
 from sp3f_verl import cli
+from sp3f_verl.data.files import read_parquet
 
 BLOCKS = list(blocks())
 # `...` in a command stands for what every such command needs
@@ -167,6 +170,20 @@ def test_what_python_imports_is_there(block: Block):
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 importlib.import_module(alias.name)
+
+
+def test_a_step_of_your_own_as_printed(tmp_path, capsys):
+    [block] = [block for block in BLOCKS if block.kind == "python" and "run_step" in block.text]
+    file = tmp_path / "short.py"
+    file.write_text(block.text, encoding="utf-8")
+    main = runpy.run_path(str(file))["main"]
+    rows = [{"id": name, "prompt_lang": "es", "prompt": "¿" + "a" * size} for name, size in (("a", 9), ("b", 500))]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out")]
+    assert main(command) == 0 and [row["id"] for row in read_parquet(tmp_path / "out" / "prompts.parquet")] == ["a"]
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["drops"] == {"too_long": 1}
+    assert main(command) == 0 and "done" in capsys.readouterr().out
+    assert main([*command[:1], "nowhere", *command[2:]]) == 1
 
 
 @pytest.mark.parametrize("block", of_kind("yaml"))

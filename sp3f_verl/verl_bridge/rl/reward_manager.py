@@ -9,8 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
-from omegaconf import OmegaConf
-
 from sp3f_verl.data.rows import canonical
 from sp3f_verl.judge.base import Judged
 from sp3f_verl.judge.metrics import ScoredGroup
@@ -19,12 +17,11 @@ from sp3f_verl.rewards.answers.checkers import MATH, REDUCED, checker_of, load_c
 from sp3f_verl.rewards.fidelity.thinking import parts
 from sp3f_verl.rewards.leakage import leakage
 from sp3f_verl.rewards.terms import LENGTH_LIMITS, rule_terms_async
-from sp3f_verl.rewards.weights import active, check_weights, total, weights_at
+from sp3f_verl.rewards.weights import active, total, weights_at
 from sp3f_verl.verl_bridge.rl.group import SESSIONS, STEP, VALIDATE
 from sp3f_verl.verl_bridge.rl.judge_in_trainer import judge_actor, settings_of
+from sp3f_verl.verl_bridge.rl.settings import read
 from sp3f_verl.verl_bridge.rl.validation import validation_info
-
-SHOWN = (*("id", "language", "query_en", "solution_en"), *("translated_solution", "thinking_en", "reward_model"))
 
 
 def compared(responses: Sequence[str], terms: Sequence[Mapping[str, float]]) -> list[str]:
@@ -59,14 +56,13 @@ def register() -> None:
         def __init__(self, config, tokenizer, compute_score, reward_router_address=None, reward_model_tokenizer=None):
             super().__init__(config, tokenizer, compute_score)
             settings = config.sp3f
-            self.weights = OmegaConf.to_container(settings.reward.weights)
-            check_weights(self.weights)
+            reward = read(config, "reward")
+            self.weights, self.threshold = reward.weights, reward.language_threshold
             # verl hands in a function of its own where the user gives none
             self.custom = compute_score if config.reward.custom_reward_function.path is not None else None
-            self.checkers = load_checkers(settings.reward.get("checkers"))
-            self.checker = REDUCED if settings.reward.reduced else MATH  # of rows that name none
-            self.length_limits = tuple(settings.reward.get("length_limits") or LENGTH_LIMITS)
-            self.threshold = float(settings.reward.language_threshold)
+            self.checkers = load_checkers(reward.checkers)
+            self.checker = REDUCED if reward.reduced else MATH  # of rows that name none
+            self.length_limits = reward.length_limits or LENGTH_LIMITS
             self.languages = tuple(settings.get("languages") or ())
             self.measures_leakage = bool(settings.get("distill") or settings.get("token_credit"))
             self.judge = judge_actor(config)
@@ -155,7 +151,7 @@ def register() -> None:
             """What the run's judges say; neutral where they are not asked."""
             if row is None:
                 return Judged([NEUTRAL] * len(responses), [], [0] * len(responses))
-            return await self.judge.judge.remote(responses, {name: row[name] for name in SHOWN})
+            return await self.judge.judge.remote(responses, row)
 
         def _texts(self, data) -> list[str]:
             lengths = data.non_tensor_batch["response_len"]
