@@ -4,8 +4,9 @@
     python benchmarks/on_gpu.py --device cpu --tiny                       # the same, small: CI
 
 It needs no network. What is not installed is skipped by name: vLLM and Ray (the recipes' runs), TRL (the step beside
-ours), and verl itself (then the losses are left). Where only Ray is missing, a stand-in takes its place: verl imports
-ray in verl/protocol.py:29 before anything of its engine, and the engine of one process calls none of it.
+ours; `--trl PYTHON` names an environment that has it, such as `scripts/bench_env.sh` makes), and verl itself (then the
+losses are left). Where only Ray is missing, a stand-in takes its place: verl imports ray in verl/protocol.py:29 before
+anything of its engine, and the engine of one process calls none of it. On a CPU seconds are CPU seconds.
 """
 
 import argparse
@@ -39,6 +40,7 @@ LOSSES = [
 BUDGETS, TINY_BUDGETS = (4096, 8192, 16_384, 32_768), (512, 1024)
 GIB = 2**30
 OURS = ("ours", "shared")  # our head; and with prompts once a pair under flash-attention, too
+ONE_PROCESS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 SPARE = 20.0  # seconds before the end in which nothing new is begun
 
 
@@ -261,24 +263,60 @@ def _step(engine, made: list, method: str, head: str, budget: int, device: str, 
         "total_weight": total_weight(batch["weight"], roles),
     }
     loss = functools.partial(group_loss, objective=objective) if objective else _sft_loss()
-    seconds = 0.0
+    seconds, now = 0.0, time.process_time if device == "cpu" else time.perf_counter
     for _ in range(2):
         _synchronise(device, reset=True)
-        start = time.perf_counter()
+        start = now()
         with engine.train_mode():
             engine.optimizer_zero_grad()
             engine.forward_backward_batch(tu.get_tensordict(batch, settings).to(device), loss)
             engine.optimizer_step()
         _synchronise(device)
-        seconds = time.perf_counter() - start
-    tokens = sum(group.tokens for group in made)
+        seconds = now() - start
+    return _speeds(made, seconds, device, size, torch.cuda.max_memory_allocated() if device == "cuda" else 0)
+
+
+def _speeds(made: list, seconds: float, device: str, size: ModelSize, peak: float) -> dict:
+    """peak: bytes. Tokens count a prompt once for its responses, FLOPs once each."""
     flops = 3 * size.forward_flops([len(group.prompt) + len(part) for group in made for part in group.responses])
     known = known_device(torch.cuda.get_device_name()) if device == "cuda" else None
     return {
-        "tokens/s": round(tokens / seconds),
+        "tokens/s": round(sum(group.tokens for group in made) / seconds),
         "MFU": round(flops / seconds / known.peak, 3) if known else None,
-        "peak GiB": round(torch.cuda.max_memory_allocated() / GIB, 1) if device == "cuda" else None,
+        "peak GiB": round(peak / GIB, 1) if device == "cuda" else None,
     }
+
+
+def beside_trl(device: str, folder: Path, work: Path, tiny: bool, clock: Clock, trl: str, **_) -> Iterator[dict]:
+    """TRL's DPOTrainer as it comes, on the pairs of the DPO steps."""
+    size, file = ModelSize.of(str(folder)), work / "groups.json"
+    made = groups(8 if tiny else 64, 2, tiny, size.vocabulary)
+    rows = [
+        {"prompt": each.prompt.tolist(), "responses": [[*part.tolist()[:-1], 0] for part in each.responses]}
+        for each in made
+    ]  # its tokenizer ends a response with token 0
+    file.write_text(json.dumps(rows))
+    if subprocess.run([trl, "-c", "import trl"], capture_output=True).returncode:
+        yield {"case": "TRL", "skipped": f"{trl} has no TRL"}
+        return
+    environment = {name: value for name, value in os.environ.items() if name not in ONE_PROCESS}
+    for micro in (2, 8):
+        case = {"micro": micro, "checkpointing": True, "tile": None, "device": device}
+        command = [trl, str(Path(__file__).with_name("preference_trl.py")), str(file), str(folder), json.dumps(case)]
+        row = {"case": f"TRL's DPOTrainer, micro-batches of {micro} pairs"}
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=environment, timeout=max(1, clock.left - SPARE)
+            )
+        except subprocess.TimeoutExpired:
+            yield row | {"skipped": "it did not end in time"}
+            return
+        if done.returncode:
+            yield row | {"skipped": (done.stderr.strip().splitlines() or ["no word"])[-1][:200]}
+            continue
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        seconds = min(found["seconds"])
+        yield row | _speeds(made, seconds, device, size, found["peak_mib"] * 2**20)
 
 
 def _sft_loss() -> Callable:
@@ -319,8 +357,7 @@ def _one_process() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"} | address
+    os.environ |= dict(zip(ONE_PROCESS, ("0", "1", "0", "127.0.0.1", str(port)), strict=True))
 
 
 def _parts(options: argparse.Namespace, results: dict) -> list[Callable]:
@@ -333,7 +370,7 @@ def _parts(options: argparse.Namespace, results: dict) -> list[Callable]:
         results["stand-in for ray"] = without_ray()
         import sp3f_verl.plugin  # noqa: F401  (a checkout that is not installed has no entry point)
 
-        parts += [exactness, steps]
+        parts += [exactness, steps, beside_trl]
     return [*parts, recipes] if options.runs else parts
 
 
@@ -343,6 +380,8 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tiny", action="store_true", help="small sizes, for a CPU")
     parser.add_argument("--runs", action="store_true", help="a run through Ray and vLLM, too")
+    text = "of an environment with TRL, for the step beside ours (default: this one)"
+    parser.add_argument("--trl", default=sys.executable, metavar="PYTHON", help=text)
     parser.add_argument("--output", type=Path, default=Path("on_gpu.json"))
     options = parser.parse_args()
     clock, results = Clock(options.minutes), {"device": _name(options.device), "torch": torch.__version__}
@@ -361,6 +400,7 @@ def main() -> None:
                         work=Path(folder),
                         tiny=options.tiny,
                         clock=clock,
+                        trl=options.trl,
                     ):
                         rows.append(row)
                         print("  " + "; ".join(f"{name} {value}" for name, value in row.items()), flush=True)

@@ -1,14 +1,16 @@
-"""Training steps of TRL's DPOTrainer, in an environment of its own (scripts/bench_env.sh); run by preference_step.py.
+"""Training steps of TRL's DPOTrainer, in an environment of its own (scripts/bench_env.sh), for other benchmarks here.
 
-TRL's defaults but for fp32 on a CPU, one thread, and what the case sets. A step is what Trainer does between
+TRL's defaults but for what the case sets, and on a CPU fp32 and one thread. A step is what Trainer does between
 `on_step_begin` and `on_step_end`: forward and backward of all micro-batches, clipping, AdamW. The reference is no part
 of it: TRL computes it in its constructor (`precompute_ref_log_probs`) and reads it from the batch in `_compute_loss`.
 
     python benchmarks/preference_trl.py GROUPS.json MODEL CASE
 
-CASE: JSON of micro (pairs), checkpointing, tile (columns of the vocabulary whose logits TRL holds at a time, or null).
+CASE: JSON of micro (pairs), checkpointing, tile (columns of the vocabulary whose logits TRL holds at a time, or null),
+device (cpu: CPU seconds; cuda: seconds, bf16, flash-attention where it is installed).
 """
 
+import importlib.util
 import json
 import sys
 import tempfile
@@ -42,20 +44,29 @@ def tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
 
 
 class Clock(TrainerCallback):
-    def __init__(self):
-        self.seconds: list[float] = []
+    def __init__(self, device: str):
+        self.device, self.seconds = device, []
         self.loaded = 0.0
 
     def on_step_begin(self, *_, **__):
         self.loaded = self.loaded or resident_mib()
-        self.start = time.process_time()
+        self.start = self.now()
 
     def on_step_end(self, *_, **__):
-        self.seconds.append(time.process_time() - self.start)
+        self.seconds.append(self.now() - self.start)
+
+    def now(self) -> float:
+        if self.device == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
 
 
-def measure(groups: list[dict], folder: str, output: str, micro: int, checkpointing: bool, tile: int | None) -> dict:
-    torch.set_num_threads(1)
+def measure(
+    groups: list[dict], folder: str, output: str, micro: int, checkpointing: bool, tile: int | None, device: str = "cpu"
+) -> dict:
+    if device == "cpu":
+        torch.set_num_threads(1)
     if tile:  # the one-line setting: how many columns of the vocabulary a tile of logits has
         assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32_768, "TRL has changed its head"
         utils._CHUNKED_LOGPROB_CHUNK_SIZE = tile
@@ -63,8 +74,10 @@ def measure(groups: list[dict], folder: str, output: str, micro: int, checkpoint
         {"prompt": each["prompt"], "chosen": each["responses"][0], "rejected": each["responses"][1]} for each in groups
     ]
     texts = [{name: words(ids) if name == "prompt" else f" {words(ids)}" for name, ids in row.items()} for row in rows]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    clock = Clock()
+    flash = device == "cuda" and importlib.util.find_spec("flash_attn")
+    attention = "flash_attention_2" if flash else "sdpa"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention)
+    clock = Clock(device)
     trainer = DPOTrainer(
         model,
         args=DPOConfig(
@@ -75,8 +88,8 @@ def measure(groups: list[dict], folder: str, output: str, micro: int, checkpoint
             max_length=None,
             precompute_ref_log_probs=True,
             gradient_checkpointing=checkpointing,
-            bf16=False,
-            use_cpu=True,
+            bf16=device == "cuda",
+            use_cpu=device == "cpu",
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
@@ -90,7 +103,8 @@ def measure(groups: list[dict], folder: str, output: str, micro: int, checkpoint
     trainer.train()
     tokens = sum(2 * len(row["prompt"]) + len(row["chosen"]) + len(row["rejected"]) for row in rows)
     assert trainer._total_train_tokens == (1 + STEPS) * tokens, "TRL counts other tokens"
-    return {"tokens": tokens, "seconds": clock.seconds[1:], "loaded_mib": clock.loaded, "peak_mib": peak_mib()}
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak_mib()
+    return {"tokens": tokens, "seconds": clock.seconds[1:], "loaded_mib": clock.loaded, "peak_mib": peak}
 
 
 if __name__ == "__main__":

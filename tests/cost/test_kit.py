@@ -16,6 +16,7 @@ def test_the_kit_runs_on_a_cpu(tmp_path):
     assert max(row["largest difference"] for row in results["losses"]) < 1e-6
     assert [row["fault"] for row in results["exactness"]] == ["none"] * 3
     assert len(results["steps"]) == 6 and all(row["tokens/s"] > 0 for row in results["steps"])
+    assert results["beside_trl"] == [{"case": "TRL", "skipped": f"{sys.executable} has no TRL"}]
 
 
 def test_it_ends_when_its_minutes_are_over(tmp_path):
