@@ -7,7 +7,7 @@ from typing import Any
 
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.results import HeldOut, StageGains, not_finite, read_object
+from sp3f_verl.evaluation.results import Estimate, HeldOut, StageGains, not_finite, read_object
 from sp3f_verl.report.document import blocks as doc
 from sp3f_verl.report.document.blocks import Block, Document, Items, Section, Table, Text, listed, paragraph, picture
 from sp3f_verl.report.document.escape import Markdown, code, joined
@@ -16,6 +16,7 @@ from sp3f_verl.report.rl_and_sft import trainer_sections
 from sp3f_verl.report.run_metrics import RunMetrics
 from sp3f_verl.report.side_by_side import Named, sources
 from sp3f_verl.report.values import dots, fixed, not_numbers
+from sp3f_verl.stats.bootstrap import t_interval
 from sp3f_verl.stats.format import mean_and_spread, number
 
 SPLITS = {
@@ -241,7 +242,38 @@ def compare(named: Named[None]) -> list[Block]:
         table = _changes("split", list(rows), stages, of_row, mean_and_spread)
         what = f"{len(folders)} seeds" if len(alike) == 1 else f"{len(folders)} runs of {len(alike)} kinds"
         blocks += [Text(f"{decoding}, {what}:"), table]
+    blocks += _differences(folders, results, alike)
     return [*blocks, sources((label, folder, source_of(results[label])) for label, folder in folders.items())]
+
+
+def _differences(folders: dict[str, Path], results: dict[str, Results], alike: dict[str, list[str]]) -> list[Block]:
+    """After training, each further kind minus the first, a pair for each seed that both have; nothing below two."""
+    pairs = {}
+    (first, base), *others = ((_name(folders, labels, alike), labels) for labels in alike.values())
+    of_seed = {_part(folders[label], seeds=True): label for label in base}
+    for name, labels in others:
+        seeds = [(label, of_seed.get(_part(folders[label], seeds=True))) for label in labels]
+        pairs[name] = [(label, beside) for label, beside in seeds if beside is not None]
+    rows = {
+        f"{split}: {name} minus {first}": (split, both)
+        for split in SPLITS
+        for name, both in pairs.items()
+        if len(both) > 1
+    }
+
+    def cell(row: tuple[str, list[tuple[str, str]]], measure: str) -> str:
+        split, both = row
+        ends = [[results[label]["sp3f", split]["greedy"]["all"].get(measure) for label in pair] for pair in both]
+        known = [a - b for a, b in ends if a is not None and b is not None]
+        if len(known) < len(ends):
+            return number(None)
+        return fixed(
+            Estimate(**{name: getattr(t_interval(known), name) for name in ("mean", "low", "high")}), 3, sign="+"
+        )
+
+    columns = {title: lambda row, measure=measure: cell(row, measure) for measure, title in COLUMNS.items()}
+    text = "Greedy, after training, paired by seed, with Student's 95 % interval over the seeds:"
+    return [Text(text), listed("split", rows, columns)] if rows else []
 
 
 def _name(folders: dict[str, Path], labels: list[str], alike: dict[str, list[str]]) -> str:

@@ -87,6 +87,20 @@ def test_methods_of_the_quickstart_have_a_row_each_and_only_their_seeds_are_pool
     assert Path(report(folders[2:3])).read_text().count("SFT → COPSD") == 1
 
 
+def test_methods_with_the_same_seeds_are_compared_seed_by_seed(tmp_path):
+    """Gains of 0.25, 0.5 and 0.75: mean 0.5, and t of two degrees of freedom, 4.303, times 0.25 / sqrt(3)."""
+    ends = {"SP3F": (0.25, 0.0, 0.25), "COPSD": (0.5, 0.5, 1.0)}
+    folders = []
+    for method, values in ends.items():
+        for seed, value in enumerate(values):
+            folders.append(quickstart(tmp_path / f"{method}{seed}", 0.125, value))
+            write_json({"train_seed": seed, "rl": {"method": method}}, folders[-1] / "settings.json")
+    [row] = [line for line in report(folders).splitlines() if line.startswith("| test: COPSD (3) minus SP3F (3)")]
+    mean, low, high = map(float, re.findall(r"[-+]?\d\.\d{3}", row)[:3])
+    assert mean == 0.5 and (low, high) == pytest.approx((0.5 - 0.621, 0.5 + 0.621), abs=0.01)
+    assert "minus" not in report(folders[2:4])  # a seed each
+
+
 @pytest.mark.parametrize("text", ["{", "null", "[]", '{"greedy": null, "sampled": {}}'])
 def test_a_damaged_evaluation_of_a_quickstart_is_named(tmp_path, monkeypatch, capsys, text):
     folders = [quickstart(tmp_path / name, 0.25) for name in ("a", "b")]

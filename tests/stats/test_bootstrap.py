@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sp3f_verl.stats.bootstrap import bootstrap, paired
+from sp3f_verl.stats.bootstrap import bootstrap, paired, t_interval
 
 SETS = 1000
 
@@ -133,3 +133,13 @@ def test_the_same_set_gives_the_same_interval_and_unequal_ones_are_refused():
     assert bootstrap(clusters) == bootstrap(clusters)
     with pytest.raises(ValueError):
         paired(clusters, clusters[1:])
+
+
+@pytest.mark.parametrize(("n", "t"), [(2, 12.706), (3, 4.303), (4, 3.182), (6, 2.571), (31, 2.042)])
+def test_students_interval_of_a_handful_of_runs(n, t):
+    values = [float(at) for at in range(n)]
+    found = t_interval(values)
+    assert found.mean == pytest.approx((n - 1) / 2)
+    reach = t * np.std(values, ddof=1) / math.sqrt(n)
+    assert found.high - found.mean == pytest.approx(reach, rel=0.01 if n > 2 else 0.12) == found.mean - found.low
+    assert math.isnan(t_interval([1.0]).low)
