@@ -71,12 +71,10 @@ def _write(path: Path, form: Form, out: Output) -> None:
     rows = (form.row(row) for row in read_rows(path, form.ours))
     if isinstance(form.theirs, pa.Schema):
         out.write(path.stem, rows, form.theirs)
-    elif not (theirs := list(rows)):
-        raise BadInput(f"{path} has no rows; give a file with at least one.")
     elif form.theirs == "jsonl":
-        out.write_text(f"{path.stem}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in theirs))
+        out.write_text(f"{path.stem}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     else:
-        out.write_text(f"{path.stem}.json", json.dumps(theirs, ensure_ascii=False, indent=1) + "\n")
+        out.write_text(f"{path.stem}.json", json.dumps(list(rows), ensure_ascii=False, indent=1) + "\n")
 
 
 def _run(options: argparse.Namespace) -> None:

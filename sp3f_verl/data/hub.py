@@ -19,15 +19,12 @@ def from_hub(
 ) -> Path:
     """The file at `path` with these columns, downloaded where it is not there yet. `name` and `mend` are for sentences.
 
-    BadInput where `datasets` is not installed, the Hub cannot be reached, a column is not there, or the set's terms are
-    not accepted.
+    BadInput where the Hub cannot be reached, a column is not there, or the set's terms are not accepted.
     """
     if path.is_file():
         return path
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        raise BadInput(f"{name}: {hub} comes by `pip install datasets`, which is not installed; or {mend}.") from None
+    from datasets import load_dataset
+
     try:
         rows = load_dataset(hub, config, split=split, revision=revision)
         with atomic_write(path) as partial:

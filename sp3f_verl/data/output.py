@@ -88,10 +88,6 @@ class Output:
         write_text(text, self.path(name))
         self._files[name] = None
 
-    def add(self, name: str) -> None:
-        """Takes in a file that the step itself has written to `path(name)`, such as a picture."""
-        self._files[name] = None
-
     def drop(self, reason: str, n: int = 1) -> None:
         """Counts rows that were left out."""
         self.drops[reason] += n

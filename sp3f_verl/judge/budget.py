@@ -1,10 +1,10 @@
 """What the judges of a run have cost, over all of its resumes, and the budget that they must not pass."""
 
 import json
-import os
 import time
 from pathlib import Path
 
+from sp3f_verl.data.files import write_text
 from sp3f_verl.errors import BadInput
 
 SECONDS_BETWEEN_WRITES = 1.0  # so much spending a SIGKILL can make the file forget
@@ -55,11 +55,8 @@ class Budget:
         then ends the run."""
         if self.path is None or not self.spent:
             return
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"spent_usd": self.spent}) + "\n")
-            temporary.replace(self.path)
+            write_text(json.dumps({"spent_usd": self.spent}) + "\n", self.path)
             self._unwritten = ""
         except OSError as error:
             self._unwritten = f"sp3f.judge.spending_file={self.path} cannot be written ({error}); mend that to go on."

@@ -30,10 +30,6 @@ class Problem:
         return self.a + self.b if self.sign == "+" else self.a - self.b
 
     @property
-    def fact(self) -> tuple[str, int, int]:
-        return self.sign, self.a, self.b
-
-    @property
     def key(self) -> str:
         return f"{self.kind}:{self.a}{self.sign}{self.b}:{self.name}:{self.object}"
 

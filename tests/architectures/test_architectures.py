@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from data_prep import architectures
 from data_prep.preferences import ENGLISH
 from helpers.model_server import ModelServer, Reply
+from helpers.tables import write_rows
 from sp3f_verl.architectures.model import SourceText
 from sp3f_verl.architectures.plan import SHIPPED, read_plan
 from sp3f_verl.architectures.schema import Architecture
 from sp3f_verl.architectures.share import COPY, jobs, quotas, spread
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.preference_rows import read_answers
-from sp3f_verl.data.tables import write_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Ask
 

@@ -29,11 +29,11 @@ from helpers.croco_steps import (
 )
 from helpers.model_server import ModelServer, Reply
 from helpers.processes import started
+from helpers.tables import write_rows
 from sp3f_verl.data.candidate_files import SCORED
 from sp3f_verl.data.check import check_sft
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.data.prompts import Prompts
-from sp3f_verl.data.tables import write_rows
 from sp3f_verl.llm.score import TransformersScorer
 from sp3f_verl.rewards import language_share
 from sp3f_verl.rewards.fidelity.detect import language_found

@@ -5,11 +5,12 @@ import json
 import pytest
 
 from data_prep import convert, selfplay
+from helpers.tables import write_rows
 from sp3f_verl.data.check import check_rl, check_sft
 from sp3f_verl.data.files import read_parquet, write_parquet
 from sp3f_verl.data.layouts import LAYOUTS, croco, sp3f, spin, verl
 from sp3f_verl.data.schemas import PREFERENCE, PROMPT, RL, SFT, TRANSLATED, TRIPLET
-from sp3f_verl.data.tables import read_rows, write_rows
+from sp3f_verl.data.tables import read_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.languages import UnknownLanguage
 

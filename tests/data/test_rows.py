@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.tables import write_rows
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.output import AlreadyDone, Output
 from sp3f_verl.data.rows import field, id_of, question_of, row_id
 from sp3f_verl.data.schemas import CANDIDATE, SFT, extended, key
-from sp3f_verl.data.tables import order, read_batches, read_rows, write_rows
+from sp3f_verl.data.tables import order, read_batches, read_rows
 from sp3f_verl.data.tables.order import Keys
 from sp3f_verl.errors import BadInput
 
@@ -75,7 +76,6 @@ def test_what_is_written_is_read(tmp_path, suffix):
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n\n" for row in rows(5)), encoding="utf-8")
     back = list(read_rows(path, SFT))
     assert sorted(row["id"] for row in back) == sorted(row["id"] for row in rows(5)) and back[0].keys() == {*SFT.names}
-    assert next(read_rows(path, ["language"], ["messages", "absent"])).keys() == {"language", "messages"}
     wider = extended(SFT, score=pa.float64())
     assert all(row["score"] is None for row in read_rows(path, wider)), "a nullable column that the file lacks"
 
@@ -162,16 +162,6 @@ def test_a_broken_last_line_is_told_before_the_first_row(tmp_path):
     path.write_text(json.dumps(rows(1)[0]) + "\n{")
     with pytest.raises(BadInput, match="line 2"):
         read_batches(path, SFT)
-    with pytest.raises(BadInput, match="line 2"):
-        read_rows(path, ["id"])
-
-
-def test_named_columns_are_checked_too(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text('{"id": 1, "question": "q"}\n{"id": 1, "question": "q"}\n')
-    assert "line 2 has the id 1 of row or line 1" in sentence(path, ["id", "question"])
-    path.write_text('{"language": "es", "question": "q"}\n{"language": "xx", "question": null}\n')
-    assert "unknown language 'xx'" in sentence(path, ["language"]) and "line 2" in sentence(path, ["question"])
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from data_prep import sp3f
 from helpers.shared import SHARED_DATA as REAL
+from helpers.tables import write_rows
 from sp3f_verl import languages
 from sp3f_verl.data.assembly.contamination import Contamination
 from sp3f_verl.data.check import check_rl, check_sft
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import RL, TRANSLATED
-from sp3f_verl.data.tables import read_rows, write_rows
+from sp3f_verl.data.tables import read_rows
 
 real = pytest.mark.skipif(not (REAL / "mgsm").is_dir(), reason=f"real data is not at {REAL} (set SP3F_REAL_DATA)")
 

@@ -49,11 +49,9 @@ class Segments:
 
 def from_hub(pair: str) -> Path:
     """The set's file of a pair such as en-de_DE, in the Hub's own cache. BadInput where it cannot be had."""
+    from huggingface_hub import hf_hub_download
+
     mend = f"download {pair}.jsonl elsewhere and give it as --input"
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError:
-        raise BadInput(f"{pair} comes by `pip install huggingface_hub`, which is not installed; or {mend}.") from None
     try:
         return Path(hf_hub_download(HUB, f"{pair}.jsonl", repo_type="dataset"))
     except Exception as error:  # of the network, the Hub or the name: no common class

@@ -4,7 +4,7 @@ A file is opened (`sources`), checked against a schema (`validate`), put in orde
 whole or not at all (`writer`). What most callers need is here.
 """
 
-from sp3f_verl.data.tables.io import as_batches, read_batches, read_rows, scan, write_rows
+from sp3f_verl.data.tables.io import as_batches, read_batches, read_rows, scan
 from sp3f_verl.data.tables.sources import open_file
 
-__all__ = ["as_batches", "open_file", "read_batches", "read_rows", "scan", "write_rows"]
+__all__ = ["as_batches", "open_file", "read_batches", "read_rows", "scan"]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sp3f_verl import languages
 from sp3f_verl.errors import BadInput
-from sp3f_verl.evaluation.arena.pairs import Pair, english_name
+from sp3f_verl.evaluation.arena.pairs import Pair
 from sp3f_verl.evaluation.arena.settings import for_arena
 from sp3f_verl.judge.base import Asked, Judged, JudgeStopped
 from sp3f_verl.judge.desk import Desk
@@ -142,7 +143,7 @@ async def _ask(desk: Desk, pairs: Sequence[Pair], done, judgement: Judgement, la
     async def one(index: int, pair: Pair) -> Judged:
         row = {
             "id": str(index),
-            "language": english_name(pair.language),
+            "language": languages.get(pair.language).english_name,
             "query_en": pair.query,
             "solution_en": pair.reference_en or "",
             "reward_model": {"ground_truth": ""},

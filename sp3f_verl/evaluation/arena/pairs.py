@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sp3f_verl import languages
 from sp3f_verl.data.prompts import Prompts
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.outputs import Answer, Key, Outputs
@@ -114,10 +113,6 @@ def query_of(messages: Iterable[dict[str, str]]) -> str:
     if len(messages) == 1:
         return messages[0]["content"]
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
-
-
-def english_name(code: str) -> str:
-    return languages.get(code).english_name
 
 
 def read_prompts_of(given: Sequence[Path], outputs: Iterable[Outputs]) -> tuple[Prompts, list[Path]]:

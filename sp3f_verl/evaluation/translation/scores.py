@@ -46,15 +46,13 @@ SENTENCE_MEANS = {"bleu_sentence": "bleu", "chrf_sentence": "chrf", "comet": "co
 class Metrics:
     """BLEU and chrF++ for a language. tokenize: in place of its own tokenizer.
 
-    blank: why there is no BLEU, where its own tokenizer cannot be had; chrF++ needs none. BadInput where sacrebleu is
-    missing, or the tokenizer that was asked for.
+    blank: why there is no BLEU, where its own tokenizer cannot be had; chrF++ needs none. BadInput where the
+    tokenizer that was asked for is missing.
     """
 
     def __init__(self, language: str, tokenize: str | None = None):
-        try:
-            from sacrebleu.metrics import BLEU, CHRF
-        except ImportError:
-            raise BadInput("sacrebleu is not installed: `pip install 'sacrebleu[ja,ko]'`, and start again.") from None
+        from sacrebleu.metrics import BLEU, CHRF
+
         if tokenize is not None:
             check_tokenizer(language, tokenize)
         name = tokenize or tokenizer_of(language)

@@ -53,10 +53,9 @@ class TransformersBackend(Backend):
         batch: int = 64,
     ):
         super().__init__(store, totals)
-        self.model, self._adapter = fingerprint(model), adapter
         if adapter is not None:
             lora_rank(Path(adapter))
-            self.model += f"+{fingerprint(adapter)}"
+        self.model, self._adapter = fingerprint(model, adapter), adapter
         self._path, self._dtype, self._longest, self._batch = str(model), dtype, max_model_len, batch
 
     def _identity(self) -> str:

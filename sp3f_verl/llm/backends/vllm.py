@@ -37,12 +37,9 @@ class VLLMBackend(Backend):
     ):
         super().__init__(store, totals)
         self._pool = pool or Pool()
-        self.model = fingerprint(model)
-        rank = 0
-        if adapter is not None:
-            adapter = Path(adapter).resolve()
-            rank = lora_rank(adapter)
-            self.model += f"+{fingerprint(adapter)}"
+        adapter = None if adapter is None else Path(adapter).resolve()
+        rank = 0 if adapter is None else lora_rank(adapter)
+        self.model = fingerprint(model, adapter)
         self._arguments = engine_of(model, dtype, max_model_len, self._pool.tensor_parallel)
         self._arguments |= {"name": self.model, "adapter": None if adapter is None else str(adapter), "rank": rank}
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from sp3f_verl.characters import whole
 from sp3f_verl.errors import one_line
 from sp3f_verl.llm.outcome import Completion, FailureKind, Fault, Usage
@@ -233,10 +235,5 @@ def _first_token_logprobs(logprobs: Any) -> dict[str, float] | None:
         token, logprob = str(entry["token"]), float(entry["logprob"])
         if math.isnan(logprob):
             raise ValueError("a log-probability that is no number")
-        merged[token] = _logaddexp(merged[token], logprob) if token in merged else logprob
+        merged[token] = float(np.logaddexp(merged[token], logprob)) if token in merged else logprob
     return merged
-
-
-def _logaddexp(a: float, b: float) -> float:
-    high, low = max(a, b), min(a, b)
-    return high if low == -math.inf else high + math.log1p(math.exp(low - high))

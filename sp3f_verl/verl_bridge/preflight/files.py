@@ -12,9 +12,12 @@ That a file exists, is parquet and has its columns is asked by the reader of its
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sp3f_verl.data.files import read_parquet
+from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
 
 
@@ -34,6 +37,12 @@ def files(config: DictConfig) -> Iterator[tuple[str, list[str]]]:
         if not paths and key == "data.train_files":
             raise BadInput("data.train_files is empty; give a parquet file.")
         yield key, paths
+
+
+def train_rows(config: DictConfig) -> Iterator[dict]:
+    """The canonical rows of data.train_files, which have been checked."""
+    for path in dict(files(config))["data.train_files"]:
+        yield from map(canonical, read_parquet(Path(path).expanduser()))
 
 
 @contextmanager

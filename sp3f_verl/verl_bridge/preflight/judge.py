@@ -8,8 +8,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.files import read_parquet
-from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput
 from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.base import Judge
@@ -19,7 +17,7 @@ from sp3f_verl.judge.questions.kinds import KINDS
 from sp3f_verl.judge.questions.prompt import Prompt, render
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.rewards.weights import active
-from sp3f_verl.verl_bridge.preflight.files import files
+from sp3f_verl.verl_bridge.preflight.files import train_rows
 from sp3f_verl.verl_bridge.rl.judge_in_trainer import settings_of
 
 TEMPLATE_TOKENS = 64  # of a chat template, around a system and a user part
@@ -109,8 +107,7 @@ def room(config: DictConfig) -> None:
     if not judges:
         return
     role, (tokenizer, there, whole) = config.actor_rollout_ref, servers(config)
-    paths = next(paths for key, paths in files(config) if key == "data.train_files")
-    rows = [canonical(row) for file in paths for row in read_parquet(Path(file).expanduser())]
+    rows = list(train_rows(config))
     for judge in judges:
         settings, question = judge.settings, judge.settings.question
         shown = 2 if question.of_pairs else 1 if question.labels(1) else role.rollout.n

@@ -2,10 +2,8 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from sp3f_verl.data.files import read_parquet
-from sp3f_verl.data.rows import canonical
 from sp3f_verl.errors import BadInput, nearest
-from sp3f_verl.verl_bridge.preflight.files import files
+from sp3f_verl.verl_bridge.preflight.files import train_rows
 from sp3f_verl.verl_bridge.preflight.judge import GROUP_MANAGER, servers
 from sp3f_verl.verl_bridge.rl.teacher import distill_of, prompt_ids_of, prompt_of, token_credit_of
 
@@ -130,11 +128,9 @@ def room(config: DictConfig) -> None:
     tokenizer, there, whole = servers(config)
     template = OmegaConf.to_container(config.data.get("apply_chat_template_kwargs") or OmegaConf.create())
     longest, response = 0, config.data.max_response_length
-    paths = next(paths for key, paths in files(config) if key == "data.train_files")
-    for path in paths:
-        for row in map(canonical, read_parquet(path)):
-            messages = prompt.messages(row["prompt"], row)
-            longest = max(longest, len(prompt_ids_of(tokenizer, template, messages)))
+    for row in train_rows(config):
+        messages = prompt.messages(row["prompt"], row)
+        longest = max(longest, len(prompt_ids_of(tokenizer, template, messages)))
     needed = longest + response + 1
     if needed > there:
         mend = f"set it to {needed}, or null for the model's {whole}" if needed <= whole else "leave long rows out"
