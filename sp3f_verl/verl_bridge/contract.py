@@ -51,6 +51,10 @@ verl.workers.engine.fsdp
     after | engine.step_metrics:rate_of_the_step | train/lr of the step made
     after | engine.lora:seeded_start | an adapter drawn with the seed
     after | engine.check:install | log-probs are checked before step 1
+verl.workers.rollout.vllm_rollout.vllm_rollout
+    after | engine.weight_sync:own_socket | two runs on a machine mix no weights
+verl.workers.rollout.vllm_rollout.vllm_async_server
+    after | engine.weight_sync:own_socket_of_the_server | two runs on a machine mix no weights
 verl.utils.distributed
     after | cpu.patches:one_backend_per_device | cpu:gloo named once
 verl.workers.engine.base
@@ -312,6 +316,10 @@ verl.workers.rollout.llm_server
 verl.workers.rollout.replica
     TokenOutput .token_ids .log_probs .stop_reason | selfplay.generation | a response
     TokenOutput .extra_fields .stop_reason | rl.teacher | log-probs of a prompt
+verl.workers.rollout.vllm_rollout.vllm_rollout
+    ServerAdapter .zmq_handle | engine.weight_sync | a socket of this run's
+verl.workers.rollout.vllm_rollout.vllm_async_server
+    vLLMHttpServer | engine.weight_sync | the same for its processes, by VERL_RAY_JOB_ID
 verl.workers.rollout.vllm_rollout.utils
     extract_prompt_logprobs(output, num_prompt_logprobs, result_dict) | rl.teacher | prompt_ids, prompt_logprobs
 verl.workers.rollout.utils
@@ -341,6 +349,7 @@ ray
     remote | rl.group | actors
     get | rl.judge_in_trainer | answers of actors
     get_runtime_context() | rl.judge_in_trainer | this node
+    get_runtime_context() | engine.weight_sync | this Ray's address
     put(value) | llm.backends.ray_pool | blocks of rows
     nodes() | llm.backends.ray_pool | a worker a node
     cluster_resources() | llm.backends.ray_pool | how many GPUs

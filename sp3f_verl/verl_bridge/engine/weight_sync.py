@@ -1,14 +1,21 @@
-"""The buffer through which rollout servers get their weights holds the largest of them, whatever the recipe says.
+"""How colocated rollout servers get their weights: through a buffer that holds the largest, and a socket of this run's.
 
 verl 0.9.1 sends no weight in parts to colocated servers (bucketed_weight_transfer.py:140): an embedding of 49,152 x 576
 in fp32 takes 113 MB, and a smaller buffer ends the run at its first sync.
+
+The socket is a file in /tmp named after Ray's job id (vllm_rollout.py:140). The first job of every Ray has the same id,
+so that two runs on one machine, each with a Ray of its own, share it: where their syncs meet, one's weights go to the
+other's server, or both wait for ever.
 """
 
 import functools
+import hashlib
 import os
 
 from sp3f_verl.log import log
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
+
+JOB_VARIABLE = "VERL_RAY_JOB_ID"  # verl's, for vLLM's workers
 
 
 def install() -> None:
@@ -24,6 +31,44 @@ def install() -> None:
             widen(self.rollout.config.checkpoint_engine, largest(self.actor.engine.module))
 
     ActorRolloutRefWorker.init_model = init_model
+
+
+def own_socket() -> None:
+    """After `verl.workers.rollout.vllm_rollout.vllm_rollout`: the sender's socket is named after the Ray, too."""
+    from verl.workers.rollout.vllm_rollout.vllm_rollout import ServerAdapter
+
+    original = ServerAdapter.__init__
+
+    @functools.wraps(original)
+    def __init__(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        if DEVICE_VARIABLE in os.environ:
+            self.zmq_handle = self.zmq_handle.replace("-replica-", f"-{of_this_ray()}-replica-", 1)
+
+    ServerAdapter.__init__ = __init__
+
+
+def own_socket_of_the_server() -> None:
+    """After `verl.workers.rollout.vllm_rollout.vllm_async_server`: and the receiver's, which its processes take from
+    the environment."""
+    from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
+
+    original = vLLMHttpServer.__init__
+
+    @functools.wraps(original)
+    def __init__(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        if DEVICE_VARIABLE in os.environ:
+            os.environ[JOB_VARIABLE] += f"-{of_this_ray()}"
+
+    vLLMHttpServer.__init__ = __init__
+
+
+def of_this_ray() -> str:
+    """The same in every process of a Ray, and another one beside it."""
+    import ray
+
+    return hashlib.sha256(ray.get_runtime_context().gcs_address.encode()).hexdigest()[:8]
 
 
 def largest(module) -> int:

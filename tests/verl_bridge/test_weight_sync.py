@@ -1,0 +1,48 @@
+"""Two runs on one machine, each with a Ray of its own, use different sockets for their weights."""
+
+from types import SimpleNamespace
+
+import pytest
+import ray
+
+from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
+from sp3f_verl.verl_bridge.engine import weight_sync
+
+JOB = "01000000"  # of the first job of any Ray
+
+
+def sockets(monkeypatch, address: str) -> tuple[str, str]:
+    """Where the sender and the receiver of a run meet, in a Ray at this address."""
+    from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+    from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
+    from verl.workers.rollout.vllm_rollout.vllm_rollout import ServerAdapter
+
+    def sender(self):
+        self.zmq_handle = f"ipc:///tmp/rl-colocate-zmq-{JOB}-replica-0-rank-0.sock"
+
+    def server(self):
+        monkeypatch.setenv(weight_sync.JOB_VARIABLE, JOB)
+
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address=address))
+    monkeypatch.setattr(ServerAdapter, "__init__", sender)
+    monkeypatch.setattr(vLLMHttpServer, "__init__", server)
+    weight_sync.own_socket()
+    weight_sync.own_socket_of_the_server()
+    vLLMHttpServer()
+    adapter = object.__new__(ServerAdapter)
+    ServerAdapter.__init__(adapter)
+    worker = SimpleNamespace(local_rank=0, model_runner=SimpleNamespace())
+    return adapter.zmq_handle, vLLMColocateWorkerExtension._get_zmq_handle(worker)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_sender_and_receiver_meet_and_no_other_run_is_there(monkeypatch, device):
+    monkeypatch.setenv(DEVICE_VARIABLE, device)
+    one, other = (sockets(monkeypatch, address) for address in ("10.0.0.1:6379", "10.0.0.1:6380"))
+    assert one[0] == one[1] and other[0] == other[1] and one[0] != other[0]
+    assert len(one[0].removeprefix("ipc://")) < 100  # a socket's path may have 107 bytes
+
+
+def test_stock_verl_keeps_its_own(monkeypatch):
+    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
+    assert set(sockets(monkeypatch, "10.0.0.1:6379")) == {f"ipc:///tmp/rl-colocate-zmq-{JOB}-replica-0-rank-0.sock"}
