@@ -223,7 +223,7 @@ SETTINGS = {
         "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32 does not divide the 16 sequences of a worker",
     ),
     "a policy that is none": (["sp3f.group.on_failed_sibling=drop"], "sp3f.group.on_failed_sibling=drop; it is one of"),
-    "no ceiling": (["sp3f.group.replacement_ceiling=no"], "sp3f.group.replacement_ceiling=False; set it to a number"),
+    "no ceiling": (["sp3f.group.replacement_ceiling=no"], "sp3f.group.replacement_ceiling='no'; set it to a number"),
     "no deadline": (["sp3f.group.deadline_seconds=0"], "sp3f.group.deadline_seconds=0; set it to a number of seconds"),
     "a rule that is no yes or no": (
         ["sp3f.reward.reduced=perhaps"],
