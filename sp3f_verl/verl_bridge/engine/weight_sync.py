@@ -4,7 +4,7 @@ verl 0.9.1 sends no weight in parts to colocated servers (bucketed_weight_transf
 in fp32 takes 113 MB, and a smaller buffer ends the run at its first sync.
 
 The socket is a file in /tmp named after Ray's job id (vllm_rollout.py:140; verl #6233, #6246). The first job of every
-Ray has the same id, so that two runs on one machine, each with a Ray of its own, share it: where their syncs meet, one's
+Ray has the same id, so that two runs on a machine, each with a Ray of its own, share it: where their syncs meet, one's
 weights go to the other's server, or both wait for ever.
 """
 
