@@ -11,6 +11,7 @@ anything of its engine, and the engine of one process calls none of it. On a CPU
 
 import argparse
 import functools
+import gc
 import importlib.util
 import json
 import os
@@ -289,6 +290,9 @@ def _speeds(made: list, seconds: float, device: str, size: ModelSize, peak: floa
 
 def beside_trl(device: str, folder: Path, work: Path, tiny: bool, clock: Clock, trl: str, **_) -> Iterator[dict]:
     """TRL's DPOTrainer as it comes, on the pairs of the DPO steps."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()  # what `steps` leaves is TRL's to have
     size, file = ModelSize.of(str(folder)), work / "groups.json"
     made = groups(8 if tiny else 64, 2, tiny, size.vocabulary)
     rows = [

@@ -50,6 +50,8 @@ class Clock(TrainerCallback):
 
     def on_step_begin(self, *_, **__):
         self.loaded = self.loaded or resident_mib()
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         self.start = self.now()
 
     def on_step_end(self, *_, **__):

@@ -1,6 +1,7 @@
 """The report of a quickstart, and a table over several seeds."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -247,29 +248,27 @@ def compare(named: Named[None]) -> list[Block]:
 
 
 def _differences(folders: dict[str, Path], results: dict[str, Results], alike: dict[str, list[str]]) -> list[Block]:
-    """After training, each further kind minus the first, a pair for each seed that both have; nothing below two."""
-    pairs = {}
-    (first, base), *others = ((_name(folders, labels, alike), labels) for labels in alike.values())
-    of_seed = {_part(folders[label], seeds=True): label for label in base}
-    for name, labels in others:
-        seeds = [(label, of_seed.get(_part(folders[label], seeds=True))) for label in labels]
-        pairs[name] = [(label, beside) for label, beside in seeds if beside is not None]
+    """After training, each further kind minus the first, a pair for each seed that both have; nothing below three."""
+    of_seeds = [{_part(folders[label], seeds=True): label for label in labels} for labels in alike.values()]
+    names = [_name(folders, labels, alike) for labels in alike.values()]
+    pairs = {
+        name: [(label, of_seeds[0][seed]) for seed, label in own.items() if seed and seed in of_seeds[0]]
+        for name, own in zip(names[1:], of_seeds[1:], strict=True)
+    }
     rows = {
-        f"{split}: {name} minus {first}": (split, both)
+        f"{split}: {name} minus {names[0]}, {len(both)} pairs": (split, both)
         for split in SPLITS
         for name, both in pairs.items()
-        if len(both) > 1
+        if len(both) > 2
     }
 
     def cell(row: tuple[str, list[tuple[str, str]]], measure: str) -> str:
         split, both = row
         ends = [[results[label]["sp3f", split]["greedy"]["all"].get(measure) for label in pair] for pair in both]
-        known = [a - b for a, b in ends if a is not None and b is not None]
-        if len(known) < len(ends):
+        if not all(value is not None and math.isfinite(value) for pair in ends for value in pair):
             return number(None)
-        return fixed(
-            Estimate(**{name: getattr(t_interval(known), name) for name in ("mean", "low", "high")}), 3, sign="+"
-        )
+        found = t_interval([a - b for a, b in ends])
+        return fixed(Estimate(mean=found.mean, low=found.low, high=found.high), 3, sign="+")
 
     columns = {title: lambda row, measure=measure: cell(row, measure) for measure, title in COLUMNS.items()}
     text = "Greedy, after training, paired by seed, with Student's 95 % interval over the seeds:"

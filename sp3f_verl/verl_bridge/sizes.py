@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.cost.devices import GIB, Device, find_device, known_device
 from sp3f_verl.cost.memory import BF16, STEP, Training, kv_bytes, tokens_that_fit, training_bytes
@@ -60,10 +60,13 @@ def longest(config: DictConfig) -> int:
         return config.data.max_length
     if (preference := config.sp3f.get("preference")) is None:
         return config.data.max_prompt_length + config.data.max_response_length
-    from sp3f_verl.losses.table import LOSSES  # here: it takes torch
+    from sp3f_verl.losses.objective import Objective  # here: it takes torch
 
-    loss = LOSSES.get(preference.objective.loss)  # of one that does not exist the preflight speaks
-    return (len(loss.roles) if loss else 2) * preference.max_length
+    try:
+        roles = len(Objective(**OmegaConf.to_container(preference.objective, resolve=True)).roles)
+    except BadInput:  # of which the preflight speaks
+        roles = 2
+    return roles * preference.max_length
 
 
 def training_of(config: DictConfig) -> Training:

@@ -214,6 +214,17 @@ class TestStore:
         assert len(before) > 50 and all(asked[name] == count for name, count in before.items())
         assert sum(asked.values()) <= rows + 5 * concurrency
 
+    def test_a_disk_that_takes_nothing_ends_the_asking_with_its_error(self, tmp_path):
+        class FullDisk(Store):
+            def put_many(self, items):
+                raise OSError(28, "No space left on device")
+
+        with ModelServer() as server:
+            backend = OpenAIBackend(Endpoint((server.url,), "stub", concurrency=4), FullDisk(tmp_path / "a"))
+            with backend, pytest.raises(OSError, match="No space left"):
+                list(backend.answers(an_ask(number) for number in range(40)))
+            assert len(server.chats()) <= 8
+
 
 class TestPressure:
     def test_asks_are_drawn_as_answers_are_taken(self):

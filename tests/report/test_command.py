@@ -95,10 +95,13 @@ def test_methods_with_the_same_seeds_are_compared_seed_by_seed(tmp_path):
         for seed, value in enumerate(values):
             folders.append(quickstart(tmp_path / f"{method}{seed}", 0.125, value))
             write_json({"train_seed": seed, "rl": {"method": method}}, folders[-1] / "settings.json")
-    [row] = [line for line in report(folders).splitlines() if line.startswith("| test: COPSD (3) minus SP3F (3)")]
+    [row] = [
+        line for line in report(folders).splitlines() if line.startswith("| test: COPSD (3) minus SP3F (3), 3 pairs |")
+    ]
     mean, low, high = map(float, re.findall(r"[-+]?\d\.\d{3}", row)[:3])
     assert mean == 0.5 and (low, high) == pytest.approx((0.5 - 0.621, 0.5 + 0.621), abs=0.01)
-    assert "minus" not in report(folders[2:4])  # a seed each
+    write_json({"train_seed": 1, "rl": {"method": "COPSD"}}, folders[-1] / "settings.json")
+    assert "minus" not in report(folders)  # two seeds that both have, one of them twice
 
 
 @pytest.mark.parametrize("text", ["{", "null", "[]", '{"greedy": null, "sampled": {}}'])

@@ -1,5 +1,7 @@
 """Two runs on one machine, each with a Ray of its own, use different sockets for their weights."""
 
+import inspect
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -17,8 +19,10 @@ def sockets(monkeypatch, address: str) -> tuple[str, str]:
     from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
     from verl.workers.rollout.vllm_rollout.vllm_rollout import ServerAdapter
 
+    name = re.search('zmq_handle = f"(ipc://[^"]+)"', inspect.getsource(inspect.getmodule(ServerAdapter)))[1]
+
     def sender(self):
-        self.zmq_handle = f"ipc:///tmp/rl-colocate-zmq-{JOB}-replica-0-rank-0.sock"
+        self.zmq_handle = re.sub("{.*?}", "0", name.replace("{job_id}", JOB))
 
     def server(self):
         monkeypatch.setenv(weight_sync.JOB_VARIABLE, JOB)
@@ -46,3 +50,8 @@ def test_sender_and_receiver_meet_and_no_other_run_is_there(monkeypatch, device)
 def test_stock_verl_keeps_its_own(monkeypatch):
     monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
     assert set(sockets(monkeypatch, "10.0.0.1:6379")) == {f"ipc:///tmp/rl-colocate-zmq-{JOB}-replica-0-rank-0.sock"}
+
+
+def test_another_name_of_verls_is_told():
+    with pytest.raises(RuntimeError, match=r"ipc:///tmp/x\.sock, which sp3f_verl does not know"):
+        weight_sync.of_this_run("ipc:///tmp/x.sock")

@@ -43,7 +43,7 @@ def own_socket() -> None:
     def __init__(self, *args, **kwargs):
         original(self, *args, **kwargs)
         if DEVICE_VARIABLE in os.environ:
-            self.zmq_handle = self.zmq_handle.replace("-replica-", f"-{of_this_ray()}-replica-", 1)
+            self.zmq_handle = of_this_run(self.zmq_handle)
 
     ServerAdapter.__init__ = __init__
 
@@ -62,6 +62,13 @@ def own_socket_of_the_server() -> None:
             os.environ[JOB_VARIABLE] += f"-{of_this_ray()}"
 
     vLLMHttpServer.__init__ = __init__
+
+
+def of_this_run(handle: str) -> str:
+    before, there, after = handle.partition("-replica-")
+    if not there:
+        raise RuntimeError(f"verl names the socket of a weight sync {handle}, which sp3f_verl does not know.")
+    return f"{before}-{of_this_ray()}{there}{after}"
 
 
 def of_this_ray() -> str:

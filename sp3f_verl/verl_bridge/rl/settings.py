@@ -42,4 +42,4 @@ SETTINGS: dict[str, type[Settings]] = {"reward": Reward, "group": Group, "rollou
 
 def read(config: DictConfig, part: str) -> Any:
     """`sp3f.<part>` of a run's config. BadInput, one sentence, for what does not fit."""
-    return SETTINGS[part].read(OmegaConf.to_container(config.sp3f[part]), f"sp3f.{part}")
+    return SETTINGS[part].read(OmegaConf.to_container(config.sp3f[part], resolve=True), f"sp3f.{part}")
