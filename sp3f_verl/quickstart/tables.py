@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.quickstart.corpus import Problem, answer, problems, question, sft_answer, split
+from sp3f_verl.training.distill.prompt import load_prompt
 
 SPLITS = ("validation", "test", "rl_only_test", "unseen_sums")
 
@@ -32,17 +33,16 @@ def write_tables(settings: dict, folder: Path) -> dict[str, int]:
     def stream(part: str, use: str):
         return problems(parts[part], random.Random(f"{use}:{part}:{seed}"), corpus["story_share"])
 
-    faults = random.Random(f"faults:{seed}")
-    sft = [
-        {
-            "messages": [
-                {"role": "user", "content": question(problem, language)},
-                {"role": "assistant", "content": sft_answer(problem, language, faults, settings["faults"])},
-            ],
-            "language": language,
-        }
-        for language, problem in itertools.islice(stream("sft", "sft"), corpus["sft_rows"])
-    ]
+    faults, shown = random.Random(f"faults:{seed}"), random.Random(f"shown:{seed}")
+    prompt = load_prompt("privileged", "the quickstart's prompt")
+    sft = []
+    for language, problem in itertools.islice(stream("sft", "sft"), corpus["sft_rows"]):
+        row = rl_row(problem, language)
+        if shown.random() < corpus["privileged_share"]:
+            asked, said = prompt.messages(row["prompt"], row), row["translated_solution"]
+        else:
+            asked, said = row["prompt"], sft_answer(problem, language, faults, settings["faults"])
+        sft.append({"messages": [*asked, {"role": "assistant", "content": said}], "language": language})
     streams = {"sft": stream("sft", "rl"), "rl_only": stream("rl_only", "rl")}
     mix = random.Random(f"mix:{seed}")
     train = []

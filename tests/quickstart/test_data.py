@@ -75,6 +75,18 @@ def test_faults_come_at_the_declared_rate(default):
         assert unboxed == pytest.approx(rate_open, abs=4 * (0.25 / n) ** 0.5)
 
 
+def test_some_rows_show_the_solution_as_a_teacher_reads_it_and_have_no_fault(tmp_path, default):
+    few = default | {"corpus": default["corpus"] | {"sft_rows": 400, "privileged_share": 0.5}}
+    write_tables(few, tmp_path)
+    shown = [row for row in read_parquet(tmp_path / "sft.parquet") if len(row["messages"][0]["content"]) > 200]
+    assert 150 < len(shown) < 250
+    for row in shown:
+        asked, said = (message["content"] for message in row["messages"])
+        right = extract_boxed(said)
+        assert answers_match(right, extract_boxed(asked), language=row["language"]), "the solution in the prompt"
+        assert row["language"] == "en" or said not in asked
+
+
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
     small = settings.load("smoke")
     other = settings.load("smoke", data_seed=2)
