@@ -158,6 +158,7 @@ verl.trainer.ppo.v1.trainer_base
     PPOTrainer._init_dataloader() | rl.trainer | are there rows for a batch?
     PPOTrainer.train_dataset | rl.trainer | are there rows for a batch?
     PPOTrainer._build_replay_buffer() | rl.trainer | its poll interval and its refills
+    PPOTrainer .agent_loop_manager | rl.trainer | the workers that generate
     PPOTrainer._compute_advantage(batch, metrics) | rl.trainer | token credit divides it
     PPOTrainer._update_actor(batch, metrics) | rl.trainer | totals of a divergence become means
     PPOTrainer.actor_rollout_wg | rl.distill | takes the loss of a distillation
@@ -189,6 +190,7 @@ verl.trainer.ppo.v1.trainer_separate_async
     PPOTrainerSeparateAsync.standalone_server_manager | rl.judge_in_trainer | rollout servers of its own
 verl.trainer.ppo.v1.replay_buffer
     ReplayBuffer .poll_interval .refill_fn .sample | rl.trainer | an end to replacing failed groups
+    ReplayBuffer._sync_metadata_from_transfer_queue() | rl.trainer | at each poll a look at the workers
 verl.trainer.ppo.utils
     create_rl_sampler(data_config, dataset) | preference.trainer | its state survives an epoch's end
 verl.trainer.sft_trainer
@@ -348,6 +350,7 @@ ray
     is_initialized() | cpu.patches | a Ray that runs is not sized
     remote | rl.group | actors
     get | rl.judge_in_trainer | answers of actors
+    wait(ray_waitables, *, num_returns, timeout) | rl.trainer | answers that are there
     get_runtime_context() | rl.judge_in_trainer | this node
     get_runtime_context() | engine.weight_sync | this Ray's address
     put(value) | llm.backends.ray_pool | blocks of rows
@@ -359,6 +362,9 @@ ray.data
     from_arrow_refs | llm.backends.ray_pool | blocks of rows
 ray.exceptions
     RayActorError | rl.judge_in_trainer | the judge died
+    RayActorError | rl.trainer | a worker that generates died
+    ActorUnavailableError | rl.trainer | one that does not answer now
+    OutOfMemoryError | rl.trainer | one that Ray killed
     GetTimeoutError | rl.judge_in_trainer | the judge is busy at the end
     RayTaskError | rl.judge_in_trainer | the judge failed
 ray.util.scheduling_strategies

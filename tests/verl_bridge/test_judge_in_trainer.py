@@ -1,8 +1,11 @@
 """The judge actor and the trainer around it: a real Ray, a real HTTP judge, and a trainer that only keeps its books."""
 
 import asyncio
+import functools
 import os
+import signal
 import sqlite3
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,12 +21,14 @@ from helpers.recipes import compose_recipe
 from sp3f_verl.judge.base import GroupNotJudged
 from sp3f_verl.verl_bridge.rl.judge_in_trainer import (
     NAME,
+    end_in_mid_step,
     judge_actor,
     stop_in_mid_step,
     with_close,
     with_judge,
     with_step_metrics,
 )
+from sp3f_verl.verl_bridge.rl.trainer import stop_without_workers
 
 GROUP = ["a", "bb", "ccc"]
 TESTS = Path(__file__).parents[1]
@@ -151,6 +156,37 @@ def test_judges_that_answer_no_more_end_the_run_in_mid_step_and_keep_what_was_tr
                 ray.get(run.sp3f_judge.judge.remote(GROUP, ROW))
         with pytest.raises(RuntimeError, match=r"^sp3f_verl: the run ends in step 5: 100% of this step's 66 questions"):
             stop_in_mid_step(run)
+    assert run.saved == [4] and run.slept == 1
+
+
+@ray.remote(num_cpus=0)
+class Generator:
+    """An agent-loop worker as far as it is looked at."""
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def test_a_worker_that_generates_and_is_killed_ends_the_run_in_mid_step_and_keeps_what_was_trained(trainer):
+    """As Ray kills it where memory runs out: verl would poll for its rollouts for ever."""
+    run, polled = trainer(None), []
+    run.global_steps = 5
+    buffer = SimpleNamespace(_sync_metadata_from_transfer_queue=lambda: polled.append(1))
+    workers = [Generator.remote() for _ in range(2)]
+    pids = ray.get([worker.pid.remote() for worker in workers])
+    stop_without_workers(buffer, lambda: workers, functools.partial(end_in_mid_step, run), seconds=0.05)
+
+    def poll(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            buffer._sync_metadata_from_transfer_queue()
+            time.sleep(0.01)
+
+    poll(1.0)
+    assert len(polled) > 20 and not run.saved, "they live"
+    os.kill(pids[1], signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=r"the run ends in step 5: a worker that generates is gone \(The"):
+        poll(30)
     assert run.saved == [4] and run.slept == 1
 
 

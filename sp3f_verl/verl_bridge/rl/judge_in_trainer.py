@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 from pathlib import Path
+from typing import NoReturn
 
 import ray
 from omegaconf import DictConfig, OmegaConf
@@ -181,8 +182,12 @@ def stop_in_mid_step(trainer) -> None:
         sentence = ray.get(judge.stop_reason.remote())
     except RayActorError:
         sentence = GONE
-    if sentence is None:
-        return
+    if sentence is not None:
+        end_in_mid_step(trainer, sentence)
+
+
+def end_in_mid_step(trainer, sentence: str) -> NoReturn:
+    """RuntimeError with the sentence, after a checkpoint of the last whole step where there is none yet."""
     finished, every = trainer.global_steps - 1, trainer.config.trainer.save_freq
     if finished > 0 and (every <= 0 or finished % every):
         if trainer.trainer_mode == "sync":

@@ -5,16 +5,28 @@ is logged in training too, over all rows and per language. All wraps are no-ops 
 """
 
 import functools
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Number
+from typing import NoReturn
 
-from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.rl.judge_in_trainer import stop_in_mid_step, with_close, with_judge, with_step_metrics
+import ray
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
+
+from sp3f_verl.errors import BadInput, one_line
+from sp3f_verl.verl_bridge.rl.judge_in_trainer import (
+    end_in_mid_step,
+    stop_in_mid_step,
+    with_close,
+    with_judge,
+    with_step_metrics,
+)
 from sp3f_verl.verl_bridge.rl.old_log_probs import checked_now_and_then
 from sp3f_verl.verl_bridge.rl.validation import with_languages
 
 OF_A_GROUP = ("judge_", "group_")
+LOOK_SECONDS = 10.0  # between two looks at the workers that generate
 
 
 def term_metrics(infos: Iterable[Mapping[str, float]], languages: Iterable[str]) -> dict[str, float]:
@@ -101,9 +113,39 @@ def _with_limits(original):
             stop_after_failures(
                 buffer, ceiling, self.config.data.train_batch_size, functools.partial(stop_in_mid_step, self)
             )
+            stop_without_workers(
+                buffer, lambda: self.agent_loop_manager.agent_loop_workers, functools.partial(end_in_mid_step, self)
+            )
         return buffer
 
     return _build_replay_buffer
+
+
+def stop_without_workers(
+    buffer, workers: Callable[[], Sequence], end: Callable[[str], NoReturn], seconds: float = LOOK_SECONDS
+) -> None:
+    """Calls `end` with a sentence once one of the workers that generate has died, looked for every so many seconds.
+
+    Ray kills processes where memory runs out, and verl waits for the rollouts of such a worker for ever.
+    """
+    look, asked, last = buffer._sync_metadata_from_transfer_queue, [], time.monotonic()
+
+    def looking():
+        nonlocal asked, last
+        if time.monotonic() - last > seconds:
+            last = time.monotonic()
+            answered, asked = ray.wait(asked, num_returns=len(asked), timeout=0) if asked else ([], [])
+            try:
+                ray.get(answered)
+            except ActorUnavailableError:  # out of reach for now
+                pass
+            except (RayActorError, OutOfMemoryError) as error:
+                cause = one_line(str(error))[:200]
+                end(f"a worker that generates is gone ({cause}); mend that, and the same command goes on.")
+            asked = asked or [worker.__ray_ready__.remote() for worker in workers()]
+        return look()
+
+    buffer._sync_metadata_from_transfer_queue = looking
 
 
 def stop_after_failures(
