@@ -139,9 +139,10 @@ def test_a_killed_and_restarted_server_the_runs_own_server_and_the_policy_judge_
         tmp_path / "data",
         verdict_model,
         tmp_path,
-        f"sp3f.judge.panel=[{{{server}, price: {{input: 1.0, output: 1.0}}}}, {{name: policy, weight: 0.5}}]",
+        f"sp3f.judge.panel=[{{{server}, temperature: 0.0, price: {{input: 1.0, output: 1.0}}}}, {{name: policy, weight: 0.5, temperature: 0.0}}]",
         f"sp3f.judge.budget_usd={BUDGET}",
         "sp3f.judge.max_tokens=16",
+        "sp3f.judge.temperature=0",  # what so small a model draws is now and then no verdict
         "sp3f.judge.retries=20",
         "sp3f.judge.concurrency=2",
         "sp3f.judge.transcript.share=1.0",
