@@ -135,12 +135,12 @@ def test_a_killed_and_restarted_server_the_runs_own_server_and_the_policy_judge_
     """
     write_tables(SMOKE, tmp_path / "data")
     port, transcript, metrics = free_port(), tmp_path / "transcript.jsonl", tmp_path / "metrics" / "0.jsonl"
-    server = f"name: openai, temperature: 0.0, base_url: 'http://127.0.0.1:{port}/v1', model: verdicts, api_key_env: LLM_API_KEY"
+    server = f"name: openai, base_url: 'http://127.0.0.1:{port}/v1', model: verdicts, api_key_env: LLM_API_KEY"
     command = main_ppo(
         tmp_path / "data",
         verdict_model,
         tmp_path,
-        f"sp3f.judge.panel=[{{{server}, {PRICE}}}, {{name: policy, weight: 0.5, temperature: 0.0}}]",
+        f"sp3f.judge.panel=[{{{server}, temperature: 0.0, {PRICE}}}, {{name: policy, weight: 0.5, temperature: 0.0}}]",
         f"sp3f.judge.budget_usd={BUDGET}",
         "sp3f.judge.max_tokens=16",
         "sp3f.judge.temperature=0",  # what so small a model draws is now and then no verdict
