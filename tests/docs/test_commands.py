@@ -11,6 +11,7 @@ import json
 import re
 import runpy
 import sys
+import textwrap
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 
@@ -173,9 +174,11 @@ def test_what_python_imports_is_there(block: Block):
 
 
 def test_a_step_of_your_own_as_printed(tmp_path, capsys):
-    [block] = [block for block in BLOCKS if block.kind == "python" and "run_step" in block.text]
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     file = tmp_path / "short.py"
-    file.write_text(block.text, encoding="utf-8")
+    file.write_text(
+        textwrap.dedent(re.search(r"`data_prep/short\.py`:\n\n((?:    .*\n|\n)+)", page)[1]), encoding="utf-8"
+    )
     main = runpy.run_path(str(file))["main"]
     rows = [{"id": name, "prompt_lang": "es", "prompt": "¿" + "a" * size} for name, size in (("a", 9), ("b", 500))]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
