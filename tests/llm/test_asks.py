@@ -252,6 +252,7 @@ class TestPressure:
             answers = backend.answers(an_ask(number) for number in range(1000))
             next(answers)
             answers.close()
+            time.sleep(0.3)  # what was on the way arrives
             assert server.wait_for(lambda server: server.current == 0)
             asked = len(server.log)
             time.sleep(0.2)
