@@ -39,10 +39,10 @@ def write_tables(settings: dict, folder: Path) -> dict[str, int]:
     for language, problem in itertools.islice(stream("sft", "sft"), corpus["sft_rows"]):
         row = rl_row(problem, language)
         if shown.random() < corpus["privileged_share"]:
-            asked, said = prompt.messages(row["prompt"], row), row["translated_solution"]
+            messages, response = prompt.messages(row["prompt"], row), row["translated_solution"]
         else:
-            asked, said = row["prompt"], sft_answer(problem, language, faults, settings["faults"])
-        sft.append({"messages": [*asked, {"role": "assistant", "content": said}], "language": language})
+            messages, response = row["prompt"], sft_answer(problem, language, faults, settings["faults"])
+        sft.append({"messages": [*messages, {"role": "assistant", "content": response}], "language": language})
     streams = {"sft": stream("sft", "rl"), "rl_only": stream("rl_only", "rl")}
     mix = random.Random(f"mix:{seed}")
     train = []

@@ -46,7 +46,7 @@ def fixed(entry: Estimate | float | None, digits: int = 1, scale: float = 1.0, s
         return number(value(entry))
     pair = edges(entry)
     interval = f" [{scale * pair[0]:.{digits}f}; {scale * pair[1]:.{digits}f}]" if pair else ""
-    return f"{scale * finite(entry):{sign}.{digits}f}{interval}"
+    return f"{round(scale * finite(entry), digits) + 0.0:{sign}.{digits}f}{interval}"  # + 0.0: no minus before zero
 
 
 def count(entry: float | None) -> str:
