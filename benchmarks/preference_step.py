@@ -129,8 +129,8 @@ def table(title: str, cases: list[Case], rounds: int, folder: Path, trl_python: 
 
 
 def main(trl_python: str | None) -> None:
-    if trl_python and not Path(trl_python).exists():
-        print(f"TRL is left out: {trl_python} does not exist; `make bench` builds it.")
+    if not trl_python or not Path(trl_python).exists():
+        print(f"TRL is left out: {trl_python or 'no python named'}; scripts/bench_env.sh makes its environment.")
         trl_python = None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
