@@ -71,7 +71,8 @@ ADDED = {
     r"main_ppo.*recipe=copsd": f"{RUN}8 {SHORT}",  # of one rollout each
     r"main_ppo.*recipe=(?:dpo|croco|mdpo)": f"{RUN}8 sp3f.preference.max_length=256",
     r"main_ppo.*recipe=(?:spin|tspin)(?!.*train_batch_size)": "data.train_batch_size=16 sp3f.preference.max_length=64"
-    " sp3f.selfplay.generation.max_tokens=24 sp3f.selfplay.iterations=1 sp3f.selfplay.epochs=1",
+    " sp3f.selfplay.generation.max_tokens=24 sp3f.selfplay.iterations=1 sp3f.selfplay.epochs=1"
+    " sp3f.selfplay.generation.truncated=keep",  # a random model seldom ends
     r"judge-check": "sp3f.judge.model=stub",
     r"sp3f evaluate --model": "--max-tokens 16 --keep-truncated --backend transformers",
 }
