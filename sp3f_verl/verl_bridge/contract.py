@@ -53,6 +53,7 @@ verl.workers.engine.fsdp
     after | engine.check:install | log-probs are checked before step 1
 verl.workers.rollout.vllm_rollout.vllm_rollout
     after | engine.weight_sync:own_socket | two runs on a machine mix no weights
+    after | engine.weight_sync:no_wait_for_the_dead | a sync ends with the server that takes it
 verl.workers.rollout.vllm_rollout.vllm_async_server
     after | engine.weight_sync:own_socket_of_the_server | two runs on a machine mix no weights
 verl.utils.distributed
@@ -320,6 +321,10 @@ verl.workers.rollout.replica
     TokenOutput .extra_fields .stop_reason | rl.teacher | log-probs of a prompt
 verl.workers.rollout.vllm_rollout.vllm_rollout
     ServerAdapter .zmq_handle | engine.weight_sync | a socket of this run's
+    ServerAdapter._execute_method(method, non_block) | engine.weight_sync | the server's call that takes weights
+verl.workers.rollout.vllm_rollout.bucketed_weight_transfer
+    BucketedWeightSender._init_socket() | engine.weight_sync | a socket that looks at the server
+    BucketedWeightSender .socket .zmq_handle | engine.weight_sync | the same
 verl.workers.rollout.vllm_rollout.vllm_async_server
     vLLMHttpServer | engine.weight_sync | the same for its processes, by VERL_RAY_JOB_ID
 verl.workers.rollout.vllm_rollout.utils

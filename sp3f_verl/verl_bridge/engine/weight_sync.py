@@ -5,17 +5,20 @@ in fp32 takes 113 MB, and a smaller buffer ends the run at its first sync.
 
 The socket is a file in /tmp named after Ray's job id (vllm_rollout.py:140; verl #6233, #6246). The first job of every
 Ray has the same id, so that two runs on a machine, each with a Ray of its own, share it: where their syncs meet, one's
-weights go to the other's server, or both wait for ever.
+weights go to the other's server, or both wait for ever. The sender also waits for ever for a server that is gone, as
+Ray kills one where memory runs out.
 """
 
 import functools
 import hashlib
 import os
 
+from sp3f_verl.errors import one_line
 from sp3f_verl.log import log
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
 
 JOB_VARIABLE = "VERL_RAY_JOB_ID"  # verl's, for vLLM's workers
+LOOK_MILLISECONDS = 1000  # between two looks at a server that does not answer
 
 
 def install() -> None:
@@ -46,6 +49,64 @@ def own_socket() -> None:
             self.zmq_handle = of_this_run(self.zmq_handle)
 
     ServerAdapter.__init__ = __init__
+
+
+def no_wait_for_the_dead() -> None:
+    """After `verl.workers.rollout.vllm_rollout.vllm_rollout`: a sync ends with an error once the server's side has."""
+    from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightSender
+    from verl.workers.rollout.vllm_rollout.vllm_rollout import ServerAdapter
+
+    execute, init_socket = ServerAdapter._execute_method, BucketedWeightSender._init_socket
+    taking = {}  # socket -> what the server's call that takes the weights will answer
+
+    @functools.wraps(execute)
+    async def _execute_method(self, method, non_block=False, **kwargs):
+        answer = await execute(self, method, non_block=non_block, **kwargs)
+        if non_block and answer is not None:
+            taking[self.zmq_handle] = answer
+        return answer
+
+    @functools.wraps(init_socket)
+    def _init_socket(self):
+        init_socket(self)
+        if (answer := taking.pop(self.zmq_handle, None)) is not None:
+            self.socket = WatchedSocket(self.socket, answer)
+
+    ServerAdapter._execute_method, BucketedWeightSender._init_socket = _execute_method, _init_socket
+
+
+class WatchedSocket:
+    """verl's ZMQ socket of one sync, which waits as long as `answer`, a Ray reference, is to come.
+
+    RuntimeError where it fails instead: the server, or vLLM in it, is gone.
+    """
+
+    def __init__(self, socket, answer):
+        self._socket, self._answer, self.close = socket, answer, socket.close
+
+    def send_pyobj(self, content) -> None:
+        import zmq
+
+        self._wait_for(zmq.POLLOUT)
+        self._socket.send_pyobj(content)
+
+    def recv(self) -> bytes:
+        import zmq
+
+        self._wait_for(zmq.POLLIN)
+        return self._socket.recv()
+
+    def _wait_for(self, event: int) -> None:
+        import ray
+
+        while not self._socket.poll(LOOK_MILLISECONDS, event):
+            try:
+                ray.get(ray.wait([self._answer], timeout=0)[0])
+            except Exception as error:
+                raise RuntimeError(
+                    f"sp3f_verl: a rollout server is gone while it takes weights ({one_line(str(error))[:200]}); mend "
+                    "that, and the same command goes on at the last checkpoint."
+                ) from error
 
 
 def own_socket_of_the_server() -> None:
