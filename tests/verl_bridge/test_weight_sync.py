@@ -70,13 +70,19 @@ class Server:
         time.sleep(600)
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
-def sync(monkeypatch, tmp_path):
-    """(send, server, the path where they meet): verl's adapter and sender, and a server that never takes anything."""
+def sync(cluster, monkeypatch, tmp_path):
+    """(send, adapter): verl's, and a server that never takes anything."""
     from verl.workers.rollout.vllm_rollout.vllm_rollout import ServerAdapter  # the plugin has watched it by now
 
     monkeypatch.setattr(weight_sync, "LOOK_MILLISECONDS", 50)
-    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     adapter = object.__new__(ServerAdapter)
     adapter._has_server, adapter.server_handle, adapter.use_shm = True, Server.remote(), True
     adapter.zmq_handle = f"ipc://{tmp_path}/sync"
@@ -85,8 +91,7 @@ def sync(monkeypatch, tmp_path):
     def send():
         asyncio.run(adapter.update_weights(iter([("weight", torch.ones(3))])))
 
-    yield send, adapter
-    ray.shutdown()
+    return send, adapter
 
 
 def test_a_sync_ends_with_a_sentence_where_its_server_is_killed(sync):
