@@ -10,13 +10,16 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import regex
+
 MIN_MARKERS = 4  # different ones in a text, before any of it is looked at again: "The New York Times" is a name
 SWITCH_COST = 1.0  # log-likelihood, in py3langid's own scale, to change language between two words
 MARKER_GAIN = 4.0  # in the same scale: what one of `MARKERS` says for English
 MAX_LEAN = 15.0  # in the same scale: the most that the spelling of one word says
 MAX_WORDS = 50_000  # that are remembered
 
-_WORD = re.compile(r"[^\W\d_]+")
+# Of Latin letters alone: Han, Kana, Hangul and Thai touch the English words that stand between them.
+_WORD = regex.compile(r"\p{Latin}+")
 # Frequent words, and words of sums, that other languages hardly write: not "so", "was" (German), "costs" (Catalan).
 # A few are words elsewhere ("are" in Romanian, "have" in Danish): hence so many different ones.
 MARKERS = frozenset(
