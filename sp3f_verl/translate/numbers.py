@@ -2,10 +2,14 @@
 
 import functools
 import re
+import unicodedata
 from collections import Counter
+from dataclasses import dataclass
 from fractions import Fraction
 
-from sp3f_verl.rewards.answers.conventions import alternation, conventions, unit_beside
+import regex
+
+from sp3f_verl.rewards.answers.conventions import Conventions, alternation, conventions, unit_beside
 from sp3f_verl.rewards.answers.quantity import CURRENCIES, MAX_DIGITS, number, value
 from sp3f_verl.rewards.text import NUMBER_MARKS, ascii_digits
 
@@ -27,15 +31,38 @@ _VALUES |= {"zero": 0, "hundred": 100, "thousand": 1000, "million": 10**6, "bill
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)?")
 _MONTHS = "January February March April May June July August September October November December"
 _MONTH_VALUES = {month: Fraction(number) for number, month in enumerate(_MONTHS.split(), 1)}
-_NEGATIVE = re.compile(r"(?:(?<=[\s(（])|^)[-−](?=[$€£]?\d)")
-_PERCENT = re.compile("[%٪％]")
+# A minus in front of a number, and whether something stands before it that makes it one for sure: 5月-8月 is a range,
+# 气温是-8度 is not.
+_SIGN = regex.compile(r"(?P<sure>(?:^|[\s({\[=:,<>≤≥|]))?(?<!\d)(?P<sign>[-−–])(?:\p{Lu}{0,3}\p{Sc} ?)?$")
+_SIGN_CHARS = 8  # in front of a number that are looked at
+_GAP = 16  # characters on either side of a number that stands within the words for a minus
+_PERCENT = "[%٪％]"
+_JOINER = re.compile(r"[%$€£]?(?: ?percent| per cent)?\s*(?:[-–—~/,;]|,? ?\b(?:to|and|or)\b)\s*[$€£]?")
+_APART = regex.compile(r"[^\p{No}㎟-㎦㎨㎯]+")  # what NFKC would make numbers of: 10², ½, ㎡
 
 Readings = list[list[Fraction]]  # of one token, the likeliest first
 
 
+@dataclass(frozen=True)
+class Found:
+    """A number at text[start:end]."""
+
+    start: int
+    end: int
+    readings: Readings
+
+    @functools.cached_property
+    def values(self) -> frozenset[Fraction]:
+        """All that it, or a part of it, may mean."""
+        return frozenset(value for reading in self.readings for value in reading)
+
+
 def folded(text: str) -> str:
-    """Digits of every script, and the separators that go with them, in ASCII."""
-    return ascii_digits(text.translate(_SEPARATORS))
+    """NFKC, as the words of a language are looked for; digits of every script and their separators in ASCII."""
+    text = text.translate(_SEPARATORS)
+    if not text.isascii():
+        text = ascii_digits(_APART.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text))
+    return text
 
 
 @functools.cache
@@ -43,33 +70,41 @@ def _compound(language: str) -> re.Pattern:
     """A number with a word of the language that multiplies it, or several of both: 3万5000, 12 लाख, 1.2 million."""
     words = alternation(conventions(language).numbers)
     word = rf"(?:{words})(?![A-Za-z])"
+    group = r"\." if conventions(language).comma else ","
+    tail = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{3}})+|\d{{1,8}})(?![\d%]|[.,]\d)"
     if conventions(language).noun_first:
-        return re.compile(rf"{word} ?{_TOKEN.pattern}|(?:{_TOKEN.pattern}) ?{word}", re.IGNORECASE)
+        joined = alternation(conventions(language).conjunctions)
+        before = rf"(?<![A-Za-z]){word} ?(?:{_TOKEN.pattern})(?: (?:{joined}) {tail})?"  # no asili-mia 40
+        return re.compile(rf"{before}|(?:{_TOKEN.pattern}) ?{word}", re.IGNORECASE)
     part = rf"(?:{_TOKEN.pattern})(?: ?{word})+\.?"
-    return re.compile(rf"{part}(?: ?{part})*(?: ?\d{{1,8}}(?![\d.,%]))?", re.IGNORECASE)
+    return re.compile(rf"{part}(?: ?{part})*(?: ?{tail})?", re.IGNORECASE)
 
 
-def numbers(text: str, language: str) -> list[Readings]:
-    """What each number in the text may mean: by the conventions of the language, by the other comma, in parts.
+def numbers(text: str, language: str) -> list[Found]:
+    """What each number in a folded text may mean: by the conventions of the language, by the other comma, in parts.
 
     Signs do not count: 5-10 is a range.
     """
-    text, own = folded(text), conventions(language)
-    tokens, start = [], 0
+    own, found, start = conventions(language), [], 0
     for match in _compound(language).finditer(text):
-        tokens += _plain_numbers(text[start : match.start()], own.comma)
-        whole = value(match[0], own)
-        parts = _plain_numbers(match[0], own.comma)
+        found += _plain_numbers(text, start, match.start(), own.comma)
+        parts = _plain_numbers(text, *match.span(), own.comma)
         # With words that multiply a compound may still be meant in parts: 5千 and 3 beside each other.
-        split = [readings[0][0] for readings in parts if readings and len(readings[0]) == 1]
-        tokens += [[[whole], split]] if whole is not None else parts
+        split = [each.readings[0][0] for each in parts if each.readings and len(each.readings[0]) == 1]
+        readings = [[whole] for whole in [value(match[0], own)] if whole is not None]
+        if own.noun_first and len(parts) == 2:  # elfu 48 na 500, which may be two numbers, or one
+            first = value(text[match.start() : parts[0].end], own)
+            if first is not None and len(split) == 2:
+                readings += [[first + split[1]]] * (split[1] < first / max(split[0], 1)) + [[first, split[1]]]
+        found += [Found(*match.span(), [*readings, split])] if readings else parts
         start = match.end()
-    return tokens + _plain_numbers(text[start:], own.comma)
+    return found + _plain_numbers(text, start, len(text), own.comma)
 
 
-def _plain_numbers(text: str, comma: bool) -> list[Readings]:
-    tokens = []
-    for match in _TOKEN.finditer(text):
+def _plain_numbers(text: str, start: int, end: int, comma: bool) -> list[Found]:
+    """Of text[start:end]."""
+    found = []
+    for match in _TOKEN.finditer(text[start:end]):
         token, readings = match[0], []
         whole = [number(token, convention) for convention in (comma, not comma)] if len(token) <= MAX_DIGITS else []
         for amount in whole:
@@ -79,8 +114,8 @@ def _plain_numbers(text: str, comma: bool) -> list[Readings]:
         for split in ([number(part, comma) for part in token.split(" ")], parts):
             if None not in split and split not in readings:
                 readings.append(split)
-        tokens.append(readings)
-    return tokens
+        found.append(Found(start + match.start(), start + match.end(), readings))
+    return found
 
 
 def spoken(text: str) -> Counter[Fraction]:
@@ -96,51 +131,143 @@ def spoken(text: str) -> Counter[Fraction]:
     return values
 
 
-def _marks_lost(source: str, translation: str, language: str) -> int:
-    """How many numbers lost what stands beside them: a minus that is neither written nor said, a percent sign or word,
-    or a currency that became another one."""
-    own, english = conventions(language), conventions("en")
-    lost = 0
-    if own.minus:
-        spoken_or_written = len(_NEGATIVE.findall(translation)) + sum(
-            translation.lower().count(word.lower()) for word in own.minus
-        )
-        meant = len(_NEGATIVE.findall(source)) + sum(source.lower().count(word) for word in english.minus)
-        lost += max(0, len(_NEGATIVE.findall(source)) - spoken_or_written)
-        lost += max(0, len(_NEGATIVE.findall(translation)) - meant)
-    beside = [
-        [unit_beside(text, *match.span(), side) for match in _TOKEN.finditer(text)]
-        for text, side in ((folded(source), english), (folded(translation), own))
-    ]
-    percents = [sum("%" in units for units in side) for side in beside]
-    spelt = sum(translation.count(word) for word, units in own.units.items() if units == {"%"} and len(word) > 2)
-    lost += max(0, percents[0] - max(percents[1], spelt + len(_PERCENT.findall(translation))))
-    money = [frozenset().union(*(units for units in side if units and units <= CURRENCIES)) for side in beside]
-    if all(money) and not money[0] & money[1]:
-        lost += sum(units <= CURRENCIES for units in beside[1] if units)
-    return lost
+@functools.cache
+def _minus_words(language: str) -> re.Pattern | None:
+    """The words for a minus, any of several words also with a number between them: शून्य से 8 डिग्री नीचे."""
+    gap = rf"(?: | ?[^\d.!?。।\n]{{0,{_GAP}}}(?:{_TOKEN.pattern})[^\d.!?。।\n]{{0,{_GAP}}})"
+    spelt = [gap.join(map(re.escape, word.split())) for word in conventions(language).minus]
+    whole = [word + r"(?!\w)" * (len(word) <= 3 and word[0] < "\u0370") for word in sorted(spelt, key=len)[::-1]]
+    # No left edge where words touch each other.
+    return re.compile(rf"(?<![A-Za-zÀ-ӿ])(?:{'|'.join(whole)})", re.IGNORECASE) if whole else None
+
+
+def _negatives(text: str, found: list[Found], language: str) -> tuple[list, list, list]:
+    """Values surely written with a minus, values maybe written so, and for each word for a minus whose it may be."""
+    sure, maybe, said = [], [], []
+    for each in found:
+        if sign := _SIGN.search(text[max(0, each.start - _SIGN_CHARS) : each.start]):
+            certain = sign["sure"] is not None and sign["sign"] != "–"
+            (sure if certain else maybe).append(each.values)
+    pattern = _minus_words(language)
+    for match in pattern.finditer(text) if pattern and found else ():
+        within = [each for each in found if match.start() <= each.start and each.end <= match.end()]
+        after = next((each for each in found if each.start >= match.end()), None)
+        before = next((each for each in reversed(found) if each.end <= match.start()), None)
+        if not within and after and not text[match.end() : after.start].strip():  # minus 8
+            before = None
+        said.append(frozenset().union(*(each.values for each in within or filter(None, (before, after)))))
+    return sure, maybe, said
+
+
+def _unmatched(wanted: list[frozenset], offered: list[frozenset]) -> list[frozenset]:
+    """What of `wanted` finds no partner in `offered` that shares a value with it."""
+    offered, rest = list(offered), []
+    for values in wanted:
+        partner = next((at for at, other in enumerate(offered) if values & other), None)
+        if partner is None:
+            rest.append(values)
+        else:
+            del offered[partner]
+    return rest
+
+
+@functools.cache
+def _percent_words(language: str) -> re.Pattern:
+    words = [word for word, units in conventions(language).units.items() if units == {"%"} and len(word) > 2]
+    return re.compile(f"{_PERCENT}|{alternation(words)}", re.IGNORECASE)
+
+
+class _Side:
+    """A text, its numbers, and what stands beside each."""
+
+    def __init__(self, text: str, language: str):
+        self.text, self.language, self.found = text, language, numbers(text, language)
+        own: Conventions = conventions(language)
+        self.units = [unit_beside(text, each.start, each.end, own) for each in self.found]
+
+    def percents(self) -> list[frozenset[Fraction]]:
+        return [each.values for each, units in zip(self.found, self.units, strict=True) if "%" in units]
+
+    def money(self) -> list[tuple[frozenset[Fraction], frozenset[str]]]:
+        pairs = zip(self.found, self.units, strict=True)
+        return [(each.values, units) for each, units in pairs if units and units <= CURRENCIES]
+
+    def loose_percents(self) -> int:
+        """Signs and words that stand beside no number in digits."""
+        return max(0, len(_percent_words(self.language).findall(self.text)) - len(self.percents()))
+
+    def chains(self) -> list[list[int]]:
+        """Numbers that may share what stands beside one of them: 30 to 40 %. Of an English text."""
+        chains: list[list[int]] = []
+        for at, each in enumerate(self.found):
+            if chains and _JOINER.fullmatch(self.text, self.found[at - 1].end, each.start):
+                chains[-1].append(at)
+            else:
+                chains.append([at])
+        return chains
+
+
+def _signs_lost(source: _Side, its: _Side) -> int:
+    sure, maybe, said = _negatives(source.text, source.found, "en")
+    its_sure, its_maybe, its_said = _negatives(its.text, its.found, its.language)
+    lost = _unmatched(_unmatched(sure, its_sure + its_maybe), its_said) if _minus_words(its.language) else []
+    in_words = frozenset(spoken(source.text))  # minus eight
+    added = _unmatched(_unmatched(its_sure, sure + maybe), [values | in_words for values in said])
+    return len(lost) + len(added)
+
+
+def _percents_lost(source: _Side, its: _Side) -> int:
+    must, may, plain = [], [], []
+    for chain in source.chains():
+        sure = [source.found[at].values for at in chain if "%" in source.units[at]]
+        must += [frozenset().union(*sure)] if sure else []
+        (may if sure else plain).extend(source.found[at].values for at in chain)
+    lost = _unmatched(must, its.percents())
+    new = _unmatched(its.percents(), may)
+    added = len(new) - len(_unmatched(new, plain))
+    return max(0, len(lost) - its.loose_percents()) + max(0, added - source.loose_percents())
+
+
+def _currencies_changed(source: _Side, its: _Side) -> int:
+    ours, theirs = source.money(), its.money()
+    if not ours or not theirs:
+        return 0
+    kinds, its_kinds = (frozenset().union(*(units for _, units in money)) for money in (ours, theirs))
+    if not kinds & its_kinds:
+        return len(theirs)
+    rest = []
+    for values, units in theirs:
+        partner = next((at for at, each in enumerate(ours) if values & each[0] and units & each[1]), None)
+        if partner is None:
+            rest.append(values)
+        else:
+            del ours[partner]
+    return len(rest) - len(_unmatched(rest, [values for values, _ in ours]))
 
 
 def numbers_kept(source: str, translation: str, language: str) -> float:
     """Share in [0, 1] of the numbers that both have, of the more that either has; 1 where neither has any.
 
     source: English, 1,234.5. language: of the translation, a code of the table. English number words and months may
-    come back as digits, and need not. A number without its minus, percent or currency is not kept.
+    come back as digits, and need not. A number without its minus, percent or currency, or with one that it had not, is
+    not kept.
     """
+    ours, theirs = _Side(folded(source), "en"), _Side(folded(translation), language)
     wanted: Counter[Fraction] = Counter()
-    for readings in numbers(source, "en"):
-        wanted.update(readings[0])
+    for each in ours.found:
+        wanted.update(each.readings[0])
     total, left = sum(wanted.values()), wanted.copy()
     optional, extra = spoken(source), 0
     # First what can be read in one way only, then what the language's own convention says, so that a doubtful reading
     # takes nothing from a sure one: the 20 of $20,000 is not the one of 20 %.
-    found = sorted(numbers(translation, language), key=lambda readings: len(readings) > 1)
+    found = sorted((each.readings for each in theirs.found), key=lambda readings: len(readings) > 1)
     unread = [readings for readings in found if not _take(left, readings[0])]
     for readings in unread:
         fits = any(_take(left, reading) for reading in readings[1:])
         if not fits and not any(_take(optional, reading) for reading in readings):
             extra += len(readings[0])
-    given = max(0, total - sum(left.values()) - _marks_lost(source, translation, language))
+    lost = _signs_lost(ours, theirs) + _percents_lost(ours, theirs) + _currencies_changed(ours, theirs)
+    given = max(0, total - sum(left.values()) - lost)
     most = max(total, given + extra)
     return given / most if most else 1.0
 

@@ -1,5 +1,7 @@
 """Translation without a model: what is protected, what is measured, what is chosen, how an answer is repaired."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,6 +136,48 @@ class TestNumbers:
             ("5 cents a weed, $10 an hour", "5 céntimos por hierba, $10 por hora", "es", 1),  # "an" is a French year
             ("$10 an hour", "R$ 10 por hora", "pt", 0),
             ("$20,000 at 10%, more at 20%", "$20,000 al 10%, más al 20%", "es", 1),  # not the 20 of 20%
+            ("It was -6 degrees.", "Bylo 6 stupňů.", "cs", 0),
+            ("It was -6 degrees.", "Bylo 6 stupňů pod nulou.", "cs", 1),
+            ("It was -6 degrees.", "6 fok volt.", "hu", 0),
+            ("It was -6 degrees.", "Mínusz 6 fok volt.", "hu", 1),
+            ("It was -6 degrees.", "气温是-6度。", "zh", 1),
+            ("It was -6 degrees.", "気温は－６度だった。", "ja", 1),
+            ("It was -6 degrees.", "तापमान शून्य से 6 डिग्री नीचे था।", "hi", 1),
+            ("It was -6 degrees.", "তাপমাত্রা শূন্যের ৬ ডিগ্রি নিচে ছিল।", "bn", 1),
+            ("It was -6 degrees.", "Isı sıfırın 6 derece altındaydı.", "tr", 1),
+            ("From -9 to 4 degrees.", "De 9 a -4 grados.", "es", 0),
+            ("From -9 to 4 degrees.", "De 9 a menos 4 grados.", "es", 1 / 2),
+            ("From -9 to 4 degrees.", "De menos 9 a 4 grados.", "es", 1),
+            ("From -9 to 4 degrees.", "De 9 grados bajo cero a 4 grados.", "es", 1),
+            ("minus nine degrees", "-9 Grad", "de", 1),
+            (
+                "from May to August, 5 to 8",
+                "5月-8月、5-8",
+                "ja",
+                1 / 2,
+            ),  # May and August once more: months are optional
+            ("20 of 60 boys", "20 % der 60 Jungen", "de", 1 / 2),
+            ("20 of 60 boys", "asilimia 20 ya wavulana 60", "sw", 1 / 2),
+            ("20% of 60 boys", "60 % von 20 Jungen", "de", 0),
+            ("20% of 60 boys", "ìdá 20 nínú ọgọ́rùn-ún ọmọkùnrin 60", "yo", 1),
+            ("20% to 60% of them", "20 bis 60 % davon", "de", 1),
+            ("20 to 60 percent of them", "20 % bis 60 % davon", "de", 1),
+            ("ten percent of 10 boys", "10 % der 10 Jungen", "de", 1),
+            ("Jo has $10 and Al has $20.", "Jo tiene 10 dólares y Al tiene 20 euros.", "es", 1 / 2),
+            ("Jo has $10 and Al has €20.", "Jo tiene 10 euros y Al tiene 20 dólares.", "es", 0),
+            ("Jo has $10 and Al has €20.", "Jo tiene 10 dólares y Al tiene 20 €.", "es", 1),
+            ("Jo has $10 and 20 more.", "Jo tiene 10 dólares y 20 dólares más.", "es", 1),
+            ("15,200 yen", "1万5,200円", "ja", 1),
+            ("15,200 yen", "1万5,300円", "ja", 0),
+            ("30 million", "3 కోట్ల", "te", 1),
+            ("1.5 billion", "1.5 अर्ब", "ne", 1),
+            ("48,500 birds", "ndege elfu 48 na 500", "sw", 1),
+            ("48,600 birds", "ndege elfu 48 na 500", "sw", 0),
+            ("35 million", "3.5 करो\u095c", "hi", 1),
+            ("35 million", "3.5 करो\u0921\u093c", "hi", 1),
+            ("It was -6 degrees.", unicodedata.normalize("NFD", "Nhiệt độ là âm 6 độ."), "vi", 1),
+            ("It was -6 degrees.", "อุณหภูมิต่ำกว่าศูนย์ 6 องศา", "th", 1),
+            ("10² is 100, ½ of 5 m²", "10² ist 100, ½ von 5 ㎡", "de", 1),
         ],
     )
     def test_by_hand(self, source, translation, language, kept):
