@@ -1,5 +1,6 @@
 """Are the numbers of a text still there in its translation? As multisets of values, however they are written."""
 
+import bisect
 import functools
 import re
 import unicodedata
@@ -150,12 +151,11 @@ def _negatives(text: str, found: list[Found], language: str) -> tuple[list, list
             (sure if certain else maybe).append(each.values)
     pattern = _minus_words(language)
     for match in pattern.finditer(text) if pattern and found else ():
-        within = [each for each in found if match.start() <= each.start and each.end <= match.end()]
-        after = next((each for each in found if each.start >= match.end()), None)
-        before = next((each for each in reversed(found) if each.end <= match.start()), None)
-        if not within and after and not text[match.end() : after.start].strip():  # minus 8
-            before = None
-        said.append(frozenset().union(*(each.values for each in within or filter(None, (before, after)))))
+        first, behind = (bisect.bisect_left(found, at, key=lambda each: each.start) for at in match.span())
+        whose = found[first:behind] or found[max(0, first - 1) : behind + 1]
+        if first == behind < len(found) and not text[match.end() : found[behind].start].strip():  # minus 8
+            whose = [found[behind]]
+        said.append(frozenset().union(*(each.values for each in whose)))
     return sure, maybe, said
 
 
