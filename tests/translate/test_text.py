@@ -154,8 +154,8 @@ class TestNumbers:
                 "from May to August, 5 to 8",
                 "5月-8月、5-8",
                 "ja",
-                1 / 2,
-            ),  # May and August once more: months are optional
+                1,
+            ),  # ranges
             ("20 of 60 boys", "20 % der 60 Jungen", "de", 1 / 2),
             ("20 of 60 boys", "asilimia 20 ya wavulana 60", "sw", 1 / 2),
             ("20% of 60 boys", "60 % von 20 Jungen", "de", 0),
