@@ -59,8 +59,6 @@ def _run(options: argparse.Namespace) -> None:
         out.note("report", report.result())
     counts = ", ".join(f"{written[name]} of {asked_for[name]} {name}" for name in sorted(asked_for))
     print(f"{count} pairs in {options.output} ({counts})")
-    for reason, number in sorted(out.drops.items()):
-        print(f"{number} pairs left out: {reason}")
     for warning in report.result()["warnings"]:
         print(f"note: {warning}")
 

@@ -20,7 +20,7 @@ from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.layouts import LAYOUTS, Form
 from sp3f_verl.data.layouts.form import Drop, Row
 from sp3f_verl.data.output import Output, run_step
-from sp3f_verl.data.preference_rows import open_rows
+from sp3f_verl.data.preference_rows import Unusable, open_rows
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import read_rows
 from sp3f_verl.errors import BadInput
@@ -68,13 +68,25 @@ def _read(path: Path, form: Form, language: str, out: Output) -> None:
 
 
 def _write(path: Path, form: Form, out: Output) -> None:
-    rows = (form.row(row) for row in read_rows(path, form.ours))
+    rows = _written(path, form, out)
     if isinstance(form.theirs, pa.Schema):
         out.write(path.stem, rows, form.theirs)
     elif form.theirs == "jsonl":
         out.write_text(f"{path.stem}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     else:
         out.write_text(f"{path.stem}.json", json.dumps(list(rows), ensure_ascii=False, indent=1) + "\n")
+
+
+def _written(path: Path, form: Form, out: Output) -> Iterator[Row]:
+    count = 0
+    for row in read_rows(path, form.ours):
+        try:
+            yield form.row(row)
+            count += 1
+        except Unusable as reason:
+            out.drop(str(reason))
+    if not count:
+        out.refuse(f"{path} has not one row that can be written")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -94,8 +106,6 @@ def _run(options: argparse.Namespace) -> None:
             else:
                 _write(path, form, out)
     print(f"{', '.join(out.files)} in {options.output}")
-    for reason, count in sorted(out.drops.items()):
-        print(f"{count} rows left out: {reason}")
 
 
 def main(arguments: list[str] | None = None) -> int:

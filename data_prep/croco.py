@@ -143,8 +143,6 @@ def _run(options: argparse.Namespace) -> None:
         _assemble(out, files, prompts, settings, options.validation)
     for name, counts in out.rows.items():
         print(f"{name}: " + ", ".join(f"{count} {code}" for code, count in counts.items()))
-    for reason, count in sorted(out.drops.items()):
-        print(f"{count} left out, {reason}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -80,6 +80,8 @@ def _given(options: argparse.Namespace) -> dict[str, list[Path]]:
         name, equals, path = given.partition("=")
         if name not in SOURCES:
             raise BadInput(f"--sources has no {name!r}{nearest(name, SOURCES)}; it knows {', '.join(SOURCES)}.")
+        if equals and not path:
+            raise BadInput(f"--sources={given} names no file; give {name}=FILE, or {name} alone for the Hub's.")
         source = WHOLE if name == "math_step" and options.whole_solutions else SOURCES[name]
         files[name].append(Path(path) if equals else from_hub(name, source, Path(f"{options.output}.hub")))
     return dict(sorted(files.items()))
@@ -142,8 +144,6 @@ def _run(options: argparse.Namespace) -> None:
         out.note("not_drawn", left)
         out.note("report", report.result())
     print(f"{len(rows)} pairs in {options.output}")
-    for reason, count in sorted(out.drops.items()):
-        print(f"{count} left out: {reason}")
 
 
 def _drawn(pairs, name, ids, count, most, length, seed) -> Drawn:

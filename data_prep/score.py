@@ -120,8 +120,6 @@ def _run(options: argparse.Namespace) -> None:
     names = next(iter(report.values()))
     columns = {name: lambda row, name=name: cell(row[name]) for name in names}
     print(shown([listed("language", report, columns)]))
-    for reason, count in out.drops.items():
-        print(f"{count} {reason}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.layouts import spin, trl
+from sp3f_verl.data.layouts.form import answers_at, placed
 from sp3f_verl.data.output import Output, run_step
-from sp3f_verl.data.preference_rows import Unusable, answers_of, open_rows
+from sp3f_verl.data.preference_rows import Unusable, open_rows
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import TRIPLET
 from sp3f_verl.errors import BadInput
@@ -33,7 +34,7 @@ def exported(row: dict, layout: str) -> dict:
 
 def imported(path: Path) -> tuple[list[dict], Counter[str]]:
     """Rows `id`, `prompt`, `real` and, where the file has them, `generated`, `proto`; and what was left out."""
-    columns, rows = open_rows(path)
+    columns, _ = open_rows(path)
     if "real" in columns:
         names = {name: name for name in SIDES if name in columns}
     elif "chosen" in columns:
@@ -44,13 +45,13 @@ def imported(path: Path) -> tuple[list[dict], Counter[str]]:
         raise BadInput(f"{path} has none of the columns 'real', 'chosen' and 'messages'; name the annotated side real.")
     usable, dropped, seen = [], Counter(), set()
     # a set's prompt beside `messages` is their first turn, as the trainer's reader has it
-    kept = ("id", "status") if "messages" in names.values() else ("id", "prompt", "status")
-    for row in rows({*kept, "prompt_id", *names.values()}):
+    kept = ("id", "status", "tools", *(() if "messages" in names.values() else ("prompt",)))
+    for place, row in placed(path, {*kept, "prompt_id", *names.values()}):
         same = {name: row.get(name) for name in kept}
         same["id"] = row.get("prompt_id") if row.get("id") is None else row["id"]
         renamed = same | {new: row[old] for new, old in names.items()}
         try:
-            answers = answers_of(renamed, tuple(names))
+            answers, prompt = answers_at(place, renamed, tuple(names))
         except Unusable as reason:
             dropped[str(reason)] += 1
             continue
@@ -59,7 +60,7 @@ def imported(path: Path) -> tuple[list[dict], Counter[str]]:
             dropped["same_row_twice"] += 1
             continue
         seen.add(ident)
-        usable.append({"id": ident, "prompt": list(answers.prompt)} | dict(zip(names, answers.responses, strict=True)))
+        usable.append({"id": ident, "prompt": prompt} | dict(zip(names, answers.responses, strict=True)))
     if not usable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
         raise BadInput(f"{path} has no usable row ({reasons}); give rows with a prompt and an annotated answer.")

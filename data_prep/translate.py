@@ -64,8 +64,6 @@ def _run(options: argparse.Namespace) -> None:
             out.note("asking", backend.totals.as_dict())
     kept = sum(out.rows["chats" if "chats" in out.rows else "translated"].values())
     print(f"{kept} of {len(source) * len(options.languages)} rows translated in {options.output}")
-    for reason, count in sorted(out.drops.items()):
-        print(f"{count} left out: {reason}")
     for sentence in tally.sentences():
         print(sentence)
     errors = out.notes["asking"]["answers"].get("error", 0)

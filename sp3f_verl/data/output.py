@@ -2,7 +2,7 @@
 
 with Output(folder, "croco", settings, inputs) as out:
     out.write("pairs", rows, PREFERENCE)
-    out.drop("no_margin", 3)
+    out.drop("no_margin", 3)          # counted in manifest and card, and printed at the end
 
 Files are written into a hidden folder and moved to their places when the step is through, the manifest last: a step
 that fails or is killed leaves nothing that looks like data. The same inputs and settings give the same bytes.
@@ -157,6 +157,8 @@ class Output:
                 write_text(card(self), self.folder / CARD)
                 self.manifest({name: digest(self.folder / name) for name in self._files}).write(self.folder)
                 done = True
+                for reason, count in sorted((+self.drops).items()):
+                    print(f"{count} left out: {reason}")
         finally:
             shutil.rmtree(self.path(""))
             self._lock.close()

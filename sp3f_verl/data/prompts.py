@@ -1,5 +1,6 @@
 """Prompts in one or several languages. Those of one id are the same prompt; nothing is joined by text."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl import languages
+from sp3f_verl.data.preference_rows import Unusable
 from sp3f_verl.data.rows import id_of
 from sp3f_verl.data.schemas import PROMPT
 from sp3f_verl.data.tables import as_batches, open_file
+from sp3f_verl.data.turns import turns_of
 from sp3f_verl.errors import BadInput
 
 # As schemas.PROMPT, but an id may come once in each language.
@@ -25,8 +28,8 @@ def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Ite
     """Rows of PROMPTS from parquet or JSON lines, each conversation up to its last user turn.
 
     Columns: `id` (or `problem`), `prompt_lang` (or `language`), `prompt` (or `messages`; a text is one user turn).
-    Prompts without a user turn or text are left out: drop("no_user_turn").
-    BadInput where a column or value is missing, or an id comes twice in one language.
+    Prompts without a user turn or text, and those that `turns_of` cannot take, are left out: drop("no_user_turn").
+    BadInput where a column, an id or a language is missing, or an id comes twice in one language.
     """
     seen: dict[tuple[str, str], str] = {}
     for path in paths:
@@ -37,13 +40,14 @@ def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Ite
         file.require(COLUMNS[name][0 if name != "id" else 1] for name, names in columns.items() if names is None)
         if not file.count:
             raise BadInput(f"{path} has no rows; give a file with at least one.")
-        for number, row in file.rows({*columns.values(), *OTHERS}):
+        for number, row in file.rows({*columns.values(), *OTHERS, "tools"}):
             prompt = {name: row[column] for name, column in columns.items()}
             prompt["id"] = id_of(prompt["id"], file.place(number))
             _check(prompt, file.place(number), seen)
-            prompt["prompt"] = to_last_user_turn(prompt["prompt"], file.place(number))
-            if not prompt["prompt"]:
-                drop("no_user_turn")
+            try:
+                prompt["prompt"] = to_last_user_turn(prompt["prompt"], row.get("tools"))
+            except Unusable as reason:
+                drop(str(reason))
                 continue
             texts = {name: row.get(name) for name in OTHERS}
             yield (
@@ -64,27 +68,32 @@ def _check(prompt: dict[str, Any], place: str, seen: dict[tuple[str, str], str])
     seen[key] = place
 
 
-def to_last_user_turn(value: Any, place: str = "the prompt") -> list[dict[str, str]]:
-    """The messages up to the last of the user, [] where there is none or it is empty. BadInput for something else."""
+def to_last_user_turn(value: Any, tools: Any = None) -> list[dict[str, str]]:
+    """The messages up to the last of the user. Unusable where there is none, it is empty, or `turns_of` says so."""
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
-    messages = value if isinstance(value, list) else [None]
-    for message in messages:
-        if not isinstance(message, dict) or not all(isinstance(message.get(name), str) for name in ("role", "content")):
-            raise BadInput(
-                f"{place}: the prompt is neither a text nor a list of {{role, content}} messages; make it one."
-            )
-    last = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=-1)
-    if last < 0 or not messages[last]["content"].strip():
-        return []
-    return [{"role": message["role"], "content": message["content"]} for message in messages[: last + 1]]
+    is_list = isinstance(value, list)
+    roles = [turn.get("role") if isinstance(turn, dict) else None for turn in value] if is_list else []
+    last = max((at for at, role in enumerate(roles) if role == "user"), default=-1)
+    if last < 0:
+        raise Unusable("no_user_turn")
+    turns = turns_of(value[: last + 1], tools)
+    if not turns[-1]["content"].strip():
+        raise Unusable("no_user_turn")
+    return turns
 
 
 class Prompts:
     """The prompts of a data set by (id, language), as columns."""
 
     def __init__(self, paths: Iterable[Path], drop: Drop = lambda reason: None):
-        batches = as_batches(read_prompts(paths, drop), PROMPTS, "the prompts")
+        dropped: Counter[str] = Counter()
+
+        def noted(reason: str) -> None:
+            dropped[reason] += 1
+            drop(reason)
+
+        batches = as_batches(read_prompts(paths, noted), PROMPTS, "the prompts")
         self.table = pa.Table.from_batches(batches, PROMPTS).sort_by(
             [("id", "ascending"), ("prompt_lang", "ascending")]
         )
@@ -92,7 +101,9 @@ class Prompts:
         self._row = {key: row for row, key in enumerate(zip(ids, codes, strict=True))}
         self.languages = tuple(sorted(set(codes)))
         if not self._row:
-            raise BadInput("the prompts have no user turn to answer; give conversations with one.")
+            reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+            files = " and ".join(map(str, paths))
+            raise BadInput(f"{files}: no prompt has a user turn to answer ({reasons}); give conversations with one.")
 
     def __len__(self) -> int:
         return len(self._row)

@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from sp3f_verl.errors import BadInput
@@ -52,7 +53,7 @@ def id_of(value: Any, place: str = "the row") -> str | None:
 
     BadInput for a value of another kind, or a text with a NUL, by which keys of several parts are joined.
     """
-    if _is_nan(value) or value is None:
+    if is_nan(value) or value is None:
         return None
     if isinstance(value, str):
         if "\0" in value:
@@ -63,6 +64,14 @@ def id_of(value: Any, place: str = "the row") -> str | None:
     return str(int(value))
 
 
+def finite(value: Any) -> bool:
+    """Is it a number, and no boolean, that a float can hold?"""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
+
+
 def text_of(value: Any, place: str) -> str:
     """A text or a number as text, a whole float without its point: 18, 18.0 and "18" are one answer.
 
@@ -70,7 +79,7 @@ def text_of(value: Any, place: str) -> str:
     """
     if isinstance(value, str) and value.strip():
         return value.strip()
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if finite(value):
         return str(int(value) if value == int(value) else value)
     raise BadInput(f"{place} is {value!r:.80}; give it a text or a number, or remove the row.")
 
@@ -110,12 +119,12 @@ def field(row: Mapping[str, Any], name: str) -> Any:
     """The canonical field `name` of a row of either layout, or None."""
     for source in SOURCES[name]:
         value = lookup(row, source)
-        if value is not None and not _is_nan(value) and not (isinstance(value, str) and value.strip() in _ABSENT):
+        if value is not None and not is_nan(value) and not (isinstance(value, str) and value.strip() in _ABSENT):
             return value
     return None
 
 
-def _is_nan(value: Any) -> bool:
+def is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 

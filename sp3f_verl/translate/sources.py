@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sp3f_verl.data.rows import id_of, question_of, row_id, text_of
-from sp3f_verl.data.sets.mgsm import read_solutions
+from sp3f_verl.data.preference_rows import Unusable
+from sp3f_verl.data.rows import id_of, is_nan, question_of, row_id, text_of
+from sp3f_verl.data.sets.mgsm import worked_out
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.data.tables.sources import Lines, Parquet
+from sp3f_verl.data.turns import turns_of
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, checker_of
 from sp3f_verl.rewards.boxed import extract_boxed
@@ -77,14 +79,13 @@ def _read(path: Path, drop: Callable[[str], None], most_left_out: float) -> list
     if not file.count:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
     columns = {*file.columns}
-    if {"question", "answer"} <= columns and not {"solution", "query_en"} & columns:  # GSM8K's
-        return [
-            Problem(row_id("gsm8k", question), question, solution, answer, "gsm8k")
-            for question, solution, answer in read_solutions(path)
-        ]
+    is_gsm8k = {"question", "answer"} <= columns and not {"solution", "query_en"} & columns
     turns = next((name for name in ("messages", "prompt") if name in columns), None)
     is_chat = turns is not None and not ("solution" in columns and columns & {*ANSWERS} and columns & {*QUESTIONS})
-    wanted, row_of = _chats(path, turns) if is_chat else _problems(path, file)
+    if is_gsm8k:
+        wanted, row_of = {"question", "answer"}, _gsm8k
+    else:
+        wanted, row_of = _chats(turns) if is_chat else _problems(path, file)
     rows, holes = [], []
     for number, row in file.rows(wanted):
         try:
@@ -98,6 +99,14 @@ def _read(path: Path, drop: Callable[[str], None], most_left_out: float) -> list
             "--max-left-out."
         )
     return rows
+
+
+def _gsm8k(row: dict, place: str) -> Problem:
+    question, answer = _text(row["question"], "question", question_of), _text(row["answer"], "answer")
+    solved = worked_out(answer)
+    if solved is None:
+        raise Hole("no `#### <number>` at the end of 'answer'", answer)
+    return Problem(row_id("gsm8k", question), question, *solved, "gsm8k")
 
 
 def _problems(path: Path, file: Parquet | Lines) -> tuple[set[str], Callable[[dict, str], Problem]]:
@@ -118,40 +127,47 @@ def _problems(path: Path, file: Parquet | Lines) -> tuple[set[str], Callable[[di
             _text(row[question], question, question_of),
             *(_text(row[name], name) for name in ("solution", answer)),
         ]
-        source = row.get("source") or path.stem
+        source = None if is_nan(row.get("source")) else row.get("source")
+        source = source if isinstance(source, str) or source is None else text_of(source, f"{place}: 'source'")
+        source = source or path.stem
+        checker = None if is_nan(row.get("checker")) else row.get("checker")
         ident = id_of(row.get(id_column), place)
         try:
-            check = BUILT_IN[checker_of({"checker": row.get("checker")})]
+            check = BUILT_IN[checker_of({"checker": checker})]
         except BadInput as error:
             raise BadInput(f"{place}: {error}") from None
         box = extract_boxed(texts[1])
         if box is not None and not check(box, texts[2]):
             raise Hole("a box that is not its answer")
-        return Problem(row_id(source, texts[0]) if ident is None else ident, *texts, source, row.get("checker"))
+        return Problem(row_id(source, texts[0]) if ident is None else ident, *texts, source, checker)
 
     return {question, answer, "solution", id_column, "source", "checker"}, row_of
 
 
-def _chats(path: Path, column: str) -> tuple[set[str], Callable[[dict, str], Chat]]:
+def _chats(column: str) -> tuple[set[str], Callable[[dict, str], Chat]]:
     """(the columns that are read, a row's chat)."""
 
     def row_of(row: dict, place: str) -> Chat:
         turns = row[column]
         turns = [{"role": "user", "content": turns}] if column == "prompt" and isinstance(turns, str) else turns
-        if not isinstance(turns, list) or not turns:
-            raise BadInput(f"{place}: {column!r} is {turns!r:.80}, not a list of turns; mend it.")
+        try:
+            turns = turns_of(turns, row.get("tools"))
+        except Unusable as reason:
+            raise Hole(str(reason).replace("_", " "), row[column]) from None
         messages = []
         for turn in turns:
-            role = turn.get("role") if isinstance(turn, dict) else None
+            role = turn["role"]
             if role not in ROLES:
                 raise BadInput(f"{place}: a turn has the role {role!r}{nearest(role, ROLES)}; use {', '.join(ROLES)}.")
-            messages.append((role, _text(turn.get("content"), "content")))
+            if not turn["content"].strip():
+                raise Hole("a turn without text")
+            messages.append((role, turn["content"].strip()))
         if "user" not in {role for role, _ in messages}:
             raise Hole("no turn of the user")
         given = [ident for name in CHAT_IDS if (ident := id_of(row.get(name), place)) is not None]
         return Chat(given[0] if given else row_id("chat", messages), tuple(messages))
 
-    return {column, *CHAT_IDS}, row_of
+    return {column, "tools", *CHAT_IDS}, row_of
 
 
 def _text(value: object, name: str, read: Callable[[Any, str], str] = text_of) -> str:

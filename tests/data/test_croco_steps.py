@@ -448,8 +448,8 @@ class TestBadInput:
             ([{"id": "a", "language": "da", "text": "x"}], "has no column 'prompt'"),
             ([PROMPT | {"language": "Danish"}], "line 1: unknown language 'Danish'"),
             ([PROMPT | {"id": 5.5}], "line 1 has the id 5.5; give it a text or a whole number"),
-            ([PROMPT | {"prompt": [{"role": "user"}]}], "line 1: the prompt is neither a text nor a list"),
-            ([PROMPT | {"prompt": "  "}], "have no user turn"),
+            ([PROMPT | {"prompt": [{"role": "user"}]}], "no prompt has a user turn to answer (1 a_turn_without_text)"),
+            ([PROMPT | {"prompt": "  "}], "p.jsonl: no prompt has a user turn"),
         ],
     )
     def test_prompts(self, tmp_path, capsys, rows, words):

@@ -111,7 +111,12 @@ def test_trl_sft_rows_have_the_same_id_in_either_layout(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("{", "line 1 is not JSON"), ('{"a": 1}', "not a JSON list"), ('[{"chosen": []}]', "object 0 has no 'rejected'")],
+    [
+        ("{", "line 1 is not JSON"),
+        ('{"a": 1}', "it has no columns 'chosen' and 'rejected'"),
+        ('[{"chosen": "a", "rejected": ' + "9" * 5000 + "}]", "a number in it has too many digits"),
+        ('[{"chosen": "a", "rejected": null}]', "has no usable row (1 side_empty)"),
+    ],
 )
 def test_a_broken_mdpo_file_is_one_sentence(tmp_path, text, sentence, capsys):
     (tmp_path / "p.json").write_text(text)
@@ -172,8 +177,72 @@ def test_published_sp3f_rows_train_as_they_are_and_become_translated_rows(tmp_pa
     assert manifest(tmp_path / "in")["drops"] == {"no_query": 1}
     (row,) = read_rows(tmp_path / "in" / "published.parquet", TRANSLATED)
     assert (row["question"], row["translated_solution"]) == ("1 + 1 ni?", "Ni 2.")
-    assert sp3f.row(RL_ROW | {"translated_solution": None})["translated_solution"] == "None"
     assert check_rl(str(path)) == ("sw",)
+
+
+CALLS = [{"type": "function", "function": {"name": "w"}}]
+ASKED = {"role": "assistant", "content": "Hm.", "tool_calls": CALLS}
+SFT_ROW = {"id": "1", "prompt": "q?", "completion": "ok", "language": "danish"}
+PAIRED = {"id": "1", "prompt": "q?", "chosen": "yes", "rejected": "no"}
+VERL_ROW = {"id": "1", "prompt": PROMPT_TURNS, "language": "da", "reward_model": {"ground_truth": "2"}}
+PUBLISHED = sp3f.row(RL_ROW)
+PROMPT_ROW = {"id": "1", "source": "s", "prompt_lang": "da", "prompt": PROMPT_TURNS}
+
+
+@pytest.mark.parametrize(
+    ("way", "good", "hole", "reason"),
+    [
+        (["--from", "croco"], SFT_ROW, {"completion": None}, "side_empty"),
+        (["--from", "croco"], SFT_ROW, {"completion": ""}, "side_empty"),
+        (["--from", "croco"], SFT_ROW, {"prompt": None}, "no_prompt"),
+        (["--from", "croco"], SFT_ROW, {"prompt": 5}, "not_a_string_or_list_of_messages"),
+        (["--from", "trl", "--language", "da"], SFT_ROW, {"tools": CALLS}, "tools"),
+        (["--from", "trl", "--language", "da"], PAIRED, {"tools": CALLS}, "tools"),
+        (["--from", "trl", "--language", "da"], PAIRED, {"prompt": [ASKED, *PROMPT_TURNS]}, "tool_calls_in_a_turn"),
+        (["--from", "sp3f"], PUBLISHED, {"input": "q"}, "no_turns"),
+        (["--from", "sp3f"], PUBLISHED, {"input": []}, "no_turns"),
+        (["--from", "sp3f"], PUBLISHED, {"input": [{"role": "user"}]}, "a_turn_without_text"),
+        (["--from", "verl"], VERL_ROW, {"extra_info": "x"}, "extra_info_is_no_mapping"),
+        (["--from", "verl"], VERL_ROW, {"prompt": [{"role": "user", "content": None}]}, "a_turn_without_text"),
+        (["--to", "verl"], PROMPT_ROW, {"meta": "{"}, "meta_is_no_json_object"),
+        (["--to", "verl"], PROMPT_ROW, {"meta": "[1]"}, "meta_is_no_json_object"),
+        (["--to", "sp3f"], RL_ROW, {"translated_solution": None}, "no_translated_solution"),
+        (["--to", "sp3f"], RL_ROW, {"solution_en": None}, "no_solution_en"),
+        (["--to", "sp3f"], RL_ROW, {"prompt": []}, "no_turns"),
+    ],
+)
+def test_a_row_with_a_hole_is_left_out_and_told(tmp_path, way, good, hole, reason, capsys):
+    source = lines(tmp_path / "x.jsonl", [good, good | {"id": "2"} | hole])
+    assert run(*way, "--input", source, "--output", tmp_path / "out") == 0
+    assert manifest(tmp_path / "out")["drops"] == {reason: 1}
+    assert f"1 left out: {reason}\n" in capsys.readouterr().out
+    assert sum(manifest(tmp_path / "out")["rows"]["x"].values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("way", "row", "sentence"),
+    [
+        (["--to", "spin"], {"id": "1", "prompt": PROMPT_TURNS, "real": "r"}, "needs the columns"),
+        (
+            ["--to", "spin"],
+            {"id": "1", "prompt": PROMPT_TURNS, "real": "r", "generated": None},
+            "line 1 has no 'generated'",
+        ),
+        (
+            ["--to", "trl"],
+            {"id": "1", "messages": [*PROMPT_TURNS, {"role": "assistant", "content": None}]},
+            "line 1: a turn of 'messages' has no 'content'",
+        ),
+        (["--from", "croco"], SFT_ROW | {"language": None}, "line 1: unknown language None"),
+        (["--from", "croco"], SFT_ROW | {"language": "danisch"}, "line 1: unknown language 'danisch' (did you mean"),
+        (["--from", "trl", "--language", "da"], PAIRED | {"id": ["a"]}, "line 1: the row has the id ['a']"),
+    ],
+)
+def test_a_row_that_cannot_be_told_apart_or_written_is_one_sentence(tmp_path, way, row, sentence, capsys):
+    source = lines(tmp_path / "x.jsonl", [row])
+    assert run(*way, "--input", source, "--output", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "x.jsonl" in error and sentence in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
 def test_rl_rows_become_canonical_and_come_back(tmp_path):

@@ -272,12 +272,12 @@ GOOD = a_problem(1)
     ("content", "extra", "sentence"),
     [
         ([], (), "is empty"),
-        ([GOOD, {"question": "How many?", "answer": "4"}], (), "line 2: 'answer' does not end in"),
+        ([{"question": "How many?", "answer": "so 4"}], (), "line 1 has no `#### <number>` at the end of 'answer'"),
         ([{"query_en": "q", "answer": "4", "solutions": "s"}], (), "no column 'solution' (did you mean 'solutions'?)"),
         ([{"question": "q", "answer": "4", "solution": ""}], (), "line 1 has no 'solution'"),
         ([{"messages": [{"role": "bot", "content": "hi"}]}], (), "the role 'bot'"),
-        ([{"messages": []}], (), "'messages' is [], not a list of turns"),
-        ([{"messages": [{"role": "user", "content": None}]}], (), "line 1 has no 'content'"),
+        ([{"messages": []}], (), "line 1 has no turns (it is [])"),
+        ([{"messages": [{"role": "user", "content": None}]}], (), "line 1 has a turn without text"),
         (
             [{"id": "1", "question": q, "solution": "s", "answer": "1"} for q in ("a", "b")],
             (),

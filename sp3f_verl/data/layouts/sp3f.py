@@ -6,10 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data.layouts.form import Drop, Form, Row
-from sp3f_verl.data.preference_rows import open_rows
+from sp3f_verl.data.layouts.form import Drop, Form, Row, placed, turn
+from sp3f_verl.data.preference_rows import Unusable
 from sp3f_verl.data.rows import field, row_id
 from sp3f_verl.data.schemas import MESSAGES, RL, TEXT, TRANSLATED
+from sp3f_verl.data.turns import turns_of
 
 TASK = "train_dataset"
 FLAG = pa.bool_()
@@ -33,8 +34,7 @@ SCHEMA = pa.schema(
 
 def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
     """Published rows as schemas.TRANSLATED. The text "None", which stands there for a missing one, is none."""
-    columns, rows = open_rows(path)
-    for line in rows(set(columns)):
+    for _, line in placed(path):
         query, solution, code = (field(line, name) for name in ("query_en", "solution_en", "language"))
         prompt, answer = field(line, "prompt"), field(line, "ground_truth")
         needed = {"query": query, "solution": solution, "language": code, "prompt": prompt, "answer": answer}
@@ -42,12 +42,17 @@ def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
         if missing:
             drop(f"no_{missing}")
             continue
+        try:
+            turns = turns_of(prompt, line.get("tools"))
+        except Unusable as reason:
+            drop(str(reason))
+            continue
         yield {
             "id": row_id("sp3f", [code, query]),
             "problem": row_id("sp3f", query),
             "language": code,
             "source": "sp3f",
-            "question": prompt[-1]["content"],
+            "question": turns[-1]["content"],
             "query_en": query,
             "solution": solution,
             "answer": str(answer),
@@ -56,18 +61,21 @@ def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
 
 
 def row(rl: Row) -> dict[str, Any]:
-    """A row of schemas.RL in the published columns."""
-    translated = rl.get("translated_solution") or "None"
-    gold = rl["reward_model"]["ground_truth"]
+    """A row of schemas.RL in the published columns. Unusable where a text of them would be missing: their `messages`
+    would teach the answer None."""
+    names = ("query_en", "solution_en", "translated_solution")
+    if missing := next((name for name in names if not (rl.get(name) or "").strip()), None):
+        raise Unusable(f"no_{missing}")
+    turns, gold = turns_of(rl["prompt"]), rl["reward_model"]["ground_truth"]
     return {
         "solution": rl["solution_en"],
-        "translated_solution": translated,
+        "translated_solution": rl["translated_solution"],
         "reward_model": {"ground_truth": gold},
         "query": rl["query_en"],
         "input": rl["prompt"],
         "output": rl["solution_en"],
         "data_source": TASK,
-        "raw_prompt": rl["prompt"][-1]["content"],
+        "raw_prompt": turns[-1]["content"],
         "extra_info": {
             "task": TASK,
             "ground_truth": gold,
@@ -75,7 +83,7 @@ def row(rl: Row) -> dict[str, Any]:
             "use_accuracy": True,
             "lang": rl["language"],
         },
-        "messages": [*rl["prompt"], {"role": "assistant", "content": translated}],
+        "messages": [*rl["prompt"], *turn(rl["translated_solution"])],
     }
 
 

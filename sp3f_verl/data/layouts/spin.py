@@ -6,11 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data.layouts.form import Drop, Form, Row, preferences, turn
-from sp3f_verl.data.preference_rows import open_rows
-from sp3f_verl.data.schemas import MESSAGES, PREFERENCE, TRIPLET
+from sp3f_verl.data.layouts.form import Drop, Form, Row, placed, preferences, turn
+from sp3f_verl.data.schemas import MESSAGES, PREFERENCE, TEXT, make_schema
 
 SCHEMA = pa.schema([pa.field(name, MESSAGES, nullable=False) for name in ("real", "generated")])
+
+# A triplet of which SPIN can be trained: the side that was generated is there.
+TRIPLET = make_schema("id", {"id": TEXT, "prompt": MESSAGES, "real": TEXT, "generated": TEXT}, {"proto": TEXT})
 
 # split -> SPIN's own name of its file; the validation split is called test there
 FILES = {"train": "train_prefs-00000-of-00001", "validation": "test_prefs-00000-of-00001"}
@@ -18,19 +20,14 @@ FILES = {"train": "train_prefs-00000-of-00001", "validation": "test_prefs-00000-
 
 def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
     """Pairs of schemas.PREFERENCE, all in `language`."""
-    _, rows = open_rows(path)
-    yield from preferences(
-        rows({"id", "prompt", "real", "generated"}), "spin", language, drop, names=("real", "generated")
-    )
+    rows = placed(path, {"id", "prompt", "real", "generated", "tools"})
+    yield from preferences(rows, "spin", language, drop, names=("real", "generated"))
 
 
 def row(pair: Row) -> dict[str, Any]:
-    """A pair of schemas.PREFERENCE, or a triplet of schemas.TRIPLET, as SPIN reads it."""
-    real, generated = pair.get("real") or pair.get("chosen"), pair.get("generated") or pair.get("rejected")
-    return {
-        "real": [*pair["prompt"], *turn(real)],
-        "generated": [*pair["prompt"], *turn(generated)],
-    }
+    """A pair of schemas.PREFERENCE, or a triplet of TRIPLET, as SPIN reads it."""
+    sides = ("real", "generated") if "real" in pair else ("chosen", "rejected")
+    return {name: [*pair["prompt"], *turn(pair[side])] for name, side in zip(("real", "generated"), sides, strict=True)}
 
 
 FORMS = (

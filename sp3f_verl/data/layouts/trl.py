@@ -6,10 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data.layouts.form import Drop, Form, Row, preferences, turn
-from sp3f_verl.data.preference_rows import Unusable, answers_of, open_rows
-from sp3f_verl.data.rows import id_of, row_id
+from sp3f_verl.data.layouts.form import Drop, Form, Row, answers_at, placed, preferences, turn
+from sp3f_verl.data.preference_rows import Unusable
+from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import MESSAGES, PREFERENCE, SFT
+from sp3f_verl.data.tables import open_file
 
 SCHEMA = pa.schema(
     [("id", pa.string()), *((name, MESSAGES) for name in ("prompt", "chosen", "rejected"))], metadata={"key": "id"}
@@ -19,9 +20,8 @@ CONVERSATIONS = pa.schema([("messages", MESSAGES)])
 
 def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
     """Pairs of schemas.PREFERENCE, all in `language`."""
-    _, rows = open_rows(path)
-    names = {"id", "prompt", "chosen", "rejected", "chosen_score", "rejected_score"}
-    yield from preferences(rows(names), "trl", language, drop)
+    names = {"id", "prompt", "chosen", "rejected", "chosen_score", "rejected_score", "tools"}
+    yield from preferences(placed(path, names), "trl", language, drop)
 
 
 def row(pair: Row) -> dict[str, Any]:
@@ -36,19 +36,17 @@ def row(pair: Row) -> dict[str, Any]:
 
 def read_sft(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
     """prompt/completion, or messages, as schemas.SFT."""
-    columns, rows = open_rows(path)
-    name = "completion" if "completion" in columns else "messages"
-    for line in rows({"id", "prompt", name}):
+    name = "completion" if "completion" in open_file(path).columns else "messages"
+    for place, line in placed(path, {"id", "prompt", name, "tools"}):
         try:
-            answers = answers_of({name: line[name], "prompt": line.get("prompt")}, (name,))
+            answers, prompt = answers_at(place, line, (name,))
         except Unusable as reason:
             drop(str(reason))
             continue
-        messages = [*answers.prompt, *turn(answers.responses[0])]
-        given = id_of(line.get("id"))
+        answer = turn(answers.responses[0])
         yield {
-            "id": row_id("trl", messages) if given is None else given,
-            "messages": messages,
+            "id": answers.id or row_id("trl", [*answers.prompt, *answer]),
+            "messages": [*prompt, *answer],
             "language": language,
         }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import question_of, row_id, text_of
+from sp3f_verl.data.rows import is_nan, question_of, row_id, text_of
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.data.tables.forms import TEXT, form_of
 from sp3f_verl.data.tables.jsonl import text_lines
@@ -45,7 +45,10 @@ def question_rows(path: Path, optional: Sequence[str] = ()) -> Iterator[tuple[st
         raise BadInput(f"{path} has no rows; give a file with at least one.")
     for number, row in file.rows({"question", answer, *optional}):
         place = file.place(number)
-        others = {name: row[name] for name in optional if row.get(name) is not None}
+        others = {name: row[name] for name in optional if row.get(name) is not None and not is_nan(row[name])}
+        for name, read in (("query_en", question_of), ("solution_en", text_of)):
+            if not isinstance(others.get(name, ""), str):
+                others[name] = read(others[name], f"{place}: {name!r}")
         question = question_of(row["question"], f"{place}: 'question'")
         yield place, {**others, "question": question, "answer": text_of(row[answer], f"{place}: {answer!r}")}
 
@@ -63,12 +66,20 @@ def read_solutions(path: Path) -> list[tuple[str, str, str]]:
         place = file.place(number)
         question = question_of(row["question"], f"{place}: 'question'")
         answer = text_of(row["answer"], f"{place}: 'answer'")
-        final = _FINAL.search(answer)
-        if final is None:
+        solved = worked_out(answer)
+        if solved is None:
             raise BadInput(f"{place}: 'answer' does not end in `#### <number>`; add it.")
-        steps = _CALCULATOR.sub("", answer[: final.start()]).strip()
-        rows.append((question, f"{steps}\n\\boxed{{{final.group(1)}}}", final.group(1)))
+        rows.append((question, *solved))
     return rows
+
+
+def worked_out(answer: str) -> tuple[str, str] | None:
+    """(worked solution ending in a box, gold answer) of an answer of GSM8K; None where it has no `#### <number>`."""
+    final = _FINAL.search(answer)
+    if final is None:
+        return None
+    steps = _CALCULATOR.sub("", answer[: final.start()]).strip()
+    return f"{steps}\n\\boxed{{{final.group(1)}}}", final.group(1)
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,0 +1,28 @@
+"""Turns as a column of schemas.MESSAGES has them, a role and a text: what else a turn says would be lost unseen."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sp3f_verl.data.preference_rows import WITH_A_MEANING, Unusable
+from sp3f_verl.data.rows import without_nulls
+
+_EMPTY = ("", "[]", "{}", "null")  # JSON text of no tools
+
+
+def turns_of(messages: Any, tools: Any = None) -> list[dict[str, str]]:
+    """The turns, each with its role and content alone. Unusable, with the reason, where one is no turn of text or has a
+    key with a meaning (the call of a tool, thoughts), and where the row has tools."""
+    if not isinstance(messages, list | tuple) or not messages:
+        raise Unusable("no_turns")
+    for turn in messages:
+        if not isinstance(turn, Mapping):
+            raise Unusable("a_turn_that_is_no_mapping")
+        for key in WITH_A_MEANING:
+            if without_nulls(turn.get(key)):
+                raise Unusable(f"{key}_in_a_turn")
+        for key, reason in (("role", "a_turn_without_role"), ("content", "a_turn_without_text")):
+            if not isinstance(turn.get(key), str):
+                raise Unusable(reason)
+    if tools if not isinstance(tools, str) else tools.strip() not in _EMPTY:
+        raise Unusable("tools")
+    return [{"role": turn["role"], "content": turn["content"]} for turn in messages]
