@@ -25,6 +25,7 @@ from sp3f_verl.data.tables.order import Keys, in_order
 from sp3f_verl.data.tables.prefetch import ahead
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.problems import QuestionFile
+from sp3f_verl.rewards.answers.checkers import checker_of
 
 
 class Rows:
@@ -67,6 +68,8 @@ class Rows:
                     english = pc.equal(batch.column("language"), "en")
                     again = pc.and_(english, pc.is_in(batch.column("id"), pa.array(copied, pa.string())))
                     theirs.update(batch.column("id").filter(english).to_pylist())
+                    if "checker" in batch.schema.names:
+                        _check_checkers(batch.column("checker"), path)
                     yield batch.filter(pc.invert(again)).select(schema.names)
                 copied |= theirs
 
@@ -75,6 +78,14 @@ class Rows:
 
     def ordered(self, scratch: Path) -> Iterator[pa.RecordBatch]:
         return in_order(self.batches(), TRANSLATED, self._keys, scratch)
+
+
+def _check_checkers(names: pa.Array, path: Path) -> None:
+    for name in pc.unique(names).to_pylist():
+        try:
+            checker_of({"checker": name})
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from None
 
 
 def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
@@ -99,11 +110,24 @@ def assemble(rows: Rows, out: Output, options: argparse.Namespace) -> None:
                 writer.write(rl_batch(rows_of_side, start))
                 start += rows_of_side.num_rows
         for benchmark in options.validation_files:
+            _check_distinct(benchmark)
             for batch in as_batches(benchmark.rows(), RL, str(benchmark.path)):
                 validation.write(batch)
     with_solution = train.written.rows - train.written.nulls["messages"]
     if 0 < with_solution < train.written.rows:
         out.write("sft", _for_sft(out), SFT)
+
+
+def _check_distinct(benchmark: QuestionFile) -> None:
+    """BadInput where a row comes twice: the ids that are written are hashes, which tell nobody the row."""
+    seen = set()
+    for row in benchmark.questions():
+        name = "question" if row["id"] is None else "id"
+        if (key := (name, row[name])) in seen:
+            raise BadInput(
+                f"{benchmark.path} has the {name} {row[name]!r:.80} in two rows; keep one, or give each an id."
+            )
+        seen.add(key)
 
 
 def _contamination(options: argparse.Namespace) -> Contamination | None:
@@ -154,8 +178,6 @@ def _run(options: argparse.Namespace) -> None:
         assemble(rows, out, options)
     train, validation = (sum(out.rows[name].values()) for name in ("train", "validation"))
     print(f"{train} training and {validation} validation rows in {options.output}")
-    for reason, count in sorted(out.drops.items()):
-        print(f"{count} rows left out: {reason}")
     if "sft" in out.rows:
         print(f"{sum(out.rows['sft'].values())} of the training rows have a solution in their language: sft.parquet")
 

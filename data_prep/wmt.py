@@ -16,6 +16,7 @@ from typing import NoReturn
 from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.output import Output, run_step
+from sp3f_verl.data.rows import id_of
 from sp3f_verl.data.sets.wmt import (
     ALL,
     AVERAGE,
@@ -54,8 +55,6 @@ def _prepare(options: argparse.Namespace) -> None:
     if there < wanted:
         print(f"{there} segments are in every file, not {wanted}: all are taken")
     print(f"{len(segments.rows)} rows in {options.output}")
-    for reason, count in sorted(out.drops.items()):
-        print(f"{count} rows left out: {reason}")
 
 
 def _translate(options: argparse.Namespace) -> None:
@@ -156,11 +155,14 @@ def _texts(path: Path, wanted: set, name: str, out: Output) -> dict[tuple[str, s
     texts: dict[tuple[str, str], str] = {}
     seen: set[tuple[str, str]] = set()
     for number, row in file.rows(("id", "lp", "translation")):
-        place, text = (row["id"], row["lp"]), row["translation"]
+        text = row["translation"]
+        place = id_of(row["id"], file.place(number)), row["lp"]
+        if not isinstance(row["lp"], str):
+            raise BadInput(f"{file.place(number)}: lp is {row['lp']!r:.60}; it is a pair such as en-de_DE.")
         if text is not None and not isinstance(text, str):
             raise BadInput(f"{file.place(number)}: translation is {text!r}; give a text, or null where there is none.")
         if place in seen:
-            raise BadInput(f"{file.place(number)} has segment {row['id']!r} of {row['lp']} again; keep one of them.")
+            raise BadInput(f"{file.place(number)} has segment {place[0]!r} of {row['lp']} again; keep one of them.")
         seen.add(place)
         if place in wanted:
             texts[place] = (text or "").strip()

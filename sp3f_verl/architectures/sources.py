@@ -5,15 +5,13 @@ line breaks, indentation and backslashes are what lists, code and LaTeX are made
 """
 
 import itertools
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
-from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.rows import finite, row_id
 
 Drop = Callable[[str], None]
 Message = dict[str, str]
@@ -90,7 +88,7 @@ def helpsteer(rows: Iterable[Mapping[str, Any]], name: str, drop: Drop) -> Itera
     groups: dict[str, dict[str, float | None]] = defaultdict(dict)
     for row in rows:
         grades = [row[name] for name in ("helpfulness", "correctness", "coherence")]
-        graded = all(isinstance(grade, Real) and math.isfinite(grade) for grade in grades)
+        graded = all(map(finite, grades))
         answers = groups[text_of(row["prompt"])]
         answer, score = text_of(row["response"]), float(sum(grades)) if graded else None
         if answers.get(answer, score) != score:

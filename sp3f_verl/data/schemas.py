@@ -2,7 +2,9 @@
 
 A column that is not nullable must have a value in every row. The metadata entry `key` names the columns that identify
 a row: they are unique in a file, and files are written in their order, so that the order of the input changes nothing.
-Columns in `LANGUAGES` hold codes of `sp3f_verl.languages`. Columns of JSON text hold one JSON object each.
+Columns in `LANGUAGES` hold codes of `sp3f_verl.languages`, and those in `IDS` ids as `rows.id_of` has them: a text, or
+a whole number. Of columns that are not nullable, those in `FILLED` hold no blank text. Columns of JSON text hold one
+JSON object each.
 A step that writes more columns makes its schema with `extended`.
 """
 
@@ -10,6 +12,8 @@ import pyarrow as pa
 
 TEXT, NUMBER, WHOLE = pa.string(), pa.float64(), pa.int64()
 MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
+IDS = ("id", "problem", "pair_id", "cand_id")
+FILLED = (*IDS, "question", "query_en", "solution", "answer")
 LANGUAGES = ("language", "prompt_lang", "chosen_lang", "rejected_lang", "lang_declared")
 
 

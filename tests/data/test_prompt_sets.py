@@ -103,6 +103,24 @@ def test_a_path_may_hold_an_equals_sign(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("holes", "told"),
+    [
+        ([{"inputs": None}, {"inputs": 5}, {"inputs": [{"role": "user"}]}], "3 left out: empty\n"),
+        ([{"language": None}, {"language": 3}], "2 left out: unknown_language\n"),
+        ([{"id": float("nan")}], "line 1 has no 'id'; give it one"),
+        ([{"id": ["a"]}], "line 1 has the id ['a']; give it a text or a whole number"),
+        ([{"id": 1.0}, {"id": 1}], "line 2 has the id '1' in de, as "),
+    ],
+)
+def test_holes_are_told_and_ids_are_one_kind(holes, told, tmp_path, capsys):
+    (row,) = aya_rows(["deu"], 1)
+    rows = [*(row | {"id": f"h{number}"} | hole for number, hole in enumerate(holes)), row | {"id": "good"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    failed = run("--set", "aya_dolly", "--files", tmp_path / "a.jsonl", "--output", tmp_path / "out")
+    assert told in "".join(capsys.readouterr()) and bool(failed) == ("line" in told)
+
+
+@pytest.mark.parametrize(
     ("options", "named"),
     [
         (["--set", "m_arenhard"], "m_arenahard"),

@@ -133,7 +133,7 @@ def test_a_contaminated_problem_goes_in_every_language_and_is_counted(tmp_path, 
     assert {row["prompt"][1]["content"] for row in validation} == {"es:  3", "Nada que ver"}
     drops = json.loads((out / "manifest.json").read_text())["drops"]
     assert drops == {"exact match with mgsm": 3, "exact match with other": 3}
-    assert "3 rows left out: exact match with mgsm" in capsys.readouterr().out
+    assert "3 left out: exact match with mgsm" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,28 @@ def test_bad_rows_are_one_sentence_and_nothing_is_written(tmp_path, capsys, chan
     assert words in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
+ASKED = {"question": "¿Cuánto es uno más dos, si se suma con calma?", "answer": "3"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([ASKED | {"id": "a"}, ASKED | {"id": "a"}], "b.jsonl has the id 'a' in two rows"),
+        ([ASKED, ASKED], "b.jsonl has the question '¿Cuánto es uno"),
+        ([ASKED | {"query_en": ["x"]}], "b.jsonl, line 1: 'query_en' is ['x']"),
+        ([ASKED | {"query_en": 5}], "b.jsonl, line 1: 'query_en' is 5, a number and no question"),
+        ([ASKED | {"checker": float("nan"), "query_en": float("nan")}], ""),
+    ],
+)
+def test_rows_of_a_benchmark_that_cannot_be_told_apart_or_read(tmp_path, capsys, rows, words):
+    for name, content in (("t", translated(4)), ("b", rows)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
+    files = ("--translated", tmp_path / "t.jsonl", "--validation-files", f"b:es={tmp_path / 'b.jsonl'}")
+    assert sp3f.main([*map(str, files), "--output", str(tmp_path / "out")]) == bool(words)
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == bool(words)
+
+
 def test_all_contaminated_and_an_empty_side_are_told(tmp_path, capsys):
     file, bench = tmp_path / "rows.parquet", tmp_path / "b.tsv"
     write_rows(translated(1), TRANSLATED, file)
@@ -174,7 +196,7 @@ def test_solutions_behind_the_last_question_are_told(tmp_path, capsys):
     (tmp_path / "s.jsonl").write_text("\n".join(lines))
     words = ["--questions", f"es={tmp_path / 'q.tsv'}", "--solutions", str(tmp_path / "s.jsonl"), "--validation", "0.3"]
     assert sp3f.main([*words, "--output", str(tmp_path / "out")]) == 0
-    assert "3 rows left out: solution without a question" in capsys.readouterr().out
+    assert "3 left out: solution without a question" in capsys.readouterr().out
 
 
 @real

@@ -186,6 +186,10 @@ def test_imputed_averages_are_marked():
         ([segment("en-de_DE", 0, is_bad_source=True)], "no segment is left (1 bad_source)"),
         ([segment("en-xx_XX", 0)], "en-xx_XX: the table has no such language"),
         ([segment("de", 0)], "lp is 'de'"),
+        ([segment("en-de_DE", 0, segment_id=None)], "no segment is left (1 no_segment_id)"),
+        ([segment("en-de_DE", 0, segment_id=["a"])], "in.jsonl, line 1 has the id ['a']"),
+        ([segment("en-de_DE", 0, domain={"a": 1})], "in.jsonl, line 1: 'domain' is {'a': 1}"),
+        ([segment("en-de_DE", 0), segment("en-de_DE", 0, segment_id=1.0)], "in en-de_DE twice"),
         ([{"lp": "en-de_DE"}], "has no column"),
     ],
 )
@@ -202,6 +206,8 @@ def test_bad_segments_are_one_sentence(tmp_path, capsys, rows, words):
         ([{"id": "x", "lp": "en-de_DE", "translation": "a"}], "has no translation of a segment"),
         ([{"id": "x", "lp": "en-de_DE", "text": "a"}], "no column 'translation'"),
         ([{"id": "x", "lp": "de", "translation": 5}], "translation is 5"),
+        ([{"id": ["x"], "lp": "de", "translation": "a"}], "x.jsonl, line 1 has the id ['x']"),
+        ([{"id": "x", "lp": {"a": 1}, "translation": "a"}], "x.jsonl, line 1: lp is {'a': 1}"),
         ([{"id": "x", "lp": "de", "translation": "a"}] * 2, "has segment 'x' of de again"),
     ],
 )

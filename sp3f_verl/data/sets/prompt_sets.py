@@ -11,7 +11,7 @@ import yaml
 
 from sp3f_verl import languages
 from sp3f_verl.data.hub import from_hub
-from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.rows import id_of, row_id
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.settings import Settings, Text
@@ -97,18 +97,20 @@ def prompts(
     BadInput where a file lacks a column, a value is missing, or a wanted language is in none of the files.
     """
     columns = of.columns
+    seen: dict[tuple[str, str], str] = {}  # (language, id) -> where it stands
     for code, path in files:
         file = open_file(path)
         needed = [columns.id, *([columns.language] if columns.language and not code else []), columns.prompt]
         file.require(needed, f"{of.name} has {', '.join(of.names)}")
         for number, row in file.rows(of.names):
             ident, text = row[columns.id], row[columns.prompt]
+            place, ident = file.place(number), id_of(ident, file.place(number))
             if ident is None:
-                raise BadInput(f"{file.place(number)} has no {columns.id!r}; give it one or remove the row.")
+                raise BadInput(f"{place} has no {columns.id!r}; give it one or remove the row.")
             language = code or language_of(row[columns.language])
             written = code or row[columns.language], row.get(columns.script)
             if code and columns.language and language_of(row.get(columns.language)) not in (None, code):
-                raise BadInput(f"{file.place(number)} says it is {row[columns.language]}, not {code}; mend a label.")
+                raise BadInput(f"{place} says it is {row[columns.language]}, not {code}; mend a label.")
             if language is None:
                 read.dropped["unknown_language"] += 1
             elif wanted and language not in wanted:
@@ -119,7 +121,9 @@ def prompts(
                 read.dropped["other_script" if first[1] != written[1] else "other_code"] += 1
             else:
                 read.languages.add(language)
-                yield _row(of, row, str(ident), language, text)
+                if (before := seen.setdefault((language, ident), place)) != place:
+                    raise BadInput(f"{place} has the id {ident!r} in {language}, as {before} has; give each its own.")
+                yield _row(of, row, ident, language, text)
     if lacking := sorted(set(wanted) - read.languages):
         raise BadInput(f"{of.name} has no prompt in {', '.join(lacking)} there; leave it out of --languages.")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import draw_rank, row_id
+from sp3f_verl.data.rows import draw_rank, id_of, is_nan, row_id, text_of
 from sp3f_verl.data.schemas import NUMBER, TEXT, WHOLE, make_schema
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
@@ -116,7 +116,11 @@ def _take(row: dict, where: str, segments: Segments, by_id: dict, sources: dict)
     if reason:
         segments.dropped[reason] += 1
         return
-    document, segment = str(row["document_id"]), str(row["segment_id"])
+    document, segment = (id_of(row[name], where) for name in ("document_id", "segment_id"))
+    if document is None or segment is None:
+        segments.dropped["no_document_id" if document is None else "no_segment_id"] += 1
+        return
+    domain = None if is_nan(row.get("domain")) else row.get("domain")
     ident = row_id("wmt24pp", [document, segment])
     if row["lp"] in by_id[ident]:
         raise BadInput(f"{where}: segment {segment} of {document} stands in {row['lp']} twice; give each file once.")
@@ -130,7 +134,7 @@ def _take(row: dict, where: str, segments: Segments, by_id: dict, sources: dict)
         "language": language,
         "source": texts["source"],
         "reference": texts["target"],
-        "domain": row.get("domain"),
+        "domain": domain if isinstance(domain, str) or domain is None else text_of(domain, f"{where}: 'domain'"),
         "document_id": document,
         "segment_id": segment,
     }

@@ -1,6 +1,7 @@
 """What form a file of rows has, by its first bytes, gzip and the like aside: parquet, JSON lines, an array, or text."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -22,6 +23,7 @@ _PACKED: dict[bytes, tuple[str, Callable[[Path], BinaryIO]]] = {  # first bytes 
     b"\x28\xb5\x2f\xfd": ("zstd", lambda path: io.BufferedReader(pa.input_stream(str(path), compression="zstd"))),
 }
 _PACKED_ENDS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+_TAR = slice(257, 262)  # where its mark stands
 _OTHERS = {
     b"PK\x03\x04": "a zip archive; unpack it",
     b"ARROW1": "an Arrow file; write it as parquet",
@@ -57,11 +59,16 @@ def form_of(path: Path | str) -> str:
         raise BadInput(f"{path} is empty; give a file with at least one row.")
     if packed and head.startswith(b"PAR1"):
         raise BadInput(f"{path} is parquet within {packed}; unpack it.")
-    if other := next((form for mark, form in _OTHERS.items() if head.lower().startswith(mark.lower())), None):
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if other := next((form for mark, form in _OTHERS.items() if text.lower().startswith(mark.lower())), None):
         raise BadInput(f"{path} is {other}.")
+    if head[_TAR].startswith(b"ustar"):
+        raise BadInput(f"{path} is a tar archive; unpack it.")
     if head.startswith(b"PAR1") or place.suffix == ".parquet":
         return PARQUET
-    first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadInput(f"{path} has NUL bytes, as UTF-16 without a mark and binary files have; save it as UTF-8.")
+    first = text[:1]
     if first == b"[":
         return ARRAY
     return LINES if first == b"{" or named(place).suffix in JSON_ENDS else TEXT

@@ -1,6 +1,7 @@
 """JSON lines, read one at a time, and JSON arrays; what is wrong with a line is told with its number."""
 
 import codecs
+import itertools
 import json
 import lzma
 import re
@@ -14,6 +15,7 @@ from sp3f_verl.data.tables.forms import damaged, open_bytes
 from sp3f_verl.errors import BadInput
 
 _HALF = re.compile(r"\\[uU][dD][89a-fA-F]")  # an escape of half a pair; most have their other half
+_LOOKED_AT = 100_000  # lines of a file of another form
 _MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -43,10 +45,31 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number from 1, object) of each line that is not blank."""
     for number, line in text_lines(path):
         if line.strip():
-            row = _value(line, f"{path}, line {number}")
+            try:
+                row = _value(line, f"{path}, line {number}")
+            except BadInput:
+                if number == 1 and (form := _form(path, line)):
+                    raise BadInput(f"{path} is {form}.") from None
+                raise
             if not isinstance(row, dict):
                 raise BadInput(f"{path}, line {number} is not a JSON object; give one object a line.")
             yield number, row
+
+
+def _form(path: Path, line: str) -> str:
+    """What a file is whose first line is not JSON, and the mend; "" where that is not known."""
+    if "\r" in line.strip():
+        return "a file whose lines end in CR alone; end them in LF, say by tr '\\r' '\\n'"
+    if not line.lstrip().startswith("{"):
+        way = "pandas.read_csv(FILE).to_json(OUT, orient='records', lines=True)"
+        return f"a table of text and no JSON lines; write it as such, say by {way}" if {",", "\t"} & {*line} else ""
+    text = "".join(line for _, line in itertools.islice(text_lines(path), _LOOKED_AT)).strip()
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return ""
+    lists = [name for name, part in value.items() if isinstance(part, list)] if end == len(text) else []
+    return f"JSON over several lines; write one object a line, say by jq -c '.{f'{lists[0]}[]' if lists else ''}'"
 
 
 def json_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """Does a batch fit its schema? Columns, types, values that must be there, languages; every answer is one sentence."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sp3f_verl import languages
-from sp3f_verl.data.schemas import LANGUAGES
+from sp3f_verl.data.rows import id_of, is_nan
+from sp3f_verl.data.schemas import FILLED, IDS, LANGUAGES, MESSAGES, TEXT
 from sp3f_verl.errors import BadInput, nearest
 
-IDS = ("id", "problem", "pair_id", "cand_id")  # columns whose whole numbers are texts, as in `rows.id_of`
 Place = Callable[[int], str]  # the number of a row in the batch -> where it stands, as a sentence's beginning
 
 
@@ -20,8 +21,11 @@ def cast(array: pa.Array | pa.ChunkedArray, field: pa.Field, where: str) -> pa.A
     if array.type.equals(field.type):
         return array
     kinds = _kind(array.type), _kind(field.type)
-    is_id = field.name in IDS and kinds == ("whole", "text")
-    if kinds[0] in ("null", kinds[1]) or kinds == ("whole", "number") or is_id:
+    is_id = field.name in IDS and kinds[1] == "text"
+    if is_id and kinds[0] == "number":  # as pandas writes whole numbers where one is missing
+        with contextlib.suppress(pa.ArrowException):  # 1.5
+            array, kinds = pc.if_else(pc.is_nan(array), None, array).cast(pa.int64()), ("whole", "text")
+    if kinds[0] in ("null", kinds[1]) or kinds == ("whole", "number") or (is_id and kinds[0] == "whole"):
         try:
             return array.cast(field.type)
         except pa.ArrowException:
@@ -55,7 +59,9 @@ def from_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema, place: Place, s
     for field in schema:
         values = [row.get(field.name) for row in rows]
         if field.name in IDS and not strict:
-            values = [str(value) if type(value) is int else value for value in values]
+            values = [id_of(value, place(number)) for number, value in enumerate(values)]
+        elif field.type == TEXT:  # NaN: pandas writes it where a text is missing
+            values = [None if is_nan(value) else value for value in values]
         try:
             columns.append(pa.array(values, field.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
@@ -81,12 +87,27 @@ def check_values(batch: pa.RecordBatch, schema: pa.Schema, place: Place) -> Coun
         if not field.nullable and column.null_count:
             number = pc.index(pc.is_null(column), True).as_py()
             raise BadInput(f"{place(number)} has no {field.name!r}; give it one or remove the row.")
+        if not field.nullable and field.name in FILLED:
+            blank = pc.equal(pc.utf8_trim_whitespace(column), "")
+            if pc.any(blank).as_py():
+                number = pc.index(blank, True).as_py()
+                raise BadInput(f"{place(number)} has a blank {field.name!r}; give it one or remove the row.")
+        if field.type.equals(MESSAGES):
+            _check_turns(column, field.name, place)
     first_counts: Counter[str] | None = None
     for name in LANGUAGES:
         if name in batch.schema.names:
             counts = check_languages(batch.column(name), place, needed=not schema.field(name).nullable)
             first_counts = counts if first_counts is None else first_counts
     return first_counts or Counter()
+
+
+def _check_turns(column: pa.ListArray, name: str, place: Place) -> None:
+    for part, texts in zip(("role", "content"), column.flatten().flatten(), strict=True):
+        if texts.null_count:
+            turn = pc.index(pc.is_null(texts), True).as_py()
+            number = pc.list_parent_indices(column)[turn].as_py()
+            raise BadInput(f"{place(number)}: a turn of {name!r} has no {part!r}; give it one or remove the row.")
 
 
 def check_languages(column: pa.Array, place: Place, needed: bool = True) -> Counter[str]:
