@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from data_prep import architectures
 from data_prep.preferences import ENGLISH
 from helpers.model_server import ModelServer, Reply
 from helpers.tables import write_rows
+from sp3f_verl.architectures.build import read_english
 from sp3f_verl.architectures.model import SourceText
 from sp3f_verl.architectures.plan import SHIPPED, read_plan
 from sp3f_verl.architectures.schema import Architecture
@@ -411,3 +413,22 @@ def test_whatever_a_config_holds_is_a_plan_or_one_sentence(tmp_path_factory, key
         read_plan(str(file), [f"{path}={yaml.safe_dump(value, default_flow_style=True)}" for path, value in overrides])
     except BadInput as error:
         assert str(error).endswith(".") and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"prompt": [{"role": "user", "content": None}]}, "line 2: a turn of 'prompt' has no 'content'"),
+        ({"prompt": [None]}, "line 2: a turn of 'prompt' has no 'role'"),
+        (
+            {"prompt": [{"role": "user", "content": "q", "tool_calls": [{"id": 1}]}]},
+            "line 2: the prompt has tool calls",
+        ),
+        ({"tools": [{"name": "w"}]}, "line 2: the prompt has tools"),
+    ],
+)
+def test_a_prompt_that_would_lose_a_part_is_told_before_a_model_is_asked(change, sentence, tmp_path):
+    rows = english(2)
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (rows[0], rows[1] | change)))
+    with pytest.raises(BadInput, match=re.escape(sentence)):
+        read_english(tmp_path / "in.jsonl")

@@ -226,6 +226,7 @@ def test_tokens_are_those_of_the_tokenizer(files, tmp_path):
     [
         (["--sources", "arina=x.parquet"], "no 'arina' (did you mean 'arena'?)"),
         (["--sources", "arena=none.parquet"], "none.parquet does not exist"),
+        (["--sources", "gutenberg="], "--sources=gutenberg= names no file; give gutenberg=FILE"),
         (["--sources", "arena={gutenberg}"], "has no column 'question_id'"),
         (["--sources", "gutenberg={gutenberg}", "--count", "0"], "--count=0: give a number of at least 1"),
         (["--sources", "gutenberg={gutenberg}", "--tokenizer", "/nowhere/at/all"], "--tokenizer=/nowhere/at/all"),
