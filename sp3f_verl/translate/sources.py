@@ -95,8 +95,7 @@ def _read(path: Path, drop: Callable[[str], None], most_left_out: float) -> list
             holes.append(f"{file.place(number)} has {reason.told()}")
     if len(holes) > most_left_out * file.count:
         raise BadInput(
-            f"{holes[0]}, and {len(holes)} of {file.count} rows cannot be used; give them what they lack, or raise "
-            "--max-left-out."
+            f"{holes[0]}, and {len(holes)} of {file.count} rows cannot be used; mend them, or raise --max-left-out."
         )
     return rows
 
