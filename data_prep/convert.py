@@ -23,6 +23,7 @@ from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_rows import Unusable, open_rows
 from sp3f_verl.data.schemas import key
 from sp3f_verl.data.tables import read_rows
+from sp3f_verl.data.turns import check_turns
 from sp3f_verl.errors import BadInput
 
 
@@ -78,8 +79,9 @@ def _write(path: Path, form: Form, out: Output) -> None:
 
 
 def _written(path: Path, form: Form, out: Output) -> Iterator[Row]:
-    count = 0
-    for row in read_rows(path, form.ours):
+    count, rows = 0, read_rows(path, form.ours)
+    check_turns(path, form.ours)
+    for row in rows:
         try:
             yield form.row(row)
             count += 1

@@ -15,11 +15,10 @@ from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.architectures.plan import Plan
 from sp3f_verl.architectures.schema import ROLES, Role
 from sp3f_verl.architectures.share import COPY, Job
-from sp3f_verl.data.preference_rows import Unusable
 from sp3f_verl.data.rows import row_id
 from sp3f_verl.data.schemas import PREFERENCE, extended
-from sp3f_verl.data.tables import open_file, read_rows
-from sp3f_verl.data.turns import turns_of
+from sp3f_verl.data.tables import read_rows
+from sp3f_verl.data.turns import check_turns
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm import Answer, Ask, Backend, Status
 from sp3f_verl.llm.cli_options import watched
@@ -168,13 +167,7 @@ def read_english(path: Path) -> dict[str, dict[str, Any]]:
         if not row["prompt"] or row["prompt"][-1]["role"] != "user":
             raise BadInput(f"{path}: the prompt of {row['id']!r} does not end with the user's turn; mend it.")
         rows[row["id"]] = row
-    file = open_file(path)
-    for number, row in file.rows(("prompt", "tools")):
-        try:
-            turns_of(row["prompt"], row.get("tools"))
-        except Unusable as reason:
-            told = str(reason).replace("_", " ")
-            raise BadInput(f"{file.place(number)}: the prompt has {told}; remove the row.") from None
+    check_turns(path, PREFERENCE)
     return dict(sorted(rows.items()))
 
 

@@ -1,10 +1,16 @@
 """Turns as a column of schemas.MESSAGES has them, a role and a text: what else a turn says would be lost unseen."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from sp3f_verl.data.preference_rows import WITH_A_MEANING, Unusable
 from sp3f_verl.data.rows import without_nulls
+from sp3f_verl.data.schemas import MESSAGES
+from sp3f_verl.data.tables import open_file
+from sp3f_verl.errors import BadInput
 
 _EMPTY = ("", "[]", "{}", "null")  # JSON text of no tools
 
@@ -26,3 +32,15 @@ def turns_of(messages: Any, tools: Any = None) -> list[dict[str, str]]:
     if tools if not isinstance(tools, str) else tools.strip() not in _EMPTY:
         raise Unusable("tools")
     return [{"role": turn["role"], "content": turn["content"]} for turn in messages]
+
+
+def check_turns(path: Path, schema: pa.Schema) -> None:
+    """BadInput where a file has a turn that `turns_of` cannot take: the schema's columns would lose a part."""
+    file, columns = open_file(path), [field.name for field in schema if field.type.equals(MESSAGES)]
+    for number, row in file.rows((*columns, "tools")):
+        for name in [name for name in columns if row.get(name)]:
+            try:
+                turns_of(row[name], row.get("tools"))
+            except Unusable as reason:
+                told = str(reason).replace("_", " ")
+                raise BadInput(f"{file.place(number)}: {name!r} has {told}; remove the row.") from None

@@ -422,9 +422,9 @@ def test_whatever_a_config_holds_is_a_plan_or_one_sentence(tmp_path_factory, key
         ({"prompt": [None]}, "line 2: a turn of 'prompt' has no 'role'"),
         (
             {"prompt": [{"role": "user", "content": "q", "tool_calls": [{"id": 1}]}]},
-            "line 2: the prompt has tool calls",
+            "line 2: 'prompt' has tool calls in a turn; remove",
         ),
-        ({"tools": [{"name": "w"}]}, "line 2: the prompt has tools"),
+        ({"tools": [{"name": "w"}]}, "line 2: 'prompt' has tools; remove"),
     ],
 )
 def test_a_prompt_that_would_lose_a_part_is_told_before_a_model_is_asked(change, sentence, tmp_path):

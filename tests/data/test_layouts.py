@@ -233,6 +233,12 @@ def test_a_row_with_a_hole_is_left_out_and_told(tmp_path, way, good, hole, reaso
             {"id": "1", "messages": [*PROMPT_TURNS, {"role": "assistant", "content": None}]},
             "line 1: a turn of 'messages' has no 'content'",
         ),
+        (
+            ["--to", "trl"],
+            PAIR | {"prompt": [ASKED, *PROMPT_TURNS]},
+            "line 1: 'prompt' has tool calls in a turn; remove",
+        ),
+        (["--to", "trl"], PAIR | {"tools": CALLS}, "line 1: 'prompt' has tools; remove"),
         (["--from", "croco"], SFT_ROW | {"language": None}, "line 1: unknown language None"),
         (["--from", "croco"], SFT_ROW | {"language": "danisch"}, "line 1: unknown language 'danisch' (did you mean"),
         (["--from", "trl", "--language", "da"], PAIRED | {"id": ["a"]}, "line 1: the row has the id ['a']"),
