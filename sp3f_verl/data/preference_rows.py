@@ -10,16 +10,14 @@ Files are parquet or JSON lines.
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from sp3f_verl.characters import whole
-from sp3f_verl.data.rows import id_of, without_nulls
+from sp3f_verl.data.rows import finite, id_of, without_nulls
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
 
@@ -27,6 +25,9 @@ Message = dict[str, Any]  # role, content, and what a chat template may read bes
 # of a side's answer, these would be lost: only its content is trained on
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 WITH_A_MEANING = ("tool_calls", "function_call", *THOUGHTS)
+# By which a step of ours (llm.ask.Status, generate) or a self-play run (triplets) says that it left the row out.
+# Published sets have a column of this name with a meaning of its own.
+LEFT_OUT = ("error", "truncated", "refused", "off_language", "duplicate", "identical")
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def read_answers(
 
 def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
     """The prompt and responses in a row of any layout. Unusable with the reason otherwise."""
-    if row.get("status") not in (None, "ok"):  # a step or a self-play run left it out, and says why
-        raise Unusable(str(row["status"]))
+    if row.get("status") in LEFT_OUT:
+        raise Unusable(row["status"])
     for role in roles:
         score = row.get(f"{role}_score")
-        if score is not None and not (isinstance(score, Real) and math.isfinite(score)):
+        if score is not None and not finite(score):
             raise Unusable("score_not_finite")
     contexts, responses = zip(*(_side(row[role]) for role in roles), strict=True)
     prompt, context = _prompt(row.get("prompt")), contexts[0]

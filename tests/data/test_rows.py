@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from helpers.tables import write_rows
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.output import AlreadyDone, Output
-from sp3f_verl.data.rows import field, id_of, question_of, row_id
+from sp3f_verl.data.rows import field, finite, id_of, question_of, row_id, text_of
 from sp3f_verl.data.schemas import CANDIDATE, SFT, extended, key
 from sp3f_verl.data.tables import order, read_batches, read_rows
 from sp3f_verl.data.tables.order import Keys
@@ -45,6 +45,13 @@ def test_a_number_is_no_question(value):
 @pytest.mark.parametrize("text", ["2 + 2", "0?", "x = 3", "¿18?", "(3, 4)"])
 def test_what_asks_by_signs_alone_is_one(text):
     assert question_of(f" {text} ", "row 3") == text
+
+
+@pytest.mark.parametrize("value", [10**400, math.inf, math.nan, True, [5], {"a": 5}, " ", None])
+def test_what_is_neither_text_nor_a_number_of_a_size_is_no_answer(value):
+    assert not finite(value)
+    with pytest.raises(BadInput, match=r"row 3 is .*; give it a text or a number"):
+        text_of(value, "row 3")
 
 
 def test_a_nul_is_in_no_id_and_nan_is_no_value():

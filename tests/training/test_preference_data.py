@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sp3f_verl.data.candidate_files import DUPLICATE
 from sp3f_verl.data.files import write_parquet
-from sp3f_verl.data.preference_rows import Answers, Unusable, answers_of, read_answers
+from sp3f_verl.data.preference_rows import LEFT_OUT, Answers, Unusable, answers_of, read_answers
 from sp3f_verl.errors import BadInput
+from sp3f_verl.llm.ask import Status
 from sp3f_verl.training.preference.reference_store import ReferenceStore, check_model
 from sp3f_verl.training.preference.tokens import Group, GroupEncoder, batch_of, digest, encode_all
 
@@ -98,11 +100,25 @@ def test_triplets_in_spins_layout():
         ({"prompt": "2+2?", "chosen": "4", "rejected": "5", "tools": "["}, "tools_not_json"),
         ({"prompt": 7, "chosen": GOOD, "rejected": BAD}, "not_a_string_or_list_of_messages"),
         ({"prompt": "2+2?", "chosen": "4", "rejected": "5", "chosen_score": math.nan}, "score_not_finite"),
+        ({"prompt": "2+2?", "chosen": "4", "rejected": "5", "chosen_score": 10**400}, "score_not_finite"),
+        ({"prompt": "2+2?", "chosen": "4", "rejected": "5", "status": "identical"}, "identical"),
     ],
 )
 def test_a_row_at_fault_has_a_reason(row, reason):
     with pytest.raises(Unusable, match=reason):
         answers_of(row, SIDES)
+
+
+@pytest.mark.parametrize("status", [None, "ok", "unchanged", "swapped", "tie", math.nan, 5, ["truncated"]])
+def test_a_status_that_is_not_ours_leaves_no_row_out(status):
+    assert answers_of({"prompt": "2+2?", "chosen": "4", "rejected": "5", "status": status}, SIDES).responses == (
+        "4",
+        "5",
+    )
+
+
+def test_every_status_of_ours_leaves_a_row_out():
+    assert {*Status, DUPLICATE, "identical"} == {"ok", *LEFT_OUT}
 
 
 JSONISH = st.recursive(
