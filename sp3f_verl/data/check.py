@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import REQUIRED, SOURCES, field
+from sp3f_verl.data.rows import REQUIRED, SOURCES, canonical, field
+from sp3f_verl.data.tables.forms import PARQUET, TEXT, form_of
 from sp3f_verl.data.tables.sources import Parquet
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, checker_of
@@ -21,9 +22,21 @@ MENDS = {
 }
 
 
+def _parquet(path: str) -> Parquet:
+    """verl's RL and SFT read parquet alone."""
+    form = form_of(path)
+    if form != PARQUET:
+        reader = "from_csv" if form == TEXT else "from_json"
+        raise BadInput(
+            f"{path} is {form}, and this run reads parquet; write it as that, say by "
+            f"datasets.Dataset.{reader}({path!r}).to_parquet('rows.parquet')."
+        )
+    return Parquet(path)
+
+
 def check_same_layout(paths: Sequence[str]) -> None:
     """verl joins the files of a run into one table, so their prompts must stand in the same column."""
-    columns = {path: next(key for key in SOURCES["prompt"] if key in Parquet(path).columns) for path in paths}
+    columns = {path: next(key for key in SOURCES["prompt"] if key in _parquet(path).columns) for path in paths}
     if len(set(columns.values())) > 1:
         places = ", ".join(f"{path} in {column!r}" for path, column in columns.items())
         raise BadInput(f"the files keep their prompts in different columns ({places}); rename one.")
@@ -39,25 +52,28 @@ def _missing_column(path: str, name: str, wanted: Sequence[str], columns: Sequen
 def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] = BUILT_IN) -> tuple[str, ...]:
     """Check the rows of an RL file, which must have the fields in `needed` (see data/rows.py) beside the required ones,
     and checkers among `checkers`; answers the languages in it, sorted."""
-    columns = Parquet(path).columns
-    wanted = (*REQUIRED, *needed)
+    file = _parquet(path)
+    if not path.endswith(".parquet"):  # by which verl's data set chooses a reader
+        raise BadInput(f"{path} is parquet by another name, which verl does not read; rename it to NAME.parquet.")
+    columns, wanted = file.columns, (*REQUIRED, *needed)
     for name in wanted:
         if not any(source.split(".")[0] in columns for source in SOURCES[name]):
             raise _missing_column(path, name, SOURCES[name], columns)
-    tops = {source.split(".")[0] for name in wanted for source in SOURCES[name]}
+    tops = {source.split(".")[0] for sources in SOURCES.values() for source in sources}
     codes: set[str] = set()
     number = -1
-    for number, row in Parquet(path).rows(tops):
+    for number, row in file.rows(tops):
         for name in wanted:
             if field(row, name) is None:
                 places = " or ".join(repr(source) for source in SOURCES[name])
                 raise BadInput(f"{path}, row {number}: {places} is empty; {MENDS[name]}.")
-        _check_messages(path, number, field(row, "prompt"), "the prompt")
-        codes.add(field(row, "language"))
+        known = canonical(row, file.place(number))
+        codes.add(known["language"])
         try:
-            checker_of(row.get("extra_info"), checkers)
+            check_prompt(known["prompt"])
+            checker_of(known["extra_info"], checkers)
         except BadInput as error:
-            raise BadInput(f"{path}, row {number}: {error}") from None
+            raise BadInput(f"{file.place(number)}: {error}") from None
     if number < 0:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
     for code in sorted(codes):
@@ -65,12 +81,14 @@ def check_rl(path: str, needed: Sequence[str] = (), checkers: Mapping[str, Any] 
     return tuple(sorted(codes))
 
 
-def _check_messages(path: str, number: int, messages: Any, where: str) -> None:
-    good = isinstance(messages, list) and messages
-    if not good or not all(
-        isinstance(message, dict) and message.get("role") and message.get("content") for message in messages
-    ):
-        raise BadInput(f"{path}, row {number}: {where} is not a list of {{role, content}} messages; make it one.")
+def check_prompt(prompt: Any) -> None:
+    """BadInput for the messages of a question that no policy can answer as they are meant."""
+    try:
+        roles = _roles(prompt)
+    except BadInput as error:
+        raise BadInput(f"the prompt {error}") from None
+    if roles[-1] == "assistant":
+        raise BadInput("the prompt ends with the assistant's turn, and the policy writes the next; cut it there.")
 
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -86,7 +104,8 @@ class Conversations:
 
 def check_sft(path: str, messages_key: str = "messages") -> Conversations:
     """Check the rows of an SFT file: one conversation each, of text, which ends with the assistant."""
-    columns = Parquet(path).columns
+    file = _parquet(path)
+    columns = file.columns
     if messages_key not in columns:
         if {"prompt", "completion"} <= set(columns):
             raise BadInput(
@@ -96,9 +115,9 @@ def check_sft(path: str, messages_key: str = "messages") -> Conversations:
         hint = nearest(messages_key, columns)
         raise BadInput(f"{path} has no column {messages_key!r}{hint}; name it there or set data.messages_key.")
     number, kinds = -1, {}
-    for number, row in Parquet(path).rows([messages_key]):
+    for number, row in file.rows([messages_key]):
         try:
-            roles = _roles(row[messages_key])
+            roles = _conversation(row[messages_key])
         except BadInput as error:
             raise BadInput(f"{path}, row {number}: {messages_key!r} {error}") from None
         kinds.setdefault(roles, number)
@@ -107,10 +126,22 @@ def check_sft(path: str, messages_key: str = "messages") -> Conversations:
     return Conversations(number + 1, kinds)
 
 
-def _roles(messages: Any) -> tuple[str, ...]:
+def _conversation(messages: Any) -> tuple[str, ...]:
     """The roles of a conversation; BadInput with the rest of a sentence where it cannot be trained on."""
     if messages is None:
         raise BadInput("is empty; leave such rows out, as sft.parquet of data_prep.sp3f does.")
+    roles = _roles(messages)
+    if "assistant" not in roles:
+        raise BadInput("has no turn of the assistant, so that there is nothing to learn; add it, or leave the row out.")
+    if roles[-1] != "assistant":
+        raise BadInput(f"does not end with the assistant's turn but with {roles[-1]}; add the answer, or cut the row.")
+    if roles[0] == "assistant":
+        raise BadInput("begins with the assistant's turn, which answers nothing; put a user's turn before it.")
+    return roles
+
+
+def _roles(messages: Any) -> tuple[str, ...]:
+    """Of turns with a text each; BadInput with the rest of a sentence."""
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise BadInput("is not a list of {role, content} messages; make it one.")
     for turn, message in enumerate(messages):
@@ -119,11 +150,4 @@ def _roles(messages: Any) -> tuple[str, ...]:
             raise BadInput(f"has the role {role!r} in turn {turn}{nearest(role, ROLES)}; use {', '.join(ROLES)}.")
         if not message.get("tool_calls") and not (isinstance(content, str) and content.strip()):
             raise BadInput(f"has no text in turn {turn} ({role}); add it, or leave the row out.")
-    roles = tuple(message["role"] for message in messages)
-    if "assistant" not in roles:
-        raise BadInput("has no turn of the assistant, so that there is nothing to learn; add it, or leave the row out.")
-    if roles[-1] != "assistant":
-        raise BadInput(f"does not end with the assistant's turn but with {roles[-1]}; add the answer, or cut the row.")
-    if roles[0] == "assistant":
-        raise BadInput("begins with the assistant's turn, which answers nothing; put a user's turn before it.")
-    return roles
+    return tuple(message["role"] for message in messages)

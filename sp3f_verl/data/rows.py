@@ -134,18 +134,31 @@ def prompt_id(prompt: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def canonical(row: Mapping[str, Any]) -> dict[str, Any]:
+def canonical(row: Mapping[str, Any], place: str = "the row") -> dict[str, Any]:
     """The row with verl's columns and ours filled in; text fields that it lacks become "".
 
-    The keys are the same for every row, so rows of different layouts can share a batch.
+    The keys are the same for every row, so rows of different layouts can share a batch. BadInput where a value is of
+    another kind than its field: a list as the gold answer can be no answer's equal. `place` says where the row stands.
     """
-    prompt = field(row, "prompt")
-    texts = {name: field(row, name) or "" for name in TEXTS}
+
+    def text(name: str, absent: str = "") -> str:
+        value = field(row, name)
+        return absent if value is None else value if isinstance(value, str) else text_of(value, place_of(name))
+
+    def place_of(name: str) -> str:
+        return f"{place}: {' or '.join(map(repr, SOURCES[name]))}"
+
+    prompt, gold, extra = field(row, "prompt"), field(row, "ground_truth"), row.get("extra_info")
+    if extra is not None and not isinstance(extra, Mapping):
+        raise BadInput(f"{place}: 'extra_info' is {extra!r:.80}; give a mapping, or leave it out.")
     return {
         "prompt": prompt,
-        "data_source": field(row, "data_source") or "sp3f",
-        "reward_model": {"style": "rule", "ground_truth": str(field(row, "ground_truth"))},
-        "extra_info": dict(row.get("extra_info") or {}),
-        "id": id_of(field(row, "id")) or prompt_id(prompt),
-        **texts,
+        "data_source": text("data_source", "sp3f"),
+        "reward_model": {
+            "style": "rule",
+            "ground_truth": str(None) if gold is None else text_of(gold, place_of("ground_truth")),
+        },
+        "extra_info": dict(extra or {}),
+        "id": id_of(field(row, "id"), place) or prompt_id(prompt),
+        **{name: text(name) for name in TEXTS},
     }

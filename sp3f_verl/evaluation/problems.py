@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl import languages
+from sp3f_verl.data.check import check_prompt
 from sp3f_verl.data.rows import canonical, field, id_of, row_id
 from sp3f_verl.data.sets.mgsm import check_languages_differ, question_rows
 from sp3f_verl.data.tables import open_file
@@ -90,11 +91,12 @@ def of_parquet(path: Path, checkers: Sequence[str]) -> Iterator[tuple[str, Probl
     for number, raw in file.rows(file.columns):
         place = file.place(number)
         _check_types(place, raw)
-        row = canonical(raw)
+        row = canonical(raw, place)
         for name in ("prompt", "ground_truth", "language"):
             if not field(raw, name):
                 raise BadInput(f"{place} has no {name!r}; write the file with data_prep (docs/data.md).")
         try:
+            check_prompt(row["prompt"])
             languages.get(row["language"])
             checker = checker_of(row["extra_info"], dict.fromkeys(checkers))
         except ValueError as error:

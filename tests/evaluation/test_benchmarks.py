@@ -318,6 +318,15 @@ class TestRows:
             ({"prompt": [{"role": "user"}]}, "line 1: 'prompt' is [{'role': 'user'}]; give a list of turns"),
             ({"prompt": [{"role": "user", "content": 5}]}, "give a list of turns {role: text, content: text}"),
             ({"prompt": {"role": "user", "content": "?"}}, "give a list of turns {role: text, content: text}"),
+            *(
+                ({"prompt": [{"role": "user", "content": blank}]}, "line 1: the prompt has no text in turn 0 (user)")
+                for blank in ("", " \n")
+            ),
+            *(
+                ({"reward_model": {"ground_truth": gold}}, "line 1: 'reward_model.ground_truth' is ")
+                for gold in (["4", "5"], True, {"a": 1}, 10**400)
+            ),
+            ({"language": ["es"]}, "line 1: 'language' or 'extra_info.lang' or 'extra_info.language' is ['es']; give"),
             ({"extra_info": "x"}, "line 1: 'extra_info' is 'x'; give a mapping"),
             ({"data_source": 5}, "line 1: 'data_source' is 5; give"),
             ({"data_source": "../../escaped"}, "line 1: 'data_source' is '../../escaped'; give"),

@@ -75,6 +75,10 @@ def without(*names: str) -> dict:
     return {name: value for name, value in ROW.items() if name not in names}
 
 
+def asking(*turns: tuple) -> dict:
+    return {**ROW, "prompt": [{"role": role, "content": content} for role, content in turns]}
+
+
 ROWS = {
     "a missing column": (without("reward_model"), "no column 'reward_model.ground_truth'; give every row"),
     "a misspelt column": (
@@ -88,6 +92,23 @@ ROWS = {
     ),
     "no query": ({**ROW, "query_en": ""}, "row 0: 'query_en' or 'query' is empty"),
     "an unknown language": ({**ROW, "language": "xx"}, "'xx'"),
+    **{
+        f"a gold answer of {gold!r}": (
+            {**ROW, "reward_model": {"ground_truth": gold}},
+            "row 0: 'reward_model.ground_truth' is " + repr(gold),
+        )
+        for gold in (["4", "5"], True, {"a": 1})
+    },
+    "a language in a list": ({**ROW, "language": ["es"]}, "is ['es']; give it a text"),
+    "extra_info as text": ({**ROW, "extra_info": "x"}, "row 0: 'extra_info' is 'x'; give a mapping, or leave it out"),
+    "an id in a list": ({**ROW, "id": ["a"]}, "row 0 has the id ['a']; give it a text or a whole number"),
+    "a blank question": (asking(("user", " ")), "row 0: the prompt has no text in turn 0 (user); add it"),
+    "a role of another library": (asking(("human", "7+5?")), "row 0: the prompt has the role 'human' in turn 0"),
+    "parts of a message": (asking(("user", ["7+5?"])), "row 0: the prompt has no text in turn 0 (user)"),
+    "an answered question": (
+        asking(("user", "7+5?"), ("assistant", "12")),
+        "ends with the assistant's turn",
+    ),
     "a prompt that is text": ({**ROW, "prompt": "7+5?"}, "row 0: the prompt is not a list of {role, content} messages"),
 }
 
@@ -171,6 +192,16 @@ def test_bad_files(rl, tmp_path, capsys):
     assert "rows.parquet has no rows" in refused(composed(*rl), capsys)
     (tmp_path / "rows.parquet").unlink()
     assert "rows.parquet does not exist" in refused(composed(*rl), capsys)
+    assert "data.train_files has '' for a path" in refused(composed(*rl, "data.train_files="), capsys)
+    for name, text, words in (
+        ("rows.jsonl", json.dumps(ROW), "is JSON lines, and this run reads parquet; write it as that, say by datasets"),
+        ("rows.csv", "prompt,answer\n", "is text, and this run reads parquet; write it as that, say by data"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert f"{name} {words}" in refused(composed(*rl, f"data.train_files={tmp_path / name}"), capsys)
+    write_parquet([ROW], tmp_path / "rows.pq")
+    error = refused(composed(*rl, f"data.train_files={tmp_path / 'rows.pq'}"), capsys)
+    assert "is parquet by another name, which verl does not read; rename it to NAME.parquet" in error
 
 
 SETTINGS = {

@@ -63,6 +63,11 @@ def test_bad_rows(run, tmp_path, capsys, name):
     assert f"data.train_files: {tmp_path / 'rows.parquet'}, row " in error and sentence in error
 
 
+def test_tools_that_are_no_json(run, tmp_path, capsys):
+    write_parquet([{"messages": GOOD, "tools": "[{"}] * 16, tmp_path / "rows.parquet")
+    assert "row 0: the row's tools are no JSON; write a list" in refused(compose_recipe("sft", *run), capsys)
+
+
 def test_other_columns(tmp_path):
     for rows, sentence in (
         ([{"mesages": GOOD}], "no column 'messages' (did you mean 'mesages'?)"),

@@ -36,6 +36,9 @@ def files(config: DictConfig) -> Iterator[tuple[str, list[str]]]:
         paths = [value] if isinstance(value, str) else list(value or [])
         if not paths and key == "data.train_files":
             raise BadInput("data.train_files is empty; give a parquet file.")
+        for path in paths:
+            if not isinstance(path, str) or not path.strip():
+                raise BadInput(f"{key} has {path!r} for a path; give that of a parquet file.")
         yield key, paths
 
 

@@ -88,8 +88,8 @@ def _check_file(config: DictConfig, model, path: str) -> None:
     sample, end, expected = table.take(numbers), end_of_turn(model.tokenizer), []
     for number, row in zip(numbers, sample.to_pylist(), strict=True):
         tools, thinking = row.get(config.data.tools_key), row.get(config.data.enable_thinking_key)
-        render = run_renderer(model.tokenizer, model.processor, config.data, tools, thinking)
         try:
+            render = run_renderer(model.tokenizer, model.processor, config.data, tools, thinking)
             expected.append(find_turns(render, messages_of(row[config.data.messages_key]), end))
         except Unmaskable as error:
             raise BadInput(f"{path}, row {number}: {error}") from None
