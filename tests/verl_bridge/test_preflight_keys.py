@@ -3,8 +3,10 @@
 import pytest
 from omegaconf import OmegaConf
 
+from helpers.recipes import compose_recipe
 from sp3f_verl.errors import BadInput
-from sp3f_verl.verl_bridge.preflight.keys import keys, never_learns
+from sp3f_verl.verl_bridge.preflight import keys as keys_module
+from sp3f_verl.verl_bridge.preflight.keys import built, keys, never_learns
 from sp3f_verl.verl_bridge.preflight.unread import unread
 
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -30,11 +32,25 @@ def config(**values):
         ("data.max_response_length", "-1", "a whole number of at least 1"),
         ("optim.lr_scheduler_type", "linear", "use one of constant, cosine"),
         (f"{ACTOR}.optim.lr_scheduler_type", "cosin", "did you mean 'cosine'"),
-        (f"{ACTOR}.fsdp_config.mixed_precision.param_dtype", "fp8", "use one of fp32"),
+        (f"{ACTOR}.fsdp_config.mixed_precision.param_dtype", "fp8", "use one of 32, fp32"),
         (f"{ACTOR}.strategy", "fdsp2", "did you mean 'fsdp2'"),
         ("trainer.device", "tpu", "use one of cuda, npu, xpu, cpu"),
         ("trainer.total_epochs", "many", "a whole number of at least 1"),
         ("trainer.val_before_train", "perhaps", "is neither true nor false"),
+        ("data.seed", "abc", "a whole number of at least 0"),
+        (f"{ACTOR}.optim.lr", "1" + "0" * 400, "a number of at least 0"),
+        ("data.train_max_samples", "two", "a whole number of at least 1, or -1 for all"),
+        ("data.train_max_samples", "0", "a whole number of at least 1, or -1 for all"),
+        ("data.val_max_samples", "null", "a whole number of at least 1, or -1 for all"),
+        ("optim.betas", "[0.9]", "two numbers of at least 0 and below 1"),
+        (f"{ACTOR}.optim.betas", "[0.9,2]", "two numbers of at least 0 and below 1"),
+        ("model.lora_rank", "2.5", "a whole number of at least 0"),
+        ("data.truncation", "middle", "use one of error, left, right"),
+        ("engine.dtype", "bf17", "did you mean 'bf16'"),
+        ("algorithm.adv_estimator", "GRPO", "use one of gae, grpo"),
+        (f"{ACTOR}.loss_agg_mode", "mean", "use one of token-mean"),
+        (f"{ROLLOUT}.name", "vlm", "did you mean 'vllm'"),
+        (f"{ROLLOUT}.dtype", "fp8x", "use one of auto, half"),
     ],
 )
 def test_a_value_that_verl_cannot_use(key, value, words):
@@ -61,6 +77,26 @@ def test_parts_of_a_checkpoint_and_optimisers_are_there():
     with pytest.raises(BadInput, match=r"^optim.optimizer=AdamZ \(did you mean 'Adam.?'\?\); use one of"):
         keys(OmegaConf.create({"optim": optimiser}))
     keys(OmegaConf.create({"optim": {**optimiser, "optimizer_impl": "bitsandbytes.optim"}}))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "words"),
+    [
+        ("grpo", "+actor_rollout_ref.actor.clip_ration=0.1", "unexpected keyword argument 'clip_ration'"),
+        ("grpo", "actor_rollout_ref.rollout.mode=sync", "Rollout mode 'sync' has been removed"),
+        ("sft", "+optim.warmup=1", "unexpected keyword argument 'warmup'"),
+    ],
+)
+def test_what_verls_own_config_objects_refuse_is_told_before_ray(recipe, override, words):
+    with pytest.raises(BadInput) as failure:
+        built(compose_recipe(recipe, override))
+    part = override.lstrip("+").partition("=")[0].rpartition(".")[0]
+    assert str(failure.value).startswith(f"{part}: verl refuses these settings (") and words in str(failure.value)
+
+
+@pytest.mark.parametrize("mode", keys_module.AGGREGATES)
+def test_the_ways_to_sum_a_loss_are_verls(mode):
+    built(compose_recipe("grpo", f"{ACTOR}.loss_agg_mode={mode}"))
 
 
 def test_what_verl_takes():

@@ -41,7 +41,7 @@ def change(file, **values):
 
 
 def test_a_good_run_passes(run):
-    for name in ("loggers", "attention", "longest_row", "vocabulary"):
+    for name in ("loggers", "attention", "adapter", "longest_row", "vocabulary"):
         getattr(preflight_run, name)(run())
 
 
@@ -66,6 +66,19 @@ def test_an_attention_that_the_class_does_not_take(run, model):
         BadInput, match=r"attn_implementation=flash_attention \(did you mean 'flash_attention_.'\?\); use"
     ):
         preflight_run.attention(run(f"{key}.override_config.attn_implementation=flash_attention"))
+
+
+def test_a_target_of_lora_that_the_model_has_not(run):
+    key = "actor_rollout_ref.model" if "actor_rollout_ref" in run() else "model"
+    for good in ("all-linear", "[q_proj,v_proj]", "'.*layers.0.*'", "[model.layers.0.mlp.up_proj]"):
+        preflight_run.adapter(run(f"{key}.lora_rank=4", f"{key}.target_modules={good}"))
+    preflight_run.adapter(run(f"{key}.target_modules=[qproj]"))  # without LoRA, nothing reads them
+    for bad, words in (
+        ("[q_proj,vproj]", r"has no 'vproj' \(did you mean 'v_proj'\?\); give all-linear, or a list of"),
+        ("all_linear", r"has no 'all_linear' \(did you mean 'all-linear'\?\)"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            preflight_run.adapter(run(f"{key}.lora_rank=4", f"{key}.target_modules={bad}"))
 
 
 @pytest.mark.usefixtures("unchanged_environment")

@@ -27,7 +27,7 @@ from sp3f_verl.verl_bridge.preflight import selfplay as preflight_selfplay
 from sp3f_verl.verl_bridge.preflight import sft as preflight_sft
 from sp3f_verl.verl_bridge.preflight import teacher as preflight_teacher
 from sp3f_verl.verl_bridge.preflight.files import first_process
-from sp3f_verl.verl_bridge.preflight.keys import keys, never_learns
+from sp3f_verl.verl_bridge.preflight.keys import built, keys, never_learns
 from sp3f_verl.verl_bridge.preflight.unread import unread
 from sp3f_verl.verl_bridge.versions import check_versions
 
@@ -223,8 +223,15 @@ METHODS: dict[str, Method] = {
 def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
-    machine = (plugin_loaded, check_versions, keys, unread, device, shared_memory, engine_check, learning)
-    of_the_model = (model, preflight_run.attention, preflight_run.longest_row, sizes.fits, preflight_run.vocabulary)
+    machine = (plugin_loaded, check_versions, keys, unread, built, device, shared_memory, engine_check, learning)
+    of_the_model = (
+        model,
+        preflight_run.attention,
+        preflight_run.adapter,
+        preflight_run.longest_row,
+        sizes.fits,
+        preflight_run.vocabulary,
+    )
     of_the_model = (*of_the_model, preflight_saving.saving)
     resume = (preflight_run.goes_on, preflight_run.same_data)
     resume = resume[:1] if method_of(config) == "selfplay" else resume  # that has a record of its own

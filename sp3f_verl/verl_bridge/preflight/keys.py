@@ -2,15 +2,15 @@
 
 import importlib
 import math
-from collections.abc import Sequence
-from numbers import Real
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sp3f_verl.data.files import check_folder
-from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.data.rows import finite
+from sp3f_verl.errors import BadInput, nearest, one_line
 
 
 class Range(NamedTuple):
@@ -24,10 +24,10 @@ class Range(NamedTuple):
     def __str__(self) -> str:
         kind = "whole number" if self.whole else "number"
         least = f"above {self.least:g}" if self.above else f"of at least {self.least:g}"
-        return f"a {kind} {least}" + (f" and at most {self.most:g}" if self.most < math.inf else "")
+        return f"a {kind} {least}" + (f" and at most {self.most:.10g}" if self.most < math.inf else "")
 
     def holds(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        if not finite(value):
             return False
         low = value > self.least if self.above else value >= self.least
         return low and value <= self.most and (not self.whole or float(value).is_integer())
@@ -36,35 +36,41 @@ class Range(NamedTuple):
 COUNT, FREQUENCY, TOP_K = Range(1, whole=True), Range(-1, whole=True), Range(-1, whole=True)
 NOT_NEGATIVE, SHARE = Range(0), Range(0, 1)
 PART = Range(0, 1, above=True)
+SEED = Range(0, 2**32 - 1, whole=True)  # what numpy and torch both take
 ROLE = "actor_rollout_ref"
+MODELS = ("model", f"{ROLE}.model")  # of the SFT trainers, of main_ppo, as are the pairs below
+OPTIMISERS = ("optim", f"{ROLE}.actor.optim")
+ENGINE = ("engine", f"{ROLE}.actor.fsdp_config")
 KEYS: dict[str, Range] = {
     "data.train_batch_size": COUNT,
     "data.val_batch_size": COUNT,
+    "data.seed": SEED,
     "data.max_prompt_length": COUNT,
     "data.max_response_length": COUNT,
     "data.max_length": COUNT,
     "data.micro_batch_size_per_gpu": COUNT,
     "data.max_token_len_per_gpu": COUNT,
-    "optim.lr": NOT_NEGATIVE,
-    "optim.weight_decay": NOT_NEGATIVE,
-    "optim.lr_warmup_steps_ratio": SHARE,
-    **{f"{node}.lora_rank": NOT_NEGATIVE for node in ("model", f"{ROLE}.model")},
-    **{f"{node}.lora_alpha": Range(0, above=True) for node in ("model", f"{ROLE}.model")},  # 0: nothing is added
+    **{f"{node}.lora_rank": Range(0, whole=True) for node in MODELS},
+    **{f"{node}.lora_alpha": Range(0, above=True) for node in MODELS},  # 0: nothing is added
     "trainer.total_epochs": COUNT,
     "trainer.total_training_steps": COUNT,
     "trainer.n_gpus_per_node": COUNT,
     "trainer.nnodes": COUNT,
-    f"{ROLE}.actor.optim.lr": NOT_NEGATIVE,
-    f"{ROLE}.actor.optim.weight_decay": NOT_NEGATIVE,
-    f"{ROLE}.actor.optim.lr_warmup_steps": FREQUENCY,
-    f"{ROLE}.actor.optim.lr_warmup_steps_ratio": SHARE,
+    **{f"{key}.{name}": NOT_NEGATIVE for key in OPTIMISERS for name in ("lr", "weight_decay", "clip_grad")},
+    **{f"{key}.lr_warmup_steps": FREQUENCY for key in OPTIMISERS},
+    **{f"{key}.{name}": SHARE for key in OPTIMISERS for name in ("lr_warmup_steps_ratio", "min_lr_ratio")},
+    **{f"{key}.num_cycles": NOT_NEGATIVE for key in OPTIMISERS},
+    "algorithm.gamma": SHARE,
+    "algorithm.lam": SHARE,
+    "algorithm.kl_ctrl.kl_coef": NOT_NEGATIVE,
     f"{ROLE}.actor.ppo_mini_batch_size": COUNT,
     f"{ROLE}.actor.ppo_micro_batch_size_per_gpu": COUNT,
     f"{ROLE}.actor.ppo_max_token_len_per_gpu": COUNT,
     f"{ROLE}.actor.ppo_epochs": COUNT,
     f"{ROLE}.actor.kl_loss_coef": NOT_NEGATIVE,
-    f"{ROLE}.actor.clip_ratio": NOT_NEGATIVE,
-    f"{ROLE}.actor.optim.clip_grad": NOT_NEGATIVE,
+    **{f"{ROLE}.actor.{name}": NOT_NEGATIVE for name in ("clip_ratio", "clip_ratio_low", "clip_ratio_high")},
+    f"{ROLE}.actor.clip_ratio_c": Range(1, above=True),
+    f"{ROLE}.actor.entropy_coeff": Range(-math.inf),
     f"{ROLE}.actor.ulysses_sequence_parallel_size": COUNT,
     f"{ROLE}.rollout.n": COUNT,
     f"{ROLE}.rollout.temperature": NOT_NEGATIVE,
@@ -81,24 +87,59 @@ KEYS: dict[str, Range] = {
     f"{ROLE}.rollout.val_kwargs.top_p": PART,
     f"{ROLE}.rollout.val_kwargs.top_k": TOP_K,
 }
-OPTIMISERS = ("optim", f"{ROLE}.actor.optim")  # of the SFT trainers, of main_ppo
 PARTS = ("model", "optimizer", "extra", "hf_model")  # of a checkpoint: what is none of them is left out in silence
 SCHEDULES = ("constant", "cosine")
-DTYPES = ("fp32", "float32", "bf16", "bfloat16", "fp16", "float16")
 ENGINES = ("fsdp", "fsdp2", "fsdp_turbo", "megatron", "veomni", "torchtitan", "automodel", "mindspeed")
-CHOICES: dict[str, tuple[str, ...]] = {
+AGGREGATES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
+SERVED = ("auto", "half", "float16", "bfloat16", "float", "float32")  # vLLM's ModelDType, whose module is slow to load
+CUTS = ("error", "left", "right")
+
+
+def _dtypes() -> list[str]:
+    from verl.utils.torch_dtypes import BFLOAT_LIST, FLOAT_LIST, HALF_LIST
+
+    return [name for name in (*FLOAT_LIST, *BFLOAT_LIST, *HALF_LIST) if isinstance(name, str)]
+
+
+def _estimators() -> list[str]:
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, AdvantageEstimator
+
+    return list(dict.fromkeys([*(one.value for one in AdvantageEstimator), *map(str, ADV_ESTIMATOR_REGISTRY)]))
+
+
+def _losses() -> list[str]:
+    from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
+
+    return list(POLICY_LOSS_REGISTRY)
+
+
+def _rollouts() -> list[str]:
+    from verl.workers.rollout.base import _ROLLOUT_REGISTRY
+
+    return [name for name, _ in _ROLLOUT_REGISTRY]
+
+
+# key -> what it may be; a function where verl has a list of its own
+CHOICES: dict[str, Sequence[str] | Callable[[], Sequence[str]]] = {
     "trainer.device": ("cuda", "npu", "xpu", "cpu"),  # `device` of our recipes is the whole machine
     **{f"{key}.lr_scheduler_type": SCHEDULES for key in OPTIMISERS},
-    **{f"{key}.mixed_precision.param_dtype": DTYPES for key in ("engine", f"{ROLE}.actor.fsdp_config")},
+    **{f"{key}.{name}": _dtypes for key in ENGINE for name in ("dtype", "model_dtype")},
+    **{f"{key}.mixed_precision.{name}_dtype": _dtypes for key in ENGINE for name in ("param", "reduce", "buffer")},
     **{f"{key}.strategy": ENGINES for key in ("engine", f"{ROLE}.actor")},
     **{
         f"{key}.{contents}": PARTS
         for key in ("checkpoint", f"{ROLE}.actor.checkpoint")
         for contents in ("save_contents", "load_contents")
     },
+    "algorithm.adv_estimator": _estimators,
+    f"{ROLE}.actor.policy_loss.loss_mode": _losses,
+    f"{ROLE}.actor.loss_agg_mode": AGGREGATES,
+    f"{ROLE}.rollout.name": _rollouts,
+    f"{ROLE}.rollout.dtype": SERVED,
 }
 FREQUENCIES = ("trainer.save_freq", "trainer.test_freq")
 EACH_EPOCH = "after_each_epoch"  # what the SFT trainer takes there, too
+SAMPLES = ("data.train_max_samples", "data.val_max_samples")  # verl takes null for no number, and 0 for all
 FLAGS = (
     "trainer.val_before_train",
     "data.shuffle",
@@ -116,6 +157,10 @@ def keys(config: DictConfig) -> None:
         value, other = OmegaConf.select(config, key), EACH_EPOCH if key in FREQUENCIES and ROLE not in config else None
         if value is not None and value != other and not range_.holds(value):
             raise BadInput(f"{key}={value}; give {range_}{f', or {other}' if other else ''}.")
+    for key in SAMPLES:
+        value = OmegaConf.select(config, key, default=-1)
+        if value != -1 and not COUNT.holds(value):
+            raise BadInput(f"{key}={value}; give {COUNT}, or -1 for all.")
     for key in FLAGS:
         value = OmegaConf.select(config, key)
         if value is not None and not isinstance(value, bool):
@@ -123,8 +168,15 @@ def keys(config: DictConfig) -> None:
     for key, choices in CHOICES.items():
         value = OmegaConf.select(config, key)
         for one in value if isinstance(value, ListConfig) else [] if value is None else [value]:
-            _one_of(key, one, choices)
+            _one_of(key, one, choices() if callable(choices) else choices)
+    if ROLE not in config and (cut := OmegaConf.select(config, "data.truncation")) is not None:
+        _one_of("data.truncation", cut, CUTS)  # of SFT; in RL nothing is cut
     for key in OPTIMISERS:
+        betas = OmegaConf.select(config, f"{key}.betas")
+        if betas is not None and not (
+            isinstance(betas, ListConfig) and len(betas) == 2 and all(finite(beta) and 0 <= beta < 1 for beta in betas)
+        ):
+            raise BadInput(f"{key}.betas={betas}; give two numbers of at least 0 and below 1.")
         name, library = (OmegaConf.select(config, f"{key}.{part}") for part in ("optimizer", "optimizer_impl"))
         if name is not None and library == "torch.optim":
             _one_of(f"{key}.optimizer", name, _classes(library))
@@ -133,9 +185,27 @@ def keys(config: DictConfig) -> None:
         check_folder(Path(str(folder)).expanduser(), FOLDER)
 
 
+def built(config: DictConfig) -> None:
+    """verl makes these parts of the config objects of its own, which refuse unknown names and what does not go
+    together: in the workers, after Ray has started."""
+    from verl.utils.config import omega_conf_to_dataclass
+
+    for key in (f"{ROLE}.actor", f"{ROLE}.rollout", "algorithm", "optim", "engine", "checkpoint"):
+        part = OmegaConf.select(config, key)
+        if part is None or "_target_" not in part:
+            continue
+        try:
+            omega_conf_to_dataclass(OmegaConf.create(OmegaConf.to_container(part, resolve=True)))
+        except Exception as error:  # whatever verl's own checks raise, which Hydra wraps
+            reason = one_line(error.__cause__ or error).rstrip(".")
+            raise BadInput(f"{key}: verl refuses these settings ({reason}); mend the one it names.") from None
+
+
 def _one_of(key: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise BadInput(f"{key}={value}{nearest(str(value), choices)}; use one of {', '.join(choices)}.")
+        raise BadInput(
+            f"{key}={value}{nearest(str(value), map(str, choices))}; use one of {', '.join(map(str, choices))}."
+        )
 
 
 def _classes(library: str) -> list[str]:

@@ -25,6 +25,7 @@ PACKAGES = {"tracking": "wandb", "vemlp_wandb": "volcengine_ml_platform"}  # ver
 BUILT_IN = ("console", "file")
 OTHERS = {"train_files": "other rows", "model.path": "another model"}
 ROLE = "actor_rollout_ref"
+ALL_LINEAR = "all-linear"  # peft's
 SHARDS = {
     "model": "model",
     "optimizer": "optim",
@@ -109,6 +110,37 @@ def _names_its_layers(config: DictConfig, kind: type, settings) -> None:
         raise BadInput(
             f"{kind.__name__} does not name its layers, by which verl shards it; name their class in "
             f"+{place}.wrap_policy.transformer_layer_cls_to_wrap=[...]."
+        )
+
+
+def adapter(config: DictConfig) -> None:
+    """A name among LoRA's target modules that the model has not: peft raises in a worker where it has none of them, and
+    trains the others in silence."""
+    import torch
+    from transformers import AutoConfig
+    from verl.utils.model import get_hf_auto_model_class
+
+    node, path = model_of(config)
+    chosen = node.get("target_modules")
+    if not node.get("lora_rank") or node.get("lora_adapter_path") or chosen in (None, ALL_LINEAR):
+        return
+    settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
+    with torch.device("meta"):
+        kind = get_hf_auto_model_class(hf_config=settings)
+        model = kind.from_config(settings, trust_remote_code=node.trust_remote_code)
+    names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | torch.nn.Embedding)]
+    ends = sorted({name.rpartition(".")[2] for name in names})
+    for one in [chosen] if isinstance(chosen, str) else chosen:
+        text = str(one)
+        # as peft reads them: a text alone is a pattern of whole names, one in a list a name or its end
+        if isinstance(chosen, str) and any(re.fullmatch(text, name) for name in names):
+            continue
+        if not isinstance(chosen, str) and any(name == text or name.endswith(f".{text}") for name in names):
+            continue
+        key = "model" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.model"
+        raise BadInput(
+            f"{key}.target_modules={chosen}: {node.path} has no {text!r}{nearest(text, [*ends, ALL_LINEAR])}; give "
+            f"{ALL_LINEAR}, or a list of {', '.join(ends)}."
         )
 
 
