@@ -4,8 +4,9 @@ import importlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
+from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sp3f_verl.data.files import check_folder
@@ -23,8 +24,10 @@ class Range(NamedTuple):
 
     def __str__(self) -> str:
         kind = "whole number" if self.whole else "number"
-        least = f"above {self.least:g}" if self.above else f"of at least {self.least:g}"
-        return f"a {kind} {least}" + (f" and at most {self.most:.10g}" if self.most < math.inf else "")
+        least = f" above {self.least:g}" if self.above else f" of at least {self.least:g}"
+        return f"a {kind}{least if self.least > -math.inf else ''}" + (
+            f" and at most {self.most:.10g}" if self.most < math.inf else ""
+        )
 
     def holds(self, value: object) -> bool:
         if not finite(value):
@@ -92,6 +95,9 @@ SCHEDULES = ("constant", "cosine")
 ENGINES = ("fsdp", "fsdp2", "fsdp_turbo", "megatron", "veomni", "torchtitan", "automodel", "mindspeed")
 AGGREGATES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
 SERVED = ("auto", "half", "float16", "bfloat16", "float", "float32")  # vLLM's ModelDType, whose module is slow to load
+DIVERGENCES = tuple(
+    f"{name}{through}" for name in ("kl", "k1", "abs", "mse", "k2", "low_var_kl", "k3") for through in ("", "+")
+)
 CUTS = ("error", "left", "right")
 
 
@@ -132,6 +138,9 @@ CHOICES: dict[str, Sequence[str] | Callable[[], Sequence[str]]] = {
         for contents in ("save_contents", "load_contents")
     },
     "algorithm.adv_estimator": _estimators,
+    "algorithm.kl_penalty": DIVERGENCES,
+    "algorithm.kl_ctrl.type": ("fixed", "adaptive"),
+    f"{ROLE}.actor.kl_loss_type": DIVERGENCES,
     f"{ROLE}.actor.policy_loss.loss_mode": _losses,
     f"{ROLE}.actor.loss_agg_mode": AGGREGATES,
     f"{ROLE}.rollout.name": _rollouts,
@@ -139,10 +148,15 @@ CHOICES: dict[str, Sequence[str] | Callable[[], Sequence[str]]] = {
 }
 FREQUENCIES = ("trainer.save_freq", "trainer.test_freq")
 EACH_EPOCH = "after_each_epoch"  # what the SFT trainer takes there, too
+NEEDED = ("data.train_batch_size", "data.max_prompt_length", "data.max_response_length", "data.max_length")
+NEEDED += (f"{ROLE}.rollout.n", "trainer.n_gpus_per_node", "trainer.nnodes", "trainer.total_epochs")
+NEEDED += tuple(f"{key}.lr" for key in OPTIMISERS)
 SAMPLES = ("data.train_max_samples", "data.val_max_samples")  # verl takes null for no number, and 0 for all
 FLAGS = (
     "trainer.val_before_train",
+    "trainer.balance_batch",
     "data.shuffle",
+    "data.filter_overlong_prompts",
     "data.use_dynamic_bsz",
     f"{ROLE}.actor.use_dynamic_bsz",
     f"{ROLE}.actor.use_kl_loss",
@@ -157,6 +171,9 @@ def keys(config: DictConfig) -> None:
         value, other = OmegaConf.select(config, key), EACH_EPOCH if key in FREQUENCIES and ROLE not in config else None
         if value is not None and value != other and not range_.holds(value):
             raise BadInput(f"{key}={value}; give {range_}{f', or {other}' if other else ''}.")
+    for key in NEEDED:
+        if OmegaConf.select(config, key, default=0) is None:
+            raise BadInput(f"{key} is null, for which verl has no default; give {KEYS[key]}.")
     for key in SAMPLES:
         value = OmegaConf.select(config, key, default=-1)
         if value != -1 and not COUNT.holds(value):
@@ -194,11 +211,24 @@ def built(config: DictConfig) -> None:
         part = OmegaConf.select(config, key)
         if part is None or "_target_" not in part:
             continue
+        _typed(key, part)
         try:
             omega_conf_to_dataclass(OmegaConf.create(OmegaConf.to_container(part, resolve=True)))
         except Exception as error:  # whatever verl's own checks raise, which Hydra wraps
             reason = one_line(error.__cause__ or error).rstrip(".")
             raise BadInput(f"{key}: verl refuses these settings ({reason}); mend the one it names.") from None
+
+
+def _typed(key: str, part: DictConfig) -> None:
+    """BadInput for a value that is neither true nor false, or no number, where verl's class says that it is."""
+    hints = get_type_hints(get_class(part["_target_"])) if "_target_" in part else {}
+    for name, value in part.items():
+        if isinstance(value, DictConfig):
+            _typed(f"{key}.{name}", value)
+        elif hints.get(name) is bool and value is not None and not isinstance(value, bool):
+            raise BadInput(f"{key}.{name}={value} is neither true nor false; give one of them.")
+        elif hints.get(name) in (int, float) and isinstance(value, str | bool):
+            raise BadInput(f"{key}.{name}={value}; give a number.")
 
 
 def _one_of(key: str, value: object, choices: Sequence[str]) -> None:

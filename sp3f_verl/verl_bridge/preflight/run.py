@@ -54,6 +54,8 @@ def loggers(config: DictConfig) -> None:
     from verl.utils.tracking import Tracking
 
     chosen = config.trainer.logger
+    if chosen is None:
+        raise BadInput("trainer.logger is null; give a list, [] for none.")
     for name in [chosen] if isinstance(chosen, str) else chosen:
         if name not in (*Tracking.supported_backend, "tracking"):
             known = ", ".join(Tracking.supported_backend)
