@@ -386,6 +386,29 @@ def test_a_menu_or_a_denied_box_is_no_verdict(text):
 
 
 @pytest.mark.parametrize(
+    "before",
+    [
+        "Response A is correct while Response B is not:\n",
+        "A is right and B is not\n\n**",
+        "A is right, B doesn't: ",
+        "A ist richtig, B nicht\n\n",
+        "回答A正确，回答B不是\n",
+        "A benar, B bukan\n",
+        "\\boxed{A} or \\boxed{B}? ",
+        "Not \\boxed{B} but ",
+        "Nicht \\boxed{B}, sondern ",
+        "不是\\boxed{B}而是",
+    ],
+)
+def test_a_denial_of_the_other_takes_no_verdict_away(before):
+    assert parse_verdict(f"{before}\\boxed{{A}}") is Verdict.A
+    assert parse_verdict("\\boxed{A} is not only right but clearer.") is Verdict.A
+    assert parse_verdict("\\boxed{A} is not right.") is Verdict.FAILED
+    assert parse_verdict("Not \\boxed{B} or \\boxed{A}") is Verdict.FAILED
+    assert parse_verdict("It is not **\\boxed{A}**") is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
     "box",
     [
         "\\color{red}A",

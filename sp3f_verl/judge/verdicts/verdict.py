@@ -99,6 +99,7 @@ _THOUGHTS_START = re.compile(rf"{_START}|\Aanalysis(?=[A-Z])|\A\s*Thinking\.\.\.
 THOUGHT_MARKS = re.compile(f"{_END}|{_START}", re.IGNORECASE)  # wherever they stand
 # Between two boxes: a sentence that ended (with a word after it) or a colon makes the second a verdict of its own.
 _NEW_SENTENCE = re.compile(r"[.?!;。？！；…।؟\n—–][^\w\\]*\w|[:：]", re.DOTALL)
+_ASKED = re.compile(r"[^\w\n]{0,4}[?？؟][^\w\n]{0,4}")  # a question, and its answer right behind
 _JOINS = frozenset(
     (
         "or vs versus and either nor than over oder und ou et o u y e ili и или або та lub oraz veya ve ya da au na "
@@ -106,16 +107,21 @@ _JOINS = frozenset(
         "או ή και"
     ).split()
 )
+# At the end of what stands before a box on its line: before a colon or a line's end, a denial is of something else.
 _DENIED = re.compile(
     r"(?:(?:\bnot|n['’]t)(?: (?:be|choose|pick|select|prefer|favou?r|vote for|go (?:with|for)|say|answer|give))?"
     r"|\bnever|\bcan(?:not|['’]t) be|\brather than|\binstead of|\bneither|\bnor|\bnunca"
     r"|\bjamais|\bnicht|\bnon|\bpas|\bno es|\bnão é|\bне|不是|并非|不选|じゃない|ليس(?:ت)?|नहीं"
-    r"|ไม่ใช่|không phải|bukan)(?:\s+(?:the|response|answer))?[\s*$:]{0,4}$",
+    r"|ไม่ใช่|không phải|bukan)(?:\s+(?:the|response|answer))?[\s*$]{0,4}$",
     re.IGNORECASE,
 )
-
+_BUT = re.compile(  # between one that is denied and the other
+    r"\W*(?:but|sondern|sino|mas|mais|ma|bensì|а|но|而是|melainkan|tetapi|bali|mà là|แต่เป็น|แต่|बल्कि|بل)\W*",
+    re.IGNORECASE,
+)
 _DENIED_AFTER = re.compile(
-    r"[\s*$]{0,4}(?:(?:is|was|would be|would have been) (?:clearly |therefore )?(?:not|wrong|incorrect|false|worse)\b"
+    r"[\s*$]{0,4}(?:(?:is|was|would be|would have been) (?:clearly |therefore )?"
+    r"(?:not(?! (?:only|just|merely|simply)\b)|wrong|incorrect|false|worse)\b"
     r"|isn['’]t|(?:では|じゃ)(?:ない|ありません)|(?:이|가) 아니|是错|不对|ist falsch|n['’]est pas|no es|não é)",
     re.IGNORECASE,
 )
@@ -136,11 +142,11 @@ def parse_verdict(text: str) -> Verdict:
         bracket = next(iter(deque(BRACKETS.finditer(text), maxlen=1)), None)
         return _BRACKET.get(bracket[1].lower(), Verdict.FAILED) if bracket else Verdict.FAILED
     verdicts = [_boxed_label(text[box.start : box.end]) for box in boxes]
-    before, after = text[max(0, boxes[-1].start - 40) : boxes[-1].start], text[boxes[-1].end :][:60]
+    before, after = _line_before(text, boxes[-1]), text[boxes[-1].end :][:60]
     if _DENIED.search(before) or _DENIED_AFTER.match(after):
         return Verdict.FAILED
     differ = len(set(verdicts)) == 2 and Verdict.FAILED not in verdicts
-    if differ and (_MEANING.match(after) or _joined(text[boxes[0].end : boxes[1].start])):
+    if differ and (_MEANING.match(after) or _joined(text, *boxes)):
         return Verdict.FAILED
     return verdicts[-1]
 
@@ -153,10 +159,20 @@ def without_thoughts(text: str) -> str:
     return text[end : end + start.start()] if start else text[end:]
 
 
-def _joined(between: str) -> bool:
-    """Whether two boxes stand in one sentence, or side by side."""
+def _joined(text: str, first: Box, second: Box) -> bool:
+    """Whether two boxes stand in one sentence, or side by side, and neither answers the other."""
+    between = text[first.end : second.start]
     words = re.findall(r"\w+", between)
+    if not words and _ASKED.fullmatch(between):
+        return False
+    if _BUT.fullmatch(between) and _DENIED.search(_line_before(text, first)):
+        return False
     return all(word.lower() in _JOINS or word.isdigit() for word in words) or not _NEW_SENTENCE.search(between)
+
+
+def _line_before(text: str, box: Box) -> str:
+    """What stands on the box's line before it, as far as it can matter."""
+    return text[max(0, box.start - 200) : box.start].rpartition("\n")[2]
 
 
 def parse_ranking(text: str, n: int) -> list[int] | None:
