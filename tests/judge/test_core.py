@@ -287,7 +287,17 @@ class TestParseVerdict:
         assert parse_verdict(f"\\boxed{{B}}{between}\\boxed{{B}}") is B
 
     @pytest.mark.parametrize(
-        "between", [", no, wait: ", ". On reflection ", " at first. My verdict is ", "？不对。最终："]
+        "between",
+        [
+            ", no, wait: ",
+            ". On reflection ",
+            " at first. My verdict is ",
+            "？不对。最终：",
+            ". Wait, A is wrong: ",
+            ": so I thought. If we look closer, it fails. Final verdict ",
+            " – no. I see now: ",
+            "\n2. No: ",
+        ],
     )
     def test_a_revision_counts(self, between):
         assert parse_verdict(f"\\boxed{{A}}{between}\\boxed{{B}}") is B
@@ -379,6 +389,19 @@ def test_thoughts_in_any_marks_decide_nothing(marks):
         "Rather than \\boxed{B}, take the first",
         "I would not choose \\boxed{B}",
         "I don't prefer \\boxed{B}.",
+        "- \\boxed{A}: the first is better\n- \\boxed{B}: the second is better\n\nI pick the first.",
+        "* `\\boxed{A}` – the first\n* `\\boxed{B}` is for the second\n\nDecision: A",
+        "\\boxed{A}：回答A更好\n\\boxed{B}：回答B更好\n我认为回答A更好。",
+        "If A is better, \\boxed{A}. If B is better, \\boxed{B}. Here A is better.",
+        "If A is better, \\boxed{A}. Otherwise, \\boxed{B}. Here A is better.",
+        "Si A est meilleure : \\boxed{A}. Si B est meilleure : \\boxed{B}. Ici A.",
+        "如果A更好，输出\\boxed{A}；如果B更好，输出\\boxed{B}。A更好。",
+        "यदि A बेहतर है तो \\boxed{A}। यदि B बेहतर है तो \\boxed{B}।",
+        "A가 나으면 \\boxed{A}. B가 나으면 \\boxed{B}.",
+        "**Winner:** \\boxed{A}\n**Loser:** \\boxed{B}",
+        "Correct: \\boxed{A}. Incorrect: \\boxed{B}.",
+        "Better response: \\boxed{A}; worse response: \\boxed{B}",
+        "Is it \\boxed{A}? Or is it \\boxed{B}?",
     ],
 )
 def test_a_menu_or_a_denied_box_is_no_verdict(text):

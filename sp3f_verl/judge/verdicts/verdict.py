@@ -132,6 +132,24 @@ _MEANING = re.compile(
     r"|[\s*$]{0,4}(?:如果|若|表示|代表|なら|の場合)",
     re.IGNORECASE,
 )
+# A menu item by item: each box is the first of its line's list item, or the same sign leads on to what it means.
+_ITEM = re.compile(r"\s*(?:[-*+•–]|[0-9]{1,2}[.)])\s+[\s*$`\"'(]*")
+_LEADS_ON = re.compile(r"[\s*$`\"')]{0,4}([:：?？؟;；=→⇒]|[-–—]+)")
+_CLAUSE_END = re.compile(r"[.;。；!?！？।\n]")
+_CONDITION = re.compile(  # before a box, in its clause: what it would be said for
+    r"\W*(?:(?:and|or|but|und|oder|et|ou|y|o|e)\s+)?(?:if|when|in case|otherwise|else|wenn|falls|sonst|si|sinon|se|jika"
+    r"|kalau|kama|ikiwa|nếu|если|якщо|jeśli|eğer|यदि|अगर|যদি|إذا|اذا|اگر|אם)(?!\w)"
+    r"|.*(?:如果|若|假如|否则|ถ้า|หาก|場合|なら|면(?:[\s,]|$)|అయితే|ஆனால்)",
+    re.IGNORECASE,
+)
+_LOSER = re.compile(  # a label before a box: of the one that does not win
+    r"\W*(?:the )?(?:loser|worse|worst|wrong|incorrect|weaker|inferior|rejected|verlierer|falsch|schlechter|perdant"
+    r"|pire|perdedora?|perdente|incorrecta?|incorreta|sbagliata|peor|pior|peggiore|salah|错误|错|败者|较差|更差|不正确"
+    r"|неверн\w+|худш\w+|yanlış)(?:的|e|er)?"
+    r"(?: (?:one|response|answer|option|choice|antwort|réponse|respuesta|resposta|risposta))?"
+    r"(?:回答|答案)?(?: is)?[\s*$_:：=–—-]*",
+    re.IGNORECASE,
+)
 
 
 def parse_verdict(text: str) -> Verdict:
@@ -146,7 +164,7 @@ def parse_verdict(text: str) -> Verdict:
     if _DENIED.search(before) or _DENIED_AFTER.match(after):
         return Verdict.FAILED
     differ = len(set(verdicts)) == 2 and Verdict.FAILED not in verdicts
-    if differ and (_MEANING.match(after) or _joined(text, *boxes)):
+    if differ and (_MEANING.match(after) or _is_menu(text, *boxes) or _joined(text, *boxes)):
         return Verdict.FAILED
     return verdicts[-1]
 
@@ -168,6 +186,17 @@ def _joined(text: str, first: Box, second: Box) -> bool:
     if _BUT.fullmatch(between) and _DENIED.search(_line_before(text, first)):
         return False
     return all(word.lower() in _JOINS or word.isdigit() for word in words) or not _NEW_SENTENCE.search(between)
+
+
+def _is_menu(text: str, first: Box, second: Box) -> bool:
+    """Whether two boxes are named side by side, each with what it means, or the second with what it would take."""
+    leads = [_LEADS_ON.match(text[box.end : box.end + 12]) for box in (first, second)]
+    if all(leads) and leads[0][1] == leads[1][1]:
+        return True
+    if all(_ITEM.fullmatch(_line_before(text, box)) for box in (first, second)):
+        return True
+    clause = _CLAUSE_END.split(_line_before(text, second).rstrip())[-1]
+    return _CONDITION.match(clause) is not None or _LOSER.fullmatch(clause) is not None
 
 
 def _line_before(text: str, box: Box) -> str:
