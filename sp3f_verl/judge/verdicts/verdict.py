@@ -6,7 +6,7 @@ complete box decides (a judge argues first and decides last):
 - `\boxed{A}`, `\boxed{B}`, `\boxed{tie}`, also as judges really write them: `\boxed{\text{A}}`,
   `**\boxed{Response A}**`, `\boxed{回答A}`, full width, in quotes, with direction marks;
 - in a text without any box, brackets, as arena prompts have them: `[[1]]`, `[[2]]`, `[[T]]` or `[[M]]`, `[[A]]`,
-  `[[A>B]]`, also escaped as `\[\[1\]\]`.
+  `[[A>B]]`, also escaped as `\[\[1\]\]`; no numbers that are code, a matrix or a footnote.
 
 Anything else is `Verdict.FAILED`, never a loss: a box that says something off the menu (`\boxed{24}`) is no verdict,
 and none is searched before it: what stands there may be a response's box that the judge quotes. Nor is the last of two
@@ -21,7 +21,8 @@ import math
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from sp3f_verl.rewards.boxed import Box, complete_boxes, last_box
 
@@ -33,6 +34,13 @@ class Verdict(enum.Enum):
     B = "B"
     TIE = "tie"
     FAILED = "failed"
+
+
+class _Place(NamedTuple):
+    """Where a verdict stands in a text: its first character, and the one behind its last."""
+
+    start: int
+    end: int
 
 
 _BOXED = {"a": Verdict.A, "b": Verdict.B, "tie": Verdict.TIE}
@@ -73,6 +81,8 @@ _DECORATION = re.compile(
 _RANKING_MARK = re.compile(r"\\(?:succ|gt)(?![A-Za-z])|\\[,;: ]|[>≻,;\[\]]")
 _SCORE = re.compile(r"\\boxed[\s$*{]*(?:\\(?:text|mathbf)\{)?([0-9]{1,2}(?:\.[0-9]{1,3})?)(?:\s*/\s*10)?[\s$*}]*")
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{2,8}){0,3}")
+_MATRIX = re.compile(r"[=(]\s{0,8}$")  # before brackets
+_OPEN_BOX = re.compile(r"\\boxed\s{0,8}\{")
 _LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*_$(\[{{{_QUOTES}]*([AB])[\s.,:;!*_$)\]}}。、،؛।{_QUOTES}]*")
 
 # A mark of thoughts is a name that speaks of them in any kind of brackets: families differ in the spelling alone. One
@@ -84,14 +94,15 @@ _THOUGHTS = (
 _SHORT = r"(?:think(?:ing)?|thoughts?|reasoning)"
 _OPENS, _CLOSES = r"(?:<\s?[|｜]?|＜|&lt;|◁)", r"(?:[|｜]?>|＞|&gt;|▷)"
 _OTHERS = {"[": "]", "［": "］", "【": "】", "〈": "〉", "《": "》", "{": "}", "(": ")"}
+_CHAT_ROLE = r"<\|im_start\|>\s?"  # some think in a turn of their own
 _END_IN_OTHERS = "|".join(rf"\{left}\s?[/／]\s?{_THOUGHTS}\s?\{right}" for left, right in _OTHERS.items())
 _START_IN_OTHERS = "|".join(rf"\{left}{_SHORT}\{right}" for left, right in _OTHERS.items() if left not in "{(")
 _END = (
-    rf"{_OPENS}(?:\s?[/／]\s?|end_(?:of_)?){_THOUGHTS}\s?{_CLOSES}|{_END_IN_OTHERS}|</details>|```{_SHORT}\b[^`]*```"
+    rf"{_CHAT_ROLE}assistant|{_OPENS}(?:\s?[/／]\s?|end_(?:of_)?){_THOUGHTS}\s?{_CLOSES}|{_END_IN_OTHERS}|</details>|```{_SHORT}\b[^`]*```"
     r"|<\|channel\|>\s?final[^<]{0,40}<\|message\|>|<channel\|>|assistantfinal|<unused95>|\.\.\.\s?done thinking\."
 )
 _START = (
-    rf"{_OPENS}(?!\s?[/／]|end_){_THOUGHTS}(?:\s[^<>]{{0,80}})?{_CLOSES}|{_START_IN_OTHERS}|```{_SHORT}\b"
+    rf"{_CHAT_ROLE}{_SHORT}\b|{_OPENS}(?!\s?[/／]|end_){_THOUGHTS}(?:\s[^<>]{{0,80}})?{_CLOSES}|{_START_IN_OTHERS}|```{_SHORT}\b"
     r"|<\|channel\|>\s?(?:analysis|commentary)|<\|channel>|<unused94>|<details\s[^<>]{0,40}reasoning[^<>]{0,80}>"
 )
 _THOUGHTS_END = re.compile(_END, re.IGNORECASE)
@@ -155,18 +166,38 @@ _LOSER = re.compile(  # a label before a box: of the one that does not win
 def parse_verdict(text: str) -> Verdict:
     """Verdict that a judge's text ends in; FAILED where there is none. Linear in the length, raises on no string."""
     text = without_thoughts(text)
-    boxes = deque(complete_boxes(text), maxlen=2)
-    if not boxes:
-        bracket = next(iter(deque(BRACKETS.finditer(text), maxlen=1)), None)
-        return _BRACKET.get(bracket[1].lower(), Verdict.FAILED) if bracket else Verdict.FAILED
-    verdicts = [_boxed_label(text[box.start : box.end]) for box in boxes]
-    before, after = _line_before(text, boxes[-1]), text[boxes[-1].end :][:60]
-    if _DENIED.search(before) or _DENIED_AFTER.match(after):
+    said = list(_boxed(text)) or deque(_bracketed(text), maxlen=2)
+    if not said:
+        return Verdict.FAILED
+    places, verdicts = zip(*said, strict=True)
+    after = text[places[-1].end :][:60]
+    if _DENIED.search(_line_before(text, places[-1])) or _DENIED_AFTER.match(after):
         return Verdict.FAILED
     differ = len(set(verdicts)) == 2 and Verdict.FAILED not in verdicts
-    if differ and (_MEANING.match(after) or _is_menu(text, *boxes) or _joined(text, *boxes)):
+    if differ and (_MEANING.match(after) or _is_menu(text, *places) or _joined(text, *places)):
         return Verdict.FAILED
     return verdicts[-1]
+
+
+def _boxed(text: str) -> Iterator[tuple[_Place, Verdict]]:
+    """The last two complete boxes, and what each says."""
+    for box in deque(complete_boxes(text), maxlen=2):
+        yield _Place(box.start, box.end), _boxed_label(text[box.start : box.end])
+
+
+def _bracketed(text: str) -> Iterator[tuple[_Place, Verdict]]:
+    """Each pair of double brackets, and what it says, in a text that does not so much as open a box. Numbers are none
+    in code, after a sign that makes them a matrix, and before a link."""
+    if _OPEN_BOX.search(text):
+        return
+    fences, seen = 0, 0
+    for match in BRACKETS.finditer(text):
+        start, end = match.span()
+        fences, seen = fences + text.count("```", seen, start), start
+        is_number = match[1].isdecimal()
+        if is_number and (fences % 2 or text[end : end + 1] == "(" or _MATRIX.search(text[max(0, start - 9) : start])):
+            continue
+        yield _Place(start, end), _BRACKET.get(match[1].lower(), Verdict.FAILED)
 
 
 def without_thoughts(text: str) -> str:
@@ -177,7 +208,7 @@ def without_thoughts(text: str) -> str:
     return text[end : end + start.start()] if start else text[end:]
 
 
-def _joined(text: str, first: Box, second: Box) -> bool:
+def _joined(text: str, first: _Place, second: _Place) -> bool:
     """Whether two boxes stand in one sentence, or side by side, and neither answers the other."""
     between = text[first.end : second.start]
     words = re.findall(r"\w+", between)
@@ -188,7 +219,7 @@ def _joined(text: str, first: Box, second: Box) -> bool:
     return all(word.lower() in _JOINS or word.isdigit() for word in words) or not _NEW_SENTENCE.search(between)
 
 
-def _is_menu(text: str, first: Box, second: Box) -> bool:
+def _is_menu(text: str, first: _Place, second: _Place) -> bool:
     """Whether two boxes are named side by side, each with what it means, or the second with what it would take."""
     leads = [_LEADS_ON.match(text[box.end : box.end + 12]) for box in (first, second)]
     if all(leads) and leads[0][1] == leads[1][1]:
@@ -199,7 +230,7 @@ def _is_menu(text: str, first: Box, second: Box) -> bool:
     return _CONDITION.match(clause) is not None or _LOSER.fullmatch(clause) is not None
 
 
-def _line_before(text: str, box: Box) -> str:
+def _line_before(text: str, box: _Place) -> str:
     """What stands on the box's line before it, as far as it can matter."""
     return text[max(0, box.start - 200) : box.start].rpartition("\n")[2]
 
