@@ -45,6 +45,18 @@ TOO_LONG = [
     (413, "Request body is huge"),
     (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40000."),
 ]
+TOO_LONG += [
+    (400, {"code": 20015, "message": "length of prompt_tokens (40013) must be less than max_seq_len (32768)."}),
+    (400, {"message": "input token length(9001) exceeds session_len"}),
+    (400, "The sum of prompt length (4096), query length (0) and max_tokens (1024) should not exceed max_num_tokens"),
+    (422, {"detail": "Prompt length 5000 is greater than max_seq_len 4096"}),
+    (400, "Input tokens plus max_new_tokens 9000 exceeds 8192"),
+    (400, "Request payload size exceeds the limit: 20971520 bytes."),
+    (400, "Single round file-content exceeds token limit"),
+    (400, "输入内容过长，请缩短后重试"),
+    (400, "which is more than the maximum supported sequence length is just 8192"),
+    (400, "The model only supports up to 8192"),
+]
 REFUSED = [
     (400, error("no", code="content_policy_violation")),
     (400, error("no", innererror={"code": "ResponsibleAIPolicyViolation"})),
@@ -62,6 +74,18 @@ REFUSED = [
     (403, 'meta/m requires moderation on OpenInference. Your input was flagged for "violence"'),
     (400, "系统检测到输入或生成内容可能包含不安全或敏感内容"),
 ]
+REFUSED += [
+    (422, {"type": "error", "error": {"type": "bad_request_error", "message": "output new_sensitive (1027)"}}),
+    (422, {"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}),
+    (400, {"code": 20012, "message": "Input contains sensitive words"}),
+    (400, "The prompt was rejected by our safety classifier."),
+    (400, {"errors": [{"code": "harmful_content", "message": "Unsuitable input detected."}]}),
+    (400, {"errors": [{"code": 2016, "message": "Prompt blocked due to security configurations"}]}),
+    (446, error("The guardrail checks defined in the config failed.", type="hooks_failed")),
+    (400, "Content blocked: credit_card entity detected"),
+    (400, "内容安全检测未通过"),
+    (403, "Request blocked by guardrail"),
+]
 NO_MONEY = [
     (429, error("You exceeded your current quota", code="insufficient_quota")),
     (429, error("Rate limit: please retry in 20 s", type="insufficient_quota")),
@@ -77,6 +101,18 @@ NO_MONEY = [
     (403, "Your account balance is negative, and your credits are used up"),
     (429, "Your account is not active, please check your billing details on our website."),
 ]
+NO_MONEY += [
+    (403, error("The free tier of the model has been exhausted.", code="AllocationQuota.FreeTierOnly")),
+    (403, error("用户额度不足, 剩余额度: 0", code="insufficient_user_quota")),
+    (403, "预扣费额度失败, 用户剩余额度: 0.01"),
+    (403, "token quota is not enough, token remain quota: 0.01"),
+    (
+        412,
+        "Account x is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices",
+    ),
+    (412, "Budget limit exceeded for this API key"),
+    (429, error("ExceededBudget: Crossed spend within team. team_id=x, spend=5.1", code="429")),
+]
 AUTHENTICATION = [
     (401, "no"),
     (400, [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]),
@@ -86,6 +122,13 @@ AUTHENTICATION = [
     (403, "The API key has been revoked"),
     (403, "Your API key was reported as leaked. Please use another API key."),
     (403, "Consumer 'projects/7' has been suspended."),
+]
+AUTHENTICATION += [
+    (403, "Method doesn't allow unregistered callers (callers without established identity)."),
+    (403, {"message": "Jwt is expired"}),
+    (403, {"error": "token expired"}),
+    (403, "The request signature we calculated does not match the signature you provided."),
+    (400, {"errorMessage": "Provided API key could not be found."}),
 ]
 OTHERWISE = [  # (status, body, kind): near what is above, and not it
     (400, "max_tokens is too large: 9000. This model supports at most 4096 completion tokens", "bad_request"),
@@ -105,6 +148,13 @@ OTHERWISE = [  # (status, body, kind): near what is above, and not it
     (500, "the prompt is too long to fail", "server_error"),
     (503, error("overloaded", type="overloaded_error"), "server_error"),
     (451, "no", "refused"),
+    (403, "Model is blocked by your organization's policy", "forbidden"),
+    (403, "Your IP address is blocked by the firewall policy", "forbidden"),
+    (403, "To use this model, accept the Responsible AI terms", "forbidden"),
+    (400, "'user' must not hold case sensitive names", "bad_request"),
+    (400, "max_tokens must be at most max_seq_len", "bad_request"),
+    (429, error("Your account reached max request concurrency: 1, please try again later; top up to raise your tier",
+                type="rate_limit_reached_error"), "rate_limited"),
 ]  # fmt: skip
 
 

@@ -17,8 +17,8 @@ _NESTED = ("innererror", "inner_error", "metadata", "error", "errors", "details"
 _CODES = {  # of codes and types, in lower case and with _ between their words
     FailureKind.REFUSED: (
         "content_?(filter|policy|moderation)",
-        "moderation|guardrail|safety|censor|high_risk|(?<!case_)sensitive|jailbreak",
-        "responsible_?ai|data_?inspection|prohibited_?content",
+        "moderation|guardrail|safety|censor|high_risk|(?<!case_)sensitive|jailbreak|security_not_pass|^hooks_failed$",
+        "responsible_?ai|data_?inspection|(prohibited|harmful|unsafe|inappropriate|toxic)_?content",
         "^invalid_prompt$",  # OpenAI
         "^1301$",  # Zhipu
     ),
@@ -29,8 +29,8 @@ _CODES = {  # of codes and types, in lower case and with _ between their words
         "^1261$",  # Zhipu
     ),
     FailureKind.NO_MONEY: (
-        "insufficient_?(quota|balance|credit|fund)",
-        "billing|payment_required|arrear|budget_?exceeded|quota_?exhausted",
+        "insufficient_?(user_?)?(quota|balance|credit|fund)|freetieronly",
+        "billing|payment_required|arrear|budget_?exceeded|quota_?exhausted|token_quota_failed",
         "exceeded_current_quota|out_of_credit|no_credit",
         "^1113$",  # Zhipu
     ),
@@ -43,20 +43,26 @@ _CODES = {  # of codes and types, in lower case and with _ between their words
 _WORDS = {  # of messages, in lower case
     FailureKind.REFUSED: (
         "content[ _-]?(filter|policy|management|moderation|exists risk|violates)",
-        "responsible ?ai|usage (policy|policies|guidelines)|safety (system|check|setting|filter|polic)",
+        "responsible ?ai|usage (policy|policies|guidelines)|safety (system|check|setting|filter|polic|classifier)",
         r"moderation|\bflagged\b|high risk|inappropriate content|prohibited[ _]content|guardrail",
         r"violat\w+ [^.]{0,40}(polic|terms|guideline|rules)|(polic|terms|guideline)\w* violation",
         r"against (our|the) \w* ?polic|potentially (harmful|unsafe)",
         "(harmful|unsafe|offensive|toxic|nsfw) (content|text|prompt|input|material|language)",
+        r"(?<!case[ -])sensitive (words?|content|information|data|topic)|\bnew_sensitive\b"
+        r"|\b(prompt|input|output|content|response)s? (was |is |were |has been )?(blocked|rejected by)",
         r"prompt shield|jailbreak|blocked by [^.]{0,40}(polic|filter|guard|shield|moderat)",
-        "敏感|不安全|违规|违法|风控|审核",
+        "敏感|不安全|违规|违法|风控|审核|安全检测|内容安全",
     ),
     FailureKind.TOO_LONG: (
         "context ?(length|window|size|limit)|contextwindowexceeded",
-        "maximum (model|prompt|input|sequence) length|max_model_len|maxlength|range of input length",
+        "max(imum)? (supported )?(model|prompt|input|sequence) length|maxlength|range of input length",
+        r"\bmax_(model|seq|input|prompt|sequence)_?len|\bsession_len|max_num_tokens",
+        r"max (input characters|length of [^.]{0,20}(question|prompt|input|message)s?) is \d",
+        r"(input|prompt) tokens\b[^.]{0,60} exceeds? \d|only supports up to",
         "(prompt|input|message|request|sequence|text|string|conversation|payload|entity)s?`?( length| size| tokens?)?"
         "( is| are| was| were)? (too (long|large|big)|over the limit|longer than)",
-        "too many (input |prompt )?tokens|too long for|超长|输入过长",
+        "too many (input |prompt )?tokens|too long for|超长|(输入|内容|文本|长度)过长",
+        "payload size exceed|exceeds token limit",
         r"inputs?`? tokens \+|requests? exceed\w* (the |our |model |model's )*(token|size|max)",
         r"(prompt|input|message|token)\w*\b[^.]{0,80}"
         r"\b(exceed|cannot be longer|must (have|be) (less|fewer|<)|(larger|greater|longer|more) than|above|over)\w*"
@@ -67,11 +73,13 @@ _WORDS = {  # of messages, in lower case
         "(length|size) of (the|your) (input|prompt|request|messages?) (is too|exceed)",
     ),
     FailureKind.NO_MONEY: (
-        "insufficient[ _](quota|balance|credit|fund)|credit balance|account balance|余额不足|欠费",
+        "insufficient[ _](quota|balance|credit|fund)|credit balance|account balance",
+        "(余额|额度|配额)不足|欠费|扣费额度失败",
         "exceeded your (current|monthly|weekly|daily) (quota|usage|spend|budget|limit)",
         r"(out of|no|not enough|enough|more) (remaining |api )?credits?\b",
         "(key|spend\\w*|budget|usage|monthly|credit|cost) limits? (was |has been |is |been )?(exceeded|reached|hit)",
-        "budget has been exceeded|exceeded (its|the|your) budget|specified (api )?usage limit",
+        "budget has been exceeded|exceeded ?(its |the |your )?budget|specified (api )?usage limit|crossed spend",
+        r"(budget|spend\w*|cost) limit|(free|paid) tier\b[^.]{0,40} exhausted|quota (is )?(not enough|insufficient)",
         "spend\\w* (cap|ceiling)|all (of )?(its |the |your )?available credits",
         "no (remaining |available )*(balance|funds)|(not|n['’]t) have (any|enough) [^.]{0,20}(credit|balance|fund)",
         "billing|payment (is )?required|in good standing|top up|recharge|overdue|out of (call volume )?quota",
@@ -82,8 +90,9 @@ _WORDS = {  # of messages, in lower case
         "(invalid|incorrect|wrong|missing|no|expired|revoked|disabled|unknown|bad)( or \\w+)?"
         " (x-)?(api[ _-]?key|(access|auth|bearer) token|credentials?|bearer|authentication)",
         r"(api[ _-]?key|credentials?)( \w+)?( was| is| has been)?"
-        " (not valid|not found|invalid|incorrect|expired|missing|revoked|disabled|suspended|required)",
+        " (not valid|(could )?not (be )?found|invalid|incorrect|expired|missing|revoked|disabled|suspended|required)",
         r"(security|access|auth\w*|bearer) token\b[^.]{0,60} (invalid|expired)|your key is (not valid|invalid|expired)",
+        r"\b(jwt|token) (is |has )?expired|unregistered callers|signature (we calculated )?does not match|login fail",
         "unauthori[sz]ed|not authenticated|authentication (failed|error)|reported as leaked|无效的令牌|令牌无效",
         r"(account|organi[sz]ation|consumer|api[ _-]?key)\b[^.]{0,80}"
         " (deactivated|suspended|disabled|blocked|terminated)",
@@ -92,13 +101,20 @@ _WORDS = {  # of messages, in lower case
 _CODES = {kind: re.compile("|".join(patterns)) for kind, patterns in _CODES.items()}
 _WORDS = {kind: re.compile("|".join(patterns)) for kind, patterns in _WORDS.items()}
 _WORDED = {  # statuses at which a kind is read out of words alone: at others they may be the question's
-    FailureKind.REFUSED: (400, 403, 422, 451),
+    FailureKind.REFUSED: (400, 403, 422, 446, 451),
     FailureKind.TOO_LONG: (400, 413, 422),
-    FailureKind.NO_MONEY: (400, 401, 402, 403, 429),
-    FailureKind.AUTHENTICATION: (400, 403),
+    FailureKind.NO_MONEY: (400, 401, 402, 403, 412, 429),
+    FailureKind.AUTHENTICATION: (400, 403, 412),
 }
+# A 403 bars from a model, an address or an account at least as often as from a content: its words say which.
+_OF_CONTENT = re.compile(
+    r"prompt|input|content|flagged|response|moderation|output|guardrail|safety|敏感|不安全|违规|违法|风控|审核|安全检测"
+)
+_OF_ACCESS = re.compile(r"\b(access|ip|permissions?|terms|organi[sz]ation|workspace|firewall|model is blocked)\b")
 _OUTPUT = re.compile(r"\b(max_tokens|max_completion_tokens|max_new_tokens|(completion|output) tokens)\b")
-_AGAIN = re.compile(r"(retry|try again) (in|after)|retrydelay|per ?(minute|second|hour|day)|\b[rt]pm\b|rate limit")
+_AGAIN = re.compile(
+    r"(retry|try again) (in|after)|concurren|retrydelay|per ?(minute|second|hour|day)|\b[rt]pm\b|rate limit"
+)
 _NEVER = re.compile(r"request too large|must be reduced|input too large")  # a 429 to more than a minute allows
 _KINDS = {
     401: FailureKind.AUTHENTICATION,
@@ -160,6 +176,8 @@ def kind_of(status: int, words: Words) -> FailureKind:
     for kind, pattern in _WORDS.items():
         if status not in _WORDED[kind] or not pattern.search(message):
             continue
+        if kind is FailureKind.REFUSED and status == 403 and not _is_of_the_content(message):
+            continue
         if kind is FailureKind.TOO_LONG and status != 413 and _is_of_the_output(message):
             continue
         if kind is FailureKind.NO_MONEY and _waits(status, words, message):
@@ -175,6 +193,11 @@ def kind_of(status: int, words: Words) -> FailureKind:
 def _waits(status: int, words: Words, message: str) -> bool:
     """Whether a 429 that speaks of a quota means one that fills again: Gemini says so of its limits per minute."""
     return status == 429 and "insufficient_quota" not in words.codes and _AGAIN.search(message) is not None
+
+
+def _is_of_the_content(message: str) -> bool:
+    """Whether a 403 bars what was sent, and not whoever sent it."""
+    return _OF_CONTENT.search(message) is not None and _OF_ACCESS.search(message) is None
 
 
 def _is_of_the_output(message: str) -> bool:
