@@ -31,7 +31,9 @@ def stream(*deltas, end="stop", done=True, **last):
     return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + ("data: [DONE]\n\n" if done else "")
 
 
-@pytest.mark.parametrize("reason", ["stop", "STOP", "end_turn", "eos_token", "stop_sequence", "COMPLETE", None])
+@pytest.mark.parametrize(
+    "reason", ["stop", "STOP", "end_turn", "eos_token", "stop_sequence", "COMPLETE", "FinishReason.STOP", None]
+)
 def test_a_finish_reason_of_a_whole_answer(reason):
     assert (read(body(finish_reason=reason)).text, read(body(finish_reason=reason)).finish_reason) == (TEXT, reason)
 
@@ -84,6 +86,11 @@ def test_no_content_is_no_refusal_and_no_answer(message):
         (json.dumps({"error": {"message": "User not found.", "code": 401}}), "authentication"),
         (json.dumps({"promptFeedback": {"blockReason": "SAFETY"}}), "refused"),
         (body([{"type": "refusal", "refusal": "I will not."}]), "refused"),
+        (body(errors=[{"message": "died"}]), "server_error"),
+        (body(message={"error": {"message": "died"}}), "server_error"),
+        (body(base_resp={"status_code": 1000, "status_msg": "unknown error"}), "server_error"),
+        (json.dumps({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}), "authentication"),
+        (json.dumps({"object": "error", "message": "OOM", "code": 500}), "server_error"),
     ],
 )
 def test_an_error_that_comes_with_status_200(text, expected):
@@ -96,6 +103,13 @@ def test_an_error_that_comes_with_status_200(text, expected):
         body([{"type": "text", "text": TEXT[:9]}, {"type": "text", "text": TEXT[9:]}]),
         body([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": TEXT}]),
         body([TEXT]),
+        body([{"type": None, "text": TEXT}]),
+        body([{"type": "TEXT", "text": {"value": TEXT, "annotations": []}}]),
+        body([{"text": "hm", "thought": True}, {"text": TEXT}]),
+        body(errors=[], error=None, base_resp={"status_code": 0, "status_msg": ""}),
+        body() + "\n\n: keep-alive\n\n",
+        stream({"content": TEXT[:9]}, {"content": TEXT[9:]}).replace("\n\n", "\n"),
+        stream({"content": TEXT[:9]}) + stream({}) + f"data: {body()}\n\n",
         "\ufeff" + body(),
         ": STILL AT WORK\n\n: STILL AT WORK\n\n" + body(),
         "\n\n  " + body() + "\n\ndata: [DONE]\n\n",
@@ -123,6 +137,8 @@ def test_a_stream_has_usage_and_the_halves_of_a_character_meet():
         stream({"content": TEXT}, end=None, done=False),
         stream({"content": TEXT}, end=None, done=False) + 'data: {"error": {"message": "died", "code": 500}}\n\n',
         stream({"content": TEXT}, end="error"),
+        stream({"content": TEXT}, end=None, done=False)
+        + 'data: {"object": "error", "message": "OOM", "code": 500}\n\ndata: [DONE]\n\n',
     ],
 )
 def test_a_stream_that_broke_off_is_no_answer(text):
@@ -151,6 +167,10 @@ def test_log_probabilities_with_gaps(first, expected):
          (40, 0, 709)),
         ({"prompt_tokens": 40, "completion_tokens": 900, "completion_tokens_details": {"reasoning_tokens": 700}},
          (40, 0, 900)),
+        ({"prompt_tokens": 40, "completion_tokens": 9, "reasoning_tokens": 700}, (40, 0, 709)),
+        ({"prompt_tokens": 40, "completion_tokens": 9, "completion_tokens_details": {"thinking_tokens": 700}},
+         (40, 0, 709)),
+        ({"prompt_tokens": "40", "completion_tokens": "9", "total_tokens": "x"}, (40, 0, 9)),
         ({"input_tokens": 40, "output_tokens": 9, "input_tokens_details": {"cached_tokens": 8}}, (40, 8, 9)),
         ({"prompt_tokens": 40, "completion_tokens": None, "total_tokens": 10**12}, (40, 0, 0)),
     ],
@@ -168,7 +188,10 @@ def test_a_models_name_that_cannot_be_shown_is_told(name, shown):
     assert read_first_model(json.dumps({"data": [{"id": "llama[/q4]"}]})) == "llama[/q4]"
 
 
-@pytest.mark.parametrize("reason", ["maxTokens", "max-tokens", "FINISH_REASON_LENGTH", "truncated", "output_limit"])
+@pytest.mark.parametrize(
+    "reason",
+    ["maxTokens", "max-tokens", "FINISH_REASON_LENGTH", "truncated", "output_limit", "FinishReason.MAX_TOKENS"],
+)
 def test_a_limit_in_any_spelling_cuts_off(reason):
     assert read(body(finish_reason=reason)).finish_reason == "length"
 
@@ -191,3 +214,12 @@ def test_blank_content_beside_thoughts_is_no_answer():
 def test_minimax_says_in_a_200_that_the_money_is_gone():
     said = {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
     assert kind(json.dumps(said)) == "no_money"
+
+
+def test_a_raw_tab_in_a_text_is_a_tab():
+    assert read(body("a-tab").replace("a-tab", "a\ttab")).text == "a\ttab"
+
+
+@pytest.mark.timeout(60)  # linear: a second
+def test_a_megabyte_of_lines_takes_linear_time():
+    assert kind("data: {\n" * 120_000) == "invalid_response"

@@ -148,12 +148,18 @@ def read_failure(status: int, body: str, data: Any) -> Fault:
 
 
 def read_error(data: Mapping[str, Any], usage: Usage) -> Fault | None:
-    """The error object that stands in a body of status 200, or in its choice; None where there is none."""
+    """The error object that stands in a body of status 200, in its choice or its message; None where there is none."""
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
-    error = data.get("error") or choice.get("error") or (None if choices else data.get("base_resp"))  # MiniMax's
+    message = choice.get("message") if isinstance(choice.get("message"), Mapping) else {}
+    places = (data.get("error"), data.get("errors"), choice.get("error"), message.get("error"))
+    error = next(filter(None, places), None) or _base_resp(data)
+    if not error and data.get("object") == "error":  # SGLang's, in a stream
+        error = data
     if not error:
         return None
+    if isinstance(error, list):
+        error = error[0]
     code = error.get("code") if isinstance(error, Mapping) else None
     status = int(code) if str(code).isdecimal() and 400 <= int(code) < 600 else None
     words = server_words({"error": error}, "")
@@ -161,6 +167,12 @@ def read_error(data: Mapping[str, Any], usage: Usage) -> Fault | None:
     if status is None and kind is FailureKind.BAD_REQUEST:
         kind = FailureKind.SERVER_ERROR  # it began to answer, so the request was none too bad
     return Fault(kind, one_line(f"the server broke the answer off: {words.message}"), usage=usage)
+
+
+def _base_resp(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """MiniMax's words about its own failure; 0 is none."""
+    said = data.get("base_resp")
+    return said if isinstance(said, Mapping) and (said.get("status_code") or not data.get("choices")) else None
 
 
 def kind_of(status: int, words: Words) -> FailureKind:

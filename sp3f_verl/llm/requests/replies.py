@@ -38,7 +38,7 @@ WHOLE = frozenset(
 # Those that are no whole answer are told apart by what they speak of, in whatever words.
 CUT_OFF = re.compile(
     r"length|^max_|truncat|(token|output|window|context|turn)s?_(limit|budget|exceeded)|exceeded_\w*(context|token)"
-    r"|context_window|^limit$|^repetition$"  # vLLM's, where the text went round in circles
+    r"|context_window|^(stopped_)?limit$|^repetition$"  # vLLM's, where the text went round in circles
 )
 REFUSALS = re.compile(
     r"filter|guardrail|safety|moderat|policy|block|flagged|sensitive|prohibited|refus|toxic|recitation|^spii$|armor"
@@ -55,10 +55,10 @@ def parse_json(body: str) -> Any:
 def _parsed(body: str) -> Any:
     text = re.sub(r"^(:[^\n]*\n|\s)+", "", body.lstrip("\ufeff"))  # a proxy's `: still at work` is no part of it
     try:
-        value, end = json.JSONDecoder().raw_decode(text)
+        value, end = json.JSONDecoder(strict=False).raw_decode(text)  # a raw tab in a text is a tab
     except (ValueError, RecursionError):
         return None
-    return value if text[end:].strip() in ("", "[DONE]", "data: [DONE]", "data:[DONE]") else None
+    return value if re.fullmatch(r"(\s|:[^\n]*(\n|$)|(data: ?)?\[DONE\])*", text[end:]) else None
 
 
 def read_completion(body: str, seconds: float, retries: int, model: str) -> Completion | Fault:
@@ -132,6 +132,7 @@ def read_usage(usage: Any) -> Usage:
 
     def count(mapping: Any, *names: str) -> int:
         values = [mapping.get(name) for name in names] if isinstance(mapping, Mapping) else []
+        values = [int(value) if isinstance(value, str) and value.isdecimal() else value for value in values]
         counts = [int(value) for value in values if type(value) in (int, float) and 0 < value < MOST_TOKENS]
         return max(counts, default=0)
 
@@ -141,8 +142,10 @@ def read_usage(usage: Any) -> Usage:
     prompt = count(usage, "prompt_tokens", "input_tokens")
     generated = count(usage, "completion_tokens", "output_tokens")
     reasoning = max(
-        count(part(name), "reasoning_tokens") for name in ("completion_tokens_details", "output_tokens_details")
+        count(part(name), "reasoning_tokens", "thinking_tokens", "thoughts_tokens")
+        for name in ("completion_tokens_details", "output_tokens_details")
     )
+    reasoning = max(reasoning, count(usage, "reasoning_tokens", "thinking_tokens"))
     beside = generated + reasoning if reasoning > generated else 0
     cached = max(count(part(name), "cached_tokens") for name in ("prompt_tokens_details", "input_tokens_details"))
     return Usage(prompt, cached, max(generated, beside, count(usage, "total_tokens") - prompt))
@@ -155,15 +158,24 @@ def _text_and_refusal(message: Mapping[str, Any]) -> tuple[Any, str]:
     if isinstance(content, list):
         parts = [part if isinstance(part, Mapping) else {"type": "text", "text": part} for part in content]
         refusals += [part["refusal"] for part in parts if part.get("refusal")]
-        texts = [part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")]
+        texts = [_text_of(part) for part in parts if not part.get("thought")]
         texts = [text for text in texts if isinstance(text, str)]
         content = "".join(texts) if texts else None
     return content, " ".join(map(str, refusals))
 
 
+def _text_of(part: Mapping[str, Any]) -> Any:
+    """The text of a part of a message; None of a part that is none of its answer."""
+    if str(part.get("type") or "text").lower() not in ("text", "output_text"):
+        return None
+    text = part.get("text", part.get("content"))
+    return text.get("value") if isinstance(text, Mapping) else text
+
+
 def _reason(finish_reason: str | None) -> str:
-    """In lower case, with _ between its words: MAX_TOKENS, maxTokens and FINISH_REASON_MAX_TOKENS are one."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s-]+", "_", finish_reason or "")
+    """In lower case, with _ between its words: MAX_TOKENS, maxTokens, FINISH_REASON_MAX_TOKENS and
+    FinishReason.MAX_TOKENS are one."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s.-]+", "_", finish_reason or "")
     return words.lower().removeprefix("finish_reason_")
 
 
@@ -186,18 +198,22 @@ def _joined(body: str) -> dict[str, Any] | None:
     content, refusal, message, choice, whole_body = [], [], {}, {"finish_reason": None}, {}
     ended = False
     for event in _events(body):
-        if event == "[DONE]":
+        if event.upper() == "[DONE]":
             ended = True
             continue
         data = _parsed(event)
         if not isinstance(data, dict):
             return None
+        if data.get("object") == "error":  # SGLang's, without a name of its own
+            data = {"error": data}
         whole_body |= {name: value for name, value in data.items() if value is not None and name != "choices"}
         choices = data.get("choices")
         part = next((part for part in choices or () if isinstance(part, dict) and not part.get("index")), None)
         if part is None:
             continue
         delta = part.get("delta") or part.get("message") or {}
+        if not part.get("delta") and part.get("message"):
+            content, refusal = [], []  # the whole message, whatever came in parts
         text, refused = _text_and_refusal(delta)
         content += [text] if isinstance(text, str) else []
         refusal += [refused]
@@ -214,13 +230,14 @@ def _joined(body: str) -> dict[str, Any] | None:
 
 
 def _events(body: str) -> Iterator[str]:
-    """The data of each server-sent event."""
+    """The data of each server-sent event. Some servers end it with one line's end: then each line is a whole one."""
     lines: list[str] = []
     for line in [*body.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
         if line.startswith("data:"):
             lines.append(line.removeprefix("data:").removeprefix(" "))
         elif not line and lines:
-            yield "\n".join(lines)
+            together = "\n".join(lines)
+            yield from lines if len(lines) > 1 and _parsed(together) is None else [together]
             lines = []
 
 
