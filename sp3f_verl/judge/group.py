@@ -3,6 +3,7 @@
 import functools
 import random
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from sp3f_verl.judge.questions.sanitize import neutralise, new_fence, shorten
 from sp3f_verl.judge.questions.schedule import Pairs
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.judge.verdicts.jamming import find_jam, from_other_order, is_of_the_way, lost_by
-from sp3f_verl.judge.verdicts.verdict import Verdict
+from sp3f_verl.judge.verdicts.verdict import Verdict, without_unseen
 from sp3f_verl.judge.verdicts.win_rates import NEUTRAL
 from sp3f_verl.rewards.text import strip_think
 
@@ -45,7 +46,7 @@ class Group:
     ) -> "Group":
         texts = [strip_think(response).strip() for response in responses]
         shown = {text: neutralise(text, control_tokens) for text in texts}
-        look = functools.cache(lambda text: shorten(shown[text], settings.response_chars)[0].strip())
+        look = functools.cache(lambda text: _look(shorten(shown[text], settings.response_chars)[0]))
         same: dict[str, str] = {}  # how a text looks to the judge -> the first that looks so
         for text in texts:
             same.setdefault(look(text), text)
@@ -136,3 +137,8 @@ class Group:
             )
             for question, record in asked.items()
         ]
+
+
+def _look(shown: str) -> str:
+    """What a reader sees of a text; two that look alike are one."""
+    return without_unseen(unicodedata.normalize("NFC", shown)).strip()

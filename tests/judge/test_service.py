@@ -83,6 +83,14 @@ def test_thinking_is_not_shown_and_long_responses_are_cut_alike():
     assert metrics["judge/shortened"] == 2
 
 
+@pytest.mark.parametrize("unseen", ["\u200d", "\u3164", "\u2800", "\ufe0f"])
+def test_what_nobody_sees_makes_no_difference(unseen):
+    with ModelServer(longer_wins) as server:
+        assert judge(server, [unseen, ""])[0].rates == [0.5, 0.5]
+        assert judge(server, [f"so{unseen} 5", "so 5"])[0].rates == [0.5, 0.5]
+        assert not questions(server)
+
+
 def test_a_question_that_does_not_fit_the_context_is_shortened_before_it_is_sent():
     with ModelServer(longer_wins) as server:
         judge(

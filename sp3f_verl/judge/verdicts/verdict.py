@@ -52,7 +52,9 @@ _BRACKET = {
 _NOUNS = frozenset({"response", "answer", "assistant", "option"})  # before a letter, or a number of a ranking
 _NOUN = unicodedata.normalize(  # the same in the languages of the table, and others, before the letter of a response
     "NFKC",
-    r"(?:(?:the )?(?:response|answer|assistant|option|model|candidate|solution|reply|output|choice)"
+    r"(?:(?:(?:the|la|el|le|il|o|a|die|der|das|de|het)\s+|l['’])?(?:"
+    r"(?:response|answer|assistant|option|model|candidate|solution|reply|output|choice|completion|text|verdict|winner)"
+    r"|助手|助理|アシスタント|レスポンス|어시스턴트|ข้อ|jibu la"
     r"|回答|回复|回應|答复|答案|响应|選項|选项|模型|方案|解答|応答|答え|選択肢|モデル|응답|답변|답안|답|선택지|모델|옵션"
     r"|ответ|вариант|решение|модель|відповідь|варіант|respuesta|opción|modelo|solución|resposta|opção|solução"
     r"|réponse|option|modèle|solution|antwort|möglichkeit|modell|lösung|risposta|opzione|modello|soluzione"
@@ -60,10 +62,13 @@ _NOUN = unicodedata.normalize(  # the same in the languages of the table, and ot
     r"|jibu|majibu|chaguo|jawaban|respons|tanggapan|pilihan|sagot|tugon|yanıt|cevap|seçenek|câu trả lời|phản hồi"
     r"|phương án|đáp án|คำตอบ(?:ที่)?|ตัวเลือก|การตอบกลับ|الإجابة|الاجابة|إجابة|الرد|رد|الاستجابة|الجواب|الخيار"
     r"|جواب|پاسخ|گزینه|תשובה|תגובה|उत्तर|प्रतिक्रिया|जवाब|विकल्प|উত্তর|প্রতিক্রিয়া|জবাব|বিকল্প|సమాధానం|ప్రతిస్పందన|జవాబు|ఎంపిక"
-    r"|பதில்|விடை|ઉત્તર|જવાબ|ಉತ್ತರ|ഉത്തരം|ਜਵਾਬ|idahun|ìdáhùn|amsa|azịza|impendulo|mpendulo|መልስ)"
+    r"|பதில்|விடை|ઉત્તર|જવાબ|ಉತ್ತರ|ഉത്തരം|ਜਵਾਬ|idahun|ìdáhùn|amsa|azịza|impendulo|mpendulo|መልስ))"
     r"[ \-_#:]{0,3}(?=[ab]$)",
 )
 _NOUN = re.compile(_NOUN)
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _LONGEST_LABEL = 80  # characters inside a box; more is prose, not a verdict
 MINIMUM_MASS = 0.5  # of probability on A and B together; below it, the model was about to say something else
 
@@ -73,10 +78,10 @@ BRACKETS = re.compile(r"\\?\[\\?\[\s{0,8}([\w<>=]{0,16})\s{0,8}\\?\]\\?\]")
 _QUOTES = "\"'`“”„‟‘’‚‛«»‹›「」『』《》〈〉【】"
 _DECORATION = re.compile(
     r"\\(?:text|page)?color(?:box)?\{\w{0,16}\}|\\[hv]space\*?\{[^{}]{0,16}\}|\\_|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
-    r"|\\(?:boxed|[mf]box|text[a-z]*|math[a-z]*|underline|emph|operatorname|boldsymbol|bm|bf|bfseries|it|rm|sf|tt|tiny|small"
+    r"|\\(?:boxed|[mfh]box|ensuremath|pmb|text[a-z]*|math[a-z]*|underline|emph|operatorname|boldsymbol|bm|bf|bfseries|it|rm|sf|tt|tiny|small"
     r"|normalsize|large|Large|LARGE|huge|Huge|displaystyle|q?quad|left|right"
     r"|[a-z]{2,8}(?:series|family|shape|style|size))(?![A-Za-z])"
-    rf"|\\[,;:! ]|[\s{{}}\[\]*$.:()~。．、,!！{_QUOTES}]+"
+    rf"|\\[,;:! $#]|[\s{{}}\[\]*$.:;()~。．、,!！{_QUOTES}]+"
 )
 _RANKING_MARK = re.compile(r"\\(?:succ|gt)(?![A-Za-z])|\\[,;: ]|[>≻,;\[\]]")
 _SCORE = re.compile(r"\\boxed[\s$*{]*(?:\\(?:text|mathbf)\{)?([0-9]{1,2}(?:\.[0-9]{1,3})?)(?:\s*/\s*10)?[\s$*}]*")
@@ -288,11 +293,16 @@ def _last_box(text: str, longest: int = _LONGEST_LABEL) -> str:
 def _boxed_label(box: str) -> Verdict:
     if len(box) > _LONGEST_LABEL:
         return Verdict.FAILED
-    label = " ".join(_DECORATION.sub(" ", _plain(box)).casefold().split())
+    commands = re.sub(r"\\\\(?=[a-z])", r"\\", _plain(box))  # doubled, as in JSON
+    label = " ".join(_DECORATION.sub(" ", commands).casefold().split())
     return _BOXED.get(_NOUN.sub("", label, 1) if _NOUN.match(label) else label, Verdict.FAILED)
 
 
 def _plain(text: str) -> str:
-    """Compatibility forms, such as full width, as plain letters; without direction marks and other characters that
-    nobody sees."""
-    return "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+    """Compatibility forms, such as full width, as plain letters; without what nobody sees."""
+    return without_unseen(unicodedata.normalize("NFKC", text))
+
+
+def without_unseen(text: str) -> str:
+    """`text` without direction marks, joiners, variation selectors and fillers."""
+    return "".join(char for char in text if unicodedata.category(char) != "Cf" and not _UNSEEN.match(char))
