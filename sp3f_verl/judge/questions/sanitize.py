@@ -28,16 +28,18 @@ _CONTROL_TOKEN = re.compile(
     r"<[|｜][^\s<>|｜]{1,64}[|｜]>"  # ChatML, Llama 3, Phi, GLM, Command R, gpt-oss; DeepSeek with full-width bars
     r"|<\|[a-z_]{1,32}>|<[a-z_]{1,32}\|>"  # Gemma 4's pairs, <|turn> and <turn|>
     r"|</?(?:s|bos|eos|pad|unk|mask|sop|eop|cls|sep|think|thinking|tools?|tool_(?:call|response)s?"
-    r"|(?:start|end)_of_(?:turn|image|audio)|(?:bos|eos|pad)_token|(?:unused|extra_id_|reserved_)\d{1,5}"
+    r"|(?:start|end)_of_(?:turn|image|audio)|(?:bos|eos|pad)_token|(?:unused|extra_id_|reserved_|special_?)\d{1,5}"
     r"|seed:\w{1,32})>"
     r"|<</?sys>>"
-    r"|</?\w{0,32}_[\w▁]{0,48}>|<0x[0-9a-f]{2}>|<\[unused\d{1,5}\]>"  # <SPECIAL_12>, <end_of_role>, <_user>
+    r"|</?\w{0,32}_[\w▁]{0,48}>|<0x[0-9a-f]{2}>|[<‹]\[[\w▁]{1,48}\]>"  # <SPECIAL_12>, <end_of_role>, <_user>
     r"|</?(?:role|assistant|user|human|bot|system|eod|beg|endofturn|endoftext)>|\]<\][^\s\[\]]{1,32}\[>\["
     r"|\[\|[^\s\[\]|]{1,64}\|\]"  # EXAONE
     r"|\]~[^\s\[\]~]{0,16}\[|\[e~\[|\]~[^\s\[\]~]{0,16}\]"  # MiniMax: ]~b]ai, ]~!b[, [e~[
+    r"|\]![^\s\[\]~]{0,16}~\[|\[@[^\s\[\]@]{1,32}@\]"  # ]!p~[, [@BOS@]
+    r"|\[/?(?-i:[A-Z]{2,16}(?:_[A-Z]{2,16}){1,3})\]"  # [TOOL_CONTENT]; a single word in capitals is prose's as often
     r"|◁/?[a-z_]{1,32}▷"  # Kimi
     r"|\[/?(?:inst|system_prompt|available_tools|tool_calls|tool_results|model_settings|think|gmask|smask"
-    r"|cls|sep|bos|eos|pad|unk|mask|prefix|suffix|middle"
+    r"|args|img|eot|cls|sep|bos|eos|pad|unk|mask|prefix|suffix|middle"
     r"|unused\w{0,8}_?\d{1,5}|unused_token_\d{1,5})\]",
     re.IGNORECASE,
 )
