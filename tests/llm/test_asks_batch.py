@@ -331,6 +331,8 @@ def test_a_line_that_stays_junk_costs_its_row_alone(tmp_path):
         ('{"custom_id": "k", "response": null, "error": "gone"}', "error"),
         ('{"custom_id": "k", "response": [], "error": {"code": 7}}', "error"),
         ('{"custom_id": "k"}', "error"),
+        ('{"custom_id": "k", "response": null, "error": {"code": "content_filter", "message": "no"}}', "refused"),
+        ('{"custom_id": "k", "response": null, "error": {"code": "batch_expired", "message": "no"}}', "error"),
     ],
 )
 def test_lines_in_odd_shapes_are_read_as_far_as_they_go(line, status):

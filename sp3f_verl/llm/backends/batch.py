@@ -20,10 +20,10 @@ from sp3f_verl.errors import BadInput, one_line
 from sp3f_verl.llm.ask import Answer, Ask, answered, failed
 from sp3f_verl.llm.backends.base import Batch, Keyed
 from sp3f_verl.llm.backends.openai import EndpointBackend
-from sp3f_verl.llm.outcome import AskFailed, Completion, FailureKind
+from sp3f_verl.llm.outcome import AskFailed, Completion, FailureKind, Usage
 from sp3f_verl.llm.requests.client import Client, chat_body
 from sp3f_verl.llm.requests.endpoint import Endpoint
-from sp3f_verl.llm.requests.failures import read_failure
+from sp3f_verl.llm.requests.failures import read_error, read_failure
 from sp3f_verl.llm.requests.replies import parse_json, read_completion
 from sp3f_verl.llm.requests.retry import RETRIED
 from sp3f_verl.llm.store import Store
@@ -311,7 +311,10 @@ def read_line(line: str, model: str) -> tuple[str, Answer]:
 
 def without_answer(message: str, model: str, code: Any = "batch_expired") -> Answer:
     """The answer to what a batch did not come to."""
-    kind = FailureKind.DEADLINE if code in ("batch_expired", "batch_cancelled") else FailureKind.SERVER_ERROR
+    if code in ("batch_expired", "batch_cancelled"):
+        return failed(_NOBODY, FailureKind.DEADLINE, message, model)
+    fault = read_error({"error": {"message": message, "code": code}}, Usage())
+    kind = fault.kind if fault is not None and fault.kind is FailureKind.REFUSED else FailureKind.SERVER_ERROR
     return failed(_NOBODY, kind, message, model)
 
 
