@@ -420,6 +420,7 @@ def test_thoughts_in_any_marks_decide_nothing(marks):
         "Correct: \\boxed{A}. Incorrect: \\boxed{B}.",
         "Better response: \\boxed{A}; worse response: \\boxed{B}",
         "Is it \\boxed{A}? Or is it \\boxed{B}?",
+        "Winner: the first\nLoser: \\boxed{B}",
     ],
 )
 def test_a_menu_or_a_denied_box_is_no_verdict(text):

@@ -10,7 +10,7 @@ complete box decides (a judge argues first and decides last):
 
 Anything else is `Verdict.FAILED`, never a loss: a box that says something off the menu (`\boxed{24}`) is no verdict,
 and none is searched before it: what stands there may be a response's box that the judge quotes. Nor is the last of two
-that differ and stand in one sentence (the menu, a hedge, a comparison), or one that is denied.
+that differ and stand in one sentence (a hedge, a comparison) or in a menu, or one that is denied.
 
 Judges that are asked otherwise have readers of their own: `parse_ranking` (listwise), `parse_language` (pointwise, the
 language ablation) and `preference_for_a` (one token, by its log-probabilities).
@@ -176,7 +176,9 @@ def parse_verdict(text: str) -> Verdict:
         return Verdict.FAILED
     places, verdicts = zip(*said, strict=True)
     after = text[places[-1].end :][:60]
-    if _DENIED.search(_line_before(text, places[-1])) or _DENIED_AFTER.match(after):
+    if _DENIED.search(_line_before(text, places[-1])) or _LOSER.fullmatch(_clause_before(text, places[-1])):
+        return Verdict.FAILED
+    if _DENIED_AFTER.match(after):
         return Verdict.FAILED
     differ = len(set(verdicts)) == 2 and Verdict.FAILED not in verdicts
     if differ and (_MEANING.match(after) or _is_menu(text, *places) or _joined(text, *places)):
@@ -231,8 +233,11 @@ def _is_menu(text: str, first: _Place, second: _Place) -> bool:
         return True
     if all(_ITEM.fullmatch(_line_before(text, box)) for box in (first, second)):
         return True
-    clause = _CLAUSE_END.split(_line_before(text, second).rstrip())[-1]
-    return _CONDITION.match(clause) is not None or _LOSER.fullmatch(clause) is not None
+    return _CONDITION.match(_clause_before(text, second)) is not None
+
+
+def _clause_before(text: str, box: _Place) -> str:
+    return _CLAUSE_END.split(_line_before(text, box).rstrip())[-1]
 
 
 def _line_before(text: str, box: _Place) -> str:
