@@ -13,7 +13,7 @@ _BOX = re.compile(r"\\boxed\s*(?=\{)")
 # a text command around nothing.
 _NOTHING = re.compile(
     r"\\[hv]space ?\*? ?\{[^{}]*\}|\\[hv]?phantom ?\{(?:[^{}]|\{[^{}]*\})*\}"
-    rf"|\\(?:{TEXT_COMMANDS}|quad|qquad)(?![A-Za-z])|\\[,;:!> ]|[\s{{}}$~\u115f\u1160\u2800\u3164\uffa0{INVISIBLE}]"
+    rf"|\\(?:{TEXT_COMMANDS}|quad|qquad)(?![A-Za-z])|\\[,;:!>~\s]|[\s{{}}$~\u115f\u1160\u2800\u3164\uffa0{INVISIBLE}]"
 )
 
 
@@ -46,5 +46,10 @@ def extract_boxed(text: str) -> str | None:
     """
     text = strip_think(text)
     box = last_box(text)
-    content = text[box.opening + 1 : box.end - 1].strip() if box else ""
-    return content if _NOTHING.sub("", content) else None
+    content = text[box.opening + 1 : box.end - 1] if box else ""
+    if not _NOTHING.sub("", content):
+        return None
+    stripped = content.strip()
+    # Of an escaped space at the end nothing but its backslash would be left.
+    escaped = content[-1:].isspace() and stripped.endswith("\\") and not stripped.endswith(r"\\")
+    return stripped[:-1].strip() if escaped else stripped

@@ -31,6 +31,7 @@ BOXES = [
 ]
 EMPTY = ["", "  ", "{}", r"\text{ }", r"\,", "$$", "~", "\u200e", "\u200b\ufeff", "\u3164"]
 EMPTY += [r"\hspace{1cm}", r"\phantom{5}", r"\phantom{\frac{1}{2}}", r"\textit{}"]
+EMPTY += ["\\ ", "\\  ", r"\~", r"\text{\ }"]
 BOXES += [(rf"\boxed{{5}} \boxed{{{empty}}}", None) for empty in EMPTY]
 
 # Oracle table 6.5 of the specification, in its order, then this project's own cases.

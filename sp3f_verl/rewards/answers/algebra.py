@@ -49,13 +49,20 @@ def _as_large(one, other) -> bool:
     """Are two expressions that pass for equal equal in their own size? math-verify compares to places behind the point.
 
     They differ by nothing in 200 digits (decimals: their ratio is 1), whatever values their variables have; the bounds
-    of a solved relation or an interval are compared one by one. What is no expression is left to math-verify.
+    of solved relations, intervals and sets of these have a partner each. What is no expression is left to math-verify.
     """
     import sympy
 
     if isinstance(one, sympy.Expr) and isinstance(other, sympy.Expr):
         return _same_value(one, other)
+    sides = [_bounds(side) for side in (one, other)]
+    if None not in sides:
+        return all(any(_same_value(a, b) for b in there) for here, there in (sides, sides[::-1]) for a in here)
     parts = [getattr(side, "args", ()) for side in (one, other)]
+    if any(isinstance(side, sympy.And) for side in (one, other)):  # 3 < x + 1 < 5 and 2 < x < 4 have other sides
+        return len(parts[0]) == len(parts[1]) and all(
+            len(a.args) == len(b.args) and all(map(_same_value, a.args, b.args)) for a, b in zip(*parts, strict=True)
+        )
     if type(one) is not type(other) or len(parts[0]) != len(parts[1]):
         return True
     pairs = list(zip(*parts, strict=True))
@@ -64,12 +71,34 @@ def _as_large(one, other) -> bool:
     return all(_same_value(*pair) for pair in pairs if all(isinstance(side, sympy.Expr) for side in pair))
 
 
+def _bounds(side) -> list | None:
+    """The finite numbers that say what a solved relation, an interval or a set of these is; None where it is none."""
+    import sympy
+
+    if isinstance(side, sympy.core.relational.Relational):
+        constants = [part for part in side.args if not part.is_Symbol and not part.free_symbols]
+        return [part for part in constants if part.is_finite is not False] if len(constants) == 1 else None
+    if isinstance(side, sympy.Interval):
+        return [part for part in side.args[:2] if part.is_finite is not False]
+    if isinstance(side, sympy.Union | sympy.And | sympy.Or):
+        bounds = [_bounds(part) for part in side.args]
+        return None if None in bounds else [bound for part in bounds for bound in part]
+    return None
+
+
 def _same_value(one, other) -> bool:
     import sympy
 
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
-    values = {symbol: sympy.Rational(_POINTS[at % len(_POINTS)]) for at, symbol in enumerate(symbols)}
-    one, other = one.subs(values), other.subs(values)
+    points = {symbol: sympy.Rational(_POINTS[at % len(_POINTS)]) for at, symbol in enumerate(symbols)}
+    if points and (one.has(sympy.Float) or other.has(sympy.Float)):  # near 0 too, where 2e-20 + x is not 3e-20 + x
+        exact = [sympy.nsimplify(side, rational=True) for side in (one, other)]
+        near = [side.subs({symbol: point / 10**60 for symbol, point in points.items()}) for side in exact]
+        return _same_number(*(side.subs(points) for side in exact), True) and _same_number(*near, True)
+    return _same_number(one.subs(points), other.subs(points), one.has(sympy.Float) or other.has(sympy.Float))
+
+
+def _same_number(one, other, decimal: bool) -> bool:
     if one.is_infinite or other.is_infinite or one == other:
         return True
     sizes = [abs(side.evalf(20)) for side in (one, other)]
@@ -78,6 +107,6 @@ def _same_value(one, other) -> bool:
     known = [bool(size.is_comparable and size > 0) for size in sizes]  # else zero, or no digit of it can be told
     if not all(known):
         return not any(known)
-    if one.has(sympy.Float) or other.has(sympy.Float):
+    if decimal:
         return bool(abs((one / other).evalf(20) - 1) < RELATIVE)
     return bool(abs((one - other).evalf(20, maxn=EXACT_DIGITS)) <= sizes[0] * 10 ** (-EXACT_DIGITS // 2))

@@ -31,15 +31,23 @@ TOLERANCE = 1e-6  # of `numeric`, relative to the gold answer
 
 _SEPARATOR = re.compile(r"\s*(?:[.:,](?!\d)|-(?=\s|$))?\s*")
 _APART = re.compile(r"\s*(?:[.:,]|(?<=\s)-)\s")
-# Another option's letter, whatever the script around it; not the article of "it is a metal".
+# Another option's letter, whatever the script around it: none is the article of "a metal" or the Italian "e" between
+# two words, nor a letter before Katakana (Jリーグ), which spells words of its own and no sentence about an option.
+_ARTICLE = r"(?-i:a|(?<=\p{L}{2} )[ei]) \p{L}(?:['\p{L}-]| \p{L}{2})"
 _HEDGE = regex.compile(
-    r"(?<![\p{Latin}\p{M}\p{N}_'])(?!(?<=\w )a \w\w)[A-J](?![\p{Latin}\p{M}\p{N}_'])", regex.I | regex.V1
+    rf"(?<![\p{{Latin}}\p{{M}}\p{{N}}_'])(?!{_ARTICLE})[A-J](?![\p{{Latin}}\p{{M}}\p{{N}}\p{{Katakana}}_'])",
+    regex.I | regex.V1,
 )
+_ABBREVIATION = regex.compile(
+    r"(?<!\p{L})(?=(?:[A-Z]\.)*[K-Z])(?:[A-Z]\.)+[A-Z](?![\p{L}\p{N}])"
+)  # U.S.A.: S is no option
 # A letter by itself in another script (Б, ب, 나); Chinese and Japanese have words of one letter, and signs for options.
 _OTHER_SCRIPT = regex.compile(
     r"(?<![\p{L}\p{M}])(?:[\p{L}--[\p{Latin}\p{Han}\p{Hiragana}\p{Katakana}\p{Ll}]]|[甲乙丙丁ア-オ])(?![\p{L}\p{M}])",
     regex.VERSION1,
 )
+# What an option may be called by.
+_LETTER = r"(?:[\p{L}--[\p{Han}\p{Hiragana}]]\p{M}*|\\[a-z]{2,7}|[甲乙丙丁戊己庚辛壬癸一二三四五])"
 _NAME = re.compile(r"[A-Za-z_][\w\-]{0,63}")
 
 
@@ -89,7 +97,7 @@ def multiple_choice(answer: str, gold: str) -> bool:
     if not rest or option:
         return not rest or _same(rest, option)
     apart = match["closed"] or match["closing"] or _APART.match(tail)
-    return bool(apart) and not _hedged(_named().sub("", rest))
+    return bool(apart) and not _hedged(_ABBREVIATION.sub("", _named().sub("", rest)), _text(clean(letter)))
 
 
 @functools.lru_cache(1000)
@@ -98,10 +106,9 @@ def _choice(letter: str, escaped: bool = True) -> re.Pattern:
     letter = re.escape(letter) if escaped else letter
     words = (*all_words("option"), *all_words("answer"), *all_words("is"))
     word = rf"(?:(?:(?:la|el|die|the|a|l') ?)?(?:{alternation(words)})[ :]*)?"
-    return re.compile(
-        rf"{word}(?:(?P<closed>\({letter}\)|\[{letter}\])|{letter}(?:(?<=\d)[번番号])?(?P<closing>\)?)(?!\w))(?P<tail>.*)",
-        re.DOTALL | re.IGNORECASE,
-    )
+    behind = rf"(?: (?:{alternation(all_words('option after'))})(?!\w))?"
+    bare = rf"{letter}(?:(?<=\d)[번番号])?(?P<closing>\)?)(?!\w){behind}"
+    return re.compile(rf"{word}(?:(?P<closed>\({letter}\)|\[{letter}\])|{bare})(?P<tail>.*)", re.DOTALL | re.IGNORECASE)
 
 
 @functools.cache
@@ -110,10 +117,32 @@ def _named() -> re.Pattern:
     return re.compile(rf"(?<![^\W\d_])(?:{alternation(all_words('lettered'))}) ?[^\W\d_](?![^\W_])", re.IGNORECASE)
 
 
-def _hedged(rest: str) -> bool:
+def _hedged(rest: str, letter: str) -> bool:
     """Is another option named behind the right letter? After a word for "or" or "and", or by a letter by itself."""
-    joined = rf"(?:{alternation((*all_words('or'), *all_words('and')))})\s*[(\[]?(?:[A-J]|\d\d?)(?![^\W_])"
-    return bool(_HEDGE.search(rest) or _OTHER_SCRIPT.search(rest) or re.match(joined, rest))
+    if letter.isdigit() and re.fullmatch(r"[\W_]*\d(?:[\W_]+\d)*[\W_]*", rest):
+        return True
+    return bool(_HEDGE.search(rest) or _OTHER_SCRIPT.search(rest) or _joined(letter.isascii()).match(rest))
+
+
+@functools.cache
+def _joined(latin: bool) -> regex.Pattern:
+    """A word for "or" or "and" and a letter of any script and case, or a number, with or without a word for "option".
+
+    The letter touches the word only where letters are no part of it (或B), or where the options' own script lets words
+    touch (หรือข, أوب); behind a word of one letter, which may be a letter itself (y z), it must be all that is said.
+    """
+    words = (*all_words("or"), *all_words("and"))
+    touching = [
+        word for word in words if not latin and not regex.match(r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Hangul}]", word)
+    ]
+    long, short = ([word for word in words if (len(word) > 1) == many] for many in (True, False))
+    option = rf"(?:(?:{alternation((*all_words('option'), *all_words('answer')))})[ :]*)?"
+    end = r"(?![\p{L}\p{M}\p{N}_'-])(?! ?[=<>+*/^])"
+    patterns = [rf"(?:{alternation(words)})\s*{option}[(\[]?(?:[A-J]|\d\d?)(?![\p{{Latin}}\p{{M}}\p{{N}}])"]
+    patterns += [rf"(?:{alternation(long)})(?:\s+{option}[(\[]?|\s*[(\[]){_LETTER}{end}"]
+    patterns += [rf"(?:{alternation(short)})\s+{option}[(\[]?{_LETTER}[\W_]*$"]
+    patterns += [rf"(?:{alternation(touching)})\s*{option}[(\[]?{_LETTER}{end}"] if touching else []
+    return regex.compile("|".join(patterns), regex.V1)
 
 
 def _text(text: str) -> str:

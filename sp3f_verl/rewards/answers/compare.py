@@ -12,7 +12,7 @@ from fractions import Fraction
 from sp3f_verl.rewards.answers.beside import as_list, label_of, member_of, unassigned, without_label
 from sp3f_verl.rewards.answers.conventions import Conventions, conventions
 from sp3f_verl.rewards.answers.normalise import clean, degrees_in_arguments, spelt_out, squeeze, unwrap
-from sp3f_verl.rewards.answers.quantity import split_unit, value
+from sp3f_verl.rewards.answers.quantity import degrees_as_signs, split_unit, value
 from sp3f_verl.rewards.answers.readable import readable, relation
 from sp3f_verl.rewards.answers.structure import Outline, outline
 
@@ -131,7 +131,8 @@ def _matched(answers, golds, reading: _Reading) -> Verdict:
 def _leaf(answer: str, gold: str, reading: _Reading) -> Verdict:
     """Two single expressions: x = 5 is 5, 50 % is 50 and 0.5, 5 cm is 5, but 5 cm is not 5 kg."""
     answer, gold = unassigned(answer, gold)
-    answer, gold = degrees_in_arguments(answer), degrees_in_arguments(gold)
+    answer = degrees_in_arguments(degrees_as_signs(answer, reading.answer))
+    gold = degrees_in_arguments(degrees_as_signs(gold, reading.gold))
     (answer, answer_units), (gold, gold_units) = split_unit(answer, reading.answer), split_unit(gold, reading.gold)
     answer, gold = unwrap(answer), unwrap(gold)
     if answer_units and gold_units and not answer_units & gold_units:

@@ -70,6 +70,9 @@ TEXT_COMMANDS = (
     "boldsymbol|bm|pmb|emph|underline"
 )
 _TEXT = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*\{{([^{{}}]*)\}}")
+_TEXT_SIGN = re.compile(
+    rf"\\(?:{TEXT_COMMANDS}) ?\{{ ?(\^ ?\\circ)? ?\}}"
+)  # a degree sign or nothing in a text command
 _WRAPPED = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*\{{(.*)\}}", re.DOTALL)
 _NO_SPACE = re.compile(
     r"\\!|\\(?:left|right|big|Big|bigg|Bigg)(?![A-Za-z])|\\(?:display|text)style(?![A-Za-z])|\\limits(?![A-Za-z])"
@@ -132,6 +135,7 @@ def clean(text: str) -> str:
     text = _WORDS_FOR_SIGNS.sub(lambda match: _SIGN[match[0][1:]], text)
     text = _PLUS_INFINITY.sub("", _TYPED.sub(lambda match: _TYPED_SIGN[match[0]], text))
     text = _SPACE.sub(" ", _NO_SPACE.sub("", text)).replace(_ROW_MARK, r"\\").strip()
+    text = _TEXT_SIGN.sub(r"\1", text).strip()
     text = _OVER.sub(_as_frac, text) if r"\over" in text and r"\overline" not in text else text
     peeled = None
     while peeled != text:
@@ -198,7 +202,9 @@ def squeeze(text: str) -> str:
 
 
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
-_DEGREES = re.compile(r"(\d+(?:\.\d+)?|\\frac ?\{[^{}]*\} ?\{[^{}]*\}) ?\^ ?(?:\\circ|\{ ?\\circ ?\})(?![A-Za-z])")
+_DECIMAL = r"\d+(?:\.\d+)?"
+DEGREE_SIGN = r" ?\^ ?(?:\\circ|\{ ?\\circ ?\})(?![A-Za-z])"
+_DEGREES = re.compile(rf"({_DECIMAL}|\{{ ?{_DECIMAL} ?\}}|\\frac ?\{{[^{{}}]*\}} ?\{{[^{{}}]*\}}){DEGREE_SIGN}")
 
 
 def degrees_in_arguments(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 from sp3f_verl.rewards.answers.conventions import Conventions, alternation, fold, unmarked
-from sp3f_verl.rewards.answers.normalise import TEXT_COMMANDS, unwrap
+from sp3f_verl.rewards.answers.normalise import DEGREE_SIGN, TEXT_COMMANDS, unwrap
 
 CURRENCIES = frozenset(
     """dollar cent euro pound yen yuan rupee taka baht won rouble naira dong lira shekel rupiah real shilling peso rial
@@ -159,6 +159,15 @@ _SUFFIX = re.compile(
 _DEGREE = re.compile(
     r" ?\^ ?(?:\\circ|\{ ?\\circ ?\}) ?(?:(?P<bare>[CF]?)|\\(?:text|mathrm) ?\{ ?(?P<wrapped>[CF]) ?\})$"
 )
+_FUNCTION = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc|log|ln|exp)h?(?![A-Za-z])")
+_IN_WORDS = re.compile(
+    rf"(?<=[\d}})]) ?(?:\\(?:{TEXT_COMMANDS}) ?\{{ ?(?P<wrapped>{_WORD}+\.?) ?\}}|(?P<bare>{_WORD}+\.?))"
+)
+# Angles added up, or one divided: the sign is of each number, and so of the whole.
+_ANGLE = rf"\d+(?:[.,]\d+)?{DEGREE_SIGN}"
+_ANGLES = re.compile(
+    rf"-? ?(?:{_ANGLE}(?: ?[+-] ?{_ANGLE})+|\\frac ?\{{ ?{_ANGLE} ?\}} ?\{{ ?\d+ ?\}}|{_ANGLE} ?/ ?\d+)"
+)
 _BEFORE = rf"\\(?:{TEXT_COMMANDS}) ?\{{ ?{_SPELLING} ?\}}|\\?[$%]|[€£¥₹฿₩₽₦₫₺₪৳₴]|{_SPELLING}|[A-Z]{{1,3}}\\?\$"
 _PREFIX = re.compile(rf"(?P<sign>[+-]?) ?(?P<unit>{_BEFORE}) ?(?P<rest>(?:\\frac|[\d.\-+]).*)", re.DOTALL)
 _ARABIC_CASE = re.compile("(?<=[ء-ي]{3})ا(?= |$)")  # 18 مترا مربعا
@@ -166,6 +175,19 @@ _LENGTHS = {"mm", "cm", "dm", "m", "km", "foot", "inch", "yard", "mile"}
 _METRIC = {"cm", "mm", "dm", "km", "kg", "mg", "ml"}  # nobody multiplies these letters
 _PREFIX_OF_WORD = re.compile(rf"(?P<unit>{_WORD}+) (?P<rest>{_WORD}+ \d.*)", re.DOTALL)
 _POWERS = {"2": "square", "3": "cubic"}
+
+
+def degrees_as_signs(text: str, conventions: Conventions) -> str:
+    """Behind a function, `30 degrees` as `30^\\circ`: it is of the argument, and no unit of the whole."""
+    if not _FUNCTION.search(text):
+        return text
+    return _IN_WORDS.sub(
+        lambda match: r"^\circ " if _angle(_units(match["wrapped"] or match["bare"], conventions)) else match[0], text
+    )
+
+
+def _angle(units: frozenset[str]) -> bool:
+    return any(unit.startswith("degree") for unit in units)
 
 
 def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]]:
@@ -183,14 +205,19 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
         units = _units(match["unit"], conventions)
         if units and value(match["rest"], conventions) is not None:
             return match["rest"], units
+    if _ANGLES.fullmatch(text):
+        return re.sub(DEGREE_SIGN, "", text), frozenset(["degree"])
+    function = _FUNCTION.search(text)
     start = max(0, len(text) - _TAIL)
     tail = text[start:]
-    if (match := _DEGREE.search(tail)) and not text[: start + match.start()][-1:].isalpha():
+    if (match := _DEGREE.search(tail)) and not function and not text[: start + match.start()][-1:].isalpha():
         scale = match["bare"] or match["wrapped"] or ""
         return text[: start + match.start()].strip(), frozenset([f"degree{scale}"])
     for cut in range(1 if start == 0 else 0, len(tail)):
         match = _SUFFIX.match(tail, cut)
         if match is None or not (units := _units(match["wrapped"] or match["bare"], conventions)):
+            continue
+        if function and _angle(units):
             continue
         before = tail[cut - 1] if cut else ""
         bare, apart = match["bare"] or "", tail[cut] == " "
