@@ -76,8 +76,8 @@ def _bounds(side) -> list | None:
     import sympy
 
     if isinstance(side, sympy.core.relational.Relational):
-        constants = [part for part in side.args if not part.is_Symbol and not part.free_symbols]
-        return [part for part in constants if part.is_finite is not False] if len(constants) == 1 else None
+        constants = [part for part in side.args if not part.free_symbols and part.is_finite is not False]
+        return constants if sum(part.is_Symbol for part in side.args) == 1 and len(side.free_symbols) == 1 else None
     if isinstance(side, sympy.Interval):
         return [part for part in side.args[:2] if part.is_finite is not False]
     if isinstance(side, sympy.Union | sympy.And | sympy.Or):

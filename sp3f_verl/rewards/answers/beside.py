@@ -10,9 +10,10 @@ from sp3f_verl.rewards.answers.structure import split
 
 _INDEX = r"(?: ?_ ?(?:\w|\{ ?\w{1,8} ?\}))?"
 _GREEK = (
-    r"\\(?:alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|theta|lambda|mu|nu|rho|sigma|tau|(?:var)?phi|chi|psi|omega)"
+    r"\\(?:alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|theta|lambda|mu|nu|rho|sigma|tau|(?:var)?phi|chi|psi|omega"
+    r"|Delta|Theta|Phi|Omega)"
 )
-_ARGUMENT = r"\( ?[A-Za-z\d](?: ?(?:,|\||\\c[au]p(?![a-z])) ?[A-Za-z\d]){0,3} ?\)"
+_ARGUMENT = r"\( ?[A-Za-z\d](?: ?(?:,|\||\\(?:mid|c[au]p)(?![a-z])) ?[A-Za-z\d]){0,3} ?\)"
 # An event of a random variable: X = 3, or 1 < X < 3.
 _RELATED = r"(?:[=<>]|\\(?:[lg]e|leq|geq|lt|gt)(?![a-z]))"
 _EVENT = rf"\( ?(?:-?\d+ ?{_RELATED} ?)?[A-Za-z]{_INDEX} ?{_RELATED} ?-?\d+(?:\.\d+)? ?\)"
@@ -20,10 +21,17 @@ _EVENT = rf"\( ?(?:-?\d+ ?{_RELATED} ?)?[A-Za-z]{_INDEX} ?{_RELATED} ?-?\d+(?:\.
 _LETTERS = r"\( ?[A-Za-z](?: ?, ?[A-Za-z]){1,3} ?\)"
 # A word, which is no product: with a capital, of another script, or in a text command.
 _NAME = r"(?:[A-Z][a-z]{2,}(?: [a-z]+)?|[^\W\d_A-Za-zΑ-ω]{2,}|\\text ?\{ ?[^\W\d_][^\\{}=<>\d]{2,40}\})"
+# A function of an angle, which is no variable to be solved for and no 0 (sin 0 = 0 is an equation and its solution).
+_OF_ANGLE = (
+    rf"\\(?:sin|cos|tan|cot|sec|csc) ?(?:\\angle ?[A-Z]{{1,3}}|[A-Z](?![A-Za-z])|{_GREEK}(?![A-Za-z]))"
+    r"(?! ?= ?0(?![.,\d]))"
+)
+_OF_NUMBERS = r"\\(?:gcd|lcm) ?\( ?\d+(?: ?, ?\d+)+ ?\)"
+_OF_VECTORS = r"\\det ?(?:\( ?[A-Z] ?\)|[A-Z])|\\(?:vec|overrightarrow) ?\{ ?[A-Za-z]{1,2} ?\}"
 # A letter, a Greek one, a segment or angle, a modulus of one of these, a function or event with plain arguments.
 _LABEL = (
     rf"(?:[A-Za-z]{_INDEX}|S ?_ ?\{{ ?\\triangle ?[A-Z]{{3}} ?\}}|{_NAME}|{_LETTERS}"
-    rf"|[fgh] ?\^ ?\{{? ?-1 ?\}}? ?{_ARGUMENT}"
+    rf"|{_OF_ANGLE}|{_OF_NUMBERS}|{_OF_VECTORS}|[fgh] ?\^ ?\{{? ?-1 ?\}}? ?{_ARGUMENT}"
     rf"|(?:P|\\Pr|\\mathbb ?\{{? ?P ?\}}?) ?(?:{_EVENT}|{_ARGUMENT})"
     rf"|(?:\\(?:mathrm|operatorname|text) ?\{{ ?)?(?:Var|Cov|Area) ?(?:\}} ?)?{_ARGUMENT}|\[ ?[A-Z]{{3,4}} ?\]"
     rf"|(?:E|\\mathbb ?\{{? ?E ?\}}?) ?(?:\[ ?[A-Z] ?\]|\( ?[A-Z] ?\))|{_GREEK}(?![A-Za-z]){_INDEX}|[A-Z]{{2,4}}"
@@ -73,7 +81,9 @@ def member_of(answer: str, gold: str) -> tuple[str, str]:
 def _opening(words: tuple[str, ...], sentences: tuple[str, ...]) -> re.Pattern:
     said = rf"|(?:{alternation(sentences)})[:、，]? ?(?=[^\w]|[\d\\])" if sentences else ""
     return re.compile(
-        rf"(?:\\text ?\{{ ?)?(?:(?:{alternation(words)}) ?(?:\}} ?)?[:=] ?{said})(?:\}} ?)?(?=.)", re.IGNORECASE
+        rf"(?:\*\* ?)?(?:\\text ?\{{ ?)?(?:(?:{alternation(words)}) ?(?:\}} ?)?[:=ঃ] ?{said})(?:\}} ?)?(?:\*\* ?)?"
+        r"(?=.)",
+        re.IGNORECASE,
     )
 
 
@@ -86,31 +96,48 @@ def without_label(text: str, conventions: Conventions) -> str:
 @functools.cache
 def _between(words: tuple[str, ...]) -> re.Pattern:
     """A word between two values: in a text command; by itself with blanks where it is of letters that formulas use,
-    and then, where it is one such letter, between digits only; without blanks in scripts that have none."""
+    and then, where it is one such letter, before a digit, or between a value's end and what opens one; without blanks
+    in scripts that have none."""
     free = [word for word in words if not re.match(r"[A-Za-zÀ-žΑ-ωА-я&]", word)]
     long = [word for word in words if word not in free and len(word) > 1]
     short = [word for word in words if word not in free and len(word) == 1]
     patterns = [rf",? ?\\text ?\{{ ?,? ?(?:{alternation(words)}) ?\}} ?"]
     patterns += [rf",? (?:{alternation(long)}) "] if long else []
-    patterns += [rf"(?<=\d),? (?:{alternation(short)}) (?=[-\d])"] if short else []
-    patterns += [rf"(?<=[\w)}}\]])(?<![ء-ي]),? ?(?:{alternation(free)}) ?(?=[-\\\w(\[])"] if free else []
+    patterns += [
+        rf"(?<=[\w)}}\]]),? (?:{alternation(short)}) (?=-?\d)",
+        rf"(?<=[\d)}}\]]),? (?:{alternation(short)}) (?=-|-?(?:[(\[]|\\frac|\\sqrt)|[A-Za-z]{_INDEX} ?=)",
+    ] * bool(short)
+    patterns += [rf"(?<=[\w)}}\]\u0900-\u0dff])(?<![ء-ي]),? ?(?:{alternation(free)}) ?(?=[-\\\w(\[])"] if free else []
     return re.compile("|".join(patterns))
+
+
+@functools.cache
+def _within_text(words: tuple[str, ...]) -> re.Pattern:
+    """The word and a unit in one text command, `6 \\text{ cm and } 8`."""
+    return re.compile(rf"(?<=\d)( ?\\text ?\{{[^{{}}]*\w) (?:{alternation(words)}) ?\}} ?")
 
 
 def as_list(text: str, conventions: Conventions, other: str) -> str:
     """`text` with commas where words join its values: "and" between any, "or" between solutions of one variable;
     and one `\\pm` as two values, where the `other` side has none."""
     if conventions.conjunctions:
-        text = _between(conventions.conjunctions).sub(", ", text)
+        text = _within_text(conventions.conjunctions).sub(r"\1}, ", text)
+        text = _between(conventions.conjunctions).sub("; " if len(split(text, {";"})) > 1 else ", ", text)
     if conventions.disjunctions:
         parts = re.split(rf" ?\\(?:lor|vee)(?![A-Za-z]) ?|{_between(conventions.disjunctions).pattern}", text)
         first, *others = map(label_of, parts)
-        if others and first and {*others} <= {first, ""}:
+        if others and first and {label.partition("_")[0] for label in others} <= {first.partition("_")[0], ""}:
             text = ", ".join(parts)
-    signs = _PLUS_MINUS.findall(text)
-    if len(signs) == 1 and r"\pm" not in other and "," not in text:
-        label = label_of(text)
-        value = text.partition("=")[2] if label else text
-        head, _, tail = _PLUS_MINUS.sub("\ue002", value).strip().partition("\ue002")
-        text = f"{head.strip()}{'+' if head.strip() else ''}{tail}, {head.strip()}-{tail}"
+    if r"\pm" in text and r"\pm" not in other:
+        parts = split(text, {","})
+        text = (
+            ", ".join(map(_both_signs, parts)) if all(len(_PLUS_MINUS.findall(part)) == 1 for part in parts) else text
+        )
     return text
+
+
+def _both_signs(text: str) -> str:
+    label = label_of(text)
+    value = text.partition("=")[2] if label else text
+    head, _, tail = _PLUS_MINUS.sub("\ue002", value).strip().partition("\ue002")
+    return f"{head.strip()}{'+' if head.strip() else ''}{tail}, {head.strip()}-{tail}"

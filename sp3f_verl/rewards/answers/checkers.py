@@ -33,7 +33,7 @@ _SEPARATOR = re.compile(r"\s*(?:[.:,](?!\d)|-(?=\s|$))?\s*")
 _APART = re.compile(r"\s*(?:[.:,]|(?<=\s)-)\s")
 # Another option's letter, whatever the script around it: none is the article of "a metal" or the Italian "e" between
 # two words, nor a letter before Katakana (Jリーグ), which spells words of its own and no sentence about an option.
-_ARTICLE = r"(?-i:a|(?<=\p{L}{2} )[ei]) \p{L}(?:['\p{L}-]| \p{L}{2})"
+_ARTICLE = r"(?-i:a (?!is |or |and |also |too )|(?<=\p{L}{2} )[ei] )\p{L}(?:['\p{L}-]| \p{L}{2})"
 _HEDGE = regex.compile(
     rf"(?<![\p{{Latin}}\p{{M}}\p{{N}}_'])(?!{_ARTICLE})[A-J](?![\p{{Latin}}\p{{M}}\p{{N}}\p{{Katakana}}_'])",
     regex.I | regex.V1,
@@ -132,9 +132,8 @@ def _joined(latin: bool) -> regex.Pattern:
     touch (หรือข, أوب); behind a word of one letter, which may be a letter itself (y z), it must be all that is said.
     """
     words = (*all_words("or"), *all_words("and"))
-    touching = [
-        word for word in words if not latin and not regex.match(r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Hangul}]", word)
-    ]
+    spaced = regex.compile(r"[\p{Latin}\p{Greek}\p{Cyrillic}]|\p{Hangul}$")
+    touching = [word for word in words if not latin and not spaced.match(word)]
     long, short = ([word for word in words if (len(word) > 1) == many] for many in (True, False))
     option = rf"(?:(?:{alternation((*all_words('option'), *all_words('answer')))})[ :]*)?"
     end = r"(?![\p{L}\p{M}\p{N}_'-])(?! ?[=<>+*/^])"

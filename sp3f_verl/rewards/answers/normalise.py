@@ -33,7 +33,6 @@ _SYMBOLS = str.maketrans(
         "÷": "/",
         "⁄": "/",
         "∕": "/",
-        "π": r"\pi ",
         "∞": r"\infty ",
         "≤": r"\le ",
         "≥": r"\ge ",
@@ -62,6 +61,7 @@ _SYMBOLS = str.maketrans(
 INVISIBLE = "\\u00ad\\u061c\\u200b-\\u200f\\u202a-\\u202d\\u2060\\u2066-\\u2069\\ufeff"
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _GREEK = re.compile(r"(?<![^\W\d_])[α-πρσ-ψω](?![^\W\d_])")
+_PI = re.compile("(?<![Ͱ-Ͽἀ-῿])π(?![Ͱ-Ͽἀ-῿])")  # the number, and no letter of a Greek word
 _ENCLOSED = re.compile("(?<=[①-⓿❶-➓])(?=[①-⓿❶-➓])")  # ①② names two things and is no 12
 _RAISED = {"<super>": "^", "<sub>": "_"}
 _FRACTION_SIGN = re.compile("[¼-¾⅐-⅞]")
@@ -93,6 +93,8 @@ _NAMED_FUNCTION = re.compile(
 )
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|([^{}]*)\\over(?![A-Za-z])([^{}]*)")
 _NUMBER_SET = re.compile(r"\\(?:mathbb ?(?=[A-Z](?![A-Za-z])))?([RNZQC])(?![A-Za-z])")
+_BRACED_SIGN = re.compile(r"(?<=[\d)}]) ?\{ ?(\\(?:times|cdot|div)) ?\} ?(?=[\d(\\])")
+_NOT_EQUAL = re.compile(r"\\not ?=")
 _TYPED_SIGN = {">=": r"\ge ", "<=": r"\le ", "!=": r"\ne "}
 _TYPED = re.compile(r"(?<![<>=!])(?:[<>]=|(?<= )!=)(?!=)")
 _PLUS_INFINITY = re.compile(r"(?:^|(?<=[,;(\[])) ?\+ ?(?=\\infty)")
@@ -126,16 +128,17 @@ def clean(text: str) -> str:
     text = _RADICAL.sub(r"\\sqrt{\1}", _FRACTION_SIGN.sub(_fraction, _NEW_ROW.sub(_ROW_MARK, text)))
     text = text.translate(_SYMBOLS)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)  # once more: NFKC makes them of their wide forms
-    text = ascii_digits(text)
+    text = _PI.sub(r"\\pi ", _marked(ascii_digits(text)))
     text = _GREEK.sub(_letter, text)
-    text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text.replace("{,}", ","))
+    text = re.sub(r"\\(?:[dtc]|nice|s)frac(?![A-Za-z])", r"\\frac", text.replace("{,}", ","))
     text = re.sub(r"\\([lr])brace(?![A-Za-z])", lambda match: r"\{" if match[1] == "l" else r"\}", text)
     text = _NUMBER_SET.sub(r"\\mathbb{\1}", _NAMED_FUNCTION.sub(r"\\\1\2 ", text))
     text = _FUNCTION.sub(r"\\\g<0>", text)
+    text = _NOT_EQUAL.sub(r"\\ne ", text)
     text = _WORDS_FOR_SIGNS.sub(lambda match: _SIGN[match[0][1:]], text)
     text = _PLUS_INFINITY.sub("", _TYPED.sub(lambda match: _TYPED_SIGN[match[0]], text))
     text = _SPACE.sub(" ", _NO_SPACE.sub("", text)).replace(_ROW_MARK, r"\\").strip()
-    text = _TEXT_SIGN.sub(r"\1", text).strip()
+    text = _BRACED_SIGN.sub(r"\1 ", _TEXT_SIGN.sub(r"\1", text)).strip()
     text = _OVER.sub(_as_frac, text) if r"\over" in text and r"\overline" not in text else text
     peeled = None
     while peeled != text:
@@ -149,6 +152,12 @@ def _raised(text: str) -> str:
         return text
     runs = itertools.groupby(text, lambda char: _RAISED.get(unicodedata.decomposition(char).partition(" ")[0], ""))
     return "".join(f"{sign}{{{''.join(run)}}}" if sign else "".join(run) for sign, run in runs)
+
+
+def _marked(text: str) -> str:
+    """Digits with a line or a dot above them, as people type a period, as the commands for these."""
+    text = re.sub("(?:\\d[\u0304\u0305])+", lambda match: rf"\overline{{{re.sub(r'[^0-9]', '', match[0])}}}", text)
+    return re.sub("(\\d)\u0307", r"\\dot{\1}", text)
 
 
 def _letter(match: re.Match) -> str:

@@ -1,14 +1,15 @@
 """The exact number an answer may be, by the conventions of its language, and the unit that stands beside it."""
 
+import functools
 import re
 from fractions import Fraction
 
-from sp3f_verl.rewards.answers.conventions import Conventions, alternation, fold, unmarked
+from sp3f_verl.rewards.answers.conventions import Conventions, all_words, alternation, fold, unmarked
 from sp3f_verl.rewards.answers.normalise import DEGREE_SIGN, TEXT_COMMANDS, unwrap
 
 CURRENCIES = frozenset(
     """dollar cent euro pound yen yuan rupee taka baht won rouble naira dong lira shekel rupiah real shilling peso rial
-    toman dirham dinar franc krona zloty forint hryvnia""".split()
+    toman dirham dinar franc krona zloty forint hryvnia HKD""".split()
 )
 MAX_DIGITS = 400  # of a number, and of the power of ten behind it
 _TAIL = 60  # characters at the end of an answer in which its unit is looked for
@@ -28,7 +29,7 @@ _FRAC = re.compile(r"(\d+ ?)?\\frac ?(?:\{([^{}]+)\} ?\{([^{}]+)\}|(\d) ?(\d))")
 _ZERO_GROUPS = re.compile(r"[1-9]\d{0,2}(?:,000)+")
 _NO_GROUP = re.compile(r"0,\d+|\d+,(?:\d{1,2}|\d{4,})")  # a comma that can only be decimal
 _PERIOD = re.compile(
-    r"(\d*)[.,](\d*)(?:\\(?:overline|bar) ?\{? ?(\d+) ?\}?|\((\d+)\)"
+    r"(\d*)[.,](\d*)(?:\\(?:overline|bar|widehat) ?\{? ?(\d+) ?\}?|\((\d+)\)"
     r"|\\dot ?\{? ?(\d) ?\}?(?:(\d*) ?\\dot ?\{? ?(\d) ?\}?)?)"
 )
 _MIXED = re.compile(r"(\d+) (\d+)/(\d+)")
@@ -105,7 +106,8 @@ def _unsigned(text: str, comma: bool | None) -> Fraction | None:
     if (value := _plain(text, comma)) is not None:
         return value
     if match := _POWER_OF_TEN.fullmatch(text) or _SCIENTIFIC.fullmatch(text):
-        factor = _plain(match[1], comma) if match[1] else Fraction(1)
+        period = _PERIOD.fullmatch(match[1]) if match[1] and not (comma is False and "," in match[1]) else None
+        factor = _repeating(period) if period else _plain(match[1], comma) if match[1] else Fraction(1)
         power = int(match[2] or match[3])
         return factor * Fraction(10) ** power if factor is not None and abs(power) <= MAX_DIGITS else None
     if (match := _PERIOD.fullmatch(text)) and not (comma is False and "," in text):
@@ -241,4 +243,20 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
 def _units(spelling: str, conventions: Conventions) -> frozenset[str]:
     spelling = fold(unwrap(spelling).replace("\\", "").strip())
     forms = (spelling, spelling.rstrip("."), unmarked(spelling), _ARABIC_CASE.sub("", spelling))
-    return next(filter(None, map(conventions.units.get, forms)), frozenset())
+    return next(filter(None, map(conventions.units.get, forms)), None) or _raised(forms[-1], conventions)
+
+
+@functools.cache
+def _raising() -> re.Pattern:
+    words = alternation(fold(word) for kind in _POWERS.values() for word in all_words(kind))
+    return re.compile(rf"(?P<before>{words})[ .]*(?P<behind>.+)|(?P<length>.+?)[ .]*(?P<after>{words})")
+
+
+def _raised(spelling: str, conventions: Conventions) -> frozenset[str]:
+    """The areas or volumes of a length with a word for "square" or "cubic" beside it: cm cuadrados, 平方cm."""
+    if (match := _raising().fullmatch(spelling.rstrip("."))) is None:
+        return frozenset()
+    word = match["before"] or match["after"]
+    kind = next(kind for kind in _POWERS.values() if word in map(fold, all_words(kind)))
+    lengths = conventions.units.get((match["behind"] or match["length"]).strip(), frozenset()) & {*_LENGTHS, "unit"}
+    return frozenset(f"{kind} {length}" for length in lengths)
