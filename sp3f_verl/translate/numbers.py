@@ -2,6 +2,7 @@
 
 import bisect
 import functools
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -38,6 +39,7 @@ _SIGN = regex.compile(r"(?P<sure>(?:^|[\s({\[=:,<>≤≥|]))?(?<!\d)(?P<sign>[-�
 _SIGN_CHARS = 8  # in front of a number that are looked at
 _GAP = 16  # characters on either side of a number that stands within the words for a minus
 _PERCENT = "[%٪％]"
+_PERCENT_AND_BLANK = re.compile(rf"{_PERCENT}\s+")
 _JOINER = re.compile(r"[%$€£]?(?: ?percent| per cent)?\s*(?:[-–—~/,;]|,? ?\b(?:to|and|or)\b)\s*[$€£]?")
 _APART = regex.compile(r"[^\p{No}㎟-㎦㎨㎯]+")  # what NFKC would make numbers of: 10², ½, ㎡
 
@@ -184,6 +186,10 @@ class _Side:
         self.text, self.language, self.found = text, language, numbers(text, language)
         own: Conventions = conventions(language)
         self.units = [unit_beside(text, each.start, each.end, own) for each in self.found]
+        for at, (before, each) in enumerate(itertools.pairwise(self.found), 1):
+            of_the_other = _PERCENT_AND_BLANK.fullmatch(text, before.end, each.start)  # 70% 400
+            if of_the_other and not re.match(_PERCENT, text[each.end : each.end + 1]):
+                self.units[at] -= {"%"}
 
     def percents(self) -> list[frozenset[Fraction]]:
         return [each.values for each, units in zip(self.found, self.units, strict=True) if "%" in units]

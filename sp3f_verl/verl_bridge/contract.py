@@ -206,6 +206,15 @@ verl.workers.utils.losses
     ppo_loss(config, model_output, data, dp_group) | rl.distill | the policy loss beside a divergence
 verl.trainer.ppo.core_algos
     agg_loss(loss_mat, loss_mask, loss_agg_mode, *, dp_size, global_batch_size) | rl.distill | the loss of a batch
+    AdvantageEstimator | preflight.keys | names of estimators
+    ADV_ESTIMATOR_REGISTRY | preflight.keys | those that others registered
+    POLICY_LOSS_REGISTRY | preflight.keys | names of policy losses
+verl.workers.rollout.base
+    _ROLLOUT_REGISTRY | preflight.keys | names of rollout servers
+verl.utils.torch_dtypes
+    FLOAT_LIST | preflight.keys | names of dtypes
+    BFLOAT_LIST | preflight.keys | names of dtypes
+    HALF_LIST | preflight.keys | names of dtypes
 verl.workers.utils.padding
     no_padding_2_padding(tensor, data) | rl.distill | the positions before the response's tokens
     response_from_nested(tensor, response_mask) | rl.token_credit | the positions before the response's tokens
@@ -294,6 +303,7 @@ verl.utils.model
     get_hf_auto_model_class(hf_config) | preflight.saving | the class that a run saves
 verl.utils.config
     omega_conf_to_dataclass(config) | preflight.sft | the model as a run loads it
+    omega_conf_to_dataclass(config) | preflight.keys | what verl's own classes refuse
     omega_conf_to_dataclass(config) | rl.distill | the actor's settings
 # ---- data sets
 verl.utils.dataset.rl_dataset
