@@ -128,17 +128,21 @@ def clean(text: str) -> str:
     text = _RADICAL.sub(r"\\sqrt{\1}", _FRACTION_SIGN.sub(_fraction, _NEW_ROW.sub(_ROW_MARK, text)))
     text = text.translate(_SYMBOLS)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)  # once more: NFKC makes them of their wide forms
-    text = _PI.sub(r"\\pi ", _marked(ascii_digits(text)))
-    text = _GREEK.sub(_letter, text)
-    text = re.sub(r"\\(?:[dtc]|nice|s)frac(?![A-Za-z])", r"\\frac", text.replace("{,}", ","))
-    text = re.sub(r"\\([lr])brace(?![A-Za-z])", lambda match: r"\{" if match[1] == "l" else r"\}", text)
-    text = _NUMBER_SET.sub(r"\\mathbb{\1}", _NAMED_FUNCTION.sub(r"\\\1\2 ", text))
+    text = ascii_digits(text)
+    if not text.isascii():
+        text = _GREEK.sub(_letter, _PI.sub(r"\\pi ", _marked(text)))
+    text = text.replace("{,}", ",")
+    if "\\" in text:
+        text = re.sub(r"\\(?:[dtc]|nice|s)frac(?![A-Za-z])", r"\\frac", text)
+        text = re.sub(r"\\([lr])brace(?![A-Za-z])", lambda match: r"\{" if match[1] == "l" else r"\}", text)
+        text = _NUMBER_SET.sub(r"\\mathbb{\1}", _NAMED_FUNCTION.sub(r"\\\1\2 ", text))
     text = _FUNCTION.sub(r"\\\g<0>", text)
-    text = _NOT_EQUAL.sub(r"\\ne ", text)
-    text = _WORDS_FOR_SIGNS.sub(lambda match: _SIGN[match[0][1:]], text)
+    if "\\" in text:
+        text = _WORDS_FOR_SIGNS.sub(lambda match: _SIGN[match[0][1:]], _NOT_EQUAL.sub(r"\\ne ", text))
     text = _PLUS_INFINITY.sub("", _TYPED.sub(lambda match: _TYPED_SIGN[match[0]], text))
     text = _SPACE.sub(" ", _NO_SPACE.sub("", text)).replace(_ROW_MARK, r"\\").strip()
-    text = _BRACED_SIGN.sub(r"\1 ", _TEXT_SIGN.sub(r"\1", text)).strip()
+    if "\\" in text:
+        text = _BRACED_SIGN.sub(r"\1 ", _TEXT_SIGN.sub(r"\1", text)).strip()
     text = _OVER.sub(_as_frac, text) if r"\over" in text and r"\overline" not in text else text
     peeled = None
     while peeled != text:

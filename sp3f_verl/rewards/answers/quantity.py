@@ -181,7 +181,7 @@ _POWERS = {"2": "square", "3": "cubic"}
 
 def degrees_as_signs(text: str, conventions: Conventions) -> str:
     """Behind a function, `30 degrees` as `30^\\circ`: it is of the argument, and no unit of the whole."""
-    if not _FUNCTION.search(text):
+    if "\\" not in text or not _FUNCTION.search(text):
         return text
     return _IN_WORDS.sub(
         lambda match: r"^\circ " if _angle(_units(match["wrapped"] or match["bare"], conventions)) else match[0], text
@@ -207,9 +207,11 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
         units = _units(match["unit"], conventions)
         if units and value(match["rest"], conventions) is not None:
             return match["rest"], units
-    if _ANGLES.fullmatch(text):
-        return re.sub(DEGREE_SIGN, "", text), frozenset(["degree"])
-    function = _FUNCTION.search(text)
+    function = None
+    if "\\" in text:
+        if _ANGLES.fullmatch(text):
+            return re.sub(DEGREE_SIGN, "", text), frozenset(["degree"])
+        function = _FUNCTION.search(text)
     start = max(0, len(text) - _TAIL)
     tail = text[start:]
     if (match := _DEGREE.search(tail)) and not function and not text[: start + match.start()][-1:].isalpha():
