@@ -88,10 +88,9 @@ def check_values(batch: pa.RecordBatch, schema: pa.Schema, place: Place) -> Coun
             number = pc.index(pc.is_null(column), True).as_py()
             raise BadInput(f"{place(number)} has no {field.name!r}; give it one or remove the row.")
         if not field.nullable and field.name in FILLED:
-            blank = pc.equal(pc.utf8_trim_whitespace(column), "")
-            if pc.any(blank).as_py():
-                number = pc.index(blank, True).as_py()
-                raise BadInput(f"{place(number)} has a blank {field.name!r}; give it one or remove the row.")
+            for blank in (pc.equal(pc.binary_length(column), 0), pc.utf8_is_space(column)):
+                if (number := pc.index(blank, True).as_py()) >= 0:
+                    raise BadInput(f"{place(number)} has a blank {field.name!r}; give it one or remove the row.")
         if field.type.equals(MESSAGES):
             _check_turns(column, field.name, place)
     first_counts: Counter[str] | None = None
