@@ -47,7 +47,7 @@ Readings = list[list[Fraction]]  # of one token, the likeliest first
 
 
 @dataclass(frozen=True)
-class Found:
+class Token:
     """A number at text[start:end]."""
 
     start: int
@@ -83,42 +83,42 @@ def _compound(language: str) -> re.Pattern:
     return re.compile(rf"{part}(?: ?{part})*(?: ?{tail})?", re.IGNORECASE)
 
 
-def numbers(text: str, language: str) -> list[Found]:
+def numbers(text: str, language: str) -> list[Token]:
     """What each number in a folded text may mean: by the conventions of the language, by the other comma, in parts.
 
     Signs do not count: 5-10 is a range.
     """
-    own, found, start = conventions(language), [], 0
+    own, tokens, start = conventions(language), [], 0
     for match in _compound(language).finditer(text):
-        found += _plain_numbers(text, start, match.start(), own.comma)
+        tokens += _plain_numbers(text, start, match.start(), own.comma)
         parts = _plain_numbers(text, *match.span(), own.comma)
         # With words that multiply a compound may still be meant in parts: 5千 and 3 beside each other.
-        split = [each.readings[0][0] for each in parts if each.readings and len(each.readings[0]) == 1]
+        split = [token.readings[0][0] for token in parts if token.readings and len(token.readings[0]) == 1]
         readings = [[whole] for whole in [value(match[0], own)] if whole is not None]
         if own.noun_first and len(parts) == 2:  # elfu 48 na 500, which may be two numbers, or one
             first = value(text[match.start() : parts[0].end], own)
             if first is not None and len(split) == 2:
                 readings += [[first + split[1]]] * (split[1] < first / max(split[0], 1)) + [[first, split[1]]]
-        found += [Found(*match.span(), [*readings, split])] if readings else parts
+        tokens += [Token(*match.span(), [*readings, split])] if readings else parts
         start = match.end()
-    return found + _plain_numbers(text, start, len(text), own.comma)
+    return tokens + _plain_numbers(text, start, len(text), own.comma)
 
 
-def _plain_numbers(text: str, start: int, end: int, comma: bool) -> list[Found]:
+def _plain_numbers(text: str, start: int, end: int, comma: bool) -> list[Token]:
     """Of text[start:end]."""
-    found = []
+    tokens = []
     for match in _TOKEN.finditer(text[start:end]):
-        token, readings = match[0], []
-        whole = [number(token, convention) for convention in (comma, not comma)] if len(token) <= MAX_DIGITS else []
+        written, readings = match[0], []
+        whole = [number(written, convention) for convention in (comma, not comma)] if len(written) <= MAX_DIGITS else []
         for amount in whole:
             if amount is not None and [amount] not in readings:
                 readings.append([amount])
-        parts = [Fraction(int(digits[:MAX_DIGITS])) for digits in _DIGITS.findall(token)]
-        for split in ([number(part, comma) for part in token.split(" ")], parts):
+        parts = [Fraction(int(digits[:MAX_DIGITS])) for digits in _DIGITS.findall(written)]
+        for split in ([number(part, comma) for part in written.split(" ")], parts):
             if None not in split and split not in readings:
                 readings.append(split)
-        found.append(Found(start + match.start(), start + match.end(), readings))
-    return found
+        tokens.append(Token(start + match.start(), start + match.end(), readings))
+    return tokens
 
 
 def spoken(text: str) -> Counter[Fraction]:
@@ -144,21 +144,21 @@ def _minus_words(language: str) -> re.Pattern | None:
     return re.compile(rf"(?<![A-Za-zÀ-ӿ])(?:{'|'.join(whole)})", re.IGNORECASE) if whole else None
 
 
-def _negatives(text: str, found: list[Found], language: str) -> tuple[list, list, list]:
+def _negatives(text: str, tokens: list[Token], language: str) -> tuple[list, list, list]:
     """Values surely written with a minus, values maybe written so, and for each word for a minus whose it may be."""
-    sure, maybe, said = [], [], []
-    for each in found:
-        if sign := _SIGN.search(text[max(0, each.start - _SIGN_CHARS) : each.start]):
+    sure, maybe, minus_words = [], [], []
+    for token in tokens:
+        if sign := _SIGN.search(text[max(0, token.start - _SIGN_CHARS) : token.start]):
             certain = sign["sure"] is not None and sign["sign"] != "–"
-            (sure if certain else maybe).append(each.values)
+            (sure if certain else maybe).append(token.values)
     pattern = _minus_words(language)
-    for match in pattern.finditer(text) if pattern and found else ():
-        first, behind = (bisect.bisect_left(found, at, key=lambda each: each.start) for at in match.span())
-        whose = found[first:behind] or found[max(0, first - 1) : behind + 1]
-        if first == behind < len(found) and not text[match.end() : found[behind].start].strip():  # minus 8
-            whose = [found[behind]]
-        said.append(frozenset().union(*(each.values for each in whose)))
-    return sure, maybe, said
+    for match in pattern.finditer(text) if pattern and tokens else ():
+        first, behind = (bisect.bisect_left(tokens, at, key=lambda token: token.start) for at in match.span())
+        whose = tokens[first:behind] or tokens[max(0, first - 1) : behind + 1]
+        if first == behind < len(tokens) and not text[match.end() : tokens[behind].start].strip():  # minus 8
+            whose = [tokens[behind]]
+        minus_words.append(frozenset().union(*(token.values for token in whose)))
+    return sure, maybe, minus_words
 
 
 def _unmatched(wanted: list[frozenset], offered: list[frozenset]) -> list[frozenset]:
@@ -183,20 +183,20 @@ class _Side:
     """A text, its numbers, and what stands beside each."""
 
     def __init__(self, text: str, language: str):
-        self.text, self.language, self.found = text, language, numbers(text, language)
+        self.text, self.language, self.tokens = text, language, numbers(text, language)
         own: Conventions = conventions(language)
-        self.units = [unit_beside(text, each.start, each.end, own) for each in self.found]
-        for at, (before, each) in enumerate(itertools.pairwise(self.found), 1):
-            of_the_other = _PERCENT_AND_BLANK.fullmatch(text, before.end, each.start)  # 70% 400
-            if of_the_other and not re.match(_PERCENT, text[each.end : each.end + 1]):
+        self.units = [unit_beside(text, token.start, token.end, own) for token in self.tokens]
+        for at, (before, token) in enumerate(itertools.pairwise(self.tokens), 1):
+            of_the_other = _PERCENT_AND_BLANK.fullmatch(text, before.end, token.start)  # 70% 400
+            if of_the_other and not re.match(_PERCENT, text[token.end : token.end + 1]):
                 self.units[at] -= {"%"}
 
     def percents(self) -> list[frozenset[Fraction]]:
-        return [each.values for each, units in zip(self.found, self.units, strict=True) if "%" in units]
+        return [token.values for token, units in zip(self.tokens, self.units, strict=True) if "%" in units]
 
     def money(self) -> list[tuple[frozenset[Fraction], frozenset[str]]]:
-        pairs = zip(self.found, self.units, strict=True)
-        return [(each.values, units) for each, units in pairs if units and units <= CURRENCIES]
+        pairs = zip(self.tokens, self.units, strict=True)
+        return [(token.values, units) for token, units in pairs if units and units <= CURRENCIES]
 
     def loose_percents(self) -> int:
         """Signs and words that stand beside no number in digits."""
@@ -205,8 +205,8 @@ class _Side:
     def chains(self) -> list[list[int]]:
         """Numbers that may share what stands beside one of them: 30 to 40 %. Of an English text."""
         chains: list[list[int]] = []
-        for at, each in enumerate(self.found):
-            if chains and _JOINER.fullmatch(self.text, self.found[at - 1].end, each.start):
+        for at, token in enumerate(self.tokens):
+            if chains and _JOINER.fullmatch(self.text, self.tokens[at - 1].end, token.start):
                 chains[-1].append(at)
             else:
                 chains.append([at])
@@ -214,20 +214,20 @@ class _Side:
 
 
 def _signs_lost(source: _Side, its: _Side) -> int:
-    sure, maybe, said = _negatives(source.text, source.found, "en")
-    its_sure, its_maybe, its_said = _negatives(its.text, its.found, its.language)
-    lost = _unmatched(_unmatched(sure, its_sure + its_maybe), its_said) if _minus_words(its.language) else []
+    sure, maybe, minus_words = _negatives(source.text, source.tokens, "en")
+    its_sure, its_maybe, its_in_words = _negatives(its.text, its.tokens, its.language)
+    lost = _unmatched(_unmatched(sure, its_sure + its_maybe), its_in_words) if _minus_words(its.language) else []
     in_words = frozenset(spoken(source.text))  # minus eight
-    added = _unmatched(_unmatched(its_sure, sure + maybe), [values | in_words for values in said])
+    added = _unmatched(_unmatched(its_sure, sure + maybe), [values | in_words for values in minus_words])
     return len(lost) + len(added)
 
 
 def _percents_lost(source: _Side, its: _Side) -> int:
     must, may, plain = [], [], []
     for chain in source.chains():
-        sure = [source.found[at].values for at in chain if "%" in source.units[at]]
+        sure = [source.tokens[at].values for at in chain if "%" in source.units[at]]
         must += [frozenset().union(*sure)] if sure else []
-        (may if sure else plain).extend(source.found[at].values for at in chain)
+        (may if sure else plain).extend(source.tokens[at].values for at in chain)
     lost = _unmatched(must, its.percents())
     new = _unmatched(its.percents(), may)
     added = len(new) - len(_unmatched(new, plain))
@@ -243,7 +243,7 @@ def _currencies_changed(source: _Side, its: _Side) -> int:
         return len(theirs)
     rest = []
     for values, units in theirs:
-        partner = next((at for at, each in enumerate(ours) if values & each[0] and units & each[1]), None)
+        partner = next((at for at, paid in enumerate(ours) if values & paid[0] and units & paid[1]), None)
         if partner is None:
             rest.append(values)
         else:
@@ -260,14 +260,14 @@ def numbers_kept(source: str, translation: str, language: str) -> float:
     """
     ours, theirs = _Side(folded(source), "en"), _Side(folded(translation), language)
     wanted: Counter[Fraction] = Counter()
-    for each in ours.found:
-        wanted.update(each.readings[0])
+    for token in ours.tokens:
+        wanted.update(token.readings[0])
     total, left = sum(wanted.values()), wanted.copy()
     optional, extra = spoken(source), 0
     # First what can be read in one way only, then what the language's own convention says, so that a doubtful reading
     # takes nothing from a sure one: the 20 of $20,000 is not the one of 20 %.
-    found = sorted((each.readings for each in theirs.found), key=lambda readings: len(readings) > 1)
-    unread = [readings for readings in found if not _take(left, readings[0])]
+    tokens = sorted((token.readings for token in theirs.tokens), key=lambda readings: len(readings) > 1)
+    unread = [readings for readings in tokens if not _take(left, readings[0])]
     for readings in unread:
         fits = any(_take(left, reading) for reading in readings[1:])
         if not fits and not any(_take(optional, reading) for reading in readings):
