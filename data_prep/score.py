@@ -2,6 +2,7 @@ r"""Rewards of candidates: the raw logit of a reward model for each answer of `d
 
   python -m data_prep.score --candidates data/candidates/candidates.parquet --prompts data/candidates/prompts.parquet \
     --model Skywork/Skywork-Reward-V2-Qwen3-8B --output data/scored
+  python -m data_prep.score ... --reward acc_parseable_threshold     # by the rules of training, without a model
 
 Every answer with a text is scored, so that the diagnostics of `data_prep.croco` know why a candidate takes no part. A
 score that is not a finite number is none. The manifest tells mean, spread and correlation with length by language.
@@ -18,6 +19,7 @@ from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
+from sp3f_verl.data.rule_scorer import RuleScorer, by_rules
 from sp3f_verl.data.schemas import CANDIDATE
 from sp3f_verl.llm import Status
 from sp3f_verl.llm.cli_options import add_scorer_options, open_scorer, scorer_options, store_of
@@ -57,9 +59,13 @@ class Scores:
                     why = status if status not in TAKING_PART else "empty"
                     self.unscored[why] = self.unscored.get(why, 0) + 1
                     continue
-                yield "", row, [*prompts.messages(prompt_id, code), {"role": "assistant", "content": text}]
+                yield (
+                    f"{code}:{prompt_id}",
+                    row,
+                    [*prompts.messages(prompt_id, code), {"role": "assistant", "content": text}],
+                )
 
-    def take(self, scorer: Scorer, items: Iterator[tuple]) -> None:
+    def take(self, scorer: Scorer | RuleScorer, items: Iterator[tuple]) -> None:
         for score in scorer.scores(items):
             self.status[score.number], self.tokens[score.number] = OF[score.status], score.tokens
             if score.raw is not None:
@@ -88,7 +94,7 @@ class Scores:
             columns = dict(zip(CANDIDATE.names, batch.columns, strict=True))
             columns |= {"reward_raw": _given(self.raw[rows]), "reward_z": _given(z[rows])}
             columns["reward_model"] = [model if status else None for status in statuses]
-            columns["reward_tokens"] = pa.array(self.tokens[rows], mask=self.status[rows] == 0)
+            columns["reward_tokens"] = pa.array(self.tokens[rows], mask=self.tokens[rows] == 0)
             columns["reward_status"] = statuses
             yield pa.RecordBatch.from_pydict(columns, SCORED)
 
@@ -98,12 +104,14 @@ def _given(values: np.ndarray) -> pa.Array:
 
 
 def _run(options: argparse.Namespace) -> None:
-    asked = scorer_options(options)
+    asked = None if options.reward else scorer_options(options)
     prompts, files = Prompts(options.prompts), CandidateFiles(options.candidates)
-    with open_scorer(asked, store_of(options)) as scorer:
-        settings = {"backend": asked.backend, "model": scorer.model, "dtype": asked.dtype}
-        settings["max_model_len"] = asked.max_model_len
-        inputs, packages = [*options.candidates, *options.prompts], [asked.backend]
+    with RuleScorer(options.reward, prompts) if asked is None else open_scorer(asked, store_of(options)) as scorer:
+        settings, packages = {"reward": options.reward}, []
+        if asked is not None:
+            settings = {"backend": asked.backend, "model": scorer.model, "dtype": asked.dtype}
+            settings["max_model_len"], packages = asked.max_model_len, [asked.backend]
+        inputs = [*options.candidates, *options.prompts]
         with Output(options.output, "score", settings, inputs, models=[scorer.model], packages=packages) as out:
             scores = Scores(files)
             scores.take(scorer, scores.conversations(files, prompts, out.path("")))
@@ -127,8 +135,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--candidates", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="what they answer")
     parser.add_argument("--output", type=Path, required=True, help="folder for candidates.parquet, with the rewards")
+    parser.add_argument(
+        "--reward",
+        choices=sorted(by_rules()),
+        metavar="PRESET",
+        help="in place of a reward model: accuracy, box and language as a reward of recipes/rewards.yaml weighs them",
+    )
     add_scorer_options(parser)
     options = parse(parser, arguments)
+    if options.reward and options.model:
+        parser.error("--reward scores without a model, and --model names one; leave one of them out.")
     return run_step("score", _run, options)
 
 

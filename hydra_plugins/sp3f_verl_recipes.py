@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from sp3f_verl import RECIPES
 from sp3f_verl.log import log
+from sp3f_verl.reward_presets import reward_presets
 
 
 def trainer_of(recipe: str) -> str | None:
@@ -51,19 +52,6 @@ def _tokens(*, _root_) -> int:
     from sp3f_verl.verl_bridge.sizes import micro_tokens
 
     return micro_tokens(_root_)
-
-
-def reward_presets() -> dict[str, dict]:
-    """Name -> what stands under `sp3f.reward`, for every preset of recipes/rewards.yaml in all of its spellings."""
-    table = yaml.safe_load((RECIPES / "rewards.yaml").read_text(encoding="utf-8"))
-    zeros, presets = dict.fromkeys(table["always_there"], 0.0), {}
-    for name, preset in table["presets"].items():
-        settings = {key: table[key] for key in ("language_threshold", "reduced")}
-        settings["weights"] = zeros | preset["weights"]
-        presets[name] = settings
-        if "original" in preset:
-            presets[f"compute_score_reward_{preset['original']}"] = settings
-    return presets
 
 
 def _store_reward_presets() -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from sp3f_verl import languages
 from sp3f_verl.data.preference_rows import Unusable
-from sp3f_verl.data.rows import id_of
+from sp3f_verl.data.rows import field, finite, id_of, text_of
 from sp3f_verl.data.schemas import PROMPT
 from sp3f_verl.data.tables import as_batches, open_file
 from sp3f_verl.data.turns import turns_of
@@ -28,6 +28,7 @@ def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Ite
     """Rows of PROMPTS from parquet or JSON lines, each conversation up to its last user turn.
 
     Columns: `id` (or `problem`), `prompt_lang` (or `language`), `prompt` (or `messages`; a text is one user turn).
+    `ground_truth` may also be `reward_model.ground_truth`, and a number.
     Prompts without a user turn or text, and those that `turns_of` cannot take, are left out: drop("no_user_turn").
     BadInput where a column, an id or a language is missing, or an id comes twice in one language.
     """
@@ -40,7 +41,7 @@ def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Ite
         file.require(COLUMNS[name][0 if name != "id" else 1] for name, names in columns.items() if names is None)
         if not file.count:
             raise BadInput(f"{path} has no rows; give a file with at least one.")
-        for number, row in file.rows({*columns.values(), *OTHERS, "tools"}):
+        for number, row in file.rows({*columns.values(), *OTHERS, "tools", "reward_model"}):
             prompt = {name: row[column] for name, column in columns.items()}
             prompt["id"] = id_of(prompt["id"], file.place(number))
             _check(prompt, file.place(number), seen)
@@ -50,6 +51,9 @@ def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Ite
                 drop(str(reason))
                 continue
             texts = {name: row.get(name) for name in OTHERS}
+            gold = field(row, "ground_truth") if texts["ground_truth"] is None else texts["ground_truth"]
+            known = finite(gold) or (isinstance(gold, str) and gold.strip())
+            texts["ground_truth"] = text_of(gold, file.place(number)) if known else None
             yield (
                 prompt
                 | {name: value if isinstance(value, str) else None for name, value in texts.items()}
@@ -128,6 +132,10 @@ class Prompts:
     def reference(self, prompt_id: str, language: str) -> str | None:
         """The English reference answer, where there is one."""
         return self._value("reference_en", prompt_id, language)
+
+    def gold(self, prompt_id: str, language: str) -> str | None:
+        """The gold answer, where there is one."""
+        return self._value("ground_truth", prompt_id, language)
 
     def _value(self, name: str, prompt_id: str, language: str) -> Any:
         row = self._row.get((prompt_id, language))

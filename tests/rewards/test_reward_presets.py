@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from helpers.recipes import compose_recipe
-from hydra_plugins.sp3f_verl_recipes import reward_presets
+from sp3f_verl.reward_presets import reward_presets
 from sp3f_verl.rewards import check_weights, rule_terms, total, weights_at
 
 # preset -> weights beside accuracy 1, and the original's name behind compute_score_reward_

@@ -12,8 +12,8 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import OmegaConf
 
 from helpers.recipes import CONFIG_OF, compose_recipe, compose_run, resolved
-from hydra_plugins.sp3f_verl_recipes import reward_presets
 from sp3f_verl import RECIPES
+from sp3f_verl.reward_presets import reward_presets
 
 # SPEC 1e, beside those of test_recipes.py
 PAPER = {
