@@ -25,7 +25,7 @@ def write_gains(folder: Path, stages: Sequence[str], splits: Sequence[str]) -> S
     """
     found = []
     for split in splits:
-        tables = [_tables(folder / f"{stage}_{split}.responses.jsonl") for stage in stages]
+        tables = [tables(folder / f"{stage}_{split}.responses.jsonl") for stage in stages]
         for (before, old), (after, new) in itertools.pairwise(zip(stages, tables, strict=True)):
             for decoding, measure in itertools.product(DECODINGS, MEASURES):
                 gap = grouped_difference(new[decoding, measure], old[decoding, measure])
@@ -46,7 +46,7 @@ def write_gains(folder: Path, stages: Sequence[str], splits: Sequence[str]) -> S
     return result
 
 
-def _tables(responses: Path) -> dict[tuple[str, str], np.ndarray]:
+def tables(responses: Path) -> dict[tuple[str, str], np.ndarray]:
     """(decoding, measure) -> means, (sums, languages); NaN where no row has one."""
     cells, rows = defaultdict(list), [json.loads(line) for line in responses.read_text().splitlines()]
     for row in rows:
