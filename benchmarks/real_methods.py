@@ -9,12 +9,14 @@ method, means and differences from the SFT checkpoint with 95 % intervals, resam
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -237,24 +239,28 @@ class Bench:
         evaluate(Path(model_folder(self.output / name / "checkpoints")), files, folder, name, decoding)
 
     def gains(self, names: list[str]) -> list[dict]:
-        found = []
-        for name in names:
-            for split in SPLITS:
-                old = tables(self.run / "evaluation" / f"sft_{split}.responses.jsonl")
-                new = tables(self.output / "evaluation" / f"{name}_{split}.responses.jsonl")
-                codes = sorted({row["language"] for row in read_parquet(self.run / "data" / f"{split}.parquet")})
-                for group, chosen in GROUPS.items():
-                    columns = [at for at, code in enumerate(codes) if chosen is None or code in chosen]
-                    for key in ((decoding, measure) for decoding in DECODINGS for measure in MEASURES):
-                        gap = grouped_difference(new[key][:, columns], old[key][:, columns])
-                        found.append(
-                            {"method": name, "split": split, "languages": group, "decoding": key[0], "measure": key[1]}
-                            | {
-                                "sft": float(np.nanmean(old[key][:, columns])),
-                                "after": float(np.nanmean(new[key][:, columns])),
-                            }
-                            | {field: getattr(gap, field) for field in ("mean", "low", "high", "n")}
-                        )
+        """Against the SFT checkpoint and the quickstart's SP3F: each split, and all of them together."""
+        found, stages = [], {"sft": self.run / "evaluation", "sp3f": self.run / "evaluation"}
+        stages |= dict.fromkeys(names, self.output / "evaluation")
+
+        def read(stage: str, splits: Sequence[str]) -> dict[tuple[str, str], np.ndarray]:
+            return tables(*(stages[stage] / f"{stage}_{split}.responses.jsonl" for split in splits))
+
+        codes = sorted(self.settings["languages"])
+        for splits in (*((split,) for split in SPLITS), SPLITS):
+            read_before = {before: read(before, splits) for before in ("sft", "sp3f")}
+            for name, (before, old), (group, chosen) in itertools.product(names, read_before.items(), GROUPS.items()):
+                new = read(name, splits)
+                columns = [at for at, code in enumerate(codes) if chosen is None or code in chosen]
+                for decoding, measure in itertools.product(DECODINGS, MEASURES):
+                    one, other = (table[decoding, measure][:, columns] for table in (new, old))
+                    gap = grouped_difference(one, other)
+                    found.append(
+                        {"method": name, "before": before, "split": splits[0] if len(splits) == 1 else "all"}
+                        | {"languages": group, "decoding": decoding, "measure": measure, "sums": gap.n}
+                        | {"was": float(np.nanmean(other)), "is": float(np.nanmean(one))}
+                        | {field: getattr(gap, field) for field in ("mean", "low", "high")}
+                    )
         return found
 
 

@@ -46,9 +46,9 @@ def write_gains(folder: Path, stages: Sequence[str], splits: Sequence[str]) -> S
     return result
 
 
-def tables(responses: Path) -> dict[tuple[str, str], np.ndarray]:
-    """(decoding, measure) -> means, (sums, languages); NaN where no row has one."""
-    cells, rows = defaultdict(list), [json.loads(line) for line in responses.read_text().splitlines()]
+def tables(*responses: Path) -> dict[tuple[str, str], np.ndarray]:
+    """(decoding, measure) -> means over the files' rows, (sums, languages); NaN where no row has one."""
+    cells, rows = defaultdict(list), [json.loads(line) for file in responses for line in file.read_text().splitlines()]
     for row in rows:
         greedy, *sampled = row["measured"]
         for decoding, values in (("greedy", [greedy]), ("sampled", sampled)):
