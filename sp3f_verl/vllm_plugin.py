@@ -10,13 +10,14 @@ from sp3f_verl.log import log
 
 
 def register() -> None:
-    """Keep CPU weights live in the vLLM of a `device=cpu` run; leave every other vLLM in this environment alone."""
+    """What a CPU needs in the vLLM of a `device=cpu` run: live weights, whole prompts. No other vLLM is touched."""
     if os.environ.get("SP3F_DEVICE") != "cpu":
         return
     try:
-        from sp3f_verl.verl_bridge.cpu import vllm_weights
+        from sp3f_verl.verl_bridge.cpu import vllm_prompts, vllm_weights
 
         vllm_weights.install()
+        vllm_prompts.install()
     except Exception as error:
         log.error(f"the vLLM plugin failed ({type(error).__name__}: {error}).")
         raise

