@@ -34,7 +34,7 @@ from sp3f_verl.stats.clustered import grouped_difference
 
 LANGUAGES = ("en", "es")  # of CroCo's pools and the architectures; Apertium translates between them
 PROBLEMS, CANDIDATES = 96, 16
-SELF_PLAY_ROWS, SELF_PLAY_VALIDATION, ITERATIONS = 160, 64, 3
+SELF_PLAY_ROWS, SELF_PLAY_VALIDATION, ITERATIONS = 96, 32, 3
 MINUTES = 90  # of one command
 GROUPS = {"all": None, "en, es": LANGUAGES}  # the languages of a mean; None: all of them
 

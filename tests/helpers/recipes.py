@@ -39,6 +39,7 @@ def resolved(cfg: DictConfig) -> dict:
 def refused(cfg: DictConfig, capsys) -> str:
     """The one sentence with which the preflight ends the process."""
     with pytest.raises(SystemExit) as stop:
+        preflight.Preflight().on_run_start(cfg)  # as Hydra calls them
         preflight.Preflight().on_job_start(cfg)
     error = capsys.readouterr().err
     assert stop.value.code == 1

@@ -26,6 +26,7 @@ from sp3f_verl.verl_bridge.preflight import saving as preflight_saving
 from sp3f_verl.verl_bridge.preflight import selfplay as preflight_selfplay
 from sp3f_verl.verl_bridge.preflight import sft as preflight_sft
 from sp3f_verl.verl_bridge.preflight import teacher as preflight_teacher
+from sp3f_verl.verl_bridge.preflight.computed import cap_steps, computed, put_down
 from sp3f_verl.verl_bridge.preflight.files import first_process
 from sp3f_verl.verl_bridge.preflight.keys import built, keys, never_learns
 from sp3f_verl.verl_bridge.preflight.unread import unread
@@ -40,6 +41,12 @@ SHARED_MEMORY_MIB = 256  # what a small run needs: Ray's object store and the bu
 
 class Preflight(Callback):
     """Runs every check in order; the first that fails ends the process with its sentence and exit code 1."""
+
+    def on_run_start(self, config: DictConfig, **_kwargs) -> None:
+        """The last moment at which the run takes what is set here: Hydra hands it a copy."""
+        put_down(config)
+        if method_of(config) in ("sft", "rl"):
+            cap_steps(config)
 
     def on_job_start(self, config: DictConfig, **_kwargs) -> None:
         for check in checks_of(config):
@@ -223,7 +230,18 @@ METHODS: dict[str, Method] = {
 def checks_of(config: DictConfig) -> tuple[Check, ...]:
     """Every check of a run in the order in which all runs are asked: what costs least comes first."""
     method = METHODS[method_of(config)]
-    machine = (plugin_loaded, check_versions, keys, unread, built, device, shared_memory, engine_check, learning)
+    machine = (
+        plugin_loaded,
+        check_versions,
+        keys,
+        unread,
+        computed,
+        built,
+        device,
+        shared_memory,
+        engine_check,
+        learning,
+    )
     of_the_model = (
         model,
         preflight_run.attention,

@@ -1,0 +1,68 @@
+"""Settings that follow from the run's own model, device and rows, put down as plain values before it starts.
+
+What the recipes compute (`${sp3f_...:}`) Ray's processes could not: they know neither our resolvers, which Hydra
+registers in the driver, nor the device that the driver sees.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from omegaconf import DictConfig, OmegaConf
+
+from sp3f_verl.errors import BadInput
+from sp3f_verl.log import log
+from sp3f_verl.verl_bridge.preflight.files import first_process
+
+_OURS = re.compile(r"\$\{sp3f_\w+:")
+
+
+def _keys(node: Any, above: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _keys(value, f"{above}.{name}" if above else str(name))
+    elif isinstance(node, str) and _OURS.match(node):
+        yield above
+
+
+def put_down(config: DictConfig) -> None:
+    for key in _keys(OmegaConf.to_container(config, resolve=False)):
+        OmegaConf.update(config, key, OmegaConf.select(config, key))
+
+
+def computed(config: DictConfig) -> None:
+    """BadInput where something is still to be computed in Ray's processes: `put_down` is for a single run."""
+    if config.sp3f.trainer == "sft_trainer":  # which runs in the processes that Hydra composed in
+        return
+    for key in _keys(OmegaConf.to_container(config, resolve=False)):
+        raise BadInput(f"{key} is computed, which --multirun cannot do; set {key}={OmegaConf.select(config, key)}.")
+
+
+def cap_steps(config: DictConfig) -> None:
+    """No more trainer.total_training_steps than the rows of trainer.total_epochs have: else verl ends with the rows,
+    before the rate's schedule does and without the last step, which is the one that is saved."""
+    wanted, there = config.trainer.total_training_steps, _steps(config)
+    if wanted is None or not there or wanted <= there:
+        return
+    if first_process():
+        log.info(
+            f"the run has the {there} steps of trainer.total_epochs={config.trainer.total_epochs}, as the rows have no "
+            f"more; trainer.total_training_steps is {wanted}."
+        )
+    config.trainer.total_training_steps = there
+
+
+def _steps(config: DictConfig) -> int | None:
+    """Whole batches of the rows, times the epochs; None where they cannot be counted, which the checks tell."""
+    files, most = config.data.train_files, config.data.get("train_max_samples", -1)
+    try:
+        rows = [
+            pq.read_metadata(Path(path).expanduser()).num_rows
+            for path in ([files] if isinstance(files, str) else files)
+        ]
+        count = sum(rows) if most < 0 else min(sum(rows), most)
+        return count // config.data.train_batch_size * config.trainer.total_epochs
+    except Exception:
+        return None
