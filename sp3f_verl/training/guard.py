@@ -5,6 +5,9 @@ that at all: an independent replication of CroCo (https://github.com/alexandrain
 SimPO at 50,000 pairs, with log-probs from -300 to -12,000. Measured is the drop of the preferred responses' mean
 log-prob per token, in nats, since the run's first step, whose forward pass is the initial policy's. Each step has other
 pairs, so a drop below a few tenths may be theirs.
+
+Of self-play's own responses it is measured how many do not end: endings are the first that T-SPIN unlearns, long before
+the mean over all tokens shows it (docs/results/real-model.md).
 """
 
 import json
@@ -23,7 +26,12 @@ class GuardSettings(Settings):
 
     chosen_logp_drop: Annotated[Number | None, Field(gt=0), mend("set it to nats a token above 0, or null")] = 1.0
     """Nats a token; null: no guard."""
+    truncated_rise: Annotated[Number | None, Field(gt=0), mend("set it to a share above 0, or null")] = 0.2
+    """Share of self-play's responses; null: no guard."""
     on_drop: Literal["warn", "stop"] = "warn"
+
+
+CUT = "generation/truncated"
 
 
 class Guard:
@@ -33,7 +41,8 @@ class Guard:
         self.settings, self.preferred = settings, preferred
         self._name = f"train/logp_per_token/{preferred}"
         self._start = _first_logged(metrics_folder, self._name)
-        self._warned = False
+        self._cut = _first_logged(metrics_folder, CUT)
+        self._warned: set[str] = set()
         self._end: str | None = None
 
     def observe(self, metrics: dict[str, float]) -> dict[str, float]:
@@ -45,20 +54,35 @@ class Guard:
             self._start = metrics[self._name]
         drop = self._start - metrics[self._name]
         if drop > limit:
-            self._dropped(drop, limit)
+            self._unlearns(
+                "chosen_logp_drop",
+                f"{self.preferred} responses lost {drop:.2f} nats a token since the first step, more than "
+                f"sp3f.guard.chosen_logp_drop={limit:g}: the policy unlearns them",
+            )
         return {f"guard/{self.preferred}_logp_drop": drop}
 
-    def _dropped(self, drop: float, limit: float) -> None:
-        sentence = (
-            f"{self.preferred} responses lost {drop:.2f} nats a token since the first step, more than "
-            f"sp3f.guard.chosen_logp_drop={limit:g}: the policy unlearns them; lower the learning rate, set "
-            "sp3f.preference.objective.nll_anchor, or take a loss with a reference."
-        )
+    def observe_responses(self, metrics: dict[str, float]) -> None:
+        """Asked once an iteration of self-play, before it is trained: `metrics` of the responses of its policy."""
+        limit, cut = self.settings.truncated_rise, metrics.get(CUT)
+        if limit is None or cut is None:
+            return
+        if self._cut is None:
+            self._cut = cut
+        if cut - self._cut > limit:
+            self._unlearns(
+                "truncated_rise",
+                f"{cut:.0%} of the responses do not end within max_tokens, and {self._cut:.0%} of the first policy's, "
+                f"a rise above sp3f.guard.truncated_rise={limit:g}: the policy unlearns its ending",
+            )
+
+    def _unlearns(self, limit: str, what: str) -> None:
+        way_out = "lower the learning rate, set sp3f.preference.objective.nll_anchor, or take a loss with a reference"
+        sentence = f"{what}; {way_out}."
         if self.settings.on_drop == "stop":
             self._end = sentence
-        elif not self._warned:
+        elif limit not in self._warned:
             log.warning(sentence)
-            self._warned = True
+            self._warned.add(limit)
 
     def stop(self) -> None:
         """BadInput where the run must end: called before a step is saved, so that the last checkpoint is a good one."""

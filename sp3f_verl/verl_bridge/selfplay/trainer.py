@@ -159,6 +159,8 @@ class SelfPlayTrainer(GroupTrainer):
         requests = [request for name in self.data for request in self._requests(name, t)]
         self._ask(requests if self.inside else [*requests, *self._greedy_requests()], metrics)
         triplets = self._triplets(t, objective.roles, metrics)
+        self.guard.observe_responses(metrics)
+        self.guard.stop()
         size, count = self.plan.batch_size, len(triplets["train"].groups)
         if count < size:
             self.plan.too_few(t, self.global_steps, triplets["train"])
