@@ -239,7 +239,7 @@ class Bench:
         evaluate(Path(model_folder(self.output / name / "checkpoints")), files, folder, name, decoding)
 
     def gains(self, names: list[str]) -> list[dict]:
-        """Against the SFT checkpoint and the quickstart's SP3F: each split, and all of them together."""
+        """Of the methods and SP3F against the SFT checkpoint and SP3F: each split, and all of them together."""
         found, stages = [], {"sft": self.run / "evaluation", "sp3f": self.run / "evaluation"}
         stages |= dict.fromkeys(names, self.output / "evaluation")
 
@@ -249,7 +249,10 @@ class Bench:
         codes = sorted(self.settings["languages"])
         for splits in (*((split,) for split in SPLITS), SPLITS):
             read_before = {before: read(before, splits) for before in ("sft", "sp3f")}
-            for name, (before, old), (group, chosen) in itertools.product(names, read_before.items(), GROUPS.items()):
+            every = itertools.product(("sp3f", *names), read_before.items(), GROUPS.items())
+            for name, (before, old), (group, chosen) in every:
+                if name == before:
+                    continue
                 new = read(name, splits)
                 columns = [at for at, code in enumerate(codes) if chosen is None or code in chosen]
                 for decoding, measure in itertools.product(DECODINGS, MEASURES):
