@@ -2,7 +2,7 @@ r"""The other methods from the SFT checkpoint of `sp3f quickstart --preset real`
 
     .venv/bin/sp3f quickstart --preset real --output runs/real
     .venv/bin/python benchmarks/real_methods.py --run runs/real --output runs/methods --methods tspin spin more_sft
-    .venv/bin/python benchmarks/real_methods.py ... --methods A B C --translator http://127.0.0.1:8391/v1
+    .venv/bin/python benchmarks/real_methods.py ... --methods A B C --translator URL
 
 Every method is a command or a few, which are printed; what is done is not done again. `gains.json` has, of every
 method, means and differences from the SFT checkpoint with 95 % intervals, resampled by sum as the quickstart's are.
@@ -36,7 +36,7 @@ LANGUAGES = ("en", "es")  # of CroCo's pools and the architectures; Apertium tra
 PROBLEMS, CANDIDATES = 96, 16
 SELF_PLAY_ROWS, SELF_PLAY_VALIDATION, ITERATIONS = 96, 32, 3
 MINUTES = 90  # of one command
-GROUPS = {"all": None, "en, es": LANGUAGES}  # the languages of a mean; None: all of them
+GROUPS = {"all": (True, False), "en, es": (True,), "the others": (False,)}  # of a mean: is a language of LANGUAGES?
 
 
 class Bench:
@@ -254,7 +254,7 @@ class Bench:
                 if name == before:
                     continue
                 new = read(name, splits)
-                columns = [at for at, code in enumerate(codes) if chosen is None or code in chosen]
+                columns = [at for at, code in enumerate(codes) if (code in LANGUAGES) in chosen]
                 for decoding, measure in itertools.product(DECODINGS, MEASURES):
                     one, other = (table[decoding, measure][:, columns] for table in (new, old))
                     gap = grouped_difference(one, other)

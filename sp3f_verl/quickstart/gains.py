@@ -25,8 +25,8 @@ def write_gains(folder: Path, stages: Sequence[str], splits: Sequence[str]) -> S
     """
     found = []
     for split in splits:
-        tables = [tables(folder / f"{stage}_{split}.responses.jsonl") for stage in stages]
-        for (before, old), (after, new) in itertools.pairwise(zip(stages, tables, strict=True)):
+        by_stage = [tables(folder / f"{stage}_{split}.responses.jsonl") for stage in stages]
+        for (before, old), (after, new) in itertools.pairwise(zip(stages, by_stage, strict=True)):
             for decoding, measure in itertools.product(DECODINGS, MEASURES):
                 gap = grouped_difference(new[decoding, measure], old[decoding, measure])
                 numbers = {name: getattr(gap, name) for name in ("mean", "low", "high", "p")}
