@@ -16,6 +16,7 @@ ASSIGNMENT = re.compile(r"[A-Z][A-Z0-9_]*=")
 # first characters of a block that is only shown -> why
 SHOWN = {
     "SFT → SP3F, greedy": "what make train prints",
+    "base model → SFT → SP3F, greedy": "what make train-real prints",
     "English problems (GSM8K, ...) ──": "a drawing",
     "five public sources ──": "a drawing",
     "mgsm\nlanguage  problems": "what sp3f evaluate prints",

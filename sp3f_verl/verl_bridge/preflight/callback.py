@@ -42,11 +42,13 @@ SHARED_MEMORY_MIB = 256  # what a small run needs: Ray's object store and the bu
 class Preflight(Callback):
     """Runs every check in order; the first that fails ends the process with its sentence and exit code 1."""
 
+    _changed: str | None = None  # told when every check has passed
+
     def on_run_start(self, config: DictConfig, **_kwargs) -> None:
         """The last moment at which the run takes what is set here: Hydra hands it a copy."""
         put_down(config)
         if method_of(config) in ("sft", "rl"):
-            cap_steps(config)
+            self._changed = cap_steps(config)
 
     def on_job_start(self, config: DictConfig, **_kwargs) -> None:
         for check in checks_of(config):
@@ -57,6 +59,8 @@ class Preflight(Callback):
             except Exception as error:  # Hydra would only warn, and the run go on unchecked
                 reason = " ".join(str(error).split())
                 self._stop(f"the check {check.__name__!r} failed with {type(error).__name__}: {reason}.")
+        if self._changed and first_process():
+            log.info(self._changed)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_kwargs) -> None:
         """What a trainer or a worker refused ends the run as what is refused here does, without the stacks of Ray."""

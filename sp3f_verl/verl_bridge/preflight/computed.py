@@ -13,8 +13,6 @@ import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.log import log
-from sp3f_verl.verl_bridge.preflight.files import first_process
 
 _OURS = re.compile(r"\$\{sp3f_\w+:")
 
@@ -40,18 +38,18 @@ def computed(config: DictConfig) -> None:
         raise BadInput(f"{key} is computed, which --multirun cannot do; set {key}={OmegaConf.select(config, key)}.")
 
 
-def cap_steps(config: DictConfig) -> None:
+def cap_steps(config: DictConfig) -> str | None:
     """No more trainer.total_training_steps than the rows of trainer.total_epochs have: else verl ends with the rows,
-    before the rate's schedule does and without the last step, which is the one that is saved."""
+    before the rate's schedule does and without the last step, which is the one that is saved. A sentence where that
+    changed anything."""
     wanted, there = config.trainer.total_training_steps, _steps(config)
     if wanted is None or not there or wanted <= there:
-        return
-    if first_process():
-        log.info(
-            f"the run has the {there} steps of trainer.total_epochs={config.trainer.total_epochs}, as the rows have no "
-            f"more; trainer.total_training_steps is {wanted}."
-        )
+        return None
     config.trainer.total_training_steps = there
+    return (
+        f"steps of the run: {there}, as many as trainer.total_epochs={config.trainer.total_epochs} of the rows have, "
+        f"not trainer.total_training_steps={wanted}."
+    )
 
 
 def _steps(config: DictConfig) -> int | None:
