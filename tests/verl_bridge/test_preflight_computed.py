@@ -58,6 +58,11 @@ def test_rows_of_several_files_count_together_and_missing_ones_stay_for_the_chec
     config = compose_recipe("sft", "device=cpu", files, "data.train_batch_size=16")
     Preflight().on_run_start(config)
     assert config.trainer.total_training_steps == 2
-    config = compose_recipe("sft", "device=cpu", f"data.train_files={tmp_path / 'none.parquet'}")
+    there = f"data.train_files={rows(tmp_path, 40)}"
+    for wrong in (f"data.train_files={tmp_path / 'none.parquet'}", "data.train_files='???'", "data.train_batch_size=0"):
+        config = compose_recipe("sft", "device=cpu", there, wrong)
+        Preflight().on_run_start(config)
+        assert config.trainer.total_training_steps == 1000
+    config = compose_recipe("sft", "device=cpu", there, "trainer.total_training_steps=many")
     Preflight().on_run_start(config)
-    assert config.trainer.total_training_steps == 1000
+    assert config.trainer.total_training_steps == "many"

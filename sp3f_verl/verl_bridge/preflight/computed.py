@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sp3f_verl.errors import BadInput
 
@@ -43,7 +44,7 @@ def cap_steps(config: DictConfig) -> str | None:
     before the rate's schedule does and without the last step, which is the one that is saved. A sentence where that
     changed anything."""
     wanted, there = config.trainer.total_training_steps, _steps(config)
-    if wanted is None or not there or wanted <= there:
+    if not isinstance(wanted, int) or not there or wanted <= there:
         return None
     config.trainer.total_training_steps = there
     return (
@@ -52,15 +53,16 @@ def cap_steps(config: DictConfig) -> str | None:
     )
 
 
+# No such file, no parquet, null, text or 0 for a number, a key without a value: of each the checks have a sentence.
+_UNCOUNTABLE = (OSError, ValueError, TypeError, ZeroDivisionError, OmegaConfBaseException)
+
+
 def _steps(config: DictConfig) -> int | None:
-    """Whole batches of the rows, times the epochs; None where they cannot be counted, which the checks tell."""
-    files, most = config.data.train_files, config.data.get("train_max_samples", -1)
+    """Whole batches of the rows, times the epochs; None where they cannot be counted."""
     try:
-        rows = [
-            pq.read_metadata(Path(path).expanduser()).num_rows
-            for path in ([files] if isinstance(files, str) else files)
-        ]
-        count = sum(rows) if most < 0 else min(sum(rows), most)
-        return count // config.data.train_batch_size * config.trainer.total_epochs
-    except Exception:
+        files, most = config.data.train_files, config.data.get("train_max_samples", -1)
+        paths = [files] if isinstance(files, str) else files
+        rows = sum(pq.read_metadata(Path(path).expanduser()).num_rows for path in paths)
+        return (rows if most < 0 else min(rows, most)) // config.data.train_batch_size * config.trainer.total_epochs
+    except _UNCOUNTABLE:
         return None
