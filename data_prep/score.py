@@ -19,10 +19,10 @@ from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import NOT_FINITE, SCORED, TAKING_PART, TOO_LONG, CandidateFiles
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import Prompts
-from sp3f_verl.data.rule_scorer import RuleScorer, by_rules
 from sp3f_verl.data.schemas import CANDIDATE
 from sp3f_verl.llm import Status
 from sp3f_verl.llm.cli_options import add_scorer_options, open_scorer, scorer_options, store_of
+from sp3f_verl.llm.rule_scorer import RuleScorer, by_rules
 from sp3f_verl.llm.score import Scorer
 from sp3f_verl.report.document.blocks import listed
 from sp3f_verl.report.document.terminal import shown

@@ -7,7 +7,6 @@ and its preflight then says in one sentence what is missing.
 
 import sys
 
-import yaml
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -16,17 +15,7 @@ from omegaconf import OmegaConf
 from sp3f_verl import RECIPES
 from sp3f_verl.log import log
 from sp3f_verl.reward_presets import reward_presets
-
-
-def trainer_of(recipe: str) -> str | None:
-    """The entry point of verl that a recipe of ours is for, as it or the recipe under it says; None if not ours."""
-    file = RECIPES / "recipe" / f"{recipe}.yaml"
-    if not file.is_file():
-        return None
-    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    parents = [entry for entry in tree.get("defaults", ()) if isinstance(entry, str)]  # `_self_` is no file
-    inherited = next(filter(None, map(trainer_of, parents)), "main_ppo")
-    return tree.get("sp3f", {}).get("trainer", inherited)
+from sp3f_verl.verl_bridge.recipes import trainer_of
 
 
 def wrong_trainer(arguments: list[str], main_module: str | None) -> str | None:

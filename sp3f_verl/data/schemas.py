@@ -81,7 +81,7 @@ PREFERENCE = make_schema(
     },
 )
 
-# What SPIN and T-SPIN train on; the names are the roles of data/answers.py.
+# What SPIN and T-SPIN train on; the names are the roles of losses/table.py.
 TRIPLET = make_schema("id", {"id": TEXT, "prompt": MESSAGES, "real": TEXT}, {"generated": TEXT, "proto": TEXT})
 
 SFT = make_schema("id", {"id": TEXT, "messages": MESSAGES}, {"language": TEXT})

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.training.checkpoints import latest_step
 
-LATEST = "latest_checkpointed_iteration.txt"  # verl's, in a run's folder
 ADAPTER = "adapter_config.json"  # PEFT's
 EXPORTED = ("", "actor/huggingface", "huggingface")  # a folder as it is; RL trainers' and SFT's within global_step_N
 ADAPTERS = ("", "actor/lora_adapter", "lora_adapter")
@@ -24,8 +24,8 @@ def model_folder(path: str | Path, adapters: bool = True) -> str:
         if str(path).count("/") > 1 or str(path)[:1] in "./~":
             raise BadInput(f"{path} does not exist; give a folder with a model, or a name of the Hugging Face Hub.")
         return str(path)
-    if (folder / LATEST).is_file():
-        folder /= f"global_step_{(folder / LATEST).read_text().strip()}"
+    if step := latest_step(folder):
+        folder /= f"global_step_{step}"
     if merged := next((folder / place for place in EXPORTED if _has_weights(folder / place)), None):
         return str(merged)
     adapter = next((folder / place for place in ADAPTERS if (folder / place / ADAPTER).is_file()), None)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sp3f_verl.progress import ProgressBar
-from sp3f_verl.report.run_metrics import read_metrics
+from sp3f_verl.training.metrics_log import next_file, read_metrics
 
 POLL_SECONDS = 0.5
 FIRST = "starting Python, torch and verl"
@@ -62,9 +62,7 @@ def run(
     ended. Raises StageFailed with the last lines of the log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    metrics.mkdir(parents=True, exist_ok=True)
-    attempt = metrics / f"{len(list(metrics.iterdir())):03d}.jsonl"  # verl truncates the file that it opens
-    environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(attempt), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(next_file(metrics)), "PYTHONUNBUFFERED": "1"}
     deadline = time.monotonic() + limit
     print(f"{name}: everything that verl, Ray and vLLM say goes to {log}", flush=True)
     with log.open("a") as sink, ProgressBar(name, steps) as bar:

@@ -23,10 +23,11 @@ from sp3f_verl.report.document.blocks import (
     section,
 )
 from sp3f_verl.report.document.escape import Markdown, code, joined
-from sp3f_verl.report.run_metrics import Point, RunMetrics, span
+from sp3f_verl.report.run_metrics import RunMetrics, span
 from sp3f_verl.report.side_by_side import Named, contents, sources
 from sp3f_verl.report.values import dots
 from sp3f_verl.stats.format import number
+from sp3f_verl.training.metrics_log import Point
 
 ENDS = 10  # steps
 AVERAGE = f"{ENDS}-step average"

@@ -1,61 +1,12 @@
-"""The metrics of a run as verl's file logger wrote them (`trainer.logger=[file]`): one {step, data} a line, a file an
-attempt. docs/diagnostics.md.
+"""The metrics of a run as series, with the files and steps that they come from. docs/diagnostics.md."""
 
-One rule for resumed runs: an attempt counts up to the step at which a later one goes on. At that step the later one's
-values win; what the earlier one logged beyond belongs to a policy that was given up.
-"""
-
-import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from sp3f_verl.report.document.escape import Markdown, code, joined
-
-
-@dataclass(frozen=True)
-class Point:
-    step: int
-    value: float
-    file: str  # relative to the run folder
-
-
-def read_metrics(folder: Path) -> dict[int, dict[str, float]]:
-    """step -> metrics of the `*.jsonl` of a folder; NaN for what is not finite."""
-    points, _ = _read(sorted(folder.glob("*.jsonl")), folder)
-    return {step: {name: point.value for name, point in metrics.items()} for step, metrics in points.items()}
-
-
-def _read(files: Iterable[Path], base: Path) -> tuple[dict[int, dict[str, Point]], list[str]]:
-    """(step -> metric -> point, the files that are metrics), by the rule above."""
-    steps: dict[int, dict[str, Point]] = {}
-    names = []
-    for file in files:
-        lines, is_metrics = list(_lines(file)), file.parent.name == "metrics"
-        if not lines and not is_metrics:
-            continue  # something else: responses, transcripts
-        name = file.relative_to(base).as_posix()
-        names.append(name)
-        begins = min((step for step, _ in lines), default=math.inf)
-        steps = {step: metrics for step, metrics in steps.items() if step <= begins}
-        for step, data in lines:
-            points = {metric: Point(step, _float(value), name) for metric, value in data.items()}
-            steps.setdefault(step, {}).update(points)
-    return dict(sorted(steps.items())), names
-
-
-def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(step, metrics) of each line; one that is still being written, or of another kind, is left out."""
-    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(entry, dict) and isinstance(entry.get("step"), int) and isinstance(entry.get("data"), dict):
-            yield entry["step"], entry["data"]
+from sp3f_verl.training.metrics_log import Point, read_points
 
 
 class RunMetrics:
@@ -69,7 +20,7 @@ class RunMetrics:
     def __init__(self, folder: Path, base: Path | None = None):
         self.folder = folder
         files = sorted((folder / "metrics").glob("*.jsonl")) or sorted(folder.glob("*.jsonl"))
-        steps, self.files = _read(files, base or folder)
+        steps, self.files = read_points(files, base or folder)
         self.series: dict[str, list[Point]] = {}
         self.not_finite: dict[str, list[Point]] = {}
         for metrics in steps.values():
@@ -115,7 +66,3 @@ def _by_file(points: Iterable[Point | None], steps_of) -> Markdown:
             steps.setdefault(point.file, set()).add(point.step)
     named = [Markdown("{} step {}").format(code(file), steps_of(sorted(at))) for file, at in sorted(steps.items())]
     return joined(named, "; ")
-
-
-def _float(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan

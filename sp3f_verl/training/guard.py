@@ -10,7 +10,7 @@ Of self-play's own responses it is measured how many do not end: endings are the
 the mean over all tokens shows it (docs/results/real-model.md).
 """
 
-import json
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +19,7 @@ from pydantic import Field
 from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
 from sp3f_verl.settings import Number, Settings, mend
+from sp3f_verl.training.metrics_log import read_metrics
 
 
 class GuardSettings(Settings):
@@ -91,12 +92,5 @@ class Guard:
 
 
 def _first_logged(folder: Path, name: str) -> float | None:
-    for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                data = json.loads(line)["data"]
-            except ValueError:  # the line that a killed attempt was writing
-                continue
-            if name in data:
-                return data[name]
-    return None
+    logged = (metrics[name] for metrics in read_metrics(folder).values() if name in metrics)
+    return next(filter(math.isfinite, logged), None)

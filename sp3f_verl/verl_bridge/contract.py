@@ -128,6 +128,7 @@ verl.trainer.ppo.v1.agent_loop_tq
     AgentLoopManagerTQ.__init__ | rl.group | wrapped
     AgentLoopManagerTQ.agent_loop_workers_class | rl.group | replaced by our worker
 verl.experimental.agent_loop.agent_loop
+    AgentLoopManager.agent_loop_workers | rl.trainer | the workers that generate
     AgentLoopOutput .response_ids .response_mask | rl.group | an empty response is mended, the score written
     AgentLoopOutput .response_logprobs .reward_score | rl.group | an empty response is mended, the score written
     AgentLoopOutput .extra_fields .metrics | rl.group | an empty response is mended, the score written
@@ -140,6 +141,8 @@ verl.experimental.reward_loop.reward_manager.base
     RewardManagerBase.__init__(config, tokenizer, compute_score) | rl.reward_manager | called
     RewardManagerBase.run_single(data) | rl.reward_manager | what verl calls
     RewardManagerBase .loop .tokenizer | rl.reward_manager | decoding beside the event loop
+verl.protocol
+    DataProto .batch .non_tensor_batch | rl.reward_manager | the responses of a group and their rows
 verl.experimental.reward_loop.reward_loop
     RewardLoopWorker.compute_score(data) | rl.reward_worker | wrapped
     RewardLoopWorker .config .reward_manager | rl.reward_worker | our manager, asked itself
@@ -158,6 +161,7 @@ verl.trainer.ppo.v1.trainer_base
     PPOTrainer._compute_metrics(batch, metrics) | rl.trainer | reward terms are logged in training
     PPOTrainer._init_dataloader() | rl.trainer | are there rows for a batch?
     PPOTrainer.train_dataset | rl.trainer | are there rows for a batch?
+    PPOTrainer .steps_per_epoch .parameter_sync_step | rl.trainer | steps of the rows that are left
     PPOTrainer._build_replay_buffer() | rl.trainer | its poll interval and its refills
     PPOTrainer .agent_loop_manager | rl.trainer | the workers that generate
     PPOTrainer._compute_advantage(batch, metrics) | rl.trainer | token credit divides it
@@ -253,6 +257,9 @@ verl.workers.engine.fsdp.transformer_impl
     FSDPEngine .optimizer .lr_scheduler .optimizer_config .module | preference.worker | begun anew
     FSDPEngine.checkpoint_manager | preference.worker | saves the new optimiser
     FSDPEngineWithLMHead.prepare_model_inputs(micro_batch) | preference.head | tells our head which rows come
+verl.workers.config.rollout
+    RolloutConfig.checkpoint_engine | engine.weight_sync | a buffer for the largest weight
+    CheckpointEngineConfig.update_weights_bucket_megabytes | engine.weight_sync | its size, in a frozen field
 verl.workers.config.optimizer
     build_optimizer(parameters, config) | preference.worker | an optimiser for each iteration
 verl.utils.checkpoint.checkpoint_manager
@@ -356,6 +363,10 @@ vllm
     LLM .generate .encode .get_tokenizer .llm_engine | llm.backends.vllm_worker | generation and reward models
     SamplingParams | llm.backends.vllm_worker | sampling
     PoolingParams(*, use_activation) | llm.backends.vllm_worker | raw logits of a reward model
+vllm.v1.engine.llm_engine
+    LLMEngine.model_config | llm.backends.vllm_worker | the longest request
+vllm.config
+    ModelConfig.max_model_len | llm.backends.vllm_worker | the longest request
 vllm.sampling_params
     SamplingParams.sampling_type | llm.backends.vllm_worker | greedy, seeded, other
 vllm.lora.request
@@ -376,6 +387,7 @@ ray.data
     DataContext.get_current() | llm.backends.ray_pool | no progress bars, no issue detectors
     ActorPoolStrategy(*, size) | llm.backends.ray_pool | workers
     from_arrow_refs | llm.backends.ray_pool | blocks of rows
+    Dataset .map_batches .iter_batches | llm.backends.ray_pool | blocks of rows
 ray.exceptions
     RayActorError | rl.judge_in_trainer | the judge died
     RayActorError | rl.trainer | a worker that generates died
@@ -383,8 +395,12 @@ ray.exceptions
     OutOfMemoryError | rl.trainer | one that Ray killed
     GetTimeoutError | rl.judge_in_trainer | the judge is busy at the end
     RayTaskError | rl.judge_in_trainer | the judge failed
+    RayTaskError.cause | rl.judge_in_trainer | the judge's own sentence
 ray.util.scheduling_strategies
     NodeAffinitySchedulingStrategy(node_id, soft) | rl.judge_in_trainer | beside the checkpoints
+ray.runtime_context
+    RuntimeContext.get_node_id() | rl.judge_in_trainer | beside the checkpoints
+    RuntimeContext.gcs_address | engine.weight_sync | this Ray's address
 """
 
 

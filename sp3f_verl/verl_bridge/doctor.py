@@ -96,8 +96,7 @@ def names() -> Iterator[Row]:
 
 def recipes() -> Iterator[Row]:
     """Every recipe, composed as the entry point of verl that it is for composes it."""
-    from hydra_plugins.sp3f_verl_recipes import trainer_of
-    from sp3f_verl.verl_bridge.recipes import compose_recipe, shipped
+    from sp3f_verl.verl_bridge.recipes import compose_recipe, shipped, trainer_of
 
     for recipe in shipped():
         try:

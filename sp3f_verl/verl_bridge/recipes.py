@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from hydra_plugins.sp3f_verl_recipes import trainer_of
 from sp3f_verl import RECIPES
 from sp3f_verl.errors import BadInput, nearest
 
@@ -16,6 +16,17 @@ CONFIG_NAMES = {"main_ppo": "ppo_trainer", "sft_trainer": "sft_trainer_engine"}
 def shipped() -> list[str]:
     """The names behind `+recipe=`."""
     return sorted(file.stem for file in (RECIPES / "recipe").glob("*.yaml"))
+
+
+def trainer_of(recipe: str) -> str | None:
+    """The entry point of verl that a recipe of ours is for, as it or the recipe under it says; None if not ours."""
+    file = RECIPES / "recipe" / f"{recipe}.yaml"
+    if not file.is_file():
+        return None
+    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    parents = [entry for entry in tree.get("defaults", ()) if isinstance(entry, str)]  # `_self_` is no file
+    inherited = next(filter(None, map(trainer_of, parents)), "main_ppo")
+    return tree.get("sp3f", {}).get("trainer", inherited)
 
 
 def compose_recipe(recipe: str, overrides: Sequence[str] = (), hydra_node: bool = False) -> DictConfig:

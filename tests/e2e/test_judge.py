@@ -21,9 +21,9 @@ from sp3f_verl.judge import Verdict, win_rates
 from sp3f_verl.judge.questions.schedule import all_pairs
 from sp3f_verl.judge.transcript import read_transcript
 from sp3f_verl.quickstart.tables import write_tables
-from sp3f_verl.report.run_metrics import read_metrics
 from sp3f_verl.rewards.terms import rule_terms
 from sp3f_verl.rewards.text import strip_think
+from sp3f_verl.training.metrics_log import read_metrics
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 CANARY = "sk-canary-7Qd2vX9"

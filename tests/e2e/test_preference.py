@@ -15,7 +15,7 @@ from helpers.processes import started
 from sp3f_verl.data.preference_rows import read_answers
 from sp3f_verl.losses.objective import Objective, measure
 from sp3f_verl.report.command import report
-from sp3f_verl.report.run_metrics import read_metrics
+from sp3f_verl.training.metrics_log import read_metrics
 from sp3f_verl.training.preference.tokens import batch_of, encode_all
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]

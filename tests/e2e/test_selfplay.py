@@ -18,7 +18,7 @@ from helpers.selfplay_runs import command
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.quickstart.habits import make
 from sp3f_verl.report.command import report
-from sp3f_verl.report.run_metrics import read_metrics
+from sp3f_verl.training.metrics_log import read_metrics
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 ROWS, HELD_OUT, ITERATIONS = 96, 48, 3

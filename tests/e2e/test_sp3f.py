@@ -19,8 +19,8 @@ from sp3f_verl.data.files import read_parquet
 from sp3f_verl.judge.reference import ReferenceJudge
 from sp3f_verl.quickstart import settings
 from sp3f_verl.quickstart.stages import Stages
-from sp3f_verl.report.run_metrics import read_metrics
 from sp3f_verl.rewards.terms import rule_terms
+from sp3f_verl.training.metrics_log import read_metrics
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 

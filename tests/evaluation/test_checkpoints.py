@@ -31,6 +31,9 @@ def test_of_a_run_the_latest_step_and_of_a_step_the_exported_model(tmp_path, bel
     assert model_folder(steps[2]) == str(steps[2])
     (tmp_path / "latest_checkpointed_iteration.txt").write_text("2")
     assert model_folder(tmp_path) == str(steps[2])
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("")  # verl writes it in place, and was killed there
+    (tmp_path / "global_step_10" / "data.pt").touch()
+    assert model_folder(tmp_path) == str(steps[10])
 
 
 def test_the_adapter_where_no_merged_model_was_written(tmp_path):

@@ -8,9 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.sp3f_verl_recipes import trainer_of
 from sp3f_verl.verl_bridge.preflight import callback as preflight
-from sp3f_verl.verl_bridge.recipes import CONFIG_NAMES, shipped
+from sp3f_verl.verl_bridge.recipes import CONFIG_NAMES, shipped, trainer_of
 
 CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")  # verl's own, in which a recipe is an override
 CONFIG_OF = {recipe: CONFIG_NAMES[trainer_of(recipe)] for recipe in shipped()}  # recipe -> verl's config

@@ -19,7 +19,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from helpers.recipes import compose_recipe, resolved
-from sp3f_verl.training.preference.resume import TRACKER, step_to_resume
+from sp3f_verl.training.checkpoints import TRACKER, step_to_resume
 from sp3f_verl.verl_bridge.selfplay import generation
 from sp3f_verl.verl_bridge.selfplay import trainer as selfplay
 

@@ -18,7 +18,7 @@ from sp3f_verl.report.document.markdown import markdown
 from sp3f_verl.report.document.page import html
 from sp3f_verl.report.folders import look
 from sp3f_verl.report.rl_and_sft import _time
-from sp3f_verl.report.run_metrics import Point
+from sp3f_verl.training.metrics_log import Point
 
 
 def text_of(*folders) -> str:

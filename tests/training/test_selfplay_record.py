@@ -5,7 +5,6 @@ import json
 import pytest
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.training.preference.resume import TRACKER, mend_tracker, step_to_resume
 from sp3f_verl.training.selfplay.record import Record
 
 IDENTITY = {"model": "m", "rows": {"train": "r"}, "seed": 42}
@@ -56,40 +55,3 @@ def test_the_folder_of_another_run_is_refused(record):
     (record.folder / "run.json").write_text(json.dumps({**IDENTITY, "model": "0" * 64}))
     with pytest.raises(BadInput, match=r"that an earlier version began.*end it with that version"):
         Record(record.folder, IDENTITY)
-
-
-def checkpoint(folder, step: int, whole: bool = True) -> None:
-    (folder / f"global_step_{step}").mkdir(parents=True)
-    if whole:
-        (folder / f"global_step_{step}" / "data.pt").touch()
-
-
-def test_a_tracker_that_a_kill_left_empty_is_mended(tmp_path):
-    checkpoint(tmp_path, 8)
-    checkpoint(tmp_path, 12)
-    checkpoint(tmp_path, 16, whole=False)
-    mend_tracker(tmp_path)
-    assert not (tmp_path / TRACKER).exists(), "a run without a tracker is left alone"
-    (tmp_path / TRACKER).write_text("")
-    mend_tracker(tmp_path)
-    assert (tmp_path / TRACKER).read_text() == "12"
-    (tmp_path / TRACKER).write_text("8")
-    mend_tracker(tmp_path)
-    assert (tmp_path / TRACKER).read_text() == "8"
-
-
-class Trainer(dict):
-    __getattr__ = dict.__getitem__
-
-
-def test_the_step_that_verl_will_load(tmp_path):
-    auto = Trainer(resume_mode="auto", default_local_dir=str(tmp_path))
-    assert step_to_resume(auto) == 0
-    checkpoint(tmp_path, 12)
-    (tmp_path / TRACKER).write_text("12")
-    assert step_to_resume(auto) == 12
-    (tmp_path / TRACKER).write_text("13")
-    assert step_to_resume(auto) == 0, "verl starts anew where the folder is gone"
-    assert step_to_resume(Trainer(auto, resume_mode="disable")) == 0
-    given = Trainer(resume_mode="resume_path", resume_from_path=f"{tmp_path}/global_step_7/")
-    assert step_to_resume(given) == 7

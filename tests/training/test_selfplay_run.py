@@ -7,7 +7,7 @@ import pytest
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.losses.objective import Objective
-from sp3f_verl.training.preference.resume import workers_folder
+from sp3f_verl.training.checkpoints import workers_folder
 from sp3f_verl.training.selfplay.plan import Plan
 from sp3f_verl.training.selfplay.record import Record
 from sp3f_verl.training.selfplay.settings import SelfPlay

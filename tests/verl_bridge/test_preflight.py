@@ -434,3 +434,21 @@ def test_fewer_rows_than_a_batch_are_refused_before_a_worker_starts():
     trainer = SimpleNamespace(train_dataset=range(7), config=compose_recipe("grpo", "data.train_batch_size=8"))
     with pytest.raises(BadInput, match=r"leaves 7 rows, data.train_batch_size=8 needs more"):
         _with_a_batch(lambda self: None)(trainer)
+
+
+def test_steps_are_those_of_the_rows_that_verl_keeps():
+    from sp3f_verl.verl_bridge.rl.trainer import _with_a_batch
+
+    for wanted, steps in ((9, 4), (4, 4), (3, 3)):  # 17 of 40 rows are left: 2 batches of 8, twice
+        config = compose_recipe("grpo", "data.train_batch_size=8", "trainer.total_epochs=2")
+        config.actor_rollout_ref.actor.optim.total_training_steps = 3 * wanted  # as verl sets it
+        trainer = SimpleNamespace(
+            train_dataset=range(17),
+            config=config,
+            steps_per_epoch=2,
+            total_training_steps=wanted,
+            parameter_sync_step=3,
+        )
+        _with_a_batch(lambda self: None)(trainer)
+        assert trainer.total_training_steps == steps
+        assert config.actor_rollout_ref.actor.optim.total_training_steps == 3 * steps

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sp3f_verl.report.document.blocks import SHARE, Line, Lines, Picture, picture
 from sp3f_verl.report.preference.run import PHASES, PreferenceRun
-from sp3f_verl.report.run_metrics import Point
+from sp3f_verl.training.metrics_log import Point
 
 # file -> (title, what it shows, what would be bad)
 READ = {

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sp3f_verl.report.run_metrics import Point, RunMetrics
+from sp3f_verl.report.run_metrics import RunMetrics
+from sp3f_verl.training.metrics_log import Point
 from sp3f_verl.training.objective_record import ObjectiveRecord
 
 ROLES = (("chosen", "rejected"), ("real", "generated", "proto"))  # of runs without a record of theirs

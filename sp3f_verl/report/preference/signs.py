@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from sp3f_verl.report.document.escape import Markdown, code
 from sp3f_verl.report.preference.run import PreferenceRun
 from sp3f_verl.report.preference.tables import contingency
-from sp3f_verl.report.run_metrics import Point, where
+from sp3f_verl.report.run_metrics import where
 from sp3f_verl.stats.format import number
+from sp3f_verl.training.metrics_log import Point
 
 SATURATED = 0.9  # share of pairs
 OVERFIT = 0.15  # accuracy in training minus held-out

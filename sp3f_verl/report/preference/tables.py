@@ -7,8 +7,9 @@ from typing import Any
 from sp3f_verl.report.document.blocks import Table, Text, listed, paragraph
 from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.preference.run import PreferenceRun
-from sp3f_verl.report.run_metrics import Point, span, where
+from sp3f_verl.report.run_metrics import span, where
 from sp3f_verl.stats.format import number
+from sp3f_verl.training.metrics_log import Point
 
 ORDERS = {"raw": "raw (sums)", "per_token": "per token"}
 CELLS = ("both", "reward_only", "logp_only", "neither")

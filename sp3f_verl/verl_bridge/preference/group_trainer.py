@@ -22,9 +22,10 @@ from verl.utils.tracking import Tracking
 
 from sp3f_verl.log import log
 from sp3f_verl.losses.objective import Objective, measure
+from sp3f_verl.training.checkpoints import mend_tracker
 from sp3f_verl.training.guard import Guard, GuardSettings
+from sp3f_verl.training.metrics_log import next_file
 from sp3f_verl.training.objective_record import ObjectiveRecord
-from sp3f_verl.training.preference.resume import mend_tracker
 from sp3f_verl.training.preference.tokens import Group, batch_of, filled_up, response_logps, total_weight
 from sp3f_verl.verl_bridge.preference.balance import balanced
 from sp3f_verl.verl_bridge.preference.worker import PreferenceWorker, group_loss
@@ -216,10 +217,9 @@ class GroupTrainer(PPOTrainer):
             config=OmegaConf.to_container(self.config, resolve=True),
         )
         folder = Path(trainer.default_local_dir) / "metrics"
-        folder.mkdir(parents=True, exist_ok=True)
+        self._metrics_file = next_file(folder)
         settings = OmegaConf.to_container(self.config.sp3f.guard, resolve=True)
         self.guard = Guard(GuardSettings.read(settings, "sp3f.guard"), self.objective.roles[0], folder)
-        self._metrics_file = folder / f"{len(list(folder.iterdir())):03d}.jsonl"
 
     def _log(self, metrics: dict[str, float]) -> None:
         self.logger.log(data=metrics, step=self.global_steps)

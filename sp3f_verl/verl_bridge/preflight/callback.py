@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.log import log
+from sp3f_verl.training.metrics_log import next_file
 from sp3f_verl.verl_bridge import sizes
 from sp3f_verl.verl_bridge.cpu.platform import CHECK_VARIABLE
 from sp3f_verl.verl_bridge.preflight import judge as preflight_judge
@@ -180,15 +181,14 @@ def batches(config: DictConfig) -> None:
 
 def file_log(config: DictConfig) -> None:
     """Where verl's file logger writes (trainer.logger=[..., file]): into the run's folder, a file an attempt, which is
-    where `sp3f report` looks. verl empties the file that it opens, so that a resumed run would lose what it had logged.
+    where `sp3f report` looks.
 
     A variable that is set stays. It reaches the processes that this one starts, not those of a cluster.
     """
     if "file" not in config.trainer.logger or os.environ.get(FILE_LOG):
         return
     folder = Path(config.trainer.default_local_dir).expanduser().absolute() / "metrics"
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ[FILE_LOG] = str(folder / f"{len(list(folder.glob('*.jsonl'))):03d}.jsonl")
+    os.environ[FILE_LOG] = str(next_file(folder))
 
 
 class Method(NamedTuple):

@@ -13,7 +13,7 @@ from sp3f_verl.data.files import digest
 from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.log import log
-from sp3f_verl.training.preference.resume import TRACKER
+from sp3f_verl.training.checkpoints import TRACKER
 from sp3f_verl.verl_bridge.cpu.platform import KV_VARIABLE
 from sp3f_verl.verl_bridge.preflight.files import files, first_process
 from sp3f_verl.verl_bridge.sizes import model_node, model_size
@@ -221,7 +221,7 @@ def positions(node: DictConfig) -> int | None:
 
 def resumed(config: DictConfig) -> tuple[int, Path]:
     """The step that the run goes on from, 0 for none, and the folder of the run that saved it."""
-    from sp3f_verl.training.preference.resume import step_to_resume
+    from sp3f_verl.training.checkpoints import step_to_resume
 
     trainer = config.trainer
     chosen = trainer.get("resume_from_path") if trainer.resume_mode == "resume_path" else None

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
-from sp3f_verl.training.preference.resume import TRACKER
+from sp3f_verl.training.checkpoints import TRACKER
 from sp3f_verl.verl_bridge.preflight.files import first_process
 from sp3f_verl.verl_bridge.preflight.run import model_of
 

@@ -62,7 +62,7 @@ def annotated_rows(config: DictConfig) -> None:
 
 def recorded_run(config: DictConfig) -> None:
     """A checkpoint without its record could not go on; said here, before workers start."""
-    from sp3f_verl.training.preference.resume import step_to_resume
+    from sp3f_verl.training.checkpoints import step_to_resume
 
     folder, step = Path(config.sp3f.selfplay.folder), step_to_resume(config.trainer)
     if step and not (folder / "run.json").is_file():

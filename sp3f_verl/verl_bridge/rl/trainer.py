@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 
 from sp3f_verl.errors import BadInput, one_line
+from sp3f_verl.log import log
 from sp3f_verl.verl_bridge.rl.judge_in_trainer import (
     end_in_mid_step,
     stop_in_mid_step,
@@ -84,16 +85,27 @@ def _with_terms(original):
 
 
 def _with_a_batch(original):
-    """Fewer rows than a batch, once those with long prompts are left out, make no step, and no end that tells."""
+    """Prompts that are too long are left out here: fewer rows than a batch make no step, and no end that tells; fewer
+    steps than the run was to have would end it before the last one, which is the one that is saved."""
 
     @functools.wraps(original)
     def _init_dataloader(self):
         original(self)
+        if self.config.get("sp3f") is None:
+            return
         count, size = len(self.train_dataset), self.config.data.train_batch_size
-        if self.config.get("sp3f") is not None and count < size:
+        if count < size:
             raise BadInput(
                 f"data.train_files leaves {count} rows, data.train_batch_size={size} needs more; set it lower."
             )
+        there, wanted = self.steps_per_epoch * self.config.trainer.total_epochs, self.total_training_steps
+        if there < wanted:
+            log.warning(
+                f"steps of the run: {there}, not {wanted}: prompts longer than data.max_prompt_length are left out."
+            )
+            self.total_training_steps = there
+            optimizer = self.config.actor_rollout_ref.actor.optim
+            optimizer.total_training_steps = there * self.parameter_sync_step
 
     return _init_dataloader
 

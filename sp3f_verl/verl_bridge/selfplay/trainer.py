@@ -17,8 +17,8 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import model_digest
 from sp3f_verl.llm.store import Store
 from sp3f_verl.log import log, show
+from sp3f_verl.training.checkpoints import step_to_resume, workers_folder
 from sp3f_verl.training.preference.reference_store import ReferenceStore, forget_others
-from sp3f_verl.training.preference.resume import step_to_resume, workers_folder
 from sp3f_verl.training.preference.tokens import digest, response_logps
 from sp3f_verl.training.selfplay import rows
 from sp3f_verl.training.selfplay.plan import Plan

@@ -8,15 +8,26 @@ from sp3f_verl.errors import BadInput
 TRACKER = "latest_checkpointed_iteration.txt"
 
 
+def latest_step(folder: Path) -> int:
+    """The step of the newest checkpoint of a run: the tracker's; where that was left empty, of the newest checkpoint
+    that was written to its end. 0 where there is none."""
+    tracker = folder / TRACKER
+    if not tracker.is_file():
+        return 0
+    if (text := tracker.read_text().strip()).isdigit():
+        return int(text)
+    # data.pt (of SFT: data_0.pt) is written after the workers' files, and the tracker after it
+    whole = (file.parent.name.rpartition("_")[2] for file in folder.glob("global_step_*/data*.pt"))
+    return max((int(step) for step in whole if step.isdigit()), default=0)
+
+
 def mend_tracker(folder: Path) -> None:
-    """Where the tracker file holds no number, put in that of the newest checkpoint that was written to its end."""
+    """Where the tracker file holds no number, put in that of the newest checkpoint, which verl then goes on from."""
     tracker = folder / TRACKER
     if not tracker.is_file() or tracker.read_text().strip().isdigit():
         return
-    # data.pt is written after the workers' files, and the tracker after it
-    whole = [file.parent.name.rpartition("_")[2] for file in folder.glob("global_step_*/data.pt")]
-    if whole:
-        write_text(max(whole, key=int), tracker)
+    if step := latest_step(folder):
+        write_text(str(step), tracker)
     else:
         tracker.unlink()
 
@@ -37,8 +48,7 @@ def step_to_resume(trainer) -> int:
         raise BadInput(f"trainer.resume_mode={trainer.resume_mode}; use auto, disable or resume_path.")
     folder = Path(trainer.default_local_dir)
     mend_tracker(folder)
-    tracker = folder / TRACKER
-    step = int(tracker.read_text()) if tracker.is_file() else 0
+    step = latest_step(folder)
     return step if (folder / f"global_step_{step}").is_dir() else 0
 
 
