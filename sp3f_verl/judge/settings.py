@@ -123,7 +123,7 @@ class JudgeSettings(Settings):
     @property
     def term(self) -> str:
         """The reward term that its rates are."""
-        return "consistency" if self.question.name == "consistency" else "judge"
+        return self.question.term
 
     def known_price(self) -> Price | None:
         return self.price or price_of(self.prices, self.model or "")

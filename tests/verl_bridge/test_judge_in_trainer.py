@@ -222,7 +222,7 @@ def test_a_kind_of_ones_own_is_asked_by_the_reward_manager(trainer):
         manager = get_reward_manager_cls("sp3f")(
             compose_recipe("sp3f", "judge=none", "device=cpu", *longer), None, None
         )
-        return await manager.score_group(
+        return await manager.scoring.of_group(
             ["a", "bb", "bb"], {**ROW, "data_source": "sums", "thinking_en": None, "extra_info": {}}, judged=True
         )
 

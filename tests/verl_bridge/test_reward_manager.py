@@ -7,8 +7,6 @@ from verl.experimental.reward_loop.reward_manager.registry import get_reward_man
 
 from helpers.recipes import compose_recipe
 from sp3f_verl.errors import BadInput
-from sp3f_verl.judge.base import Judged
-from sp3f_verl.verl_bridge.rl.reward_manager import compared, consistency
 
 ROW = {
     "reward_model": {"ground_truth": "C::Calcium"},
@@ -31,7 +29,7 @@ def score(overrides, compute_score=None, step=0, row=ROW):
     async def scene():
         cfg = compose_recipe("grpo", "reward=acc_threshold", *overrides)
         manager = get_reward_manager_cls("sp3f")(cfg, None, compute_score)
-        return await manager.score_group([TEXT], row, judged=False, step=step)
+        return await manager.scoring.of_group([TEXT], row, judged=False, step=step)
 
     (total,), (info,) = asyncio.run(scene())
     return total, info
@@ -56,15 +54,6 @@ def test_a_custom_function_of_verl_is_added_up(function):
 
 def test_the_function_that_verl_hands_in_by_itself_is_not_asked():
     assert score([], lambda **_: 1 / 0)[0] == 2
-
-
-def test_consistency_asks_about_right_answers_in_the_language_and_leaves_failures_out():
-    """Of four responses one is wrong; of the three that are asked about, the judge fails on the last."""
-    terms = [{"accuracy_in_language": right} for right in (1.0, 0.0, 1.0, 1.0)]
-    texts = compared([f"<think>thought {k}</think> answer" for k in range(4)], terms)
-    assert texts == ["thought 0", "", "thought 2", "thought 3"]
-    assert consistency(terms, Judged([0.9, 0.0, 0.3, 0.5], [], [1, 1, 1, 0])) == pytest.approx([0.9, 0.0, 0.3, 0.6])
-    assert consistency(terms, Judged([0.5] * 4, [], [0] * 4)) == [0.5, 0.0, 0.5, 0.5]
 
 
 def test_leakage_is_measured_where_a_teacher_reads_the_solution():

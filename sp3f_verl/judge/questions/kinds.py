@@ -18,8 +18,9 @@ from sp3f_verl.judge.verdicts.verdict import (
     parse_verdict,
     preference_for_a,
 )
-from sp3f_verl.judge.verdicts.win_rates import Comparison
+from sp3f_verl.judge.verdicts.win_rates import NEUTRAL, Comparison
 from sp3f_verl.llm.outcome import Completion
+from sp3f_verl.rewards.fidelity.thinking import parts
 
 Shown = tuple[str, ...]  # a question: the texts to show, in their order
 TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give
@@ -30,7 +31,8 @@ class Kind:
     """needed, optional: the variables of a prompt's user part. prompts: the names of those that come with the package,
     with and without the solution. reference: the field of a row that {{solution}} stands for. of_pairs: whether two
     responses at a time are shown, the first as A. tie: the value of two that look the same. longest: tokens of an
-    answer, where the kind says it. top_logprobs: what it asks for besides.
+    answer, where the kind says it. top_logprobs: what it asks for besides. term: the reward term that the rates are.
+    after_rules: whether what is asked hangs on the rule terms of the responses, which then come first.
     """
 
     name: ClassVar[str]
@@ -42,6 +44,17 @@ class Kind:
     tie: ClassVar[Verdict | float | None] = None
     longest: ClassVar[int | None] = None
     top_logprobs: ClassVar[int | None] = None
+    term: ClassVar[str] = "judge"
+    after_rules: ClassVar[bool] = False
+
+    def asked_about(self, responses: Sequence[str], rules: Sequence[Mapping[str, float]]) -> list[str]:
+        """Of a group's responses, with their rule terms where `after_rules`: the text that the judge is shown of each;
+        "" where it is not asked."""
+        return list(responses)
+
+    def term_values(self, rates: Sequence[float], valid: Sequence[int], rules: Sequence[Mapping[str, float]]):
+        """The term of each response: of its rate, and of how many questions had an answer."""
+        return list(rates)
 
     def labels(self, count: int) -> list[str] | None:
         """The names of so many shown responses; None where the kind cannot show so many."""
@@ -147,6 +160,24 @@ class Consistency(Language):
     name, prompts = "consistency", ("consistency", "consistency")
     needed, optional = COMPARED | {"solution"}, frozenset()
     reference = "thinking_en"
+    term, after_rules = "consistency", True
+
+    def asked_about(self, responses, rules):
+        """Thoughts of right answers that were thought and given in the language."""
+        return [
+            parts(response)[0] if term["accuracy_in_language"] else ""
+            for response, term in zip(responses, rules, strict=True)
+        ]
+
+    def term_values(self, rates, valid, rules):
+        """Where the judge failed it is the mean of the group's others, so that it moves no advantage between them; the
+        original made it 0, the worst there is."""
+        asked = [bool(term["accuracy_in_language"]) for term in rules]
+        known = [rate for rate, count, own in zip(rates, valid, asked, strict=True) if own and count]
+        neutral = sum(known) / len(known) if known else NEUTRAL
+        return [
+            0.0 if not own else rate if count else neutral for rate, count, own in zip(rates, valid, asked, strict=True)
+        ]
 
     def read(self, completion, count):
         return None if self.is_cut_off(completion) else parse_score(completion.text)
@@ -156,6 +187,7 @@ class Consistency(Language):
 
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Pairwise(), Token(), Listwise(), Language(), Consistency())}
+JUDGED_TERMS = frozenset(kind.term for kind in KINDS.values())
 
 
 def kind_of(schedule: str, verdict: str) -> Kind:

@@ -13,7 +13,7 @@ from sp3f_verl.judge import make_judge
 from sp3f_verl.judge.base import Judge
 from sp3f_verl.judge.desk import Desk
 from sp3f_verl.judge.questions.client import Context
-from sp3f_verl.judge.questions.kinds import KINDS
+from sp3f_verl.judge.questions.kinds import JUDGED_TERMS, KINDS, Kind
 from sp3f_verl.judge.questions.prompt import Prompt, render
 from sp3f_verl.judge.settings import JudgeSettings, Transcript
 from sp3f_verl.rewards.weights import active
@@ -29,7 +29,7 @@ def judge(config: DictConfig) -> None:
     settings, rollout = settings_of(config), config.actor_rollout_ref.rollout
     judges = [make_judge(member) for member in settings.members()]
     weights = OmegaConf.to_container(config.sp3f.reward.weights)
-    wanted = {"judge", "consistency"} & active(weights)
+    wanted = JUDGED_TERMS & active(weights)
     _reward_model(config, [member for member in judges if _asks(member, "reward_model")])
     if not judges:
         for term in sorted(wanted):
@@ -41,11 +41,9 @@ def judge(config: DictConfig) -> None:
             "sp3f.judge.panel mixes schedule=consistency, a reward term of its own, with others; ask for one."
         )
     (term,) = given
-    for member in judges if term == "consistency" else ():
+    for member in judges if term != Kind.term else ():
         if not member.asks_a_model:
-            raise BadInput(
-                f"judge={member.settings.name} cannot answer sp3f.judge.schedule=consistency; name a model's."
-            )
+            raise BadInput(f"judge={member.settings.name} cannot answer sp3f.judge.schedule={term}; name a model's.")
     for other in sorted(wanted - given):
         raise BadInput(
             f"sp3f.reward.weights.{other}={weights[other]}, but judge={settings.name} with schedule="
