@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sp3f_verl.errors import BadInput
-from sp3f_verl.training.selfplay.record import Record
+from sp3f_verl.training.selfplay.record import IterationManifest, Record
 
 IDENTITY = {"model": "m", "rows": {"train": "r"}, "seed": 42}
 
@@ -38,7 +38,7 @@ def test_a_step_without_a_record_is_refused(record):
 
 def test_writing_adds_and_keeps(record):
     record.write(1, margin=0.5)
-    assert record.manifest(1) == {"iteration": 1, "start_step": 10, "steps": 8, "policy": "p1", "margin": 0.5}
+    assert record.manifest(1) == IterationManifest(iteration=1, start_step=10, steps=8, policy="p1", margin=0.5)
     assert record.final_step() is None
     record.finish(24)
     record.resume(24)

@@ -9,7 +9,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.losses.objective import Objective
 from sp3f_verl.training.checkpoints import workers_folder
 from sp3f_verl.training.selfplay.plan import Plan
-from sp3f_verl.training.selfplay.record import Record
+from sp3f_verl.training.selfplay.record import IterationManifest, Record
 from sp3f_verl.training.selfplay.settings import SelfPlay
 from sp3f_verl.training.selfplay.triplets import Triplets
 
@@ -57,7 +57,7 @@ def test_too_many_cut_responses_are_the_settings_fault(plan, iteration):
 def test_too_few_left_because_the_policy_answers_as_the_data_does_ends_it_for_good(plan):
     plan.too_few(2, 20, triplets(identical=9))
     assert "iteration 2: the policy answers as the data does" in plan.end(2)
-    assert plan.record.manifest(2) == {"iteration": 2, "start_step": 20, "steps": 0, "too_few": 5}
+    assert plan.record.manifest(2) == IterationManifest(iteration=2, start_step=20, steps=0, too_few=5)
     plan.batch_size = 4
     assert plan.end(2) is None, "a smaller batch goes on"
     with pytest.raises(BadInput, match="nothing to train on"):

@@ -5,7 +5,6 @@ pairs held out for it. docs/diagnostics.md.
 """
 
 import bisect
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from sp3f_verl.report.run_metrics import RunMetrics
 from sp3f_verl.training.metrics_log import Point
 from sp3f_verl.training.objective_record import ObjectiveRecord
+from sp3f_verl.training.selfplay.record import IterationManifest
 
 ROLES = (("chosen", "rejected"), ("real", "generated", "proto"))  # of runs without a record of theirs
 PHASES = ("train", "val", "start")
@@ -68,22 +68,21 @@ class PreferenceRun(RunMetrics):
         return ()
 
     @cached_property
-    def manifests(self) -> dict[int, tuple[dict[str, Any], str]]:
+    def manifests(self) -> dict[int, tuple[IterationManifest, str]]:
         """iteration -> (manifest, its file), of those that can be read."""
         manifests = {}
         for file in sorted((self.folder / "selfplay").glob("iteration_*/manifest.json")):
             try:
-                manifest = json.loads(file.read_text(encoding="utf-8"))
-                manifests[int(manifest["iteration"])] = (manifest, file.relative_to(self.folder).as_posix())
-            except (ValueError, KeyError, TypeError):
+                manifest = IterationManifest.read(file)
+            except ValueError:
                 continue  # half written, or of another hand: the metrics say the same
+            manifests[manifest.iteration] = (manifest, file.relative_to(self.folder).as_posix())
         return manifests
 
     @property
     def objectives(self) -> dict[int, dict[str, Any]]:
         """iteration -> loss, loss_type, alpha and beta, where its manifest has them."""
-        settings = {t: manifest.get("settings") for t, (manifest, _) in self.manifests.items()}
-        return {t: one for t, one in settings.items() if isinstance(one, dict)}
+        return {t: manifest.settings for t, (manifest, _) in self.manifests.items() if manifest.settings}
 
     @cached_property
     def starts(self) -> dict[int, int]:
@@ -92,9 +91,8 @@ class PreferenceRun(RunMetrics):
         for point in self["train/iteration"]:
             starts[int(point.value)] = min(point.step, starts.get(int(point.value), point.step))
         for iteration, (manifest, _) in self.manifests.items():
-            done = manifest.get("start_step")  # steps done when the iteration began
-            if iteration not in starts and isinstance(done, int) and manifest.get("steps") != 0:
-                starts[iteration] = done + 1
+            if iteration not in starts and manifest.start_step is not None and manifest.steps != 0:
+                starts[iteration] = manifest.start_step + 1
         return dict(sorted(starts.items()))
 
     def iteration_of(self, step: int) -> int:

@@ -10,6 +10,7 @@ from sp3f_verl.report.preference.run import PreferenceRun
 from sp3f_verl.report.run_metrics import span, where
 from sp3f_verl.stats.format import number
 from sp3f_verl.training.metrics_log import Point
+from sp3f_verl.training.selfplay.record import IterationManifest
 
 ORDERS = {"raw": "raw (sums)", "per_token": "per token"}
 CELLS = ("both", "reward_only", "logp_only", "neither")
@@ -125,12 +126,12 @@ def generated_table(run: PreferenceRun) -> Table:
     values = {name: run.of_policy(f"generation/{name}") for name in dict.fromkeys(names)}
     values["rollout_logp_diff_max"] = run.of_policy("start/rollout_logp_diff_max")
     policies = sorted({t for points in values.values() for t in points} | set(run.manifests))
-    manifests = {t: run.manifests.get(t, ({}, ""))[0] for t in policies}
+    manifests = {t: run.manifests[t][0] if t in run.manifests else IterationManifest(iteration=t) for t in policies}
     columns = {
         "trained with": lambda t: _objective(run.objectives.get(t, {})),
-        "steps": lambda t: str(manifests[t].get("steps", "–")),
+        "steps": lambda t: "–" if manifests[t].steps is None else str(manifests[t].steps),
         **{code(name): lambda t, name=name: _count(name, values[name].get(t)) for name in values},
-        "left out, by reason": lambda t: _dropped(manifests[t].get("dropped")),
+        "left out, by reason": lambda t: _dropped(manifests[t].dropped),
     }
     used = where(point for points in values.values() for point in points.values())
     files = joined([*([used] if used else []), *(code(file) for _, file in run.manifests.values())], "; ")
@@ -169,9 +170,9 @@ def _objective(objective: Mapping[str, Any]) -> str:
     return ", ".join([*names, *scales]) or "–"
 
 
-def _dropped(dropped: Any) -> str:
+def _dropped(dropped: Mapping[str, Any] | None) -> str:
     """Of {reason: count}, or {split: {reason: count}}."""
-    if not isinstance(dropped, dict):
+    if dropped is None:
         return "–"
     if any(isinstance(counts, dict) for counts in dropped.values()):
         return "; ".join(f"{split}: {_dropped(counts)}" for split, counts in dropped.items())

@@ -44,7 +44,7 @@ class Plan:
 
     def check_half_trained(self, t: int) -> None:
         """BadInput where iteration t was begun with other settings than these."""
-        begun_with = self.record.manifest(t)["settings"]
+        begun_with = self.record.manifest(t).settings
         for name, value in self.trained_with(t).items():
             if begun_with.get(name, value) != value:  # a setting that is new since has no part in what was begun
                 raise BadInput(
@@ -56,12 +56,11 @@ class Plan:
         """Why the run is over before iteration t, in a sentence; None where it goes on."""
         last = self.record.manifest(t - 1) if t else None
         for manifest in filter(None, (last, self.record.manifest(t))):
-            if manifest.get("too_few", self.batch_size) < self.batch_size:
-                iteration = manifest["iteration"]
-                return f"iteration {iteration}: the policy answers as the data does, too few groups are left."
+            if manifest.too_few is not None and manifest.too_few < self.batch_size:
+                return f"iteration {manifest.iteration}: the policy answers as the data does, too few groups are left."
         if t >= self.settings.iterations:
             return f"all {t} iterations are done; raise sp3f.selfplay.iterations to go on."
-        least, margin = self.settings.stop_below_margin, last.get("margin") if last else None
+        least, margin = self.settings.stop_below_margin, last.margin if last else None
         if least is not None and margin is not None and margin < least:
             return f"iteration {t - 1} ended with a current advantage of {margin:.4g}, below {least:g}: the end."
         return None
@@ -83,5 +82,5 @@ class Plan:
     def policy(self, t: int, recorded: bool, weights: Callable[[], Path]) -> str:
         """Names pi_t: as its record does, else by the weights in the folder that `weights` gives. Read once."""
         if t not in self.policies:
-            self.policies[t] = self.record.manifest(t)["policy"] if recorded else model_digest(str(weights()))
+            self.policies[t] = self.record.manifest(t).policy if recorded else model_digest(str(weights()))
         return self.policies[t]

@@ -9,13 +9,42 @@ selfplay/iteration_<t>/{train,validation}.parquet
 import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import BaseModel
 
 from sp3f_verl.data.files import write_json
 from sp3f_verl.data.resume import Work
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.fingerprint import earlier_version
 from sp3f_verl.log import log
+
+
+class IterationManifest(BaseModel):
+    """What is known of an iteration: policy, settings and counts once its data is there, `margin` at its end. None: not
+    yet, or of an earlier version."""
+
+    iteration: int
+    start_step: int | None = None
+    """Training steps done when it began."""
+    steps: int | None = None
+    too_few: int | None = None
+    """Usable groups, where they were fewer than a batch and the run ended."""
+    policy: str | None = None
+    """Fingerprint of the weights that generated."""
+    settings: dict[str, Any] | None = None
+    rows: dict[str, int] | None = None
+    usable: dict[str, int] | None = None
+    dropped: dict[str, dict[str, int] | int] | None = None
+    """Groups left out by split and reason; by reason alone of earlier versions."""
+    responses: str | None = None
+    """Digest of what is trained on."""
+    margin: float | None = None
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """OSError or ValueError where there is none."""
+        return cls.model_validate_json(file.read_text(encoding="utf-8"))
 
 
 class Record:
@@ -39,13 +68,15 @@ class Record:
     def place(self, iteration: int) -> Path:
         return self.folder / f"iteration_{iteration}"
 
-    def manifest(self, iteration: int) -> dict[str, Any] | None:
+    def manifest(self, iteration: int) -> IterationManifest | None:
         file = self.place(iteration) / "manifest.json"
-        return json.loads(file.read_text()) if file.is_file() else None
+        return IterationManifest.read(file) if file.is_file() else None
 
     def write(self, iteration: int, **values: Any) -> None:
-        kept = self.manifest(iteration) or {}
-        write_json({**kept, "iteration": iteration, **values}, self.place(iteration) / "manifest.json")
+        """Adds to what is known; what it was goes on where nothing new is said."""
+        kept = self.manifest(iteration) or IterationManifest(iteration=iteration)
+        known = kept.model_dump(exclude_none=True) | values
+        write_json(IterationManifest(**known).model_dump(exclude_none=True), self.place(iteration) / "manifest.json")
 
     def finish(self, step: int) -> None:
         """The run is over at `step`, the final policy measured."""
@@ -64,15 +95,15 @@ class Record:
         iteration = 0
         while step > 0:
             manifest = self.manifest(iteration)
-            if manifest is None or step < manifest["start_step"]:
+            if manifest is None or step < manifest.start_step:
                 raise BadInput(
                     f"the checkpoint of step {step} belongs to no iteration in {self.folder}; put that folder back, or "
                     "remove the checkpoints to begin anew."
                 )
-            if step < manifest["start_step"] + manifest["steps"]:
+            if step < manifest.start_step + manifest.steps:
                 break
             iteration += 1
-            if step == manifest["start_step"] + manifest["steps"]:
+            if step == manifest.start_step + manifest.steps:
                 break
         if self.final_step() not in (None, step):
             (self.folder / "final.json").unlink()

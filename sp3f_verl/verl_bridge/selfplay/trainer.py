@@ -70,7 +70,7 @@ class SelfPlayTrainer(GroupTrainer):
         store = Store(self.record.folder / "responses.sqlite")
         self.responses = Responses(store, rows.end_tokens(self.tokenizer, node))
         manifest = self.record.manifest(self.iteration)
-        self.inside = manifest is not None and manifest["start_step"] < step  # was this iteration's training begun?
+        self.inside = manifest is not None and manifest.start_step < step  # was this iteration's training begun?
         self.servers, self.global_steps = None, step
         if self.plan.end(self.iteration) and self.record.final_step() == step:
             return
@@ -80,13 +80,13 @@ class SelfPlayTrainer(GroupTrainer):
             self.config.actor_rollout_ref.actor.optim.total_training_steps = 1
         pool = self._start_workers("actor_rollout")
         if self.inside:
-            self._start_optimiser(manifest["steps"])
+            self._start_optimiser(manifest.steps)
         more = self.iteration + self.inside < self.settings.iterations
         if more or self._greedy_requests():
             self.servers = RolloutServers(self.config, self.actor_rollout_wg, pool)
         self._load_checkpoint()
         manifests = [self.record.manifest(t) for t in range(self.iteration)]
-        self.actor_rollout_wg.spare_checkpoints([manifest["start_step"] + manifest["steps"] for manifest in manifests])
+        self.actor_rollout_wg.spare_checkpoints([manifest.start_step + manifest.steps for manifest in manifests])
 
     def _identity(self, initial: str) -> dict:
         generation = self.settings.generation
@@ -169,10 +169,10 @@ class SelfPlayTrainer(GroupTrainer):
         self._group_iterations = triplets["train"].iterations
         held_out = triplets.get("validation")
         self.validation = Split("validation", held_out.groups) if held_out and held_out.groups else None
-        manifest = self.record.manifest(t) or {}
         if self.inside:
-            steps, start = manifest["steps"], manifest["start_step"]
-            if manifest["responses"] != digest(self.train.groups):
+            manifest = self.record.manifest(t)
+            steps, start = manifest.steps, manifest.start_step
+            if manifest.responses != digest(self.train.groups):
                 raise BadInput(f"{self.record.place(t)} was trained on other responses than are kept; begin anew.")
         else:
             steps, start = self.settings.epochs * (count // size), self.global_steps
