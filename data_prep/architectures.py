@@ -16,6 +16,7 @@ from sp3f_verl.architectures.build import MADE, Builder, read_english
 from sp3f_verl.architectures.plan import Plan, read_plan
 from sp3f_verl.architectures.share import jobs
 from sp3f_verl.boundary import Parser, parse
+from sp3f_verl.data.notes import ASKED, PAIR_REPORT
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.errors import BadInput
@@ -54,9 +55,9 @@ def _run(options: argparse.Namespace) -> None:
             raise BadInput(f"not one pair of {len(wanted)} could be made ({reasons or 'no rows are asked for'}).")
         asked_for = Counter(job.architecture for job in wanted)
         out.note("pairs", {name: {"wanted": asked_for[name], "made": written[name]} for name in sorted(asked_for)})
-        out.note("asked", builder.totals)
+        out.note(ASKED, builder.totals)
         out.note("language_not_checked", sorted(builder.unchecked))
-        out.note("report", report.result())
+        out.note(PAIR_REPORT, report.result())
     counts = ", ".join(f"{written[name]} of {asked_for[name]} {name}" for name in sorted(asked_for))
     print(f"{count} pairs in {options.output} ({counts})")
     for warning in report.result()["warnings"]:

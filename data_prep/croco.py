@@ -18,6 +18,7 @@ import numpy as np
 
 from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import CandidateFiles, Texts
+from sp3f_verl.data.notes import PAIR_REPORT
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.data.prompts import Prompts
@@ -114,7 +115,7 @@ def _assemble(out: Output, files: CandidateFiles, prompts: Prompts, settings: Se
     best = best_of_n(candidates, settings)
     _write(out, ("sft_train", "sft_validation"), best_rows(texts, candidates, best, prompts), BEST, held)
     preferences = report.result()
-    out.note("pairs", preferences)
+    out.note(PAIR_REPORT, preferences)
     for warning in (*diagnostics["warnings"], *preferences["warnings"]):
         print(f"warning: {warning}")
 

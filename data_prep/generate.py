@@ -19,6 +19,7 @@ from sp3f_verl import languages
 from sp3f_verl.architectures.model import check_places, filled
 from sp3f_verl.boundary import Parser, parse
 from sp3f_verl.data.candidate_files import DUPLICATE
+from sp3f_verl.data.notes import ASKED
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.prompts import PROMPTS, Prompts
 from sp3f_verl.data.schemas import CANDIDATE
@@ -146,7 +147,7 @@ def _run(options: argparse.Namespace) -> None:
                 out.refuse(f"not one of {rows.without_text.total()} answers has a text")
             candidates = with_duplicates(read_batches(drawn.path, CANDIDATE), drawn_with, out)
             out.write("candidates", candidates, CANDIDATE)
-            out.note("asked", backend.totals.as_dict())
+            out.note(ASKED, backend.totals.as_dict())
             out.note("language_not_recognised", sorted(rows.unrecognised))
     for code, counts in out.notes["statuses"].items():
         print(f"{code}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))

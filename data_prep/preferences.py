@@ -18,6 +18,7 @@ from sp3f_verl.architectures.draw import Drawn, characters, draw, named, tokens_
 from sp3f_verl.architectures.hub import from_hub
 from sp3f_verl.architectures.sources import SOURCES, WHOLE, Pair
 from sp3f_verl.boundary import Parser, parse
+from sp3f_verl.data.notes import PAIR_REPORT
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_report import PreferenceReport
 from sp3f_verl.data.rows import row_id
@@ -142,7 +143,7 @@ def _run(options: argparse.Namespace) -> None:
         out.write("train", rows, ENGLISH)
         out.write_text(IDS, json.dumps(_ids(rows), indent=1) + "\n")
         out.note("not_drawn", left)
-        out.note("report", report.result())
+        out.note(PAIR_REPORT, report.result())
     print(f"{len(rows)} pairs in {options.output}")
 
 

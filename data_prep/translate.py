@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sp3f_verl import languages
 from sp3f_verl.boundary import Parser, parse
+from sp3f_verl.data.notes import ASKED, YIELD
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.errors import BadInput
 from sp3f_verl.llm.ask import Answer, Ask
@@ -25,7 +26,7 @@ from sp3f_verl.translate.ask import Sampling, translate
 from sp3f_verl.translate.choose import WEIGHTS, Criteria
 from sp3f_verl.translate.prompt import PROMPT
 from sp3f_verl.translate.sources import MOST_LEFT_OUT, Problem, read
-from sp3f_verl.translate.yields import NOTE, Yields
+from sp3f_verl.translate.yields import Yields
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -61,12 +62,12 @@ def _run(options: argparse.Namespace) -> None:
         with open_model(asked, store_of(options)) as backend:
             out.models = [backend.model]
             tally = _translate(source, options, sampling, criteria, back, backend, out)
-            out.note("asking", backend.totals.as_dict())
+            out.note(ASKED, backend.totals.as_dict())
     kept = sum(out.rows["chats" if "chats" in out.rows else "translated"].values())
     print(f"{kept} of {len(source) * len(options.languages)} rows translated in {options.output}")
     for sentence in tally.sentences():
         print(sentence)
-    errors = out.notes["asking"]["answers"].get("error", 0)
+    errors = out.notes[ASKED]["answers"].get("error", 0)
     if errors:
         print(f"{errors} answers are errors; another --output with this --store asks for them alone again")
 
@@ -102,7 +103,7 @@ def _translate(source, options, sampling: Sampling, criteria: Criteria, back: bo
     if not out.write(name, translated(), schema):
         out.refuse(f"not one of {len(pairs)} rows is translated")
     out.write("candidates", rows.candidate_rows(texts, candidates, best, drawn, sampling), rows.CANDIDATES)
-    out.note(NOTE, tally.result())
+    out.note(YIELD, tally.result())
     return tally
 
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from sp3f_verl.architectures.model import Model, SourceText
 from sp3f_verl.boundary import Parser, parse
+from sp3f_verl.data.notes import ASKED
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.rows import id_of
 from sp3f_verl.data.sets.wmt import (
@@ -79,7 +80,7 @@ def _translate(options: argparse.Namespace) -> None:
                 identity = {name: row[name] for name in ("id", "lp", "language")}
                 translations.append(identity | {"status": str(answer.status), "translation": text if good else None})
             out.models.append(backend.model)
-            out.note("asked", backend.totals.as_dict())
+            out.note(ASKED, backend.totals.as_dict())
         if not any(row["translation"] for row in translations):
             out.refuse(f"not one of {len(translations)} segments is translated")
         out.write("translations", translations, TRANSLATION)

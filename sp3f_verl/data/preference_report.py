@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sp3f_verl import languages
+from sp3f_verl.data.notes import PairReport
 from sp3f_verl.data.preference_rows import Unusable, answers_of
 from sp3f_verl.errors import BadInput
 from sp3f_verl.rewards.fidelity.language import UnsupportedLanguage, language_share
@@ -89,19 +90,19 @@ class PreferenceReport:
         }
         overall = groups["all"].get("all") or _summary(_Group())
         repeated = Counter({key: n for key, n in self.prompts.items() if n > 1})
-        report = {
-            "rows": self.rows,
-            "unusable": dict(sorted(self.unusable.items())),
-            "overall": overall,
-            "by_language": groups["language"],
-            "by_source": groups["source"],
-            "prompts": len(self.prompts),
-            "rows_with_a_repeated_prompt": repeated.total(),
-            "repeated_rows": sum(n - 1 for n in self.pairs.values()),
-            "texts_chosen_and_rejected": sum(roles == 3 for roles in self.roles.values()),
-            "not_recognised": sorted(self.unrecognised),
-        }
-        return report | {"warnings": warnings_of(report)}
+        report = PairReport(
+            rows=self.rows,
+            unusable=dict(sorted(self.unusable.items())),
+            overall=overall,
+            by_language=groups["language"],
+            by_source=groups["source"],
+            prompts=len(self.prompts),
+            rows_with_a_repeated_prompt=repeated.total(),
+            repeated_rows=sum(n - 1 for n in self.pairs.values()),
+            texts_chosen_and_rejected=sum(roles == 3 for roles in self.roles.values()),
+            not_recognised=sorted(self.unrecognised),
+        )
+        return report.model_copy(update={"warnings": warnings_of(report)}).model_dump()
 
     def _facts(
         self, row: Mapping[str, Any], sides: tuple[str, ...], codes: list[str | None]
@@ -226,24 +227,25 @@ COUNTS = {
 }
 
 
-def warnings_of(report: dict) -> list[str]:
+def warnings_of(report: PairReport) -> list[str]:
     """One line for each number over its limit, of all pairs, or of a language or source where those of all are not."""
-    overall = [limit for limit in LIMITS if _warns(report["overall"], limit)]
-    warnings = [_line("", report["overall"], limit) for limit in overall]
-    for kind in ("language", "source"):
-        for name, group in report[f"by_{kind}"].items():
+    overall = [limit for limit in LIMITS if _warns(report.overall, limit)]
+    warnings = [_line("", report.overall, limit) for limit in overall]
+    for kind, groups in (("language", report.by_language), ("source", report.by_source)):
+        for name, group in groups.items():
             if group["pairs"] >= FEWEST:
                 warnings += [
                     _line(f"{kind} {name}: ", group, limit)
                     for limit in LIMITS
                     if limit not in overall and _warns(group, limit)
                 ]
-    warnings += [f"{name} is {report[name]}: {what}" for name, what in COUNTS.items() if report[name]]
-    warnings += [f"unusable: {n} rows {reason}" for reason, n in report["unusable"].items()]
+    counts = ((name, getattr(report, name), what) for name, what in COUNTS.items())
+    warnings += [f"{name} is {count}: {what}" for name, count, what in counts if count]
+    warnings += [f"unusable: {n} rows {reason}" for reason, n in report.unusable.items()]
     warnings += [
-        f"language {code} cannot be recognised, its off-language rate is not known" for code in report["not_recognised"]
+        f"language {code} cannot be recognised, its off-language rate is not known" for code in report.not_recognised
     ]
-    return warnings if report["overall"]["pairs"] else ["there is not one usable pair", *warnings]
+    return warnings if report.overall["pairs"] else ["there is not one usable pair", *warnings]
 
 
 def _warns(group: dict, limit: tuple) -> bool:

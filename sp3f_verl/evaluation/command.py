@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sp3f_verl import languages
 from sp3f_verl.boundary import Parser
+from sp3f_verl.data.notes import ASKED
 from sp3f_verl.data.output import Output
 from sp3f_verl.data.prompts import PROMPTS
 from sp3f_verl.errors import BadInput
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
                 benchmarks=summarise(cells, decoding.samples),
             )
             out.write_text(FILE, summary.text())
-            out.note("asked", backend.totals.as_dict())
+            out.note(ASKED, backend.totals.as_dict())
     if failed := sum(benchmark.mean.failed for benchmark in summary.benchmarks.values()):
         print(
             f"{failed} samples failed and are in no mean; another --output with --store {store_of(options)} asks again"

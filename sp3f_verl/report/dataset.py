@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sp3f_verl.data.manifest import MANIFEST, Manifest
+from sp3f_verl.data.notes import ASKED, PAIR_REPORT, SHARES, YIELD, LanguageYield, PairReport, pair_report, yields
 from sp3f_verl.evaluation.results import not_finite
 from sp3f_verl.report.document import blocks as doc
 from sp3f_verl.report.document.blocks import Section, Table, Text, across, listed, paragraph, picture, section
@@ -13,10 +14,6 @@ from sp3f_verl.report.document.escape import Markdown, code, joined
 from sp3f_verl.report.side_by_side import Named, contents, sources_of
 from sp3f_verl.report.values import cell, count, dots, not_numbers
 
-ASKED = ("asked", "asking")  # notes that hold what asking models cost
-PAIRS = ("pairs", "report")  # notes that hold the report of a preference set (data.preference_report)
-YIELD = "yield"  # of a translated set: translate/yields.py
-SHARES = ("lang_share", "length_ratio", "numbers_kept", "back_translation")
 MOST = 200  # notes in the table
 SOURCE = code(MANIFEST)
 
@@ -30,15 +27,15 @@ def _counts(manifest: Manifest) -> dict[str, int]:
 
 def document(folder: Path, manifest: Manifest) -> doc.Document:
     asking = Markdown(", asking {}").format(joined(map(code, manifest.models))) if manifest.models else ""
-    pairs = _pair_report(manifest)
+    pairs, by_language = pair_report(manifest), yields(manifest)
     blocks = [
         paragraph("Step {}{}.", code(f"data_prep.{manifest.step}"), asking),
         *not_numbers(not_finite(_priced(manifest.notes), "notes"), MANIFEST),
         _funnel(manifest),
         *_languages(manifest),
-        *_yields(manifest.notes.get(YIELD)),
+        *(_yields(by_language) if by_language else []),
         *(_pairs(pairs) if pairs else []),
-        *_notes(manifest, pairs),
+        *_notes(manifest, {YIELD: by_language, PAIR_REPORT: pairs}),
         _making(manifest),
     ]
     return doc.Document(f"Data set {folder.resolve().name}", blocks, folder)
@@ -68,24 +65,22 @@ def _languages(manifest: Manifest) -> list[Section]:
     return section("By language", listed("language", languages, columns, SOURCE))
 
 
-def _yields(note: Any) -> list[Section]:
-    """Of a translated set (translate/yields.py): what each language kept and lost, shares, and rows to look at."""
-    if not isinstance(note, dict) or not all(isinstance(part, dict) for part in note.values()):
-        return []
+def _yields(parts: Mapping[str, LanguageYield]) -> list[Section]:
+    """Of a translated set: what each language kept and lost, shares, and rows to look at."""
     columns = {
-        "rows": lambda part: _number(part.get("rows")),
-        "of": lambda part: _number(part.get("of")),
-        "kept": lambda part: cell(part["rows"] / part["of"]) if part.get("rows") and part.get("of") else cell(None),
-        **{name.replace("_", " "): lambda part, name=name: cell(part.get(name)) for name in SHARES},
-        "rows with words left in English": lambda part: _number(_left(part).get("rows")),
-        "such words": lambda part: ", ".join(f"{word} {n}" for word, n in _most(_left(part).get("words") or {})),
+        "rows": lambda part: count(part.rows),
+        "of": lambda part: count(part.of),
+        "kept": lambda part: cell(part.rows / part.of if part.of else None),
+        **{name.replace("_", " "): lambda part, name=name: cell(getattr(part, name)) for name in SHARES},
+        "rows with words left in English": lambda part: count(part.left_in_english.rows),
+        "such words": lambda part: ", ".join(f"{word} {n}" for word, n in _most(part.left_in_english.words)),
     }
-    reasons = {language: part.get("left_out") or {} for language, part in note.items()}
+    reasons = {language: part.left_out for language, part in parts.items()}
     names = dict.fromkeys(name for part in reasons.values() for name in part)
-    beside = [[language, *pair] for language, part in note.items() for pair in part.get("side_by_side") or ()]
+    beside = [[language, *pair] for language, part in parts.items() for pair in part.side_by_side]
     lead = "Words left in English: of the source, in small letters, spelt like English and not like the language."
     return [
-        *section("Yield by language", Text(lead), listed("language", note, columns, SOURCE, sparse=True)),
+        *section("Yield by language", Text(lead), listed("language", parts, columns, SOURCE, sparse=True)),
         *section("Left out by language", across("reason", reasons, names, lambda part, name: str(part.get(name, "–")))),
         *section("Side by side", Table(["language", "source", "translation"], beside, SOURCE)),
     ]
@@ -95,44 +90,32 @@ def _most(words: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(words.items(), key=lambda entry: -entry[1])  # a manifest's keys are in the order of their names
 
 
-def _left(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    return part.get("left_in_english") or {}
-
-
-def _pairs(report: Mapping[str, Any]) -> list[Section]:
+def _pairs(report: PairReport) -> list[Section]:
     """What the pairs of a preference set teach beside quality."""
-    groups = {"all": report["overall"]}
-    for kind in ("language", "source"):
-        groups |= {f"{kind} {name}": group for name, group in report[f"by_{kind}"].items()}
+    groups = {"all": report.overall}
+    for kind, named in (("language", report.by_language), ("source", report.by_source)):
+        groups |= {f"{kind} {name}": group for name, group in named.items()}
     columns = {
         name.replace("_", " "): lambda group, name=name: _number(group.get(name))
-        for name in report["overall"]
+        for name in report.overall
         if any(group.get(name) is not None for group in groups.values())
     }
-    usable = report["overall"].get("pairs")
-    lead = f"{usable} usable of {report.get('rows')} rows, {report.get('prompts')} prompts."
-    warnings = [f"Warning: {warning}" for warning in report.get("warnings", [])]
+    lead = f"{report.overall.get('pairs')} usable of {report.rows} rows, {report.prompts} prompts."
+    warnings = [f"Warning: {warning}" for warning in report.warnings]
     table = listed("pairs of", groups, columns, SOURCE)
     return [Section("Pairs", [Text(lead), table, *([doc.Items(warnings)] if warnings else [])])]
-
-
-def _pair_report(manifest: Manifest) -> Mapping[str, Any] | None:
-    for note in map(manifest.notes.get, PAIRS):
-        parts = [note.get(part) for part in ("overall", "by_language", "by_source")] if isinstance(note, dict) else []
-        if parts and all(isinstance(part, dict) for part in parts):
-            return note
-    return None
 
 
 def _number(value: Any) -> str:
     return cell(value) if isinstance(value, float) or value is None else count(value)
 
 
-def _notes(manifest: Manifest, pairs: Mapping[str, Any] | None) -> list[Section]:
-    """What asking models cost, and all other notes."""
-    costs = [(name, amount) for note in ASKED for name, amount in (manifest.notes.get(note) or {}).items()]
+def _notes(manifest: Manifest, shown: Mapping[str, Any]) -> list[Section]:
+    """What asking models cost, and all other notes that are not shown above."""
+    costs = (manifest.notes.get(ASKED) or {}).items()
     cost = [[name, _number(amount)] for name, amount in costs if isinstance(amount, int | float)]
-    notes = {name: note for name, note in manifest.notes.items() if name not in (*ASKED, YIELD) and note is not pairs}
+    above = {ASKED, *(name for name, note in shown.items() if note)}
+    notes = {name: note for name, note in manifest.notes.items() if name not in above}
     rows = [[code(name), entry] for name, entry in _flat(notes, "")] if notes else []
     more = [paragraph(f"{len(rows) - MOST} more stand in {{}}.", SOURCE)] if len(rows) > MOST else []
     return [

@@ -3,7 +3,7 @@
 tally = Yields(rows=len(source))
 tally.drop("es", "question: numbers")
 tally.keep("es", [(text, candidate), ...])
-out.note(NOTE, tally.result())     # of the manifest; report/dataset.py makes a page of it
+out.note(YIELD, tally.result())     # of the manifest (data.notes)
 """
 
 import heapq
@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from sp3f_verl.data.notes import SHARES, LanguageYield, LeftInEnglish
 from sp3f_verl.rewards.fidelity.identify import english_leaning
 from sp3f_verl.translate.ask import Text
 from sp3f_verl.translate.choose import Candidate
 from sp3f_verl.translate.protect import without_placeholders
 
-NOTE = "yield"
-SHARES = ("lang_share", "length_ratio", "numbers_kept", "back_translation")
 SHOWN, LONGEST, NAMED = 3, 240, 10  # rows of a language, characters of a text, words
 SHORTEST, LEANS = 4, 3.0  # letters of a word; log-likelihood in py3langid's own scale, see `left_in_english`
 _WORD = re.compile(r"[^\W\d_]+")
@@ -83,14 +82,15 @@ class Yields:
         return {language: self._of(own) for language, own in sorted(self._languages.items())}
 
     def _of(self, own: _Language) -> dict[str, Any]:
-        return {
-            "rows": own.kept,
-            "of": self._rows,
-            "left_out": dict(own.reasons.most_common()),
+        part = LanguageYield(
+            rows=own.kept,
+            of=self._rows,
+            left_out=dict(own.reasons.most_common()),
             **{name: fmean(own.shares[name]) for name in SHARES if own.shares[name]},
-            "left_in_english": {"rows": own.rows_left, "words": dict(_most(own.words))},
-            "side_by_side": [[source, translation] for _, _, source, translation in own.beside],
-        }
+            left_in_english=LeftInEnglish(rows=own.rows_left, words=dict(_most(own.words))),
+            side_by_side=[(source, translation) for _, _, source, translation in own.beside],
+        )
+        return part.model_dump(exclude_none=True)
 
     def sentences(self) -> list[str]:
         """A line a language in which words are left: how many rows, and some of the words."""

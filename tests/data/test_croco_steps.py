@@ -264,11 +264,10 @@ class TestCroco:
     def test_the_manifest_has_diagnostics_and_report(self, chain):
         notes = manifest(chain.pairs)["notes"]
         assert notes["pools"]["same_language"] == 1.0 and notes["pools"]["margin"]["mean"] > 0
-        assert notes["pairs"]["overall"]["pairs"] == len(pairs_of(chain.pairs)) == notes["pools"]["pairs"]
-        assert (
-            notes["pairs"]["overall"]["chosen_off_language"] == 0.0 and notes["pairs"]["overall"]["wrong_order"] == 0.0
-        )
-        assert set(notes["pairs"]["by_source"]) == {"prompts"}
+        overall = notes["report"]["overall"]
+        assert overall["pairs"] == len(pairs_of(chain.pairs)) == notes["pools"]["pairs"]
+        assert overall["chosen_off_language"] == 0.0 and overall["wrong_order"] == 0.0
+        assert set(notes["report"]["by_source"]) == {"prompts"}
 
     @pytest.mark.parametrize("side", ["chosen", "rejected", "random"])
     def test_across_languages_the_prompt_is_in_the_language_asked_for(self, chain, tmp_path, side):

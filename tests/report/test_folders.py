@@ -245,7 +245,7 @@ def test_the_pairs_of_a_preference_set_are_a_table(tmp_path):
     report = PreferenceReport(check_language=False)
     for pair in pairs:
         report.add(pair)
-    text = text_of(dataset(tmp_path / "set", pairs=report.result()))
+    text = text_of(dataset(tmp_path / "set", report=report.result()))
     table = rows(text, "pairs of")
     assert table["all"]["pairs"] == "2" and table["language es"]["chosen longer"] == "1.000"
     assert "- Warning: chosen_longer is 1: length tells the sides apart" in text

@@ -91,7 +91,7 @@ def test_faults_are_found_and_what_is_left_is_right(problems, tmp_path):
     solutions = sum(count for reason, count in manifest["drops"].items() if reason.startswith("solution: "))
     assert (questions, solutions) == (36 - len(rows), both[False])
     assert manifest["rows"]["translated"] == dict(sorted(Counter(row["language"] for row in rows).items()))
-    assert manifest["prompts"]["translate.txt"] and manifest["notes"]["asking"]["asked"] == 144
+    assert manifest["prompts"]["translate.txt"] and manifest["notes"]["asked"]["asked"] == 144
 
 
 def test_the_output_goes_into_sp3f(problems, tmp_path):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sp3f_verl.boundary import Parser
+from sp3f_verl.data.notes import ASKED
 from sp3f_verl.data.output import Output
 from sp3f_verl.errors import BadInput
 from sp3f_verl.evaluation.arena.judging import Judgement, Question, judge
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
         out.write("pairs", pair_rows(pairing, judgement, options.ties), PAIR)
         out.write_text(FILE, summary.text())
         calls = {"calls": judgement.calls, "from_store": judgement.stored, "usd": judgement.usd}
-        out.note("asked", calls)
+        out.note(ASKED, calls)
     paid = "" if judgement.usd is None else f", {judgement.usd:.4f} USD"
     print(f"asked now: {judgement.calls} answers{paid}; {judgement.stored} from {store_of(options)}")
     if failed := sum(question.first is None and question.failure != MALFORMED for question in questions):
