@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.cost.devices import GIB, assumptions, find_device, this_cpu
 from sp3f_verl.cost.memory import BF16, FP32, tokens_that_fit, training_bytes
@@ -30,10 +30,10 @@ from sp3f_verl.judge.check.measure import questions_of_a_group
 from sp3f_verl.judge.settings import JudgeSettings
 from sp3f_verl.losses.objective import Objective
 from sp3f_verl.verl_bridge import sizes
-from sp3f_verl.verl_bridge.preflight.callback import method_of
 from sp3f_verl.verl_bridge.preflight.preference import objective_of
 from sp3f_verl.verl_bridge.recipes import compose_recipe
 from sp3f_verl.verl_bridge.rl.judge_in_trainer import settings_of
+from sp3f_verl.verl_bridge.trainers import keys_of, method_of
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,12 @@ class Plan:
 
 def _lengths(config: DictConfig, prompt: float | None, response: float | None) -> tuple[float, float]:
     """Mean tokens of prompts and responses: as given, else the assumed shares of the recipe's limits."""
-    shares, method = assumptions()["lengths"], method_of(config)
-    if method == "sft":
-        most = (config.data.max_length, config.data.max_length)
-    elif method == "rl":
-        most = (config.data.max_prompt_length, config.data.max_response_length)
+    shares = assumptions()["lengths"]
+    if config.sp3f.get("preference"):
+        most = [config.sp3f.preference.max_length]
     else:
-        most = (config.sp3f.preference.max_length,) * 2
-    return prompt or most[0] * shares["prompt"], response or most[1] * shares["response"]
+        most = [OmegaConf.select(config, key) for key in keys_of(config).lengths]
+    return prompt or most[0] * shares["prompt"], response or most[-1] * shares["response"]
 
 
 def _judge(config: DictConfig, prompt: float, response: float) -> tuple[JudgeSettings | None, int, float | None]:
@@ -90,11 +88,11 @@ def _pack(config: DictConfig, mean: float) -> float | None:
     """Tokens of a micro-batch whose attention is computed whole: rows packed under sdpa, but for the groups of DPO."""
     if sizes.model_node(config).override_config.attn_implementation != "sdpa" or config.sp3f.get("preference"):
         return None
-    sft = config.sp3f.trainer == "sft_trainer"
-    node = config.data if sft else config.actor_rollout_ref.actor
+    keys = keys_of(config)
+    node = keys.get(config, "micro_batch")
     if node.use_dynamic_bsz:
-        return node.max_token_len_per_gpu if sft else node.ppo_max_token_len_per_gpu
-    return mean * (node.micro_batch_size_per_gpu if sft else node.ppo_micro_batch_size_per_gpu)
+        return node[f"{keys.prefix}max_token_len_per_gpu"]
+    return mean * node[f"{keys.prefix}micro_batch_size_per_gpu"]
 
 
 def plan(

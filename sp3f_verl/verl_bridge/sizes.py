@@ -9,13 +9,14 @@ from sp3f_verl.cost.devices import GIB, Device, find_device, known_device
 from sp3f_verl.cost.memory import BF16, STEP, Training, kv_bytes, tokens_that_fit, training_bytes
 from sp3f_verl.cost.model import ModelSize
 from sp3f_verl.errors import BadInput
+from sp3f_verl.verl_bridge.trainers import keys_of, method_of
 
 ASSUMED = "L40S"  # of a driver without a GPU: the paper's, the smallest that the recipes are written for
 UNKNOWN_MODEL_TOKENS = 16_384  # of a micro-batch; the preflight says what is wrong with the model
 
 
 def model_node(config: DictConfig) -> DictConfig:
-    return config.model if config.sp3f.trainer == "sft_trainer" else config.actor_rollout_ref.model
+    return keys_of(config).get(config, "model")
 
 
 @cache
@@ -56,10 +57,8 @@ def devices(config: DictConfig) -> int:
 
 def longest(config: DictConfig) -> int:
     """Tokens that one micro-batch must hold: a sequence, or all responses of a pair or triplet."""
-    if config.sp3f.trainer == "sft_trainer":
-        return config.data.max_length
     if (preference := config.sp3f.get("preference")) is None:
-        return config.data.max_prompt_length + config.data.max_response_length
+        return sum(OmegaConf.select(config, key) for key in keys_of(config).lengths)
     from sp3f_verl.losses.objective import Objective  # here: it takes torch
 
     try:
@@ -70,16 +69,12 @@ def longest(config: DictConfig) -> int:
 
 
 def training_of(config: DictConfig) -> Training:
-    if config.sp3f.trainer == "sft_trainer":
-        engine, fused = config.engine, bool(config.model.get("use_fused_kernels"))
-    else:
-        engine, fused = config.actor_rollout_ref.actor.fsdp_config, config.actor_rollout_ref.model.use_fused_kernels
-    node = model_node(config)
+    node, engine = model_node(config), keys_of(config).get(config, "engine")
     return Training(
         devices=devices(config),
         longest=longest(config),
         checkpointing=node.enable_gradient_checkpointing,
-        fused_head=fused,
+        fused_head=bool(node.get("use_fused_kernels")),
         offload=bool(engine.param_offload),
         lora_rank=node.get("lora_rank") or 0,
         element=4 if config.sp3f.machine.dtype == "fp32" else 2,
@@ -108,7 +103,7 @@ def micro_tokens(config: DictConfig) -> int:
 
 def generates(config: DictConfig) -> bool:
     """Whether rollout servers run."""
-    return config.sp3f.trainer != "sft_trainer" and (config.sp3f.get("preference") is None or "selfplay" in config.sp3f)
+    return method_of(config) in ("rl", "selfplay")
 
 
 def fits(config: DictConfig) -> None:

@@ -31,6 +31,7 @@ from sp3f_verl.verl_bridge.preflight.computed import cap_steps, computed, put_do
 from sp3f_verl.verl_bridge.preflight.files import first_process
 from sp3f_verl.verl_bridge.preflight.keys import built, keys, never_learns
 from sp3f_verl.verl_bridge.preflight.unread import unread
+from sp3f_verl.verl_bridge.trainers import is_sft, keys_of, method_of
 from sp3f_verl.verl_bridge.versions import check_versions
 
 Check = Callable[[DictConfig], None]  # raises BadInput, one sentence
@@ -137,8 +138,7 @@ def shared_memory(config: DictConfig, path: str = SHARED_MEMORY) -> None:
 def model(config: DictConfig) -> None:
     from transformers import AutoTokenizer
 
-    node = config.model if config.sp3f.trainer == "sft_trainer" else config.actor_rollout_ref.model
-    key = "model.path" if config.sp3f.trainer == "sft_trainer" else "actor_rollout_ref.model.path"
+    node, key = sizes.model_node(config), f"{keys_of(config).model}.path"
     path = str(Path(node.path).expanduser())
     looks_local = path.startswith(("/", ".")) or path.count("/") != 1
     if looks_local and not Path(path).is_dir():
@@ -159,7 +159,7 @@ def batches(config: DictConfig) -> None:
     """verl cuts a worker's rows into micro-batches of equal size, and fails on the first batch where that cannot be."""
     workers, data = config.trainer.n_gpus_per_node * config.trainer.nnodes, config.data
     # (key of the micro-batch, rows of all workers, sequence-parallel size, whether it is cut by tokens instead)
-    if config.sp3f.trainer == "sft_trainer":
+    if is_sft(config):
         workers = int(os.environ.get("WORLD_SIZE", workers))  # torchrun decides
         split = config.engine.ulysses_sequence_parallel_size
         cuts = [("data.micro_batch_size_per_gpu", data.train_batch_size, split, data.use_dynamic_bsz)]
@@ -258,11 +258,3 @@ def checks_of(config: DictConfig) -> tuple[Check, ...]:
     resume = (preflight_run.goes_on, preflight_run.same_data)
     resume = resume[:1] if method_of(config) == "selfplay" else resume  # that has a record of its own
     return (*machine, *method.settings, preflight_run.loggers, method.rows, *of_the_model, *method.with_model, *resume)
-
-
-def method_of(config: DictConfig) -> str:
-    if config.sp3f.trainer == "sft_trainer":
-        return "sft"
-    if "selfplay" in config.sp3f:
-        return "selfplay"
-    return "rl" if config.sp3f.get("preference") is None else "preference"

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sp3f_verl.errors import BadInput
+from sp3f_verl.verl_bridge.trainers import is_sft
 
 _OURS = re.compile(r"\$\{sp3f_\w+:")
 
@@ -33,7 +34,7 @@ def put_down(config: DictConfig) -> None:
 
 def computed(config: DictConfig) -> None:
     """BadInput where something is still to be computed in Ray's processes: `put_down` is for a single run."""
-    if config.sp3f.trainer == "sft_trainer":  # which runs in the processes that Hydra composed in
+    if is_sft(config):  # which runs in the processes that Hydra composed in
         return
     for key in _keys(OmegaConf.to_container(config, resolve=False)):
         raise BadInput(f"{key} is computed, which --multirun cannot do; set {key}={OmegaConf.select(config, key)}.")

@@ -17,6 +17,7 @@ from sp3f_verl.training.checkpoints import TRACKER
 from sp3f_verl.verl_bridge.cpu.platform import KV_VARIABLE
 from sp3f_verl.verl_bridge.preflight.files import files, first_process
 from sp3f_verl.verl_bridge.sizes import model_node, model_size
+from sp3f_verl.verl_bridge.trainers import is_sft, keys_of
 
 RECORD = "data.json"  # beside the checkpoints: what their positions are positions in
 ORDER = ("data.train_batch_size", "data.shuffle", "data.seed", "data.train_max_samples")
@@ -45,8 +46,7 @@ def _lengths(config: DictConfig) -> dict[str, int]:
     """What limits the tokens of a row, and to how many."""
     if config.sp3f.get("preference"):
         return {"sp3f.preference.max_length": config.sp3f.preference.max_length}
-    keys = ("max_length",) if config.sp3f.trainer == "sft_trainer" else ("max_prompt_length", "max_response_length")
-    return {f"data.{key}": config.data[key] for key in keys}
+    return {key: OmegaConf.select(config, key) for key in keys_of(config).lengths}
 
 
 def loggers(config: DictConfig) -> None:
@@ -73,7 +73,7 @@ def attention(config: DictConfig) -> None:
 
     node, path = model_of(config)
     wanted = (node.override_config or {}).get("attn_implementation")
-    key = "model" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.model"
+    key = keys_of(config).model
     known = ["eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()]
     if wanted is not None and wanted not in known and "/" not in wanted:  # with one: a kernel of the Hub
         raise BadInput(
@@ -105,10 +105,9 @@ def _names_its_layers(config: DictConfig, kind: type, settings) -> None:
 
     with torch.device("meta"):
         named = kind(settings)._no_split_modules
-    sft = config.sp3f.trainer == "sft_trainer"
-    wrap = (config.engine if sft else config.actor_rollout_ref.actor.fsdp_config).get("wrap_policy") or {}
+    place = keys_of(config).engine
+    wrap = OmegaConf.select(config, place).get("wrap_policy") or {}
     if not named and not wrap.get("transformer_layer_cls_to_wrap"):
-        place = "engine" if sft else "actor_rollout_ref.actor.fsdp_config"
         raise BadInput(
             f"{kind.__name__} does not name its layers, by which verl shards it; name their class in "
             f"+{place}.wrap_policy.transformer_layer_cls_to_wrap=[...]."
@@ -139,7 +138,7 @@ def adapter(config: DictConfig) -> None:
             continue
         if not isinstance(chosen, str) and any(name == text or name.endswith(f".{text}") for name in names):
             continue
-        key = "model" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.model"
+        key = keys_of(config).model
         raise BadInput(
             f"{key}.target_modules={chosen}: {node.path} has no {text!r}{nearest(text, [*ends, ALL_LINEAR])}; give "
             f"{ALL_LINEAR}, or a list of {', '.join(ends)}."
@@ -238,8 +237,7 @@ def goes_on(config: DictConfig) -> None:
         return
     if not (folder / f"global_step_{step}").is_dir():
         raise BadInput(f"trainer.resume_from_path={config.trainer.resume_from_path} does not exist; give another.")
-    sft = config.sp3f.trainer == "sft_trainer"
-    key = "checkpoint" if sft else f"{ROLE}.actor.checkpoint"
+    sft, key = is_sft(config), keys_of(config).checkpoint
     loaded, anew = OmegaConf.select(config, f"{key}.load_contents"), "begin anew, from its huggingface folder."
     if missing := [kind for kind in SHARDS if kind not in loaded]:
         raise BadInput(

@@ -19,6 +19,7 @@ from sp3f_verl.log import log
 from sp3f_verl.training.checkpoints import TRACKER
 from sp3f_verl.verl_bridge.preflight.files import first_process
 from sp3f_verl.verl_bridge.preflight.run import model_of
+from sp3f_verl.verl_bridge.trainers import keys_of
 
 KINDS = ("ForCausalLM", "ForConditionalGeneration", "ForTokenClassification")  # by which verl exports a model
 STATES = {"RMSprop": 1, "SGD": 0}  # numbers a parameter that an optimiser keeps; Adam and its kin: 2
@@ -85,7 +86,7 @@ def _weight(config: DictConfig, node: DictConfig, path: str, folder: Path) -> in
     if "hf_model" in contents_of(config) and not any(kind in settings.architectures[0] for kind in KINDS):
         raise BadInput(
             f"no checkpoint could be saved: verl exports no {settings.architectures[0]} of {node.path}; set "
-            f"{_checkpoint(config)}.save_contents=[model,optimizer,extra]."
+            f"{keys_of(config).checkpoint}.save_contents=[model,optimizer,extra]."
         )
     with _refused(node, "the model"), torch.device("meta"):
         kind = get_hf_auto_model_class(hf_config=settings)
@@ -100,22 +101,18 @@ def _weight(config: DictConfig, node: DictConfig, path: str, folder: Path) -> in
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _checkpoint(config: DictConfig) -> str:
-    return "checkpoint" if config.sp3f.trainer == "sft_trainer" else "actor_rollout_ref.actor.checkpoint"
-
-
 def contents_of(config: DictConfig) -> list[str]:
-    return list(OmegaConf.select(config, f"{_checkpoint(config)}.save_contents"))
+    return list(keys_of(config).get(config, "checkpoint").save_contents)
 
 
 def bytes_of(config: DictConfig, parameters: int) -> int:
     """What a checkpoint takes: 4 bytes a number (verl keeps the trained weights in fp32). An adapter counts nothing."""
-    node, contents = model_of(config)[0], contents_of(config)
-    optimiser = config.optim if config.sp3f.trainer == "sft_trainer" else config.actor_rollout_ref.actor.optim
+    node, contents, keys = model_of(config)[0], contents_of(config), keys_of(config)
     adapter = node.get("lora_rank", 0) > 0 or node.get("lora_adapter_path") is not None
-    alone = adapter and OmegaConf.select(config, f"{_checkpoint(config)}.save_lora_only")
+    alone = adapter and OmegaConf.select(config, f"{keys.checkpoint}.save_lora_only")
     copies = ("model" in contents and not alone) + ("hf_model" in contents)
-    copies += 0 if adapter or "optimizer" not in contents else STATES.get(optimiser.get("optimizer"), 2)
+    states = STATES.get(keys.get(config, "optimizer").get("optimizer"), 2)
+    copies += 0 if adapter or "optimizer" not in contents else states
     return 4 * copies * parameters
 
 
