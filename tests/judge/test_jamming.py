@@ -97,6 +97,15 @@ def test_jamming_only_what_would_be_lost_gains_nothing(jammer):
     assert rates is None
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
+def test_the_second_best_of_a_small_group_gains_nothing_by_jamming_the_best_alone(n):
+    """Two of 6, 12 or 20 questions fail, and nothing else does."""
+    second, best = GROUP[n - 2 : n]
+    reply = about({second}, OF_THE_QUESTION["a refusal"], losing=True)
+    (rates,), _ = judged(lambda body: reply(body) if best in shown(body) else longer_wins(body), [GROUP[:n]])
+    assert rates is None
+
+
 @pytest.mark.parametrize(
     ("settings", "jammed"),
     [
@@ -166,7 +175,7 @@ def chance_of_a_false_alarm(n, pairs, share, draws=400):
     )
 
 
-@pytest.mark.parametrize("n", [4, 8, 16])
+@pytest.mark.parametrize("n", [3, 4, 5, 8, 16])
 def test_failures_by_chance_are_seldom_taken_for_a_jam(n):
     for pairs in (lambda rng: all_pairs(n), lambda rng: one_order(n, rng), lambda rng: ring(n, 3, rng)):
         assert max(chance_of_a_false_alarm(n, pairs, share) for share in (0.02, 0.05, 0.1)) <= 0.05

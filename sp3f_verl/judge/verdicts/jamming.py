@@ -53,7 +53,9 @@ def find_jam(questions: Mapping[tuple[T, ...], bool]) -> Jam:
 
     A response is jammed where none of its questions has a verdict, or where so many of them (a hypergeometric tail), or
     so many of its pairs in both orders, would fail together with a chance below LEVEL for any of the group, were as
-    many failures spread over the group at random.
+    many failures spread over the group at random; or where one of its pairs failed in both orders, and nothing else
+    did: such failures fall so by chance more often than LEVEL in groups of less than six, but there are such failures
+    in two groups of a hundred at most.
     """
     total, failed = len(questions), sum(questions.values())
     if not failed:
@@ -77,6 +79,8 @@ def find_jam(questions: Mapping[tuple[T, ...], bool]) -> Jam:
         by_questions = len(asked) * sum(exp(way - anywhere) for way in ways)
         if not lost:
             return by_questions
+        if failed == 2:
+            return 0.0
         places = len(both_orders) if lost == 1 else len(asked) * exp(_log_comb(in_pairs[response], lost))
         return min(by_questions, places * exp(_log_comb(total - 2 * lost, failed - 2 * lost) - anywhere))
 
