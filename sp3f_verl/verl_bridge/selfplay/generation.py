@@ -1,6 +1,7 @@
 """Responses from verl's own rollout servers, which share the weights that are trained. No agent loop takes part."""
 
 import asyncio
+import random
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -10,12 +11,13 @@ from verl.checkpoint_engine import CheckpointEngineManager
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.llm_server import LLMServerManager
 
+from sp3f_verl.llm.requests.retry import backoff_seconds
 from sp3f_verl.training.selfplay.responses import Request
 from sp3f_verl.training.selfplay.settings import Generation
 from sp3f_verl.training.selfplay.triplets import Response
 
 TRIES = 3
-WAIT_SECONDS = 2.0  # before the second try, twice that before the third
+WAIT_SECONDS = 2.0  # at most, before the second try; twice that before the third
 
 
 class GenerationFailed(RuntimeError):
@@ -60,7 +62,7 @@ class RolloutServers:
                 for attempt in range(TRIES):
                     if attempt:
                         asked_again += 1
-                        await asyncio.sleep(WAIT_SECONDS * attempt)
+                        await asyncio.sleep(backoff_seconds(attempt - 1, random.Random(), base=WAIT_SECONDS))
                     try:
                         response = await asyncio.wait_for(self._ask(request), seconds)
                     except Exception as error:  # whatever the server or Ray raised; only the count of tries ends it
