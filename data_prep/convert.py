@@ -61,7 +61,7 @@ def without_doubles(rows: Iterator[Row], schema: pa.Schema, drop: Drop) -> Itera
             yield row
 
 
-def _read(path: Path, form: Form, language: str, out: Output) -> None:
+def _read(path: Path, form: Form, language: str | None, out: Output) -> None:
     rows = without_doubles(form.read(path, language, out.drop), form.ours, out.drop)
     if not out.write(path.stem, rows, form.ours):
         dropped = ", ".join(f"{count} {reason}" for reason, count in out.drops.items()) or "no rows"
@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace) -> None:
     with Output(options.output, "convert", settings, options.input) as out:
         for path, form in forms.items():
             if options.read:
-                _read(path, form, options.language or "en", out)
+                _read(path, form, options.language, out)
             else:
                 _write(path, form, out)
     print(f"{', '.join(out.files)} in {options.output}")

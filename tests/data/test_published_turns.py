@@ -121,3 +121,14 @@ def test_prompts_go_by_prompt_id_and_answers_of_text_are_no_gsm8k(tmp_path):
     orca = {"question": "q?", "answer": "It is 5.", "messages": _chat("q?", "It is 5.")}
     assert read([_lines(tmp_path / "b.jsonl", [orca])])[0].messages[-1] == ("assistant", "It is 5.")
     assert read([_lines(tmp_path / "c.jsonl", [orca | {"answer": "so\n#### 5"}])])[0].answer == "5"
+
+
+@pytest.mark.parametrize("told", [None, "de"])
+def test_rows_of_verl_that_do_not_tell_their_language(told, tmp_path):
+    row = {"data_source": "openai/gsm8k", "prompt": _chat("q?"), "reward_model": {"ground_truth": "1"}}
+    path = _lines(tmp_path / "a.jsonl", [row | ({"language": told} if told else {})])
+    words = f"--from verl --input {path} --output {tmp_path / 'o'}".split()
+    assert convert.main([*words, "--language", "en"]) == 0
+    assert read_parquet(tmp_path / "o" / "a.parquet")[0]["prompt_lang"] == (told or "en")
+    if not told:
+        assert convert.main([*words[:-1], str(tmp_path / "none")]) == 1

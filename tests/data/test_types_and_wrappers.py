@@ -11,7 +11,7 @@ import pytest
 from data_prep import convert, preferences
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.rows import id_of, text_of
-from sp3f_verl.data.schemas import CANDIDATE, PREFERENCE
+from sp3f_verl.data.schemas import CANDIDATE, PREFERENCE, TRANSLATED
 from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.errors import BadInput
 from sp3f_verl.translate.sources import read
@@ -109,3 +109,17 @@ def test_wrapped_rows_are_named_with_the_way_out(text, words, tmp_path):
 )
 def test_a_file_of_one_row_is_a_row(row, tmp_path):
     assert len(read([_lines(tmp_path / "a.json", [row])])) == 1
+
+
+PROBLEM = {"id": "a", "problem": "p", "language": "es", "question": "¿1?", "query_en": "1?", "solution": "1"}
+
+
+@pytest.mark.parametrize("answer", [18, 18.0, "18"])
+def test_answers_of_translated_rows_may_be_numbers(answer, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(PROBLEM | {"answer": answer}))
+    pq.write_table(pa.Table.from_pylist([PROBLEM | {"answer": answer}]), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        assert [row["answer"] for row in read_rows(tmp_path / name, TRANSLATED)] == ["18"]
+    pq.write_table(pa.Table.from_pylist([PROBLEM | {"answer": float("nan")}]), tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match="row 0 has no 'answer'"):
+        list(read_rows(tmp_path / "a.parquet", TRANSLATED))

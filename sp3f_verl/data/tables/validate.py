@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import id_of, is_nan
-from sp3f_verl.data.schemas import FILLED, IDS, LANGUAGES, MESSAGES, TEXT
+from sp3f_verl.data.rows import finite, id_of, is_nan, text_of
+from sp3f_verl.data.schemas import ANSWERS, FILLED, IDS, LANGUAGES, MESSAGES, TEXT
 from sp3f_verl.errors import BadInput, nearest
 
 Place = Callable[[int], str]  # the number of a row in the batch -> where it stands, as a sentence's beginning
@@ -27,6 +27,8 @@ def cast(array: pa.Array | pa.ChunkedArray, field: pa.Field, where: str) -> pa.A
         with contextlib.suppress(pa.ArrowException):  # 1.5
             whole = pc.if_else(pc.is_nan(array), None, array) if pa.types.is_floating(array.type) else array
             array, kinds = whole.cast(pa.int64()), ("whole", "text")
+    if field.name in ANSWERS and kinds[0] in ("whole", "number"):
+        return pa.array([text_of(value, where) if finite(value) else None for value in array.to_pylist()], field.type)
     if kinds[0] in ("null", kinds[1]) or kinds == ("whole", "number") or (is_id and kinds[0] == "whole"):
         try:
             return array.cast(field.type)
@@ -77,6 +79,8 @@ def from_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema, place: Place, s
             values = [id_of(value, place(number)) for number, value in enumerate(values)]
         elif field.type == TEXT:  # NaN: pandas writes it where a text is missing
             values = [None if is_nan(value) else value for value in values]
+            if field.name in ANSWERS and not strict:
+                values = [text_of(value, field.name) if finite(value) else value for value in values]
         elif pa.types.is_floating(field.type):
             values = [float(value) if isinstance(value, Decimal) else value for value in values]
         try:
