@@ -18,6 +18,7 @@ from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_rows import Unusable, open_rows
 from sp3f_verl.data.rows import id_of, row_id
 from sp3f_verl.data.schemas import TRIPLET
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
 
 SIDES = ("real", "generated", "proto")
@@ -55,7 +56,10 @@ def imported(path: Path) -> tuple[list[Imported], Counter[str]]:
     elif "messages" in columns:
         names = {"real": "messages"}
     else:
-        raise BadInput(f"{path} has none of the columns 'real', 'chosen' and 'messages'; name the annotated side real.")
+        near = open_file(path).near("real", "chosen", "messages")
+        raise BadInput(
+            f"{path} has none of the columns 'real', 'chosen' and 'messages'{near}; name the annotated side real."
+        )
     usable, dropped = [], Counter()
     # a set's prompt beside `messages` is their first turn, as the trainer's reader has it
     kept = ("id", "status", "tools", *(() if "messages" in names.values() else ("prompt",)))

@@ -134,13 +134,13 @@ def _broken(value: Any) -> bool:
 
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
-_TURNS = re.compile(r"\s*\[\s*\{\s*['\"](role|content)['\"]\s*:")
+_TURNS = re.compile(r"\s*\[\s*\{\s*['\"].*\]\s*", re.DOTALL)
 
 
 def as_turns(value: Any) -> Any:
     """The turns of a text that is a list of them, as JSON or as Python writes it (a set that went through CSV); other
     values as they are. Unusable where the list cannot be read: it is no text to ask, or to learn."""
-    if not isinstance(value, str) or not _TURNS.match(value):
+    if not isinstance(value, str) or not _TURNS.fullmatch(value):
         return value
     turns = None
     for read in (json.loads, ast.literal_eval):

@@ -24,8 +24,17 @@ def _chat(*texts):
 # ---- turns ----
 def test_turns_that_went_through_csv_are_turns():
     turns = _chat("q?", "it's")
+    named = json.dumps([{"name": None, **turn} for turn in turns])
+    assert [turn["content"] for turn in as_turns(named)] == ["q?", "it's"]
     assert as_turns(json.dumps(turns)) == as_turns(repr(turns)) == turns
-    for text in ('[{"role": "admin", "name": "x"}]', '[{"role": "admin", "content": ""}]', "[1]", "[{ 'role'", "hi"):
+    for text in (
+        '[{"role": "admin", "name": "x"}]',
+        '[{"role": "admin", "content": ""}]',
+        "[1]",
+        f"{turns} What is it?",
+        "[{ 'role'",
+        "hi",
+    ):
         assert as_turns(text) == text
     with pytest.raises(Unusable, match="cannot_be_read"):
         as_turns("[{'content': 'q', 'role': 'user'}\n {'content': 'a', 'role': 'assistant'}]")  # numpy's

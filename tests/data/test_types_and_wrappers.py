@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep import convert, preferences
+from data_prep import convert, preferences, selfplay
 from sp3f_verl.data.files import read_parquet
 from sp3f_verl.data.rows import id_of, text_of
 from sp3f_verl.data.schemas import CANDIDATE, PREFERENCE, TRANSLATED
@@ -102,6 +102,17 @@ def test_wrapped_rows_are_named_with_the_way_out(text, words, tmp_path):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(BadInput, match=words):
         read([tmp_path / "a.json"])
+
+
+def test_wrapped_rows_are_named_at_other_doors(tmp_path, capsys):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"data": [{"prompt": "q?", "chosen": "a", "rejected": "b"}]}))
+    words = f"--input {path} --output {tmp_path / 'o'}".split()
+    for step in (
+        lambda: convert.main(["--from", "trl", "--language", "en", *words]),
+        lambda: selfplay.main(["import", *words]),
+    ):
+        assert step() == 1 and "jq -c '.data[]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
