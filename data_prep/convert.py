@@ -22,7 +22,7 @@ from sp3f_verl.data.layouts.form import Drop, Row
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_rows import Unusable, open_rows
 from sp3f_verl.data.schemas import key
-from sp3f_verl.data.tables import read_rows
+from sp3f_verl.data.tables import open_file, read_rows
 from sp3f_verl.data.turns import check_turns
 from sp3f_verl.errors import BadInput
 
@@ -34,7 +34,8 @@ def form_read(layout: str, path: Path) -> Form:
         if not form.columns or {*form.columns} <= {*open_rows(path)[0]}:
             return form
     columns = " or ".join(" and ".join(map(repr, form.columns)) for form in forms)
-    raise BadInput(f"{path} is not of --from={layout}: it has no columns {columns}; name them so.")
+    near = open_file(path).near(*(name for form in forms for name in form.columns))
+    raise BadInput(f"{path} is not of --from={layout}: it has no columns {columns}{near}; name them so.")
 
 
 def form_written(layout: str, path: Path) -> Form:
@@ -61,7 +62,7 @@ def without_doubles(rows: Iterator[Row], schema: pa.Schema, drop: Drop) -> Itera
             yield row
 
 
-def _read(path: Path, form: Form, language: str, out: Output) -> None:
+def _read(path: Path, form: Form, language: str | None, out: Output) -> None:
     rows = without_doubles(form.read(path, language, out.drop), form.ours, out.drop)
     if not out.write(path.stem, rows, form.ours):
         dropped = ", ".join(f"{count} {reason}" for reason, count in out.drops.items()) or "no rows"
@@ -104,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
     with Output(options.output, "convert", settings, options.input) as out:
         for path, form in forms.items():
             if options.read:
-                _read(path, form, options.language or "en", out)
+                _read(path, form, options.language, out)
             else:
                 _write(path, form, out)
     print(f"{', '.join(out.files)} in {options.output}")

@@ -5,8 +5,9 @@ python -m data_prep.selfplay import --input train_prefs.parquet --output data/an
 """
 
 import argparse
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -15,8 +16,9 @@ from sp3f_verl.data.layouts import spin, trl
 from sp3f_verl.data.layouts.form import answers_at, placed
 from sp3f_verl.data.output import Output, run_step
 from sp3f_verl.data.preference_rows import Unusable, open_rows
-from sp3f_verl.data.rows import row_id
+from sp3f_verl.data.rows import id_of, row_id
 from sp3f_verl.data.schemas import TRIPLET
+from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
 
 SIDES = ("real", "generated", "proto")
@@ -32,8 +34,20 @@ def exported(row: dict, layout: str) -> dict:
     return {name: row[name] for name in TRIPLET.names}
 
 
-def imported(path: Path) -> tuple[list[dict], Counter[str]]:
-    """Rows `id`, `prompt`, `real` and, where the file has them, `generated`, `proto`; and what was left out."""
+class Imported(NamedTuple):
+    """A row of a file: its own id, or its prompt's, which several rows may have; both where it has them."""
+
+    own: str
+    of_prompt: str | None
+    row: dict  # prompt, real and, where the file has them, generated, proto
+
+    @property
+    def hash(self) -> str:
+        return row_id("selfplay", [self.row["prompt"], *(self.row[name] for name in SIDES if name in self.row)])
+
+
+def imported(path: Path) -> tuple[list[Imported], Counter[str]]:
+    """The rows of a file, and what was left out."""
     columns, _ = open_rows(path)
     if "real" in columns:
         names = {name: name for name in SIDES if name in columns}
@@ -42,29 +56,46 @@ def imported(path: Path) -> tuple[list[dict], Counter[str]]:
     elif "messages" in columns:
         names = {"real": "messages"}
     else:
-        raise BadInput(f"{path} has none of the columns 'real', 'chosen' and 'messages'; name the annotated side real.")
-    usable, dropped, seen = [], Counter(), set()
+        near = open_file(path).near("real", "chosen", "messages")
+        raise BadInput(
+            f"{path} has none of the columns 'real', 'chosen' and 'messages'{near}; name the annotated side real."
+        )
+    usable, dropped = [], Counter()
     # a set's prompt beside `messages` is their first turn, as the trainer's reader has it
     kept = ("id", "status", "tools", *(() if "messages" in names.values() else ("prompt",)))
     for place, row in placed(path, {*kept, "prompt_id", *names.values()}):
-        same = {name: row.get(name) for name in kept}
-        same["id"] = row.get("prompt_id") if row.get("id") is None else row["id"]
-        renamed = same | {new: row[old] for new, old in names.items()}
+        renamed = {name: row.get(name) for name in kept} | {new: row[old] for new, old in names.items()}
         try:
             answers, prompt = answers_at(place, renamed, tuple(names))
         except Unusable as reason:
             dropped[str(reason)] += 1
             continue
-        ident = answers.id or row_id("selfplay", [list(answers.prompt), *answers.responses])
-        if not answers.id and ident in seen:
-            dropped["same_row_twice"] += 1
-            continue
-        seen.add(ident)
-        usable.append({"id": ident, "prompt": prompt} | dict(zip(names, answers.responses, strict=True)))
+        sides = dict(zip(names, answers.responses, strict=True))
+        usable.append(Imported(answers.id, id_of(row.get("prompt_id"), place), {"prompt": prompt} | sides))
     if not usable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no rows"
         raise BadInput(f"{path} has no usable row ({reasons}); give rows with a prompt and an annotated answer.")
     return usable, dropped
+
+
+def named(files: dict[Path, tuple[list[Imported], Counter[str]]]) -> dict[Path, list[dict]]:
+    """The rows with their ids: their own, or their prompt's where no other row has it, or a hash of their texts, so
+    that the order plays no part. One that comes twice is taken once, and counted."""
+    hashes, seen = defaultdict(set), set()
+    for rows, _ in files.values():
+        for each in rows:
+            hashes[each.of_prompt].add(each.hash)
+    rows_of: dict[Path, list[dict]] = {path: [] for path in files}
+    for path, (rows, dropped) in files.items():
+        for each in rows:
+            of_prompt = each.of_prompt if len(hashes[each.of_prompt]) == 1 else None
+            ident = each.own or of_prompt or each.hash
+            if (ident, each.hash) in seen:
+                dropped["same_row_twice"] += 1
+            else:
+                seen.add((ident, each.hash))
+                rows_of[path].append({"id": ident} | each.row)
+    return rows_of
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -88,12 +119,13 @@ def _export(options: argparse.Namespace) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     files = {path: imported(path) for path in options.input}
-    sides = {frozenset(row) for rows, _ in files.values() for row in rows}
+    rows_of = named(files)
+    every = [row for rows in rows_of.values() for row in rows]
+    sides = {frozenset(row) for row in every}
     if len(sides) > 1:
         raise BadInput("the files have different sides (generated, proto); import them one by one.")
-    every = [row for rows, _ in files.values() for row in rows]
     schema = pa.schema([field for field in TRIPLET if field.name in every[0]], metadata=TRIPLET.metadata)
-    counts = {path: (len(rows), dropped) for path, (rows, dropped) in files.items()}
+    counts = {path: (len(rows_of[path]), dropped) for path, (_, dropped) in files.items()}
     _write(options, {}, counts, {"train": every}, schema)
 
 
@@ -113,7 +145,8 @@ def _write(
         if not files:
             out.refuse("not one row is left")
     for source, (count, left) in counts.items():
-        print(f"{source}: " + ", ".join(f"{n} {reason}" for reason, n in {"ok": count, **left}.items()))
+        reasons = {"ok": count} | dict(sorted(left.items()))
+        print(f"{source}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()))
     print(f"{', '.join(out.files)} in {options.output}")
 
 

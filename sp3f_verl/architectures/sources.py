@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sp3f_verl.data.preference_rows import Unusable, as_turns, content_of
 from sp3f_verl.data.rows import finite, row_id
 
 Drop = Callable[[str], None]
@@ -130,8 +131,8 @@ def _user(prompt: str) -> tuple[Message, ...]:
 def _one_turn(conversation: Any) -> tuple[str, str] | None:
     """(question, answer) of a list of messages, numpy's kind included; None for anything else."""
     try:
-        turns = [(turn["role"], text_of(turn["content"])) for turn in conversation]
-    except (TypeError, KeyError):
+        turns = [(turn["role"], text_of(content_of(turn["content"]))) for turn in as_turns(conversation)]
+    except (TypeError, KeyError, Unusable):
         return None
     return (turns[0][1], turns[1][1]) if [role for role, _ in turns] == ["user", "assistant"] else None
 

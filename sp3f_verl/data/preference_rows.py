@@ -9,7 +9,9 @@ the other. A string prompt is one user message. Further keys of the prompt's mes
 Files are parquet or JSON lines.
 """
 
+import ast
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,10 +79,9 @@ def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
     prompt, context = _prompt(row.get("prompt")), contexts[0]
     if prompt and context and context[0]["role"] == "assistant":
         raise Unusable("side_of_several_turns")
-    shorter, longer = sorted((prompt, context), key=len)
-    if any(other != context for other in contexts) or (shorter and longer[-len(shorter) :] != shorter):
+    if any(other != context for other in contexts) or not _agree(prompt, context):
         raise Unusable("sides_answer_different_prompts")
-    prompt = longer
+    prompt = max(context, prompt, key=len)
     if not prompt or prompt[-1]["role"] == "assistant":
         raise Unusable("no_prompt")
     if not all(response.strip() for response in responses):
@@ -89,6 +90,16 @@ def answers_of(row: Mapping[str, Any], roles: Sequence[str]) -> Answers:
         raise Unusable("sides_identical")
     name = id_of(row.get("id")) or ""
     return Answers(prompt, responses, name, *(_for_the_template(row, *column) for column in TEMPLATE_COLUMNS))
+
+
+def _agree(prompt: Sequence[Message], context: Sequence[Message]) -> bool:
+    """Is the shorter of the two, but for space around its texts, the end of the other? Or the prompt its beginning, a
+    system turn aside: of a conversation many sets have the first question there."""
+    bare = [[{**turn, "content": (turn["content"] or "").strip()} for turn in turns] for turns in (prompt, context)]
+    shorter, longer = sorted(bare, key=len)
+    first = int(bool(longer) and longer[0]["role"] == "system")
+    ends = longer[len(longer) - len(shorter) :] == shorter
+    return ends or (shorter is bare[0] and shorter in (longer[: len(shorter)], longer[first:][: len(shorter)]))
 
 
 TEMPLATE_COLUMNS = (("tools", list), ("chat_template_kwargs", dict))
@@ -122,7 +133,38 @@ def _broken(value: Any) -> bool:
     return any(map(_broken, parts))
 
 
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_TURNS = re.compile(r"\s*\[\s*\{\s*['\"].*\]\s*", re.DOTALL)
+
+
+def as_turns(value: Any) -> Any:
+    """The turns of a text that is a list of them, as JSON or as Python writes it (a set that went through CSV); other
+    values as they are. Unusable where the list cannot be read: it is no text to ask, or to learn."""
+    if not isinstance(value, str) or not _TURNS.fullmatch(value):
+        return value
+    turns = None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            turns = read(value.strip())
+            break
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            pass
+    if turns is None and all(re.search(rf"['\"]{name}['\"]\s*:", value) for name in ("role", "content")):
+        raise Unusable("turns_as_a_text_that_cannot_be_read")
+    is_list = isinstance(turns, list) and all(isinstance(turn, Mapping) for turn in turns)
+    return turns if is_list and all("content" in turn and turn.get("role") in _ROLES for turn in turns) else value
+
+
+def content_of(value: Any) -> Any:
+    """The text of a content that is a list of texts alone, as OpenAI's API has it; others as they are."""
+    parts = without_nulls(value) if isinstance(value, list) else []
+    is_text = all(isinstance(part, Mapping) and {*part} == {"type", "text"} for part in parts)
+    is_text = is_text and all(part["type"] == "text" and isinstance(part["text"], str) for part in parts)
+    return "".join(part["text"] for part in parts) if parts and is_text else value
+
+
 def _prompt(value: Any) -> tuple[Message, ...]:
+    value = as_turns(value)
     if isinstance(value, str):
         return ({"role": "user", "content": _given(value)},) if value.strip() else ()
     return _messages(value) if value is not None else ()
@@ -130,6 +172,7 @@ def _prompt(value: Any) -> tuple[Message, ...]:
 
 def _side(value: Any) -> tuple[tuple[Message, ...], str]:
     """(the turns before it, the response) of a string or of messages that end with the assistant's."""
+    value = as_turns(value)
     if isinstance(value, str):
         return (), _given(value)
     if value is None:
@@ -165,7 +208,7 @@ def _only_calls(message: Message) -> bool:
 def _message(value: Mapping[str, Any]) -> Message:
     message = _given(dict(value))
     content = message.pop("content") if not message.get("tool_calls") else message.pop("content", None)
-    return {"role": message.pop("role"), "content": content, **message}
+    return {"role": message.pop("role"), "content": content_of(content), **message}
 
 
 def _rows(path: str, roles: Sequence[str]) -> Iterator[dict[str, Any]]:

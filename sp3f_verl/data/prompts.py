@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from sp3f_verl import languages
-from sp3f_verl.data.preference_rows import Unusable
+from sp3f_verl.data.preference_rows import Unusable, as_turns
 from sp3f_verl.data.rows import field, finite, id_of, text_of
 from sp3f_verl.data.schemas import PROMPT
 from sp3f_verl.data.tables import as_batches, open_file
@@ -18,7 +18,11 @@ from sp3f_verl.errors import BadInput
 # As schemas.PROMPT, but an id may come once in each language.
 PROMPTS = PROMPT.with_metadata({"key": "id,prompt_lang"})
 # What a prompt needs -> its columns by preference; `problem` is what the rows of data_prep.translate have in common.
-COLUMNS = {"id": ("problem", "id"), "prompt_lang": ("prompt_lang", "language"), "prompt": ("prompt", "messages")}
+COLUMNS = {
+    "id": ("problem", "id", "prompt_id"),
+    "prompt_lang": ("prompt_lang", "language"),
+    "prompt": ("prompt", "messages"),
+}
 OTHERS = tuple(name for name in PROMPTS.names if name not in COLUMNS)
 
 Drop = Callable[[str], None]
@@ -27,7 +31,8 @@ Drop = Callable[[str], None]
 def read_prompts(paths: Iterable[Path], drop: Drop = lambda reason: None) -> Iterator[dict[str, Any]]:
     """Rows of PROMPTS from parquet or JSON lines, each conversation up to its last user turn.
 
-    Columns: `id` (or `problem`), `prompt_lang` (or `language`), `prompt` (or `messages`; a text is one user turn).
+    Columns: `id` (or `problem`, or `prompt_id`), `prompt_lang` (or `language`), `prompt` (or `messages`; a text is one
+    user turn).
     `ground_truth` may also be `reward_model.ground_truth`, and a number.
     Prompts without a user turn or text, and those that `turns_of` cannot take, are left out: drop("no_user_turn").
     BadInput where a column, an id or a language is missing, or an id comes twice in one language.
@@ -74,6 +79,7 @@ def _check(prompt: dict[str, Any], place: str, seen: dict[tuple[str, str], str])
 
 def to_last_user_turn(value: Any, tools: Any = None) -> list[dict[str, str]]:
     """The messages up to the last of the user. Unusable where there is none, it is empty, or `turns_of` says so."""
+    value = as_turns(value)
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
     is_list = isinstance(value, list)

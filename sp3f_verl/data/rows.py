@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -59,15 +60,15 @@ def id_of(value: Any, place: str = "the row") -> str | None:
         if "\0" in value:
             raise BadInput(f"{place} has the id {value!r:.60}, with a NUL in it; take it out.")
         return value if value.strip() else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or value != value // 1:
         raise BadInput(f"{place} has the id {value!r:.60}; give it a text or a whole number.")
     return str(int(value))
 
 
 def finite(value: Any) -> bool:
-    """Is it a number, and no boolean, that a float can hold?"""
+    """Is it a number, and no boolean, that a float can hold? Databases write decimals into parquet."""
     try:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, Real | Decimal) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # a whole number of more than 308 digits
         return False
 
@@ -80,7 +81,9 @@ def text_of(value: Any, place: str) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
     if finite(value):
-        return str(int(value) if value == int(value) else value)
+        if value == int(value):
+            return str(int(value))
+        return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
     raise BadInput(f"{place} is {value!r:.80}; give it a text or a number, or remove the row.")
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 TEXT, NUMBER, WHOLE = pa.string(), pa.float64(), pa.int64()
 MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 IDS = ("id", "problem", "pair_id", "cand_id")
+ANSWERS = ("answer", "ground_truth")  # a text, or a number as well
 FILLED = (*IDS, "question", "query_en", "solution", "answer")
 LANGUAGES = ("language", "prompt_lang", "chosen_lang", "rejected_lang", "lang_declared")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sp3f_verl.data.preference_rows import WITH_A_MEANING, Unusable
+from sp3f_verl.data.preference_rows import WITH_A_MEANING, Unusable, as_turns, content_of
 from sp3f_verl.data.rows import without_nulls
 from sp3f_verl.data.schemas import MESSAGES
 from sp3f_verl.data.tables import open_file
@@ -18,8 +18,12 @@ _EMPTY = ("", "[]", "{}", "null")  # JSON text of no tools
 def turns_of(messages: Any, tools: Any = None) -> list[dict[str, str]]:
     """The turns, each with its role and content alone. Unusable, with the reason, where one is no turn of text or has a
     key with a meaning (the call of a tool, thoughts), and where the row has tools."""
+    messages = as_turns(messages)
     if not isinstance(messages, list | tuple) or not messages:
         raise Unusable("no_turns")
+    messages = [
+        {**turn, "content": content_of(turn.get("content"))} if isinstance(turn, Mapping) else turn for turn in messages
+    ]
     for turn in messages:
         if not isinstance(turn, Mapping):
             raise Unusable("a_turn_that_is_no_mapping")

@@ -20,6 +20,7 @@ from sp3f_verl.data.tables.forms import TEXT, form_of
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.evaluation.definition import LETTERS, NAME, Definition
 from sp3f_verl.evaluation.problems import Problem, distinct
+from sp3f_verl.languages.written import LABELS, is_other
 from sp3f_verl.rewards.answers.checkers import BUILT_IN, Checker, load_checkers
 from sp3f_verl.settings import read_yaml
 
@@ -192,7 +193,11 @@ class Benchmark:
         file, only = open_file(path), self.definition.language_column
         wanted = self._read_columns(columns)
         file.require(wanted, f"the benchmark {self.name} reads it for {language}")
-        for number, row in file.rows(wanted):
+        labels = () if only else [name for name in LABELS if name not in wanted]
+        for number, row in file.rows([*wanted, *labels]):
+            for name in labels:
+                if is_other(row.get(name), language, unknown=False):  # python, say
+                    raise BadInput(f"{file.place(number)} says that it is {row[name]}, not {language}; mend the label.")
             if not only or row[only] == self.variants[language][variant]:
                 yield file.place(number), row
 

@@ -9,9 +9,10 @@ from typing import Any
 from sp3f_verl import languages
 from sp3f_verl.data.check import check_prompt
 from sp3f_verl.data.rows import canonical, field, id_of, row_id
-from sp3f_verl.data.sets.mgsm import check_languages_differ, question_rows
+from sp3f_verl.data.sets.mgsm import OPTIONS, check_label, check_languages_differ, check_options, question_rows
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput
+from sp3f_verl.languages.written import LABELS
 from sp3f_verl.rewards.answers.accuracy import answers_match
 from sp3f_verl.rewards.answers.checkers import checker_of
 
@@ -159,15 +160,16 @@ class QuestionFile:
     def questions(self) -> Iterator[dict[str, Any]]:
         """`question`, `answer` and those of OPTIONAL that the file has. BadInput where it cannot be read."""
         languages.get(self.language, f"{self.name}:{self.language}={self.path}")
-        for place, row in question_rows(self.path, (*OPTIONAL, "language")):
-            if (code := row.pop("language", self.language)) != self.language:
-                raise BadInput(f"{place} says that it is {code}, not {self.language}; mend the label of the file.")
-            yield row | {"id": id_of(row.get("id"), place)}
+        for place, row in question_rows(self.path, (*OPTIONAL, *LABELS, *OPTIONS)):
+            check_label(row, self.language, place)
+            known = {name: value for name, value in row.items() if name not in LABELS}
+            yield known | {"id": id_of(row.get("id"), place)}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Rows of schemas.RL; `data_source` is the file's name, by which verl tells validation scores apart."""
         instruction = languages.get(self.language).instruction
         for index, row in enumerate(self.questions()):
+            check_options(row, f"{self.path}, question {index}")
             key = row["question"] if row["id"] is None else row["id"]
             extra = {"index": index, "lang": self.language, "checker": row.get("checker")}
             try:

@@ -1,11 +1,12 @@
 """English rows to translate: GSM8K's lines, rows of problems, or chats; each with an id that stays with it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sp3f_verl.data.preference_rows import Unusable
+from sp3f_verl.data.preference_rows import Unusable, as_turns
 from sp3f_verl.data.rows import id_of, is_nan, question_of, row_id, text_of
 from sp3f_verl.data.sets.mgsm import worked_out
 from sp3f_verl.data.tables import open_file
@@ -36,6 +37,7 @@ class Problem:
 class Chat:
     id: str
     messages: tuple[tuple[str, str], ...] = field(default=())  # (role, content)
+    of_prompt: bool = field(default=False, compare=False)  # the id is its prompt's, which several rows may have
 
 
 class Hole(ValueError):
@@ -63,7 +65,7 @@ def read(
     if len(kinds) > 1:
         raise BadInput("--input names files of problems and files of chats; translate them one kind at a time.")
     rows_by_id: dict[str, Problem | Chat] = {}
-    for row in rows:
+    for row in _apart(rows):
         known = rows_by_id.setdefault(row.id, row)
         if known != row and (isinstance(row, Chat) or known.question != row.question):
             raise BadInput(f"id {row.id!r} stands in rows that differ; give every row one of its own.")
@@ -74,12 +76,24 @@ def read(
     return [rows_by_id[ident] for ident in sorted(rows_by_id)]
 
 
+def _apart(rows: Sequence[Problem | Chat]) -> Iterator[Problem | Chat]:
+    """The rows, where those of one prompt that differ go by their text: its id names none of them."""
+    texts = defaultdict(set)
+    for row in rows:
+        if isinstance(row, Chat) and row.of_prompt:
+            texts[row.id].add(row.messages)
+    for row in rows:
+        yield replace(row, id=row_id("chat", row.messages)) if len(texts.get(row.id, ())) > 1 else row
+
+
 def _read(path: Path, drop: Callable[[str], None], most_left_out: float) -> list[Problem] | list[Chat]:
     file = open_file(path)
     if not file.count:
         raise BadInput(f"{path} has no rows; give a file with at least one.")
     columns = {*file.columns}
     is_gsm8k = {"question", "answer"} <= columns and not {"solution", "query_en"} & columns
+    if is_gsm8k and "messages" in columns:  # of other sets, in which an answer is a text alone
+        is_gsm8k = worked_out(str(next(file.rows({"answer"}))[1]["answer"])) is not None
     turns = next((name for name in ("messages", "prompt") if name in columns), None)
     is_chat = turns is not None and not ("solution" in columns and columns & {*ANSWERS} and columns & {*QUESTIONS})
     if is_gsm8k:
@@ -115,9 +129,9 @@ def _problems(path: Path, file: Parquet | Lines) -> tuple[set[str], Callable[[di
     answer = next((name for name in ANSWERS if name in columns), None)
     if question is None or answer is None or "solution" not in columns:
         name = "question" if question is None else "answer" if answer is None else "solution"
+        near = file.near(name, *(QUESTIONS if question is None else ()), "messages", "prompt")
         raise BadInput(
-            f"{path} has no column {name!r}{nearest(name, columns)}; give question, solution and answer, or messages "
-            "or prompt."
+            f"{path} has no column {name!r}{near}; give question, solution and answer, or messages or prompt."
         )
     id_column = "problem" if question != "problem" and "problem" in columns else "id"
 
@@ -147,9 +161,9 @@ def _chats(column: str) -> tuple[set[str], Callable[[dict, str], Chat]]:
     """(the columns that are read, a row's chat)."""
 
     def row_of(row: dict, place: str) -> Chat:
-        turns = row[column]
-        turns = [{"role": "user", "content": turns}] if column == "prompt" and isinstance(turns, str) else turns
         try:
+            turns = as_turns(row[column])
+            turns = [{"role": "user", "content": turns}] if column == "prompt" and isinstance(turns, str) else turns
             turns = turns_of(turns, row.get("tools"))
         except Unusable as reason:
             raise Hole(str(reason).replace("_", " "), row[column]) from None
@@ -163,8 +177,9 @@ def _chats(column: str) -> tuple[set[str], Callable[[dict, str], Chat]]:
             messages.append((role, turn["content"].strip()))
         if "user" not in {role for role, _ in messages}:
             raise Hole("no turn of the user")
-        given = [ident for name in CHAT_IDS if (ident := id_of(row.get(name), place)) is not None]
-        return Chat(given[0] if given else row_id("chat", messages), tuple(messages))
+        given = [(ident, name) for name in CHAT_IDS if (ident := id_of(row.get(name), place)) is not None]
+        ident, name = given[0] if given else (row_id("chat", messages), "")
+        return Chat(ident, tuple(messages), name == "prompt_id")
 
     return {column, "tools", *CHAT_IDS}, row_of
 

@@ -204,7 +204,7 @@ def test_holes_of_gsm8k_are_left_out_but_where_rows_are_joined_by_position(hole,
 def test_mgsm_as_the_hub_has_it(tmp_path):
     rows = [{"question": "¿Uno?", "answer": None, "answer_number": 1}]
     write_parquet(rows, tmp_path / "a.parquet")
-    assert read_questions(tmp_path / "a.parquet") == [("¿Uno?", "1")]
+    assert read_questions(tmp_path / "a.parquet", "es") == [("¿Uno?", "1")]
 
 
 def test_one_file_under_two_languages(tmp_path, capsys):

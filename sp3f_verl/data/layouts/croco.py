@@ -30,7 +30,7 @@ def code_of(name: Any, place: str = "the row") -> str:
     )
 
 
-def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
+def read(path: Path, language: str | None, drop: Drop) -> Iterator[dict[str, Any]]:
     """Pairs of schemas.PREFERENCE; the languages are the file's. BadInput where it lacks one or cannot be read."""
     open_file(path).require(_LANGUAGES.values(), "CroCo's pairs tell the language of each side")
 
@@ -59,7 +59,7 @@ def row(pair: Row) -> dict[str, Any]:
     return {name: pair.get(name) for name in names} | named
 
 
-def read_sft(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
+def read_sft(path: Path, language: str | None, drop: Drop) -> Iterator[dict[str, Any]]:
     """Best-of-n rows as schemas.SFT, with the `messages` that CroCo's own training step misses."""
     for place, line in placed(path, {"id", "prompt", "completion", "language", "tools"}):
         code = code_of(line["language"], place)

@@ -23,7 +23,8 @@ class Form:
 
     ours: pa.Schema  # of schemas.py
     columns: tuple[str, ...] = ()  # of theirs, by which a file is known to be of this form
-    read: Callable[[Path, str, Drop], Iterator[dict[str, Any]]] | None = None  # (file, language, drop) -> rows of ours
+    # (file, language of rows that do not tell it, drop) -> rows of ours
+    read: Callable[[Path, str | None, Drop], Iterator[dict[str, Any]]] | None = None
     needs_language: bool = False  # the file does not say in which language its rows are
     row: Callable[[Row], dict[str, Any]] | None = None  # a row of ours -> one of theirs; Unusable: it is left out
     theirs: pa.Schema | str = "jsonl"  # of a parquet file; or "jsonl", or "json" for one list

@@ -32,10 +32,11 @@ SCHEMA = pa.schema(
 )
 
 
-def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
+def read(path: Path, language: str | None, drop: Drop) -> Iterator[dict[str, Any]]:
     """Published rows as schemas.TRANSLATED. The text "None", which stands there for a missing one, is none."""
     for _, line in placed(path):
         query, solution, code = (field(line, name) for name in ("query_en", "solution_en", "language"))
+        code = language if code is None else code
         prompt, answer = field(line, "prompt"), field(line, "ground_truth")
         needed = {"query": query, "solution": solution, "language": code, "prompt": prompt, "answer": answer}
         missing = next((name for name, value in needed.items() if value is None), None)

@@ -37,7 +37,10 @@ def row(pair: Row) -> dict[str, Any]:
 def read_sft(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
     """prompt/completion, or messages, as schemas.SFT."""
     name = "completion" if "completion" in open_file(path).columns else "messages"
-    for place, line in placed(path, {"id", "prompt", name, "tools"}):
+    for place, line in placed(path, {"id", "prompt", name, "tools", "label"}):
+        if name == "completion" and line.get("label") is False:  # KTO's rows: an answer that is not wanted
+            drop("label_false")
+            continue
         try:
             answers, prompt = answers_at(place, line, (name,))
         except Unusable as reason:

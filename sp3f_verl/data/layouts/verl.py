@@ -13,8 +13,10 @@ from sp3f_verl.data.turns import turns_of
 from sp3f_verl.errors import BadInput
 
 
-def read(path: Path, language: str, drop: Drop) -> Iterator[dict[str, Any]]:
+def read(path: Path, language: str | None, drop: Drop) -> Iterator[dict[str, Any]]:
     for place, line in placed(path):
+        if language is not None and field(line, "language") is None:
+            line = line | {"language": language}
         try:
             missing = next((name for name in REQUIRED if field(line, name) is None), None)
             if missing:

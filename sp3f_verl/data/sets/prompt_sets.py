@@ -9,16 +9,14 @@ from typing import Any, Literal
 
 import yaml
 
-from sp3f_verl import languages
 from sp3f_verl.data.hub import from_hub
 from sp3f_verl.data.rows import id_of, row_id
 from sp3f_verl.data.tables import open_file
 from sp3f_verl.errors import BadInput, nearest
+from sp3f_verl.languages.written import is_other, language_of
 from sp3f_verl.settings import Settings, Text
 
 TABLE = Path(__file__).with_name("prompt_sets.yaml")
-# Codes of one language that sets write where the table has the macrolanguage's.
-ALIASES = {"arb": "ar", "cmn": "zh", "pes": "fa", "zsm": "ms", "zlm": "ms", "swh": "sw", "npi": "ne"}
 
 
 class Columns(Settings):
@@ -109,7 +107,7 @@ def prompts(
                 raise BadInput(f"{place} has no {columns.id!r}; give it one or remove the row.")
             language = code or language_of(row[columns.language])
             written = code or row[columns.language], row.get(columns.script)
-            if code and columns.language and language_of(row.get(columns.language)) not in (None, code):
+            if code and columns.language and is_other(row.get(columns.language), code, unknown=False):
                 raise BadInput(f"{place} says it is {row[columns.language]}, not {code}; mend a label.")
             if language is None:
                 read.dropped["unknown_language"] += 1
@@ -140,13 +138,3 @@ def _row(of: PromptSet, row: Mapping[str, Any], ident: str, language: str, text:
         "split": of.split,
         "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True, default=str),
     }
-
-
-def language_of(written: Any) -> str | None:
-    """The table's code for a code or English name that a set writes; None for what the table does not know."""
-    text = str(written).strip()
-    code = ALIASES.get(text.lower(), text.lower().partition("-")[0].partition("_")[0])
-    for language in languages.all_languages():
-        if code in (language.code, language.iso639_3) or text.lower() == language.english_name.lower():
-            return language.code
-    return None

@@ -1,12 +1,13 @@
 """JSON lines, read one at a time, and JSON arrays; what is wrong with a line is told with its number."""
 
+import ast
 import codecs
 import itertools
 import json
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,6 +64,10 @@ def _form(path: Path, line: str) -> str:
     if not line.lstrip().startswith("{"):
         way = "pandas.read_csv(FILE).to_json(OUT, orient='records', lines=True)"
         return f"a table of text and no JSON lines; write it as such, say by {way}" if {",", "\t"} & {*line} else ""
+    if line.rstrip().endswith(",") and _reads(json.loads, line.rstrip()[:-1]):
+        return "JSON lines with commas between them; take the comma from the end of each, say by sed 's/,$//'"
+    if _reads(ast.literal_eval, line.strip()):
+        return "Python's text of rows, which is no JSON; write each by json.dumps"
     text = "".join(line for _, line in itertools.islice(text_lines(path), _LOOKED_AT)).strip()
     try:
         value, end = json.JSONDecoder().raw_decode(text)
@@ -72,13 +77,69 @@ def _form(path: Path, line: str) -> str:
     return f"JSON over several lines; write one object a line, say by jq -c '.{f'{lists[0]}[]' if lists else ''}'"
 
 
+def _reads(read: Callable[[str], Any], text: str) -> bool:
+    try:
+        return isinstance(read(text), dict)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return False
+
+
+def by_columns(row: Mapping[str, Any]) -> str:
+    """How pandas reads the one object of a file that is a table: column -> values, as a list or by the number of the
+    row. "" for one that is a row."""
+    values = list(row.values())
+    if {*row} == {"columns", "index", "data"}:
+        return "pandas.read_json(FILE, orient='split')"
+    if len(values) < 2 or not all(values):
+        return ""
+    if all(isinstance(value, Mapping) for value in values):
+        table = all(map(str.isdigit, values[0])) and all({*value} == {*values[0]} for value in values)
+        return "pandas.read_json(FILE)" if table else ""
+    lists = all(isinstance(value, list) and len(value) == len(values[0]) for value in values)
+    turns = lists and all(isinstance(part, Mapping) for value in values for part in value)
+    return "pandas.read_json(FILE)" if lists and not turns else ""
+
+
+def way_to(name: str, value: Any, way: str = "", depth: int = 4) -> str:
+    """By which jq takes the objects with the key `name` out of a value that wraps them; "" where none does."""
+    if isinstance(value, list):
+        return way_to(name, value[0], f"{way or '.'}[]", depth - 1) if value and depth else ""
+    if not isinstance(value, Mapping) or not depth:
+        return ""
+    if name in value:
+        return way
+    if value and all(map(str.isdigit, value)):  # rows by their numbers
+        return way_to(name, next(iter(value.values())), f"{way or '.'}[]", depth - 1)
+    ways = (way_to(name, part, f"{way}.{key}", depth - 1) for key, part in value.items() if key.isidentifier())
+    return next(filter(None, ways), "")
+
+
 def json_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number from 1, object) of each element of a file that is one JSON array; it is held in memory."""
-    rows = _value("".join(line for _, line in text_lines(path)), str(path))
+    text = "".join(line for _, line in text_lines(path))
+    try:
+        rows = _value(text, str(path))
+    except BadInput:
+        if several := _several(text):
+            raise BadInput(f"{path} is {several}.") from None
+        raise
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise BadInput(f"{path}, row {number} is not a JSON object; give an array of objects.")
         yield number, row
+
+
+def _several(text: str) -> str:
+    """What a text is that holds one array behind another, and the mend; "" where it is something else."""
+    try:
+        first, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return ""
+    if not text.lstrip()[end:].lstrip().startswith("["):
+        return ""
+    if all(isinstance(row, dict) for row in first):
+        return "several JSON arrays, one behind the other; write one object a line, say by jq -c '.[]'"
+    return 'JSON lines of lists, which name no column; write one object a line, as {"question": ..., "answer": ...}'
 
 
 def _value(text: str, place: str) -> Any:

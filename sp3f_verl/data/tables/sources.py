@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from sp3f_verl.data.tables import validate
 from sp3f_verl.data.tables.forms import ARRAY, PARQUET, TEXT, form_of, named
-from sp3f_verl.data.tables.jsonl import json_array, json_lines
+from sp3f_verl.data.tables.jsonl import by_columns, json_array, json_lines, way_to
 from sp3f_verl.errors import BadInput, nearest
 
 BATCH = 8192  # rows
@@ -41,7 +41,11 @@ class _File:
     def require(self, names: Iterable[str], mend: str = "add it") -> None:
         for name in names:
             if name not in self.columns:
-                raise BadInput(f"{self.path} has no column {name!r}{nearest(name, self.columns)}; {mend}.")
+                raise BadInput(f"{self.path} has no column {name!r}{self.near(name)}; {mend}.")
+
+    def near(self, name: str, *others: str) -> str:
+        """For a sentence on a column that is missing: the one that was meant, or where it, or one of `others`, is."""
+        return nearest(name, self.columns)
 
 
 class Parquet(_File):
@@ -83,7 +87,8 @@ class Parquet(_File):
         number = 0
         try:
             for batch in self.file.iter_batches(BATCH, columns=columns):
-                yield batch
+                plain = list(map(validate.plain, batch.columns))
+                yield pa.RecordBatch.from_arrays(plain, names=batch.schema.names) if plain else batch
                 number += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise BadInput(f"{self.path} cannot be read after row {number} ({_told(error)}); write it again.") from None
@@ -94,11 +99,19 @@ class Lines(_File):
 
     def __init__(self, path: str | Path):
         super().__init__(path)
-        self.count, columns = 0, {}
+        self.count, columns, self._first = 0, {}, {}
         for _, row in self._numbered():
             columns.update(dict.fromkeys(row))
+            self._first = self._first or row
             self.count += 1
         self.columns = list(columns)
+        if self.count == 1 and (way := by_columns(self._first)):
+            way += ".to_json(OUT, orient='records', lines=True)"
+            raise BadInput(f"{path} is one object of columns, not of rows; write one object a line, say by {way}.")
+
+    def near(self, name: str, *others: str) -> str:
+        way = next(filter(None, (way_to(each, self._first) for each in (name, *others))), "")
+        return f" (its rows stand within others; get them out by jq -c '{way}')" if way else super().near(name)
 
     def rows(self, names: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """(number of the line from 1, those of the columns that there are in any row)."""

@@ -3,14 +3,15 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sp3f_verl import languages
-from sp3f_verl.data.rows import id_of, is_nan
-from sp3f_verl.data.schemas import FILLED, IDS, LANGUAGES, MESSAGES, TEXT
+from sp3f_verl.data.rows import finite, id_of, is_nan, text_of
+from sp3f_verl.data.schemas import ANSWERS, FILLED, IDS, LANGUAGES, MESSAGES, TEXT
 from sp3f_verl.errors import BadInput, nearest
 
 Place = Callable[[int], str]  # the number of a row in the batch -> where it stands, as a sentence's beginning
@@ -24,13 +25,29 @@ def cast(array: pa.Array | pa.ChunkedArray, field: pa.Field, where: str) -> pa.A
     is_id = field.name in IDS and kinds[1] == "text"
     if is_id and kinds[0] == "number":  # as pandas writes whole numbers where one is missing
         with contextlib.suppress(pa.ArrowException):  # 1.5
-            array, kinds = pc.if_else(pc.is_nan(array), None, array).cast(pa.int64()), ("whole", "text")
+            whole = pc.if_else(pc.is_nan(array), None, array) if pa.types.is_floating(array.type) else array
+            array, kinds = whole.cast(pa.int64()), ("whole", "text")
+    if field.name in ANSWERS and kinds[0] in ("whole", "number"):
+        return pa.array([text_of(value, where) if finite(value) else None for value in array.to_pylist()], field.type)
     if kinds[0] in ("null", kinds[1]) or kinds == ("whole", "number") or (is_id and kinds[0] == "whole"):
         try:
             return array.cast(field.type)
         except pa.ArrowException:
             pass
     raise BadInput(f"{where}: column {field.name!r} holds {array.type}, not {field.type}; write it in that type.")
+
+
+def plain(array: pa.Array) -> pa.Array:
+    """A column of ids or texts in the types that other programs give them: UUIDs (DuckDB), and bytes that are UTF-8
+    (Hive, Impala). Others as they are."""
+    if isinstance(array.type, pa.UuidType):
+        return pa.array([None if ident is None else str(ident) for ident in array.to_pylist()], pa.string())
+    if isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
+    if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+        with contextlib.suppress(pa.ArrowException):  # not UTF-8: no text
+            return array.cast(pa.string() if pa.types.is_binary(array.type) else pa.large_string())
+    return array
 
 
 def _kind(kind: pa.DataType) -> str:
@@ -40,8 +57,8 @@ def _kind(kind: pa.DataType) -> str:
         "text": lambda kind: (
             pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         ),
-        "whole": pa.types.is_integer,
-        "number": pa.types.is_floating,
+        "whole": lambda kind: pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0),
+        "number": lambda kind: pa.types.is_floating(kind) or pa.types.is_decimal(kind),
         "list": lambda kind: pa.types.is_list(kind) or pa.types.is_large_list(kind),
         "struct": pa.types.is_struct,
     }
@@ -62,6 +79,10 @@ def from_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema, place: Place, s
             values = [id_of(value, place(number)) for number, value in enumerate(values)]
         elif field.type == TEXT:  # NaN: pandas writes it where a text is missing
             values = [None if is_nan(value) else value for value in values]
+            if field.name in ANSWERS and not strict:
+                values = [text_of(value, field.name) if finite(value) else value for value in values]
+        elif pa.types.is_floating(field.type):
+            values = [float(value) if isinstance(value, Decimal) else value for value in values]
         try:
             columns.append(pa.array(values, field.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
