@@ -129,7 +129,7 @@ def prose(text: str) -> str:
     What is left out is bounded: where the words in spans of any kind have more than `HIDDEN` times the letters that are
     left, they are text, and a whole answer cannot be said a word a span.
     """
-    text = _STYLED.sub(_plain_letter, strip_think(text))
+    text = plain_letters(strip_think(text))
     text = _opened(unicodedata.normalize("NFC", text))
     kept = _MATHS.sub(_talk_in_maths, _SPACE.sub(" ", _HEADER.sub(" ", _URL.sub(" ", _CODE.sub(_talk_in_code, text)))))
     kept = _VARIABLE.sub(" ", _drop_commands(kept))
@@ -141,6 +141,11 @@ def prose(text: str) -> str:
     whole = _ENVIRONMENT.sub(" ", _URL.sub(of_link, _CODE.sub(of_code, text)))
     hidden = _letters_of_words(whole) - _letters_of_words(kept)
     return _MARKUP.sub(" ", whole) if hidden > max(MIN_HIDDEN, HIDDEN * letters) else kept
+
+
+def plain_letters(text: str) -> str:
+    """`text` with Latin letters in place of those in another shape."""
+    return text if text.isascii() else _STYLED.sub(_plain_letter, text)
 
 
 def _plain_letter(match: re.Match) -> str:
