@@ -105,6 +105,8 @@ class Conventions:
     conjunctions: tuple[str, ...] = ()
     disjunctions: tuple[str, ...] = ()
     minus: tuple[str, ...] = ()  # none where the language's are not known
+    below_zero: tuple[str, ...] = ()  # those of them that say nothing else: "menos" is also fewer
+    nought: tuple[str, ...] = ()  # what stands for places left out: 1万零500
 
 
 def fold(spelling: str) -> str:
@@ -162,7 +164,9 @@ def _of(language: str, locale: str, comma: bool, arabic: bool) -> Conventions:
             )
         },
         of=tuple(words.get("of", ())),
-        minus=tuple(words.get("minus", ())),
+        minus=(*words.get("minus", ()), *words.get("below zero", ())),
+        below_zero=tuple(words.get("below zero", ())),
+        nought=tuple(words.get("nought", ())),
     )
 
 

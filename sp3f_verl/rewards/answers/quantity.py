@@ -9,7 +9,7 @@ from sp3f_verl.rewards.answers.normalise import DEGREE_SIGN, TEXT_COMMANDS, unwr
 
 CURRENCIES = frozenset(
     """dollar cent euro pound yen yuan rupee taka baht won rouble naira dong lira shekel rupiah real shilling peso rial
-    toman dirham dinar franc krona zloty forint hryvnia HKD""".split()
+    toman dirham dinar franc krona zloty forint hryvnia HKD kopeck paisa jiao satang piastre""".split()
 )
 MAX_DIGITS = 400  # of a number, and of the power of ten behind it
 _TAIL = 60  # characters at the end of an answer in which its unit is looked for
@@ -72,7 +72,8 @@ def _with_words(text: str, conventions: Conventions) -> Fraction | None:
     if not conventions.numbers or not re.search(r"\d", text):
         return None
     pieces, start = [], 0
-    word = re.compile(rf"\s*(?:({alternation(conventions.numbers)})\.?(?![A-Za-zÀ-ž])|(\d[\d.,]*))\s*", re.IGNORECASE)
+    digits = rf"(?:{alternation(conventions.nought) or '(?!)'})?(\d[\d.,]*(?: \d{{3}}(?!\d))*)"
+    word = re.compile(rf"\s*(?:({alternation(conventions.numbers)})\.?(?![A-Za-zÀ-ž])|{digits})\s*", re.IGNORECASE)
     text = unwrap(text)
     for of in conventions.of:
         text = text.removesuffix(f" {of}")
