@@ -14,7 +14,9 @@ from sp3f_verl.rewards.answers.quantity import MAX_DIGITS, number, value
 from sp3f_verl.rewards.text import NUMBER_MARKS, ascii_digits
 
 _SEPARATORS = str.maketrans(NUMBER_MARKS)
-TOKEN = re.compile(r"\d+(?:[.,']\d+)*(?: \d{3}(?!\d)(?:,\d+)?)*|(?<![\w.])\.\d+")
+# Bounded: it is looked for from every digit on, and a translator that repeats itself writes 1,1,1,1 for pages.
+_RUN = rf"\d{{1,{MAX_DIGITS}}}+"
+TOKEN = re.compile(rf"{_RUN}(?:[.,']{_RUN}){{0,30}}+(?: \d{{3}}(?!\d)(?:,{_RUN})?){{0,30}}+|(?<![\w.])\.{_RUN}")
 _DIGITS = re.compile(r"\d+")
 
 # English words that a translation may write in digits, by their value: "per day" is 1日あたり, "twice" 2倍.

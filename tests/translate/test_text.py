@@ -213,6 +213,12 @@ class TestNumbers:
     def test_by_hand(self, source, translation, language, kept):
         assert numbers_kept(source, translation, language) == pytest.approx(kept)
 
+    @pytest.mark.timeout(60)
+    @pytest.mark.parametrize("repeated", ["1,", "1", "1 200 ", "1.", "-5 ", "5 dollars "])
+    def test_pages_of_one_number_take_no_time(self, repeated):
+        text = (repeated * 20_000)[:20_000]
+        assert numbers_kept(text, text, "zh") == numbers_kept(text, text, "es") == 1
+
     @settings(max_examples=200)
     @given(st.lists(st.integers(100, 10**6), min_size=1, max_size=5), st.data())
     def test_any_script_keeps_them_and_any_change_is_seen(self, values, data):

@@ -101,6 +101,7 @@ class Conventions:
     answer: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()  # "the answer is": no colon follows
     of: tuple[str, ...] = ()  # between a word that multiplies and what is counted: 5 millones de dólares
+    per: tuple[str, ...] = ()  # 18 dollars per hour
     option: tuple[str, ...] = ()
     conjunctions: tuple[str, ...] = ()
     disjunctions: tuple[str, ...] = ()
@@ -159,6 +160,7 @@ def _of(language: str, locale: str, comma: bool, arabic: bool) -> Conventions:
                 ("answer", "answer"),
                 ("sentences", "is"),
                 ("option", "option"),
+                ("per", "per"),
                 ("conjunctions", "and"),
                 ("disjunctions", "or"),
             )
