@@ -18,13 +18,19 @@ _CODE = re.compile(r"(?:```(.*?)(?:```|\Z))|`([^`\n]*)`", re.DOTALL)
 _REMARK = re.compile(r"""(?:#|//)(.*)|"([^"]*)"|(?<!\w)[fr]?'([^']*)'""")
 _MARKS = re.compile(r"[=(){}\[\];<>]|\b(?:def|import|return|print|class|for|if|while|else)\b")
 _KEYWORDS = "and as assert class def do elif else except for from if import in is lambda not or print return while with"
-_WORDS = regex.compile(rf"(?<!\w)(?:(?!(?:{_KEYWORDS.replace(' ', '|')})\b)\p{{L}}{{2,}}+[ \t]+){{2}}\p{{L}}{{2}}")
+_MODIFIERS = "public private protected static final abstract void new const export default function async await struct"
+_WORDS = regex.compile(
+    rf"(?<!\w)(?:(?!(?:{f'{_KEYWORDS} {_MODIFIERS}'.replace(' ', '|')})\b)\p{{L}}{{2,}}+[ \t]+){{2}}\p{{L}}{{2}}"
+)
+_CAPITALS = re.compile(r"\b[A-Z]{2,}\b")  # SELECT, FROM; sentences in capitals are seen to as a whole (`_speaks`)
 _URL = re.compile(r"https?://[!-~]{1,200}|www\.[!-~]{1,200}")  # no page has an address as long as a paragraph
 # Of a protocol, Content-Length: 13353; bounded, because a chain of such words would be searched from each of them.
 _HEADER = re.compile(r"[A-Z][a-z]{1,20}-(?:[A-Z][a-z]{1,20}-){0,3}[A-Z][a-z]{1,20}: \S{1,200}")
 _SPACE = re.compile(r"\\[ ,;:!]|~")
-# Latin letters in another shape: mathematical, circled, squared, full width.
-_STYLED = re.compile(r"[\u2102-\u2134\u24b6-\u24e9\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f130-\U0001f189]")
+# Latin letters in another shape: mathematical, in circles, squares and brackets, full width.
+_STYLED = re.compile(
+    r"[\u2102-\u2134\u249c-\u24e9\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f110-\U0001f129\U0001f130-\U0001f189]"
+)
 # The spans are bounded, and stop at the next opener, because one that is never closed would be searched each time.
 _MATHS = re.compile(
     r"\$\$.*?\$\$|\$[^$\n]*\$|\\\((?:(?!\\\().){0,2000}?\\\)|\\\[(?:(?!\\\[).){0,2000}?\\\]"
@@ -93,7 +99,7 @@ def _drop_commands(text: str) -> str:
 def _talk_in_line(line: str) -> str:
     """What of a line of code is talk: its remarks and strings that hold a phrase, and the rest where it is no code."""
     kept = [part for match in _REMARK.finditer(line) for part in match.groups() if part and _PHRASE.search(part)]
-    rest = _REMARK.sub(" ", line)
+    rest = _CAPITALS.sub(";", _REMARK.sub(" ", line))
     if _WORDS.search(rest) or (_PHRASE.search(rest) and not _MARKS.search(rest)):
         kept.append(rest)
     return " ".join(kept)
@@ -123,7 +129,7 @@ def prose(text: str) -> str:
     What is left out is bounded: where the words in spans of any kind have more than `HIDDEN` times the letters that are
     left, they are text, and a whole answer cannot be said a word a span.
     """
-    text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), strip_think(text))
+    text = plain_letters(strip_think(text))
     text = _opened(unicodedata.normalize("NFC", text))
     kept = _MATHS.sub(_talk_in_maths, _SPACE.sub(" ", _HEADER.sub(" ", _URL.sub(" ", _CODE.sub(_talk_in_code, text)))))
     kept = _VARIABLE.sub(" ", _drop_commands(kept))
@@ -131,9 +137,21 @@ def prose(text: str) -> str:
     letters = sum(map(str.isalpha, kept)) if gone > MIN_HIDDEN else 0
     if gone <= max(MIN_HIDDEN, HIDDEN * letters):
         return kept
-    whole = _ENVIRONMENT.sub(" ", _URL.sub(_words_of_link, _CODE.sub(_words_of_code, text)))
+    of_link, of_code = (_all_words, _all_words) if _speaks(text) else (_words_of_link, _words_of_code)
+    whole = _ENVIRONMENT.sub(" ", _URL.sub(of_link, _CODE.sub(of_code, text)))
     hidden = _letters_of_words(whole) - _letters_of_words(kept)
     return _MARKUP.sub(" ", whole) if hidden > max(MIN_HIDDEN, HIDDEN * letters) else kept
+
+
+def plain_letters(text: str) -> str:
+    """`text` with Latin letters in place of those in another shape."""
+    return text if text.isascii() else _STYLED.sub(_plain_letter, text)
+
+
+def _plain_letter(match: re.Match) -> str:
+    """The letter that a shape shows: of those that NFKC leaves (🅢, 🆂) and of bracketed ones (⒮) by their name."""
+    letter = unicodedata.name(match[0], "").rpartition(" LETTER ")[2]
+    return letter if len(letter) == 1 else unicodedata.normalize("NFKC", match[0])
 
 
 def _inked(text: str) -> int:
@@ -168,6 +186,27 @@ _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{\w{1,20}\*?\}")
 
 
 _MARKUP = re.compile(r"\\[A-Za-z]+|[\\${}`/]")
+# English words that sentences are made of and that name nothing in code, and how many of all words they are: in a page
+# of code below a twentieth, in sentences above a quarter.
+_FUNCTION_WORDS = frozenset(
+    """the and that this these those which who she her hers his him himself herself they them their therefore because we
+    our you your my of every been was were are has have had would could should than then there until already however
+    thus hence after before what when where how many much must""".split()
+)
+_FUNCTION_SHARE, _FUNCTION_KINDS = 0.12, 4
+_CODE_WORDS = frozenset(f"{_KEYWORDS} print len range str int float true false none null var let const self".split())
+
+
+def _speaks(text: str) -> bool:
+    """Is what stands in code and links English sentences, a word a line, a string or a name? Of all of it together."""
+    spans = [match[0] for kind in (_CODE, _URL) for match in kind.finditer(text)]
+    words = [word for word in re.findall("[a-z]{2,}", " ".join(spans).lower()) if word not in _CODE_WORDS]
+    said = [word for word in words if word in _FUNCTION_WORDS]
+    return len(set(said)) >= _FUNCTION_KINDS and len(said) >= _FUNCTION_SHARE * len(words)
+
+
+def _all_words(match: re.Match) -> str:
+    return f" {' '.join(_PLAIN_WORD.findall(match[0]))} "
 
 
 def _letters_of_words(text: str) -> int:

@@ -4,141 +4,39 @@ import bisect
 import functools
 import itertools
 import re
-import unicodedata
 from collections import Counter
-from dataclasses import dataclass
 from fractions import Fraction
 
 import regex
 
 from sp3f_verl.rewards.answers.conventions import Conventions, alternation, conventions, unit_beside
-from sp3f_verl.rewards.answers.quantity import CURRENCIES, MAX_DIGITS, number, value
-from sp3f_verl.rewards.text import NUMBER_MARKS, ascii_digits
+from sp3f_verl.rewards.answers.quantity import CURRENCIES
+from sp3f_verl.translate.readings import TOKEN, Token, folded, numbers, shifts, spoken
 
-_SEPARATORS = str.maketrans(NUMBER_MARKS)
-_TOKEN = re.compile(r"\d+(?:[.,']\d+)*(?: \d{3}(?!\d)(?:,\d+)?)*|(?<![\w.])\.\d+")
-_DIGITS = re.compile(r"\d+")
-
-# English words that a translation may write in digits, by their value: "per day" is 1日あたり, "twice" 2倍.
-_WORDS = """
-    a an per each every one once single first only | two twice double doubled half halves second both couple pair other
-    another | three third thirds thrice triple tripled | four fourth fourths quarter quarters | five fifth fifths | six
-    sixth | seven seventh | eight eighth | nine ninth | ten tenth | eleven | twelve dozen dozens noon | thirteen |
-    fourteen | fifteen | sixteen | seventeen | eighteen | nineteen
-"""
-_VALUES = {word: value for value, words in enumerate(_WORDS.split("|"), 1) for word in words.split()}
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES |= {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
-_VALUES |= {"zero": 0, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
-_WORD = re.compile(r"[a-z]+(?:-[a-z]+)?")
-_MONTHS = "January February March April May June July August September October November December"
-_MONTH_VALUES = {month: Fraction(number) for number, month in enumerate(_MONTHS.split(), 1)}
-# A minus in front of a number, and whether something stands before it that makes it one for sure: 5月-8月 is a range,
-# 气温是-8度 is not.
-_SIGN = regex.compile(r"(?P<sure>(?:^|[\s({\[=:,<>≤≥|]))?(?<!\d)(?P<sign>[-−–])(?:\p{Lu}{0,3}\p{Sc} ?)?$")
+# A minus in front of a number, and whether what stands before it makes it one for sure: 5月-8月 is a range. Sure is it
+# also behind a letter of a script without spaces where no number is near (利润是-50), and behind a variable (2x - 5).
+_SIGN = regex.compile(
+    r"(?P<sure>^|[\s({\[=:,<>≤≥|]|(?<![\p{Nd}\p{No}].{0,5})[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}])?(?<!\d)"
+    r"(?P<sign>[-−–])(?:\p{Lu}{0,3}\p{Sc} ?)?$|(?<!\p{L})(?P<sure>[b-z]) ?(?P<sign>[-−]) ?$",
+    regex.V1,
+)
 _SIGN_CHARS = 8  # in front of a number that are looked at
 _GAP = 16  # characters on either side of a number that stands within the words for a minus
+_MONEY_GAP = 16  # characters between the dollars and the cents of one amount
 _PERCENT = "[%٪％]"
 _PERCENT_AND_BLANK = re.compile(rf"{_PERCENT}\s+")
 _JOINER = re.compile(r"[%$€£]?(?: ?percent| per cent)?\s*(?:[-–—~/,;]|,? ?\b(?:to|and|or)\b)\s*[$€£]?")
-_APART = regex.compile(r"[^\p{No}㎟-㎦㎨㎯]+")  # what NFKC would make numbers of: 10², ½, ㎡
-
-Readings = list[list[Fraction]]  # of one token, the likeliest first
-
-
-@dataclass(frozen=True)
-class Token:
-    """A number at text[start:end]."""
-
-    start: int
-    end: int
-    readings: Readings
-
-    @functools.cached_property
-    def values(self) -> frozenset[Fraction]:
-        """All that it, or a part of it, may mean."""
-        return frozenset(value for reading in self.readings for value in reading)
-
-
-def folded(text: str) -> str:
-    """NFKC, as the words of a language are looked for; digits of every script and their separators in ASCII."""
-    text = text.translate(_SEPARATORS)
-    if not text.isascii():
-        text = ascii_digits(_APART.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text))
-    return text
 
 
 @functools.cache
-def _compound(language: str) -> re.Pattern:
-    """A number with a word of the language that multiplies it, or several of both: 3万5000, 12 लाख, 1.2 million."""
-    words = alternation(conventions(language).numbers)
-    word = rf"(?:{words})(?![A-Za-z])"
-    group = r"\." if conventions(language).comma else ","
-    tail = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{3}})+|\d{{1,8}})(?![\d%]|[.,]\d)"
-    if conventions(language).noun_first:
-        joined = alternation(conventions(language).conjunctions)
-        before = rf"(?<![A-Za-z]){word} ?(?:{_TOKEN.pattern})(?: (?:{joined}) {tail})?"  # no asili-mia 40
-        return re.compile(rf"{before}|(?:{_TOKEN.pattern}) ?{word}", re.IGNORECASE)
-    part = rf"(?:{_TOKEN.pattern})(?: ?{word})+\.?"
-    return re.compile(rf"{part}(?: ?{part})*(?: ?{tail})?", re.IGNORECASE)
+def _minus_words(language: str, sure: bool = False) -> re.Pattern | None:
+    """The words for a minus, any of several words also with a number between them: शून्य से 8 डिग्री नीचे.
 
-
-def numbers(text: str, language: str) -> list[Token]:
-    """What each number in a folded text may mean: by the conventions of the language, by the other comma, in parts.
-
-    Signs do not count: 5-10 is a range.
+    sure: those that say nothing else.
     """
-    own, tokens, start = conventions(language), [], 0
-    for match in _compound(language).finditer(text):
-        tokens += _plain_numbers(text, start, match.start(), own.comma)
-        parts = _plain_numbers(text, *match.span(), own.comma)
-        # With words that multiply a compound may still be meant in parts: 5千 and 3 beside each other.
-        split = [token.readings[0][0] for token in parts if token.readings and len(token.readings[0]) == 1]
-        readings = [[whole] for whole in [value(match[0], own)] if whole is not None]
-        if own.noun_first and len(parts) == 2:  # elfu 48 na 500, which may be two numbers, or one
-            first = value(text[match.start() : parts[0].end], own)
-            if first is not None and len(split) == 2:
-                readings += [[first + split[1]]] * (split[1] < first / max(split[0], 1)) + [[first, split[1]]]
-        tokens += [Token(*match.span(), [*readings, split])] if readings else parts
-        start = match.end()
-    return tokens + _plain_numbers(text, start, len(text), own.comma)
-
-
-def _plain_numbers(text: str, start: int, end: int, comma: bool) -> list[Token]:
-    """Of text[start:end]."""
-    tokens = []
-    for match in _TOKEN.finditer(text[start:end]):
-        written, readings = match[0], []
-        whole = [number(written, convention) for convention in (comma, not comma)] if len(written) <= MAX_DIGITS else []
-        for amount in whole:
-            if amount is not None and [amount] not in readings:
-                readings.append([amount])
-        parts = [Fraction(int(digits[:MAX_DIGITS])) for digits in _DIGITS.findall(written)]
-        for split in ([number(part, comma) for part in written.split(" ")], parts):
-            if None not in split and split not in readings:
-                readings.append(split)
-        tokens.append(Token(start + match.start(), start + match.end(), readings))
-    return tokens
-
-
-def spoken(text: str) -> Counter[Fraction]:
-    """The values of English number words."""
-    values: Counter[Fraction] = Counter()
-    for word in _WORD.findall(text.lower()):
-        parts = [_VALUES.get(part) for part in word.split("-")]
-        if None not in parts:
-            values[Fraction(sum(parts))] += 1
-        else:
-            values.update(Fraction(value) for value in parts if value is not None)
-    values.update(_MONTH_VALUES[word] for word in re.findall(r"[A-Z][a-z]+", text) if word in _MONTH_VALUES)
-    return values
-
-
-@functools.cache
-def _minus_words(language: str) -> re.Pattern | None:
-    """The words for a minus, any of several words also with a number between them: शून्य से 8 डिग्री नीचे."""
-    gap = rf"(?: | ?[^\d.!?。।\n]{{0,{_GAP}}}(?:{_TOKEN.pattern})[^\d.!?。।\n]{{0,{_GAP}}})"
-    spelt = [gap.join(map(re.escape, word.split())) for word in conventions(language).minus]
+    gap = rf"(?: | ?[^\d.!?。।\n]{{0,{_GAP}}}(?:{TOKEN.pattern})[^\d.!?。।\n]{{0,{_GAP}}})"
+    words = conventions(language).below_zero if sure else conventions(language).minus
+    spelt = [gap.join(map(re.escape, word.split())) for word in words]
     whole = [word + r"(?!\w)" * (len(word) <= 3 and word[0] < "\u0370") for word in sorted(spelt, key=len)[::-1]]
     # No left edge where words touch each other.
     return re.compile(rf"(?<![A-Za-zÀ-ӿ])(?:{'|'.join(whole)})", re.IGNORECASE) if whole else None
@@ -146,19 +44,24 @@ def _minus_words(language: str) -> re.Pattern | None:
 
 def _negatives(text: str, tokens: list[Token], language: str) -> tuple[list, list, list]:
     """Values surely written with a minus, values maybe written so, and for each word for a minus whose it may be."""
-    sure, maybe, minus_words = [], [], []
+    sure, maybe = [], []
     for token in tokens:
         if sign := _SIGN.search(text[max(0, token.start - _SIGN_CHARS) : token.start]):
             certain = sign["sure"] is not None and sign["sign"] != "–"
             (sure if certain else maybe).append(token.values)
-    pattern = _minus_words(language)
+    return sure, maybe, _in_words(text, tokens, _minus_words(language))
+
+
+def _in_words(text: str, tokens: list[Token], pattern: re.Pattern | None) -> list[frozenset[Fraction]]:
+    """For each word for a minus the values whose it may be."""
+    minus_words = []
     for match in pattern.finditer(text) if pattern and tokens else ():
         first, behind = (bisect.bisect_left(tokens, at, key=lambda token: token.start) for at in match.span())
         whose = tokens[first:behind] or tokens[max(0, first - 1) : behind + 1]
         if first == behind < len(tokens) and not text[match.end() : tokens[behind].start].strip():  # minus 8
             whose = [tokens[behind]]
         minus_words.append(frozenset().union(*(token.values for token in whose)))
-    return sure, maybe, minus_words
+    return minus_words
 
 
 def _unmatched(wanted: list[frozenset], offered: list[frozenset]) -> list[frozenset]:
@@ -186,10 +89,21 @@ class _Side:
         self.text, self.language, self.tokens = text, language, numbers(text, language)
         own: Conventions = conventions(language)
         self.units = [unit_beside(text, token.start, token.end, own) for token in self.tokens]
+        self._join_cents()
         for at, (before, token) in enumerate(itertools.pairwise(self.tokens), 1):
             of_the_other = _PERCENT_AND_BLANK.fullmatch(text, before.end, token.start)  # 70% 400
             if of_the_other and not re.match(_PERCENT, text[token.end : token.end + 1]):
                 self.units[at] -= {"%"}
+
+    def _join_cents(self) -> None:
+        """1ドル25セント as one number, which may be 1.25 or two."""
+        for at in range(len(self.tokens) - 1, 0, -1):
+            whole, cents = self.tokens[at - 1 : at + 1]
+            money = self.units[at - 1] & CURRENCIES - {"cent"} and self.units[at] == {"cent"}
+            if money and cents.start - whole.end < _MONEY_GAP and len(whole.readings[0]) == len(cents.readings[0]) == 1:
+                parts = [whole.readings[0][0], cents.readings[0][0]]
+                both = Token(whole.start, cents.end, [[parts[0] + parts[1] / 100], parts])
+                self.tokens[at - 1 : at + 1], self.units[at - 1 : at + 1] = [both], [self.units[at - 1]]
 
     def percents(self) -> list[frozenset[Fraction]]:
         return [token.values for token, units in zip(self.tokens, self.units, strict=True) if "%" in units]
@@ -219,7 +133,9 @@ def _signs_lost(source: _Side, its: _Side) -> int:
     lost = _unmatched(_unmatched(sure, its_sure + its_maybe), its_in_words) if _minus_words(its.language) else []
     in_words = frozenset(spoken(source.text))  # minus eight
     added = _unmatched(_unmatched(its_sure, sure + maybe), [values | in_words for values in minus_words])
-    return len(lost) + len(added)
+    below = _in_words(its.text, its.tokens, _minus_words(its.language, sure=True))
+    said = not minus_words and not re.search("zero|freez|frost|cold", source.text.lower())
+    return len(lost) + len(added) + (len(_unmatched(below, sure + maybe)) if said else 0)
 
 
 def _percents_lost(source: _Side, its: _Side) -> int:
@@ -241,14 +157,18 @@ def _currencies_changed(source: _Side, its: _Side) -> int:
     kinds, its_kinds = (frozenset().union(*(units for _, units in money)) for money in (ours, theirs))
     if not kinds & its_kinds:
         return len(theirs)
-    rest = []
+    rest, paid = [], [values for values, _ in ours]
     for values, units in theirs:
-        partner = next((at for at, paid in enumerate(ours) if values & paid[0] and units & paid[1]), None)
+        partner = next((at for at, each in enumerate(ours) if values & each[0] and units & each[1]), None)
         if partner is None:
             rest.append(values)
         else:
             del ours[partner]
-    return len(rest) - len(_unmatched(rest, [values for values, _ in ours]))
+    changed = len(rest) - len(_unmatched(rest, [values for values, _ in ours]))
+    # $10 and 5 apples: 5 dollars and 10 apples. What another number has been paid with is only said twice.
+    given = [values for values, _ in theirs]
+    exchanged = min(len(_unmatched(paid, given)), len(_unmatched(given, paid)))
+    return max(changed, exchanged)
 
 
 def numbers_kept(source: str, translation: str, language: str) -> float:
@@ -264,18 +184,31 @@ def numbers_kept(source: str, translation: str, language: str) -> float:
         wanted.update(token.readings[0])
     total, left = sum(wanted.values()), wanted.copy()
     optional, extra = spoken(source), 0
+    forms = shifts(source)
     # First what can be read in one way only, then what the language's own convention says, so that a doubtful reading
     # takes nothing from a sure one: the 20 of $20,000 is not the one of 20 %.
     tokens = sorted((token.readings for token in theirs.tokens), key=lambda readings: len(readings) > 1)
     unread = [readings for readings in tokens if not _take(left, readings[0])]
     for readings in unread:
-        fits = any(_take(left, reading) for reading in readings[1:])
+        fits = any(_take(left, reading) for reading in readings[1:]) or _shifted(left, readings[0], forms)
         if not fits and not any(_take(optional, reading) for reading in readings):
             extra += len(readings[0])
     lost = _signs_lost(ours, theirs) + _percents_lost(ours, theirs) + _currencies_changed(ours, theirs)
     given = max(0, total - sum(left.values()) - lost)
     most = max(total, given + extra)
     return given / most if most else 1.0
+
+
+def _shifted(left: Counter[Fraction], reading: list[Fraction], forms: list[tuple[Fraction, Fraction]]) -> bool:
+    """Takes the number that one of `reading` stands for in another form, and the rest as it is."""
+    for at, pair in enumerate(forms):
+        if pair[1] in reading:
+            rest = list(reading)
+            rest[rest.index(pair[1])] = pair[0]
+            if _take(left, rest if pair[0] else [value for value in rest if value]):
+                del forms[at]
+                return True
+    return False
 
 
 def _take(left: Counter[Fraction], reading: list[Fraction]) -> bool:

@@ -55,6 +55,43 @@ def test_nothing_is_said_in_english_a_word_or_two_a_span(span):
             assert share(f"{hidden}\n{own}", language) < 0.7, (language, span)
 
 
+def hidden_in_code() -> dict[str, str]:
+    words = [word.strip(".,") for word in ENGLISH.split()]
+    lines = {
+        "a word a line": words,
+        "assigned": [f"x = {word}" for word in words],
+        "names": [f"{word} = 1" for word in words],
+        "strings": [f'print("{word}")' for word in words],
+        "remarks": [f"x = 1  # {word}" for word in words],
+        "one name": ["_".join(words)],
+    }
+    texts = {form: "```\n" + "\n".join(code) + "\n```" for form, code in lines.items()}
+    links = ["-".join(words[at : at + 8]) for at in range(0, len(words), 8)]
+    capitals, small = (ENGLISH.upper().translate, ENGLISH.lower().translate)
+    return texts | {
+        "one name in a line": f"`{'_'.join(words)}`",
+        "paths of links": " ".join(f"https://a.io/{path}" for path in links),
+        "white letters in circles": capitals(
+            {code: code - ord("A") + 0x1F150 for code in range(ord("A"), ord("Z") + 1)}
+        ),
+        "white letters in squares": capitals(
+            {code: code - ord("A") + 0x1F170 for code in range(ord("A"), ord("Z") + 1)}
+        ),
+        "letters in brackets": small({code: code - ord("a") + 0x249C for code in range(ord("a"), ord("z") + 1)}),
+    }
+
+
+def test_nothing_is_said_in_english_by_code_links_or_letters_of_another_shape():
+    texts = hidden_in_code()
+    said = [
+        (form, language)
+        for form, text in texts.items()
+        for language, own in OWN.items()
+        if share(f"{text}\n{own}", language) >= 0.7
+    ]
+    assert not said
+
+
 TEXTS = yaml.safe_load(Path(__file__).with_name("language_kinds.yaml").read_text(encoding="utf-8"))
 
 

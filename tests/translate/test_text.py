@@ -178,10 +178,46 @@ class TestNumbers:
             ("It was -6 degrees.", unicodedata.normalize("NFD", "Nhiệt độ là âm 6 độ."), "vi", 1),
             ("It was -6 degrees.", "อุณหภูมิต่ำกว่าศูนย์ 6 องศา", "th", 1),
             ("10² is 100, ½ of 5 m²", "10² ist 100, ½ von 5 ㎡", "de", 1),
+            ("1/2 cup and 3/4 cup", "½ Tasse und ¾ Tasse", "de", 1),
+            ("1/2 cup and 3/4 cup", "½ Tasse und ¼ Tasse", "de", 3 / 4),
+            ("It was 5 degrees.", "Hacía 5 grados bajo cero.", "es", 0),
+            ("It was 5 degrees.", "気温は氷点下5度でした。", "ja", 0),
+            ("It was 5 degrees below zero.", "Hacía 5 grados bajo cero.", "es", 1),
+            ("5 fewer apples", "5 manzanas menos", "es", 1),
+            ("The profit was $50.", "利润是-50美元。", "zh", 0),
+            ("The profit was -$50.", "利润是-50美元。", "zh", 1),
+            ("From May to August, 5-8", "5月-8月", "zh", 1),
+            ("Solve 2x - 5 = 3.", "Resuelve 2x + 5 = 3.", "es", 2 / 3),
+            ("Solve 2x - 5 = 3.", "Resuelve 2x − 5 = 3.", "es", 1),
+            ("He has $10 and 5 apples.", "Tiene 10 manzanas y 5 dólares.", "es", 1 / 2),
+            ("He has $10 and 5 apples.", "Tiene 5 manzanas y 10 dólares.", "es", 1),
+            ("50 cents", "50 копеек", "ru", 0),
+            ("It costs $1.25.", "1ドル25セントです。", "ja", 1),
+            ("It costs $1.25.", "1ドル52セントです。", "ja", 0),
+            ("1 dollar and 25 cents", "1ドル25セント", "ja", 1),
+            ("100,050,000", "1亿零5万", "zh", 1),
+            ("100,050,000", "1亿零50万", "zh", 0),
+            ("10,500", "1万零500", "zh", 1),
+            ("1.2 trillion", "1 200 milliards", "fr", 1),
+            ("from Jan. to Mar.", "从1月到3月", "zh", 1),
+            ("half of 90", "90의 1/2", "ko", 1),
+            ("half of 90", "90의 1/3", "ko", 1 / 2),
+            ("2 and a half hours", "2.5小时", "zh", 1),
+            ("2 and a half hours", "3.5小时", "zh", 0),
+            ("one and a half hours", "1,5 Stunden", "de", 1),
+            ("At 3:30 p.m. she left.", "Um 15:30 Uhr ging sie.", "de", 1),
+            ("At 3:30 a.m. she left.", "Um 15:30 Uhr ging sie.", "de", 1 / 2),
+            ("At 3 pm she left.", "15時に彼女は去った。", "ja", 1),
         ],
     )
     def test_by_hand(self, source, translation, language, kept):
         assert numbers_kept(source, translation, language) == pytest.approx(kept)
+
+    @pytest.mark.timeout(60)
+    @pytest.mark.parametrize("repeated", ["1,", "1", "1 200 ", "1.", "-5 ", "5 dollars "])
+    def test_pages_of_one_number_take_no_time(self, repeated):
+        text = (repeated * 20_000)[:20_000]
+        assert numbers_kept(text, text, "zh") == numbers_kept(text, text, "es") == 1
 
     @settings(max_examples=200)
     @given(st.lists(st.integers(100, 10**6), min_size=1, max_size=5), st.data())

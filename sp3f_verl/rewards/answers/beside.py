@@ -8,7 +8,7 @@ from sp3f_verl.rewards.answers.normalise import squeeze
 from sp3f_verl.rewards.answers.readable import relation, solved
 from sp3f_verl.rewards.answers.structure import split
 
-_INDEX = r"(?: ?_ ?(?:\w|\{ ?\w{1,8} ?\}))?"
+_INDEX = r"(?: ?_ ?(?:\w|\{ ?\w{1,8}(?: ?[+-] ?\d)? ?\}))?"
 _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|theta|lambda|mu|nu|rho|sigma|tau|(?:var)?phi|chi|psi|omega"
     r"|Delta|Theta|Phi|Omega)"
@@ -19,24 +19,33 @@ _RELATED = r"(?:[=<>]|\\(?:[lg]e|leq|geq|lt|gt)(?![a-z]))"
 _EVENT = rf"\( ?(?:-?\d+ ?{_RELATED} ?)?[A-Za-z]{_INDEX} ?{_RELATED} ?-?\d+(?:\.\d+)? ?\)"
 # Several letters at once, (x, y) = (1, 2).
 _LETTERS = r"\( ?[A-Za-z](?: ?, ?[A-Za-z]){1,3} ?\)"
-# A word, which is no product: with a capital, of another script, or in a text command.
-_NAME = r"(?:[A-Z][a-z]{2,}(?: [a-z]+)?|[^\W\d_A-Za-zΑ-ω]{2,}|\\text ?\{ ?[^\W\d_][^\\{}=<>\d]{2,40}\})"
+# A word, which is no product: with a capital, of another script (its vowel signs are no letters to `re`), or in a text
+# command. A letter of a script that is written without capitals (س) is a variable.
+_OTHER = "(?:[^\\W\\d_A-Za-zΑ-ω]|[\u0900-\u0dff\u0e30-\u0e4e])"
+_NAME = (
+    rf"(?:[A-Z][a-z]{{2,}}(?: [a-z]+)?|{_OTHER}{{2,20}}(?: {_OTHER}{{1,20}}){{0,3}}|[\u0620-\u064a甲乙丙丁]"
+    r"|\\(?:text|mathrm) ?\{ ?[^\W\d_][^\\{}=<>\d]{2,40}\}(?: ?[A-Z]{2,4})?)"
+)
 # A function of an angle, which is no variable to be solved for and no 0 (sin 0 = 0 is an equation and its solution).
 _OF_ANGLE = (
     rf"\\(?:sin|cos|tan|cot|sec|csc) ?(?:\\angle ?[A-Z]{{1,3}}|[A-Z](?![A-Za-z])|{_GREEK}(?![A-Za-z]))"
     r"(?! ?= ?0(?![.,\d]))"
 )
 _OF_NUMBERS = r"\\(?:gcd|lcm) ?\( ?\d+(?: ?, ?\d+)+ ?\)"
-_OF_VECTORS = r"\\det ?(?:\( ?[A-Z] ?\)|[A-Z])|\\(?:vec|overrightarrow) ?\{ ?[A-Za-z]{1,2} ?\}"
+_VECTOR = r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm) ?\{ ?[A-Za-z]{1,2} ?\}"
+_OF_VECTORS = rf"\\det ?(?:\( ?[A-Z] ?\)|[A-Z])|{_VECTOR}|[A-Z] ?\^ ?\{{? ?-1 ?\}}?"
+_DERIVATIVE = r"y'{1,2}|\\frac ?\{ ?d ?[a-z] ?\} ?\{ ?d ?[a-z] ?\}"
+_LENGTH = rf"(?:[A-Z]{{2}}{_INDEX}|[A-Za-wz]|{_VECTOR}(?: ?[+-] ?{_VECTOR})?)"
 # A letter, a Greek one, a segment or angle, a modulus of one of these, a function or event with plain arguments.
 _LABEL = (
-    rf"(?:[A-Za-z]{_INDEX}|S ?_ ?\{{ ?\\triangle ?[A-Z]{{3}} ?\}}|{_NAME}|{_LETTERS}"
+    rf"(?:[A-Za-z]{_INDEX}|{_DERIVATIVE}|\\mathbb ?\{{ ?L ?\}}|S ?_ ?\{{ ?\\triangle ?[A-Z]{{3}} ?\}}"
+    rf"|{_NAME}|{_LETTERS}"
     rf"|{_OF_ANGLE}|{_OF_NUMBERS}|{_OF_VECTORS}|[fgh] ?\^ ?\{{? ?-1 ?\}}? ?{_ARGUMENT}"
     rf"|(?:P|\\Pr|\\mathbb ?\{{? ?P ?\}}?) ?(?:{_EVENT}|{_ARGUMENT})"
     rf"|(?:\\(?:mathrm|operatorname|text) ?\{{ ?)?(?:Var|Cov|Area) ?(?:\}} ?)?{_ARGUMENT}|\[ ?[A-Z]{{3,4}} ?\]"
     rf"|(?:E|\\mathbb ?\{{? ?E ?\}}?) ?(?:\[ ?[A-Z] ?\]|\( ?[A-Z] ?\))|{_GREEK}(?![A-Za-z]){_INDEX}|[A-Z]{{2,4}}"
     r"|m? ?\\(?:angle|measuredangle|triangle) ?[A-Z]{1,3}|\\overline ?\{ ?[A-Z]{2} ?\}"
-    rf"|\| ?(?:[A-Z]{{2}}|[A-Za-wz]) ?\||[fghFGHPpEVSNTnuvqQr]'{{0,2}}{_INDEX} ?{_ARGUMENT})"
+    rf"|\| ?{_LENGTH} ?\||\\\| ?(?:[a-z]|{_VECTOR}) ?\\\||[fghFGHPpEVSNTnuvqQr]'{{0,2}}{_INDEX} ?{_ARGUMENT})"
 )
 _ASSIGNED = re.compile(rf"({_LABEL}) ?= ?(?!=)(.*)", re.DOTALL)
 _REVERSED = re.compile(r"([^=<>A-Za-z]+?) ?= ?([A-Za-z])")
@@ -77,9 +86,26 @@ def member_of(answer: str, gold: str) -> tuple[str, str]:
     return answer, gold
 
 
+_POINT = re.compile(r"[A-Z]? ?\( ?(-?\d[\d.,/]*) ?(?:\||\\mid(?![A-Za-z])) ?(-?\d[\d.,/]*) ?\)")
+
+
+def as_point(text: str, other: str) -> str:
+    """`(1|2)`, as points are written in German, as (1; 2); and x = 1, y = 2 so where the other side is a point."""
+    if match := _POINT.fullmatch(text.strip()):
+        return f"({match[1]}; {match[2]})"
+    if not re.fullmatch(r"\(.*\)", other.strip(), re.DOTALL) or "=" not in text:
+        return text
+    parts = split(text, {";"} if ";" in text else {","})
+    named = "".join(map(label_of, parts))
+    count = len(split(other.strip()[1:-1], {";"} if ";" in other else {","}))
+    if len(parts) == count and named in ("xy", "xyz", "ab", "abc", "mn", "pq"):
+        return f"({'; '.join(part.partition('=')[2].strip() for part in parts)})"
+    return text
+
+
 @functools.cache
 def _opening(words: tuple[str, ...], sentences: tuple[str, ...]) -> re.Pattern:
-    said = rf"|(?:{alternation(sentences)})[:、，]? ?(?=[^\w]|[\d\\])" if sentences else ""
+    said = rf"|(?:{alternation(sentences)}) ?[:、，]? ?(?=[^\w]|[\d\\])" if sentences else ""
     return re.compile(
         rf"(?:\*\* ?)?(?:\\text ?\{{ ?)?(?:(?:{alternation(words)}) ?(?:\}} ?)?[:=ঃ] ?{said})(?:\}} ?)?(?:\*\* ?)?"
         r"(?=.)",
@@ -94,7 +120,7 @@ def without_label(text: str, conventions: Conventions) -> str:
 
 
 @functools.cache
-def _between(words: tuple[str, ...]) -> re.Pattern:
+def between(words: tuple[str, ...]) -> re.Pattern:
     """A word between two values: in a text command; by itself with blanks where it is of letters that formulas use,
     and then, where it is one such letter, before a digit, or between a value's end and what opens one; without blanks
     in scripts that have none."""
@@ -122,22 +148,31 @@ def as_list(text: str, conventions: Conventions, other: str) -> str:
     and one `\\pm` as two values, where the `other` side has none."""
     if conventions.conjunctions:
         text = _within_text(conventions.conjunctions).sub(r"\1}, ", text)
-        text = _between(conventions.conjunctions).sub("; " if len(split(text, {";"})) > 1 else ", ", text)
+        text = between(conventions.conjunctions).sub("; " if len(split(text, {";"})) > 1 else ", ", text)
     if conventions.disjunctions:
-        parts = re.split(rf" ?\\(?:lor|vee)(?![A-Za-z]) ?|{_between(conventions.disjunctions).pattern}", text)
+        parts = re.split(rf" ?\\(?:lor|vee)(?![A-Za-z]) ?|{between(conventions.disjunctions).pattern}", text)
         first, *others = map(label_of, parts)
         if others and first and {label.partition("_")[0] for label in others} <= {first.partition("_")[0], ""}:
             text = ", ".join(parts)
     if r"\pm" in text and r"\pm" not in other:
-        parts = split(text, {","})
-        text = (
-            ", ".join(map(_both_signs, parts)) if all(len(_PLUS_MINUS.findall(part)) == 1 for part in parts) else text
-        )
+        text = _signs_apart(text, conventions)
     return text
 
 
-def _both_signs(text: str) -> str:
+def _signs_apart(text: str, conventions: Conventions) -> str:
+    """`0, \\pm 2` as 0, 2, -2, in braces too; `\\pm 1 \\pm 2` says not which go together, and stays."""
+    braced = re.fullmatch(r"\\\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\\\}", text.strip())
+    body = braced[1] if braced else text
+    sign = ";" if conventions.comma or ";" in body else ","
+    parts = split(body, {sign})
+    if any(len(_PLUS_MINUS.findall(part)) > 1 for part in parts):
+        return text
+    joined = f"{sign} ".join(_both_signs(part, sign) if r"\pm" in part else part.strip() for part in parts)
+    return rf"\{{{joined}\}}" if braced else joined
+
+
+def _both_signs(text: str, sign: str) -> str:
     label = label_of(text)
     value = text.partition("=")[2] if label else text
     head, _, tail = _PLUS_MINUS.sub("\ue002", value).strip().partition("\ue002")
-    return f"{head.strip()}{'+' if head.strip() else ''}{tail}, {head.strip()}-{tail}"
+    return f"{head.strip()}{'+' if head.strip() else ''}{tail}{sign} {head.strip()}-{tail}"

@@ -19,18 +19,22 @@ import regex
 
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.rewards.answers import accuracy
+from sp3f_verl.rewards.answers.beside import unassigned, without_label
 from sp3f_verl.rewards.answers.compare import MAX_ANSWER_CHARS
 from sp3f_verl.rewards.answers.conventions import all_words, alternation, conventions
 from sp3f_verl.rewards.answers.normalise import clean, squeeze, unwrap
 from sp3f_verl.rewards.answers.quantity import split_unit, value
+from sp3f_verl.rewards.text import plain_letters
 
 MATH = "math"
 REDUCED = "math_reduced"  # as MATH, but a number has to be worked out
 Checker = Callable[[str, str], bool | float]
 TOLERANCE = 1e-6  # of `numeric`, relative to the gold answer
 
-_SEPARATOR = re.compile(r"\s*(?:[.:,](?!\d)|-(?=\s|$))?\s*")
-_APART = re.compile(r"\s*(?:[.:,]|(?<=\s)-)\s")
+_SEPARATOR = re.compile(r"\s*(?:[.:,、](?!\d)|-(?=\s|$))?\s*")
+_APART = regex.compile(
+    r"\s*(?:(?:[.:,]|(?<=\s)-)\s|[.:,、](?=[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]))", regex.V1
+)
 # Another option's letter, whatever the script around it: none is the article of "a metal" or the Italian "e" between
 # two words, nor a letter before Katakana (Jリーグ), which spells words of its own and no sentence about an option.
 _ARTICLE = r"(?-i:a (?!is |or |and |also |too )|(?<=\p{L}{2} )[ei] )\p{L}(?:['\p{L}-]| \p{L}{2})"
@@ -41,6 +45,8 @@ _HEDGE = regex.compile(
 _ABBREVIATION = regex.compile(
     r"(?<!\p{L})(?=(?:[A-Z]\.)*[K-Z])(?:[A-Z]\.)+[A-Z](?![\p{L}\p{N}])"
 )  # U.S.A.: S is no option
+# Statements are numbered so, and where one has a number of two letters a single I is another: I and III only.
+_ROMAN, _STATEMENT = re.compile(r"(?<!\w)(?:II|III|IV|VI{1,3}|IX)(?!\w)"), re.compile(r"(?<!\w)[IV]{1,4}(?!\w)")
 # A letter by itself in another script (Б, ب, 나); Chinese and Japanese have words of one letter, and signs for options.
 _OTHER_SCRIPT = regex.compile(
     r"(?<![\p{L}\p{M}])(?:[\p{L}--[\p{Latin}\p{Han}\p{Hiragana}\p{Katakana}\p{Ll}]]|[甲乙丙丁ア-オ])(?![\p{L}\p{M}])",
@@ -67,8 +73,9 @@ def numeric(answer: str, gold: str, language: str | None = None) -> bool:
     """
     own = conventions(language)
     data = replace(own, comma=None, zero_groups=False, comma_either=False)
-    answer, units = split_unit(clean(answer[:MAX_ANSWER_CHARS]), own)
-    gold, gold_units = split_unit(clean(gold[:MAX_ANSWER_CHARS]), data)
+    sides = (without_label(clean(side[:MAX_ANSWER_CHARS]), own) for side in (answer, gold))
+    answer, gold = unassigned(*sides)
+    (answer, units), (gold, gold_units) = split_unit(answer, own), split_unit(gold, data)
     given, wanted = value(unwrap(answer), own), value(unwrap(gold), data)
     if given is None or wanted is None or (units and gold_units and not units & gold_units):
         return False
@@ -80,12 +87,15 @@ def multiple_choice(answer: str, gold: str) -> bool:
 
     "C", "(C)", "C) Calcium" and "Calcium" match "C::Calcium"; a letter alone is never the text of an option. Where
     `gold` has no text, any may follow the letter and a sign (`C. Calcium`), but none that names another option. The
-    letter may be of any script, or a number, and a language's word for "option" may stand before it.
+    letter may be of any script, or a number, and a language's word for "option" may stand before it. A gold answer of
+    several letters (`A, C` or `AC`) is matched by the same letters in any order.
     """
     letter, _, option = (_text(part) for part in gold.partition("::"))
     if len(answer) > MAX_ANSWER_CHARS:
         return False
-    answer = _text(unwrap(clean(answer.replace("**", ""))))
+    answer = _text(unwrap(clean(plain_letters(answer.replace("**", "")))))
+    if (several := _several(_text(clean(letter)))) and not option:
+        return several == _several(answer)
     match = _choice(_text(clean(letter))).fullmatch(answer)
     named = _choice("[A-Z]", escaped=False).fullmatch(answer)  # a letter, the right one or not
     tail = (match or named)["tail"] if match or named else ""
@@ -97,7 +107,18 @@ def multiple_choice(answer: str, gold: str) -> bool:
     if not rest or option:
         return not rest or _same(rest, option)
     apart = match["closed"] or match["closing"] or _APART.match(tail)
-    return bool(apart) and not _hedged(_ABBREVIATION.sub("", _named().sub("", rest)), _text(clean(letter)))
+    rest = _ABBREVIATION.sub("", _named().sub("", rest))
+    if _ROMAN.search(rest):
+        rest = _STATEMENT.sub("", rest)
+    return bool(apart) and not _hedged(rest, _text(clean(letter)))
+
+
+def _several(text: str) -> frozenset[str]:
+    """The letters of an answer of several options, A, C or AC or "A and C", in any order; none of another text."""
+    parts = re.split(rf"[\s,、;/&]+(?:(?:{alternation(all_words('and'))})(?![A-Za-z])[\s]*)?|(?:和|与|と|와|과)", text)
+    letters = list(text) if re.fullmatch("[A-J]{2,8}", text) else [part.strip("()") for part in parts]
+    alone = all(len(each) == 1 and each.isalpha() for each in letters)
+    return frozenset(letters) if alone and len(set(letters)) == len(letters) > 1 else frozenset()
 
 
 @functools.lru_cache(1000)
@@ -106,8 +127,10 @@ def _choice(letter: str, escaped: bool = True) -> re.Pattern:
     letter = re.escape(letter) if escaped else letter
     words = (*all_words("option"), *all_words("answer"), *all_words("is"))
     word = rf"(?:(?:(?:la|el|die|the|a|l') ?)?(?:{alternation(words)})[ :]*)?"
-    behind = rf"(?: (?:{alternation(all_words('option after'))})(?!\w))?"
-    bare = rf"{letter}(?:(?<=\d)[번番号])?(?P<closing>\)?)(?!\w){behind}"
+    after = all_words("option after")
+    touching = alternation(word for word in after if re.match("[가-힣぀-ヿ番]", word))
+    behind = rf"(?:(?!\w)(?: (?:{alternation(after)})(?!\w))?|(?:{touching})(?!\w))"
+    bare = rf"{letter}(?:(?<=\d)[번番号])?(?P<closing>\)?){behind}"
     return re.compile(rf"{word}(?:(?P<closed>\({letter}\)|\[{letter}\])|{bare})(?P<tail>.*)", re.DOTALL | re.IGNORECASE)
 
 

@@ -9,19 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from sp3f_verl.rewards.answers.beside import as_list, label_of, member_of, unassigned, without_label
+from sp3f_verl.rewards.answers.beside import as_list, as_point, label_of, member_of, unassigned, without_label
 from sp3f_verl.rewards.answers.conventions import Conventions, conventions
 from sp3f_verl.rewards.answers.normalise import clean, degrees_in_arguments, spelt_out, squeeze, unwrap
 from sp3f_verl.rewards.answers.quantity import degrees_as_signs, split_unit, value
 from sp3f_verl.rewards.answers.readable import readable, relation
-from sp3f_verl.rewards.answers.structure import Outline, outline
+from sp3f_verl.rewards.answers.solutions import in_intervals
+from sp3f_verl.rewards.answers.structure import Outline, outline, split
 
+MAX_CHAIN = 6  # values of one chain of equal ones
 MAX_ANSWER_CHARS = 2000  # a longer answer is no answer: it is unequal without being looked at
 
 Symbolic = Callable[[str, str], bool]  # (gold, answer), both readable -> equal?
 Verdict = bool | None
 
-_WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]{3,})*")
+_WORDS = re.compile(r"(?=.*[^\W\d_]{3})[^\W\d_]+(?:['-][^\W\d_]+)*(?: [^\W\d_]+(?:['-][^\W\d_]+)*)*")
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,20 @@ def compare(
 
 
 def _by_eye(text: str) -> str:
-    """Where all of it is words, of three letters or more, a capital at the start of one does not count."""
+    """Where all of it is words, one of three letters or more, a capital at the start of one (of more than one letter)
+    does not count."""
     text = squeeze(unwrap(text))
     words = text.split(" ") if _WORDS.fullmatch(text) else []
-    return " ".join(word.casefold() if word[1:] == word[1:].lower() else word for word in words) or text
+    return " ".join(word.casefold() if word[1:] == word[1:].lower() != "" else word for word in words) or text
 
 
 def _whole(answer: str, gold: str, reading: _Reading) -> Verdict:
-    answer, gold = member_of(answer, gold)
+    answer, gold = in_intervals(*member_of(answer, gold), reading.answer, reading.gold)
+    answer, gold = as_point(answer, gold), as_point(gold, answer)
     as_one = _leaf(answer, gold, reading)
+    if as_one is False:
+        chains = (_chain(answer, gold, reading), _chain(gold, answer, reading, turned=True))
+        as_one = True if True in chains else None if None in chains else False
     if as_one:
         return True
     answer, gold = as_list(answer, reading.answer, gold), as_list(gold, reading.gold, answer)
@@ -82,6 +89,21 @@ def _whole(answer: str, gold: str, reading: _Reading) -> Verdict:
     if isinstance(answers, str) or isinstance(golds, str):  # an interval may be written as an inequality
         return as_one if relation(answer) != relation(gold) else False
     return _outlines(answers, golds, reading)
+
+
+def _chain(text: str, other: str, reading: _Reading, turned: bool = False) -> Verdict:
+    """Is `text` a chain of equal values, 3 \\times 4 = 12, and `other` the same? Each of them must be."""
+    label = label_of(text)
+    parts = [part.strip() for part in split(text.partition("=")[2] if label else text, {"="})]
+    if not 2 <= len(parts) <= MAX_CHAIN or not all(parts) or relation(other) or any(map(relation, parts)):
+        return False
+    verdicts = []
+    for at, part in enumerate(parts):
+        last = replace(reading, reduced=reading.reduced and at == len(parts) - 1)
+        verdicts.append(_leaf(other, part, last) if turned else _leaf(part, other, last))
+        if verdicts[-1] is False:
+            return False
+    return None if None in verdicts else True
 
 
 def _settled(text: str, own: Conventions) -> bool:

@@ -101,10 +101,13 @@ class Conventions:
     answer: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()  # "the answer is": no colon follows
     of: tuple[str, ...] = ()  # between a word that multiplies and what is counted: 5 millones de dólares
+    per: tuple[str, ...] = ()  # 18 dollars per hour
     option: tuple[str, ...] = ()
     conjunctions: tuple[str, ...] = ()
     disjunctions: tuple[str, ...] = ()
     minus: tuple[str, ...] = ()  # none where the language's are not known
+    below_zero: tuple[str, ...] = ()  # those of them that say nothing else: "menos" is also fewer
+    nought: tuple[str, ...] = ()  # what stands for places left out: 1万零500
 
 
 def fold(spelling: str) -> str:
@@ -157,12 +160,15 @@ def _of(language: str, locale: str, comma: bool, arabic: bool) -> Conventions:
                 ("answer", "answer"),
                 ("sentences", "is"),
                 ("option", "option"),
+                ("per", "per"),
                 ("conjunctions", "and"),
                 ("disjunctions", "or"),
             )
         },
         of=tuple(words.get("of", ())),
-        minus=tuple(words.get("minus", ())),
+        minus=(*words.get("minus", ()), *words.get("below zero", ())),
+        below_zero=tuple(words.get("below zero", ())),
+        nought=tuple(words.get("nought", ())),
     )
 
 

@@ -66,7 +66,7 @@ _ENCLOSED = re.compile("(?<=[①-⓿❶-➓])(?=[①-⓿❶-➓])")  # ①② na
 _RAISED = {"<super>": "^", "<sub>": "_"}
 _FRACTION_SIGN = re.compile("[¼-¾⅐-⅞]")
 TEXT_COMMANDS = (
-    "text|textbf|textit|textrm|textsf|texttt|textup|textnormal|mathrm|mathbf|mathit|mathsf|mathtt|mbox|hbox|boxed|"
+    "text|textbf|textit|textrm|textsf|texttt|textup|textnormal|mathrm|mathbf|mathit|mathsf|mathtt|mbox|hbox|fbox|boxed|"
     "boldsymbol|bm|pmb|emph|underline"
 )
 _TEXT = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*\{{([^{{}}]*)\}}")
@@ -75,10 +75,14 @@ _TEXT_SIGN = re.compile(
 )  # a degree sign or nothing in a text command
 _WRAPPED = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*\{{(.*)\}}", re.DOTALL)
 _NO_SPACE = re.compile(
-    r"\\!|\\(?:left|right|big|Big|bigg|Bigg)(?![A-Za-z])|\\(?:display|text)style(?![A-Za-z])|\\limits(?![A-Za-z])"
+    r"\\!|\\(?:left|right|middle|(?:big|Big|bigg|Bigg)[lrm]?)(?![A-Za-z])|\\(?:display|text|script)style(?![A-Za-z])"
+    r"|\\limits(?![A-Za-z])|\\(?:text)?color ?\{\w{1,20}\}|\\(?:bf|rm|it|bfseries)(?![A-Za-z])"
 )
 _SPACE = re.compile(r"\\[,;:> ]|~|\\q?quad(?![A-Za-z])|\s+")
-_NEW_ROW, _ROW_MARK = re.compile(r"\\\\|\\cr(?![A-Za-z])"), "\ue000"  # kept from being read as an escaped space
+_NEW_ROW, _ROW_MARK = (
+    re.compile(r"\\\\(?: ?\[\d+(?:\.\d+)? ?(?:pt|em|ex|mm)\])?|\\cr(?![A-Za-z])"),
+    "\ue000",
+)  # kept from being read as an escaped space
 _RADICAL = re.compile(r"√ ?([^\W_]+(?:_(?:\w|\{\w+\}))?)")
 _FUNCTION = re.compile(r"(?<![\\A-Za-z])(?:log|ln|sin|cos|tan)(?= ?[\d_^(\\])")
 _SIGN = dict.fromkeys(("leq", "leqslant", "leqq"), r"\le") | dict.fromkeys(("geq", "geqslant", "geqq"), r"\ge")
@@ -91,7 +95,12 @@ _WORDS_FOR_SIGNS = re.compile(rf"\\(?:{'|'.join(sorted(_SIGN, key=len, reverse=T
 _NAMED_FUNCTION = re.compile(
     r"\\operatorname ?\*? ?\{ ?([A-Za-z]+) ?\}|\\(?:text|mathrm) ?\{ ?(sin|cos|tan|log|ln|sen|tg|ctg|cotg|arctg) ?\} ?"
 )
-_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|([^{}]*)\\over(?![A-Za-z])([^{}]*)")
+_OVER = re.compile(r"\{([^{}]*)\\(over|choose)(?![A-Za-z])([^{}]*)\}|([^{}]*)\\(over|choose)(?![A-Za-z])([^{}]*)")
+_BRACED_MARK = re.compile(r"\{([,.:;])\}")
+# 2:30 p.m. and 2:30 pm; A.M. without a time beside it only where its dots say what it is.
+_HALF_OF_DAY = re.compile(
+    r"(?<![^\W_])([AaPp])\. ?[Mm]\.?(?![^\W_])|(?<=:\d\d)(\W{0,2}|\W{0,2}\\text ?\{ ?)([AaPp])[Mm](?![^\W_])"
+)
 _NUMBER_SET = re.compile(r"\\(?:mathbb ?(?=[A-Z](?![A-Za-z])))?([RNZQC])(?![A-Za-z])")
 _BRACED_SIGN = re.compile(r"(?<=[\d)}]) ?\{ ?(\\(?:times|cdot|div)) ?\} ?(?=[\d(\\])")
 _NOT_EQUAL = re.compile(r"\\not ?=")
@@ -102,10 +111,18 @@ _PLUS_INFINITY = re.compile(r"(?:^|(?<=[,;(\[])) ?\+ ?(?=\\infty)")
 _ARABIC_GROUP = re.compile(r"(?<=\d)،(?=\d{3}(?!\d))|(?<=(?<!\d)[0٠۰])،(?=\d)")
 _BOLD = re.compile(r"\s*(\*\*|__|[*_`](?=[^*_`]+[*_`]\s*\Z))(?!\s)(.+?)(?<!\s)\1\s*", re.DOTALL)
 _ONE_RAISED = re.compile(r"(?<=[_^])\{(\w)\}")
+_AFTER_FACTORIAL = re.compile(r"(?<=[\d)])! ?(?=\d)")
 _ROOT_ARGUMENT = re.compile(r"\\sqrt ?(\[ ?\d+ ?\])? ?(\d)")
 _FRAC_ARGUMENTS = re.compile(
     r"\\(frac|binom) ?(?:(\d|\\pi(?![A-Za-z]))|\{([^{}]*)\}) ?(?:(\d|\\pi(?![A-Za-z]))|\{([^{}]*)\})"
 )
+_SYSTEM = re.compile(
+    r"\\begin ?\{cases\}(?P<rows>.*)\\end ?\{cases\}"
+    r"|\\\{ ?\\begin ?\{(?P<kind>array|aligned|matrix)\} ?(?:\{[lcr ]*\})?(?P<more>.*)\\end ?\{(?P=kind)\} ?\.?",
+    re.DOTALL,
+)
+_STATED = re.compile(r"[=<>]|\\(?:[lg]e|ne|in)(?![A-Za-z])")
+_AT_SIGN = re.compile(rf"& ?(?={_STATED.pattern})")
 _SIGN_BEFORE = re.compile(r"(?:=|\\approx(?![A-Za-z])) ?(?=[^ =<>])")
 # 18 m² as people type it, where m^2 in a formula may be a variable's; and signs such as ㎡ apart from their number.
 _TYPED_METRES, _CUBES = re.compile(r"(?<=\d) m([²³])(?![\w²³])"), {"²": "2", "³": "3"}
@@ -131,7 +148,8 @@ def clean(text: str) -> str:
     text = ascii_digits(text)
     if not text.isascii():
         text = _GREEK.sub(_letter, _PI.sub(r"\\pi ", _marked(text)))
-    text = text.replace("{,}", ",")
+    text = _HALF_OF_DAY.sub(lambda match: f"{match[2] or ''}{(match[1] or match[3]).upper()}M", text)
+    text = _BRACED_MARK.sub(r"\1", text.replace(r"\&", "&"))
     if "\\" in text:
         text = re.sub(r"\\(?:[dtc]|nice|s)frac(?![A-Za-z])", r"\\frac", text)
         text = re.sub(r"\\([lr])brace(?![A-Za-z])", lambda match: r"\{" if match[1] == "l" else r"\}", text)
@@ -143,7 +161,9 @@ def clean(text: str) -> str:
     text = _SPACE.sub(" ", _NO_SPACE.sub("", text)).replace(_ROW_MARK, r"\\").strip()
     if "\\" in text:
         text = _BRACED_SIGN.sub(r"\1 ", _TEXT_SIGN.sub(r"\1", text)).strip()
-    text = _OVER.sub(_as_frac, text) if r"\over" in text and r"\overline" not in text else text
+    if (r"\over" in text and r"\overline" not in text) or r"\choose" in text:
+        text = _OVER.sub(_as_frac, text)
+    text = _as_list(text) if r"\begin" in text else text
     peeled = None
     while peeled != text:
         peeled, text = text, _peel(text)
@@ -177,13 +197,22 @@ def _fraction(match: re.Match) -> str:
 
 
 def _as_frac(match: re.Match) -> str:
-    above, below = match.groups()[:2] if match[1] is not None else match.groups()[2:]
-    return rf"\frac{{{above.strip()}}}{{{below.strip()}}}"
+    above, over, below = match.groups()[:3] if match[2] else match.groups()[3:]
+    return rf"\{'frac' if over == 'over' else 'binom'}{{{above.strip()}}}{{{below.strip()}}}"
+
+
+def _as_list(text: str) -> str:
+    """A system of equations, one a row behind a brace, as a list of them."""
+    match = _SYSTEM.fullmatch(text)
+    rows = ((match["rows"] or match["more"]).split(r"\\")) if match else []
+    rows = [row for row in (_AT_SIGN.sub("", row).strip(" ,;") for row in rows) if row]
+    alone = all(_STATED.search(row) and "&" not in row and r"\text" not in row for row in rows)
+    return ("; " if any("," in row for row in rows) else ", ").join(rows) if rows and alone else text
 
 
 def _peel(text: str) -> str:
-    """`text` without one layer around the whole of it: delimiters, braces, a text command, a full stop, = before it."""
-    if text[-1:] == "." and text[-2:] != "..":
+    """`text` without one layer around the whole of it: delimiters, braces, a text command, a stop behind, = before."""
+    if text[-1:] in {".", ",", ";"} and text[-2:] != "..":
         return text[:-1].strip()
     if match := _SIGN_BEFORE.match(text):
         return text[match.end() :]
@@ -228,5 +257,7 @@ def degrees_in_arguments(text: str) -> str:
 
 
 def spelt_out(text: str) -> str:
-    """`text` with braces around the arguments of `\\sqrt2` and `\\frac12`, as math-verify needs them."""
+    """`text` with braces around the arguments of `\\sqrt2` and `\\frac12`, and a sign between `3!3!`, as math-verify
+    needs them."""
+    text = _AFTER_FACTORIAL.sub(r"!\\cdot ", text)
     return _FRAC_ARGUMENTS.sub(r"\\\1{\2\3}{\4\5}", _ROOT_ARGUMENT.sub(r"\\sqrt\1{\2}", text))

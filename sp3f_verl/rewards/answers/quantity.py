@@ -9,7 +9,7 @@ from sp3f_verl.rewards.answers.normalise import DEGREE_SIGN, TEXT_COMMANDS, unwr
 
 CURRENCIES = frozenset(
     """dollar cent euro pound yen yuan rupee taka baht won rouble naira dong lira shekel rupiah real shilling peso rial
-    toman dirham dinar franc krona zloty forint hryvnia HKD""".split()
+    toman dirham dinar franc krona zloty forint hryvnia HKD kopeck paisa jiao satang piastre""".split()
 )
 MAX_DIGITS = 400  # of a number, and of the power of ten behind it
 _TAIL = 60  # characters at the end of an answer in which its unit is looked for
@@ -72,7 +72,8 @@ def _with_words(text: str, conventions: Conventions) -> Fraction | None:
     if not conventions.numbers or not re.search(r"\d", text):
         return None
     pieces, start = [], 0
-    word = re.compile(rf"\s*(?:({alternation(conventions.numbers)})\.?(?![A-Za-zÀ-ž])|(\d[\d.,]*))\s*", re.IGNORECASE)
+    digits = rf"(?:{alternation(conventions.nought) or '(?!)'})?(\d[\d.,]*(?: \d{{3}}(?!\d))*)"
+    word = re.compile(rf"\s*(?:({alternation(conventions.numbers)})\.?(?![A-Za-zÀ-ž])|{digits})\s*", re.IGNORECASE)
     text = unwrap(text)
     for of in conventions.of:
         text = text.removesuffix(f" {of}")
@@ -177,6 +178,13 @@ _LENGTHS = {"mm", "cm", "dm", "m", "km", "foot", "inch", "yard", "mile"}
 _METRIC = {"cm", "mm", "dm", "km", "kg", "mg", "ml"}  # nobody multiplies these letters
 _PREFIX_OF_WORD = re.compile(rf"(?P<unit>{_WORD}+) (?P<rest>{_WORD}+ \d.*)", re.DOTALL)
 _POWERS = {"2": "square", "3": "cubic"}
+_NAMED_RATES = {"mile/h": "mph"}
+# One unit in two text commands, and a power of minus one.
+_SPLIT_RATE = re.compile(
+    rf"\\(?:{TEXT_COMMANDS}) ?\{{ ?([^{{}}]+?) ?\}} ?/ ?\\(?:{TEXT_COMMANDS}) ?\{{ ?([^{{}}]+?) ?\}}"
+)
+_INVERSE = re.compile(r"(?<=[A-Za-z]) ([A-Za-z]{1,3}) ?(?:\^ ?\{ ?-(\d) ?\} ?\}|\} ?\^ ?\{ ?-(\d) ?\})")
+_BEHIND = re.compile(r"(?P<rest>.*\d)(?P<per>[^\d{}\\]{2,30})", re.DOTALL)
 
 
 def degrees_as_signs(text: str, conventions: Conventions) -> str:
@@ -199,10 +207,13 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
     or, where it is metric, right after a number: 5m is five times m, and 3ft may be three times f times t. Before the
     number stand signs and names of currencies, and in noun-first languages any unit.
     """
+    if "\\" in text:
+        text = _INVERSE.sub(_as_slash, _SPLIT_RATE.sub(r"\\text{\1/\2}", text))
     match = _PREFIX.fullmatch(text)
     units = _units(match["unit"], conventions) if match else frozenset()
     if units and (conventions.noun_first or units & (CURRENCIES | {"%"})):
-        return match["sign"] + match["rest"], units
+        rest, rate = _rest_of_rate(match, conventions)
+        return match["sign"] + rest, rate or units
     if conventions.noun_first and (match := _PREFIX_OF_WORD.fullmatch(text)):  # dola elfu 5
         units = _units(match["unit"], conventions)
         if units and value(match["rest"], conventions) is not None:
@@ -231,6 +242,8 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
             bare and before.isalpha() and not apart and value(text[: start + cut], conventions) is None
         ):
             continue
+        if re.fullmatch("[A-Za-z] ?/ ?[A-Za-z]", bare) and bare not in conventions.units:  # 2l/g is a formula
+            continue
         if square and not units & _LENGTHS:
             continue
         written_together = bare in _METRIC and before.isdigit()
@@ -242,10 +255,44 @@ def split_unit(text: str, conventions: Conventions) -> tuple[str, frozenset[str]
     return text, frozenset()
 
 
+def _as_slash(match: re.Match) -> str:
+    power = match[2] or match[3]
+    return f"/{match[1]}{f'^{power}' * (power != '1')}}}"
+
+
+def _rest_of_rate(match: re.Match, conventions: Conventions) -> tuple[str, frozenset[str]]:
+    """(the number, the units) where a unit stands before a number and what it is counted by behind: $18 per hour."""
+    behind = _BEHIND.fullmatch(match["rest"])
+    first = unwrap(match["unit"]).replace("\\", "").strip()
+    units = _rate(f"{fold(first)}{behind['per']}", conventions) if behind else frozenset()
+    return (behind["rest"], units) if units else (match["rest"], frozenset())
+
+
 def _units(spelling: str, conventions: Conventions) -> frozenset[str]:
     spelling = fold(unwrap(spelling).replace("\\", "").strip())
     forms = (spelling, spelling.rstrip("."), unmarked(spelling), _ARABIC_CASE.sub("", spelling))
-    return next(filter(None, map(conventions.units.get, forms)), None) or _raised(forms[-1], conventions)
+    known = next(filter(None, map(conventions.units.get, forms)), None) or _raised(forms[-1], conventions)
+    return known or _rate(forms[-1], conventions)
+
+
+@functools.cache
+def _per(words: tuple[str, ...]) -> re.Pattern:
+    """A slash, or a word with blanks around it in scripts that have them."""
+    spaced = [word for word in words if re.match("[A-Za-zÀ-žА-яء-ي]", word)]
+    free = [word for word in words if word not in spaced]
+    return re.compile(
+        rf" ?/ ?| (?:{alternation(spaced)}) ?(?<= |')" + (rf"| ?(?:{alternation(free)}) ?" if free else "")
+    )
+
+
+def _rate(spelling: str, conventions: Conventions) -> frozenset[str]:
+    """The units of one thing for another, both known: dollars per hour, 元/小时, g/mol."""
+    parts = _per(conventions.per).split(spelling.strip())
+    if len(parts) != 2 or not all(parts):
+        return frozenset()
+    above, below = (conventions.units.get(part.strip().rstrip("."), frozenset()) for part in parts)
+    names = {f"{one}/{other}" for one in above for other in below}
+    return frozenset(_NAMED_RATES.get(name, name) for name in names)
 
 
 @functools.cache

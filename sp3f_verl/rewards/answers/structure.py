@@ -10,7 +10,10 @@ _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 _OPENING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle", r"\lbrace": r"\rbrace"}
 _CLOSING = {*_OPENING.values()}
 _CUP = r"\cup"
-_MATRIX = re.compile(r"\\begin ?\{(?P<kind>[pbBvV]?matrix|array)\} ?(?:\{[lcr| ]*\})?(?P<body>.*)\\end ?\{(?P=kind)\}")
+_MATRIX = re.compile(
+    r"\\begin ?\{(?P<kind>[pbBvV]?matrix|smallmatrix|array)\} ?(?:\{[lcr| ]*\})?(?P<body>.*)\\end ?\{(?P=kind)\}"
+)
+_WITHOUT_BRACKETS = ("array", "matrix", "smallmatrix")
 _HALF_OPEN = re.compile(r"([\[\]])([^\[\](){}]*)([\[\]])")  # the French ]0,1[ and [0,1[
 
 
@@ -45,6 +48,8 @@ def outline(text: str, comma: bool | None, bare: bool = True, depth: int = 0) ->
         return _outline(("(" if french[1] == "]" else "[") + (")" if french[3] == "[" else "]"), items, comma, depth)
     if (inner := _bracketed(text)) is not None:
         opening, body, closing = inner
+        if opening in ("(", "[") and (match := _MATRIX.fullmatch(body.strip())) and match["kind"] in _WITHOUT_BRACKETS:
+            return _matrix(match["kind"], match["body"])
         items = _separated(body, comma, True)
         if opening == "{" or (len(items) == 1 and (opening, closing) == ("(", ")")):
             return outline(body, comma, bare, depth + 1)  # (5) is 5, and bare braces cannot be seen
