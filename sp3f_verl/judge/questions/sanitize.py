@@ -9,7 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from sp3f_verl.judge.verdicts.verdict import BRACKETS, THOUGHT_MARKS
+from sp3f_verl.judge.verdicts.thoughts import THOUGHT_MARKS
+from sp3f_verl.judge.verdicts.verdict import BRACKETS
 
 SHORTEST = 80  # characters that `shorten` needs for its mark and something of both ends
 
