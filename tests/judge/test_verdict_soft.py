@@ -125,6 +125,8 @@ class TestPreference:
             "{A",
             "「A",
             "A。",
+            "A۔",
+            "A።",
         ],
     )
     def test_what_counts(self, token):

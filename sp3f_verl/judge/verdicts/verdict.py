@@ -82,7 +82,7 @@ _RANKING_MARK = re.compile(r"\\(?:succ|gt)(?![A-Za-z])|\\[,;: ]|[>≻,;\[\]]")
 _SCORE = re.compile(r"\\boxed[\s$*{]*(?:\\(?:text|mathbf)\{)?([0-9]{1,2}(?:\.[0-9]{1,3})?)(?:\s*/\s*10)?[\s$*}]*")
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{2,8}){0,3}")
 _OPEN_BOX = re.compile(r"\\boxed\s{0,8}\{")
-_LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*_$(\[{{{_QUOTES}]*([AB])[\s.,:;!*_$)\]}}。、،؛।{_QUOTES}]*")
+_LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*_$(\[{{{_QUOTES}]*([AB])[\s.,:;!*_$)\]}}。、،؛।۔።။។{_QUOTES}]*")
 
 
 def parse_verdict(text: str) -> Verdict:
