@@ -114,7 +114,18 @@ def is_denied(text: str, place: Place) -> bool:
 def are_alternatives(text: str, first: Place, second: Place) -> bool:
     """Whether two that differ are choices, in a menu or in one sentence, and not a verdict and its revision."""
     after = text[second.end :][:60]
-    return bool(_MEANING.match(after)) or _is_menu(text, first, second) or _joined(text, first, second)
+    return bool(_MEANING.match(after)) or _is_menu(text, first, second) or _in_one_sentence(text, first, second)
+
+
+def are_joined(text: str, first: Place, second: Place) -> bool:
+    """Whether nothing but conjunctions and signs stands between two, and neither answers the other."""
+    between = text[first.end : second.start]
+    words = re.findall(r"\w+", between)
+    if not words and _ASKED.fullmatch(between):
+        return False
+    if _BUT.fullmatch(between) and _DENIED.search(_line_before(text, first)):
+        return False
+    return all(word.lower() in _JOINS or word.isdigit() for word in words)
 
 
 def is_reckoned(text: str, place: Place) -> bool:
@@ -133,15 +144,11 @@ def is_cited(text: str, place: Place) -> bool:
     return before[-1] not in ":：-–—" and _GOES_ON.match(text, place.end) is not None
 
 
-def _joined(text: str, first: Place, second: Place) -> bool:
+def _in_one_sentence(text: str, first: Place, second: Place) -> bool:
     """Whether two boxes stand in one sentence, or side by side, and neither answers the other."""
     between = text[first.end : second.start]
-    words = re.findall(r"\w+", between)
-    if not words and _ASKED.fullmatch(between):
-        return False
-    if _BUT.fullmatch(between) and _DENIED.search(_line_before(text, first)):
-        return False
-    return all(word.lower() in _JOINS or word.isdigit() for word in words) or not _NEW_SENTENCE.search(between)
+    answers = _ASKED.fullmatch(between) or (_BUT.fullmatch(between) and _DENIED.search(_line_before(text, first)))
+    return are_joined(text, first, second) or not (answers or _NEW_SENTENCE.search(between))
 
 
 def _is_menu(text: str, first: Place, second: Place) -> bool:

@@ -22,11 +22,14 @@ import math
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
-from sp3f_verl.judge.verdicts.context import Place, are_alternatives, is_cited, is_denied, is_reckoned
+from sp3f_verl.judge.verdicts.context import Place, are_alternatives, are_joined, is_cited, is_denied, is_reckoned
 from sp3f_verl.judge.verdicts.thoughts import without_thoughts
-from sp3f_verl.rewards.boxed import Box, complete_boxes, last_box
+from sp3f_verl.rewards.boxed import complete_boxes
+
+T = TypeVar("T")
 
 
 class Verdict(enum.Enum):
@@ -44,8 +47,7 @@ _BRACKET = {
     **{label: Verdict.B for label in ("2", "b", "b>a", "b>>a", "a<b", "a<<b")},
     **{label: Verdict.TIE for label in ("t", "m", "tie", "c", "a=b", "b=a")},
 }
-_NOUNS = frozenset({"response", "answer", "assistant", "option"})  # before a letter, or a number of a ranking
-_NOUN = unicodedata.normalize(  # the same in the languages of the table, and others, before the letter of a response
+_NOUN = unicodedata.normalize(  # before a response's letter or number, in the languages of the table, and others
     "NFKC",
     r"(?:(?:(?:the|la|el|le|il|l|o|a|die|der|das|de|het)\s+)?(?:"
     r"(?:response|answer|assistant|option|model|candidate|solution|reply|output|choice|completion|text|verdict|winner)"
@@ -58,9 +60,10 @@ _NOUN = unicodedata.normalize(  # the same in the languages of the table, and ot
     r"|phương án|đáp án|คำตอบ(?:ที่)?|ตัวเลือก|การตอบกลับ|الإجابة|الاجابة|إجابة|الرد|رد|الاستجابة|الجواب|الخيار"
     r"|جواب|پاسخ|گزینه|תשובה|תגובה|उत्तर|प्रतिक्रिया|जवाब|विकल्प|উত্তর|প্রতিক্রিয়া|জবাব|বিকল্প|సమాధానం|ప్రతిస్పందన|జవాబు|ఎంపిక"
     r"|பதில்|விடை|ઉત્તર|જવાબ|ಉತ್ತರ|ഉത്തരം|ਜਵਾਬ|idahun|ìdáhùn|amsa|azịza|impendulo|mpendulo|መልስ))"
-    r"[ \-_#:]{0,3}(?=[ab]$)",
+    r"[ \-_#:]{0,3}",
 )
-_NOUN = re.compile(_NOUN)
+_NOUN_OF_A_NUMBER = re.compile(rf"(?<!\w)(?:{_NOUN}|r|#)(?=\d)")
+_NOUN = re.compile(rf"{_NOUN}(?=[ab]$)")
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -78,8 +81,11 @@ _DECORATION = re.compile(
     r"|[a-z]{2,8}(?:series|family|shape|style|size))(?![A-Za-z])"
     rf"|\\[,;:! $#]|\\\\(?![A-Za-z])|(?<![\s{{(\[$])[!！]|[\s{{}}\[\]*$.:;()~。．、,{_QUOTES}]+"
 )
-_RANKING_MARK = re.compile(r"\\(?:succ|gt)(?![A-Za-z])|\\[,;: ]|[>≻,;\[\]]")
-_SCORE = re.compile(r"\\boxed[\s$*{]*(?:\\(?:text|mathbf)\{)?([0-9]{1,2}(?:\.[0-9]{1,3})?)(?:\s*/\s*10)?[\s$*}]*")
+_RANKING_MARK = re.compile(r"\\(?:succ|gt|gg|(?:right|to)arrow|to)(?![A-Za-z])|\\[,;: {}]|[>≻≫»→,、;\[\]]")
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # and no superscripts, which NFKC makes digits
+_TIED = re.compile(r"\d\s*~\s*\d")
+_DRESS = re.compile(r"\\(?:boxed|text[a-z]*|math[a-z]*|bf|bm)(?![A-Za-z])|\\[,;: ]|[\s${}*`]+")  # of a score
+_SCORE = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)\.?(?:/10)?\.?")
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{2,8}){0,3}")
 _OPEN_BOX = re.compile(r"\\boxed\s{0,8}\{")
 _LETTER_TOKEN = re.compile(rf"[\s▁ĠĊ*_$(\[{{{_QUOTES}]*([AB])[\s.,:;!*_$)\]}}。、،؛।۔።။។{_QUOTES}]*")
@@ -130,8 +136,15 @@ def parse_ranking(text: str, n: int) -> list[int] | None:
     The last complete box decides. It names each of 1..n once: `\boxed{3 > 1 > 2}`, also with `≻`, `\succ`, commas or
     spaces between them, as a list `[3, 1, 2]`, and with "Response" before a number. Raises on no string.
     """
-    words = _RANKING_MARK.sub(" ", _last_box(without_thoughts(text), _LONGEST_LABEL + 32 * n))
-    words = [word for word in _DECORATION.sub(" ", words).lower().split() if word not in _NOUNS]
+    return _decided(text, lambda box: _ranking(box, n), _LONGEST_LABEL + 32 * n)
+
+
+def _ranking(box: str, n: int) -> list[int] | None:
+    box = without_unseen(html.unescape(box)).translate(_FULL_WIDTH)
+    if _TIED.search(box):
+        return None
+    words = _DECORATION.sub(" ", _RANKING_MARK.sub(" ", box)).casefold()
+    words = _NOUN_OF_A_NUMBER.sub("", " ".join(words.split())).split()
     ranking = [int(word) - 1 for word in words if word.isascii() and word.isdigit() and len(word) <= 9]
     return ranking if len(ranking) == len(words) and sorted(ranking) == list(range(n)) else None
 
@@ -141,14 +154,22 @@ def parse_language(text: str) -> str | None:
 
     The last complete box decides: `\boxed{th}`, also `\boxed{\text{TH}}` and, without its region, `\boxed{th-TH}`.
     """
-    code = _LANGUAGE.fullmatch(_DECORATION.sub(" ", _last_box(without_thoughts(text))).strip().lower())
-    return code[1] if code else None
+
+    def read(box: str) -> str | None:
+        code = _LANGUAGE.fullmatch(_DECORATION.sub(" ", _plain(box)).strip().lower())
+        return code[1] if code else None
+
+    return _decided(text, read)
 
 
 def parse_score(text: str) -> float | None:
     r"""A score from 0 to 10 that a judge's text ends in, as a share; None where there is none. `\boxed{7}`, `7/10`."""
-    score = _SCORE.fullmatch(_plain(_last_box(without_thoughts(text))))
-    return float(score[1]) / 10 if score and float(score[1]) <= 10 else None
+
+    def read(box: str) -> float | None:
+        score = _SCORE.fullmatch(_DRESS.sub("", _plain(box)))
+        return float(score[1]) / 10 if score and float(score[1]) <= 10 else None
+
+    return _decided(text, read)
 
 
 def preference_for_a(top_logprobs: Mapping[str, float] | None) -> float | None:
@@ -168,10 +189,19 @@ def preference_for_a(top_logprobs: Mapping[str, float] | None) -> float | None:
     return mass["A"] / total if total >= MINIMUM_MASS else None
 
 
-def _last_box(text: str, longest: int = _LONGEST_LABEL) -> str:
-    """The last complete box; empty where there is none, or where it is longer than `longest` characters."""
-    box = last_box(text) or Box(0, 0, 0)
-    return text[box.start : box.end] if box.end - box.start <= longest else ""
+def _decided(text: str, read: Callable[[str], T | None], longest: int = _LONGEST_LABEL) -> T | None:
+    """What the last complete box says; None where that is nothing, longer than `longest`, denied, or one of two that
+    differ with a bare conjunction between."""
+    text = without_thoughts(text)
+    places = [Place(box.start, box.end) for box in deque(complete_boxes(text), maxlen=2)]
+    values = [read(text[start:end]) if end - start <= longest else None for start, end in places]
+    if not places or is_denied(text, places[-1]):
+        return None
+    if len(places) == 2 and None not in values and values[0] != values[1]:
+        between = text[places[0].end : places[1].start]
+        if re.search(r"\w", between) and are_joined(text, *places):
+            return None
+    return values[-1]
 
 
 def _boxed_label(box: str) -> Verdict:
