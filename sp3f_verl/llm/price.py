@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -12,7 +12,9 @@ from sp3f_verl.settings import Settings
 
 _VERSION = re.compile(r"[-@:](20\d\d-?\d\d-?\d\d|\d{4}|latest|v\d+(:\d+)?)$")  # -2024-07-18, @20240620, -2411
 _VENDOR = re.compile(r"^(.*/|((us|eu|apac)\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai)\.)")
-_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens")
+_BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "n_predict", "num_predict")
+# Of thoughts, wherever in the request they stand: some providers count them beside the answer's bound.
+_OF_THOUGHTS = ("thinking_budget", "budget_tokens", "max_thinking_tokens", "max_reasoning_tokens")
 
 
 def _usd(value: Any) -> float:
@@ -66,8 +68,8 @@ def _without_version(name: str) -> str:
 
 def longest_answer(max_tokens: int, extra: Mapping[str, Any] | None) -> int | None:
     """Tokens that one answer may have at most: what the request says, `extra` included; None where it says nothing."""
-    body = {"max_tokens": max_tokens, **(extra or {})}
-    return max(_counts(body, _BOUNDS), default=None)
+    bounds = _counts({"max_tokens": max_tokens, **(extra or {})}, _BOUNDS)
+    return max(bounds) + max(_of_thoughts(extra or {}), default=0) if bounds else None
 
 
 def answers_of(extra: Mapping[str, Any] | None) -> int:
@@ -75,6 +77,17 @@ def answers_of(extra: Mapping[str, Any] | None) -> int:
     return max([1, *_counts(extra or {}, ("n", "best_of"))])
 
 
+def _of_thoughts(extra: Mapping[str, Any]) -> Iterator[int]:
+    yield from _counts(extra, _OF_THOUGHTS)
+    for name, value in extra.items():
+        if isinstance(value, Mapping):
+            yield from _of_thoughts(value)
+            if name in ("reasoning", "thinking"):
+                yield from _counts(value, ("max_tokens",))
+
+
 def _counts(body: Mapping[str, Any], names: tuple[str, ...]) -> list[int]:
+    """What these fields say, also as a text. 0 and -1 are no bound: some servers take them for none at all."""
     values = [body.get(name) for name in names]
-    return [math.ceil(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    values = [int(value) if isinstance(value, str) and value.isdecimal() else value for value in values]
+    return [math.ceil(value) for value in values if isinstance(value, int | float) and 0 < value < math.inf]

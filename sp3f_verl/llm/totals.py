@@ -12,8 +12,12 @@ from sp3f_verl.llm.outcome import FailureKind, Usage
 from sp3f_verl.llm.price import Price
 
 FEWEST = 50  # answers before a share of failures says anything
+ALIKE = 8  # first answers that are all one refusal of every request: then no later one fares better
 RECENT = 1000  # answers of which the share is: an endpoint that dies late is noticed as soon as one that never lived
 MOST_REASONS = 200  # different sentences that are counted; a server that never repeats itself fills no memory
+
+
+OF_EVERY_REQUEST = frozenset({FailureKind.NOT_FOUND, FailureKind.FORBIDDEN, FailureKind.BAD_REQUEST})
 
 
 class Reasons:
@@ -29,6 +33,10 @@ class Reasons:
         if key in self._counts or len(self._counts) < MOST_REASONS:
             self._counts[key] += 1
             self._sentences.setdefault(key, sentence)
+
+    def is_one(self) -> bool:
+        """Whether all that was counted is one sentence."""
+        return len(self._counts) == 1
 
     def commonest(self, kinds: Iterable[str] | None = None) -> str:
         """The sentence that came most often, of these kinds or of all; "" where there is none."""
@@ -80,6 +88,8 @@ class Totals:
                     f"The account or the key has nothing left on it ({answer.message}): pay or raise its limit and "
                     "start again, what was answered is kept and not asked for again."
                 )
+            if self._is_hopeless():
+                raise self._too_many()
             if len(self._recent) >= FEWEST and self._recent_failures > self.max_failure_share * len(self._recent):
                 raise self._too_many()
 
@@ -87,6 +97,12 @@ class Totals:
         """TooManyFailures where not one answer was any good, however few they were."""
         if self._recent and self.statuses[Status.ERROR] == self.fresh + self.reused:
             raise self._too_many()
+
+    def _is_hopeless(self) -> bool:
+        """Whether a server turns every request down in the same words, as for a model that it does not have."""
+        all_failed = len(self._recent) == self._recent_failures == self.failures.total() >= ALIKE
+        of_the_request = self.failures.keys() <= OF_EVERY_REQUEST and self.max_failure_share < 1
+        return all_failed and of_the_request and self.reasons.is_one()
 
     def _too_many(self) -> TooManyFailures:
         return TooManyFailures(

@@ -17,6 +17,7 @@ FAMILIES = {
     "minimax": ["[e~[", "]~b]", "]~!b[", "]!p~[", "]!d~["],
     "shapes": ["<[begin▁of▁sentence]>", "[TOOL_CONTENT]", "[CALL_ID]", "[IMG_BREAK]", "[ARGS]", "[EOT]", "[@BOS@]"],
     "nemotron": ["<special0>", "<SPECIAL_10>", "<SPECIAL_12>", "<unused17>"],
+    "shapes in capitals": ["<EOD|LLM-jp>", "<CLS|LLM-jp>", ">>TITLE<<", "|||IP_ADDRESS|||", "|ENDOFTEXT|", "<mask:0>"],
     "others": ["<_user>", "<end_of_text>", "<start_of_role>", "<fim_prefix>", "<im_start>", "[unused10]", "[EOS]"],
     "kimi": ["<|im_middle|>", "◁think▷", "◁/think▷"],
     "qwen": ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>", "</tool_response>"],
@@ -118,6 +119,8 @@ class TestControlTokens:
             "[A] and [NOTE], [my_name]",
             "<[0, 1]>",
             "$<$",
+            "|AB| |x|y| ||v|| x >> 2 << y",
+            "| NOTE | VALUE |",
         ],
     )
     def test_maths_and_markup_are_left_alone(self, text):

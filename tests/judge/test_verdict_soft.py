@@ -22,7 +22,10 @@ class TestRanking:
             "3 > 1 > 2", "3>1>2", "3 ≻ 1 ≻ 2", "3, 1, 2", "3 1 2", "[3, 1, 2]", "{3 > 1 > 2}", "\\text{3 > 1 > 2}",
             "3 \\succ 1 \\succ 2", "3 \\gt 1 \\gt 2", "3\\,>\\,1\\,>\\,2", "Response 3 > Response 1 > Response 2",
             "\\text{Response 3} > \\text{Response 1} > \\text{Response 2}", "**3 > 1 > 2**", "3;1;2",
-            "\\boxed{3 > 1 > 2}",
+            "\\boxed{3 > 1 > 2}", "３ ＞ １ ＞ ２", "3、1、2", "3 → 1 → 2", "3 \\rightarrow 1 \\gg 2", "3 ≫ 1 » 2",
+            "\\{3, 1, 2\\}",
+            "回答3 > 回答1 > 回答2", "Respuesta 3 > Respuesta 1 > Respuesta 2", "R3 > R1 > R2", "#3 > #1 > #2",
+            "3 &gt; 1 &gt; 2", "\u200e3 > 1 > 2\u200e", "Candidate 3, Candidate 1, Candidate 2",
         ],
     )  # fmt: skip
     def test_forms(self, box):
@@ -36,6 +39,7 @@ class TestRanking:
             "\\boxed{3 > 1 = 2}", "\\boxed{1 < 2 < 3}", "\\boxed{3 > 1 > 2", "\\boxed{A > B > C}", "\\boxed{312}",
             "\\boxed{3 > 1 > 2} so the answer is \\boxed{24}", "\\boxed{1. Response 3, 2. Response 1, 3. Response 2}",
             "\\boxed{-3 > 1 > 2}", "\\boxed{" + "9" * 50 + " > 1 > 2}", "\\boxed{³ > ¹ > ²}",
+            "\\boxed{3 ~ 1 > 2}", "\\boxed{3 > 1 > 2} or \\boxed{1 > 2 > 3}", "not \\boxed{3 > 1 > 2}",
             "\\boxed{3 > 1 > 2" + " because" * 50 + "}",
         ],
     )  # fmt: skip
@@ -65,6 +69,8 @@ class TestLanguage:
             ("\\boxed{zh_Hans_CN}", "zh"), ("**\\boxed{ 'yo' }**", "yo"), ("\\boxed{ceb}", "ceb"),
             ("\\boxed{{sw}}", "sw"),
             ("\\boxed{en}, no: \\boxed{id}", "id"), ("\\boxed{en} \\boxed{id", "en"),
+            ("\\boxed{ＴＨ}", "th"), ("\\boxed{\u200eth\u200e}", "th"), ("~~\\boxed{en}~~ \\boxed{th}", "th"),
+            ("\\boxed{th} or \\boxed{en}", None), ("\\boxed{th} hoặc \\boxed{en}", None), ("not \\boxed{th}", None),
             ("th", None), ("", None), ("\\boxed{}", None), ("\\boxed{Thai}", None), ("\\boxed{t}", None),
             ("\\boxed{th or lo}", None),
             ("\\boxed{24}", None), ("\\boxed{th} \\boxed{24}", None), ("\\boxed{th-}", None), ("\\boxed{ไท}", None),
@@ -125,6 +131,8 @@ class TestPreference:
             "{A",
             "「A",
             "A。",
+            "A۔",
+            "A።",
         ],
     )
     def test_what_counts(self, token):

@@ -324,6 +324,20 @@ class TestFailures:
         with Store(tmp_path / "a") as store:
             assert len(store) >= FEWEST // 2
 
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            Reply(status=404, json={"error": {"message": "The model `m` does not exist"}}),
+            Reply(status=403, json={"error": {"message": "Project p has no access to model m"}}),
+            Reply(status=400, json={"error": {"message": "m is not a valid model ID"}}),
+        ],
+    )
+    def test_what_every_request_gets_ends_it_soon(self, reply):
+        with ModelServer(lambda body: reply) as server, backend_for(server, 2) as backend:
+            with pytest.raises(TooManyFailures, match=r"8 of the last 8 .*model"):
+                list(backend.answers(an_ask(number) for number in range(60)))
+            assert len(server.chats()) <= 10
+
     def test_a_share_below_the_limit_goes_on(self):
         with ModelServer(lambda body: SPANISH if int(question(body)[9:]) % 20 else Reply(status=400)) as server:
             _, totals = ask_all(server, [an_ask(number) for number in range(400)])

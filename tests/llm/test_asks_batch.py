@@ -268,6 +268,10 @@ def test_a_full_queue_that_refuses_the_submission_is_waited_for(tmp_path):
         Reply(json={"status": "paused"}),
         Reply(json={"status": 3}),
         Reply(json=None, raw=b"null"),
+        Reply(status=302, headers={"Location": "https://login.example/"}),
+        Reply(status=403, raw=b"<html>Attention Required</html>"),
+        Reply(status=401, json={"error": {"message": "expired"}}),
+        Reply(status=404, json={"error": {"message": "No such batch"}}),
     ],
 )
 def test_an_odd_look_is_told_and_taken_again(odd, tmp_path, capsys):

@@ -298,6 +298,13 @@ class TestMoney:
             ({"max_tokens": None}, None, 1),
             ({"max_tokens": None, "max_completion_tokens": 4000}, 4000, 1),
             ({"max_tokens": 7}, 7, 1),
+            ({"n": "4", "max_tokens": "700"}, 700, 4),
+            ({"max_tokens": -1}, None, 1),
+            ({"max_tokens": 0, "n_predict": 900}, 900, 1),
+            ({"thinking_budget": 3000}, 3100, 1),
+            ({"thinking": {"type": "enabled", "budget_tokens": 3000}}, 3100, 1),
+            ({"reasoning": {"max_tokens": 3000}}, 3100, 1),
+            ({"chat_template_kwargs": {"thinking_budget": 3000}, "n": 2}, 3100, 2),
         ],
     )
     def test_what_a_request_may_make(self, extra, longest, count):

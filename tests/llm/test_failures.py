@@ -222,3 +222,27 @@ def test_bodies_of_any_shape_are_a_failure(body):
 )
 def test_other_words_for_the_same(status, message, wanted):
     assert kind(status, message) == wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "wanted"),
+    [
+        (400, error("Rate limit exceeded, please wait", code="rate_limit_exceeded"), "rate_limited"),
+        (403, error("no", code="rate_limit_exceeded"), "rate_limited"),
+        (400, {"__type": "com.amazon.coral.service#ThrottlingException", "message": "no"}, "rate_limited"),
+        (400, {"message": "ThrottlingException: Too many tokens, please wait before trying again."}, "rate_limited"),
+        (400, error("Internal error", type="server_error"), "server_error"),
+        (424, {"error": "Request failed during generation: out of memory", "error_type": "generation"}, "server_error"),
+        (503, error("no", code="content_filter_error"), "server_error"),
+        (413, error("Request too large for model m on tokens per minute", code="rate_limit_exceeded"), "too_long"),
+        (400, error("the input messages must be less than 20000", code="prompt_tokens_too_long"), "too_long"),
+        (400, error("max_tokens must be less than 8192", code="max_tokens_too_large"), "bad_request"),
+        (403, {"message": "INVALID_PAYMENT_INSTRUMENT: A valid payment instrument must be provided."}, "no_money"),
+        (403, error("Access denied due to unpaid bills", code="account_overdue"), "no_money"),
+        (429, {"error": "you've reached your weekly usage limit, please upgrade"}, "no_money"),
+        (403, error("The API key you provided is invalid.", code="FORBIDDEN"), "authentication"),
+        (403, error("no", code="model_unavailable"), "forbidden"),
+    ],
+)
+def test_codes_at_a_status_that_says_something_else(status, body, wanted):
+    assert kind(status, body) == wanted

@@ -223,3 +223,51 @@ def test_a_raw_tab_in_a_text_is_a_tab():
 @pytest.mark.timeout(60)  # linear: a second
 def test_a_megabyte_of_lines_takes_linear_time():
     assert kind("data: {\n" * 120_000) == "invalid_response"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({"code": 401, "message": "Invalid token", "data": None}, "authentication"),
+        ({"code": "1113", "msg": "余额不足"}, "no_money"),
+        ({"status": "439", "msg": "Your API token has expired."}, "authentication"),
+        ({"error_code": 336007, "error_msg": "the max input characters is 20000"}, "too_long"),
+        ({"type": "error", "error": {"type": "rate_limit_error", "message": "slow"}}, "rate_limited"),
+        ({"detail": "Not Found"}, "invalid_response"),
+        ({"code": 200, "message": "success"}, "invalid_response"),
+    ],
+)
+def test_a_gateways_own_envelope_with_status_200(said, wanted):
+    assert kind(json.dumps(said)) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        body({"type": "text", "text": TEXT}),
+        body(error={"code": 0, "message": ""}),
+        body(error={"code": None, "message": None}),
+        json.dumps({**json.loads(body()), "code": 200, "message": "success"}),
+        stream({"content": TEXT}) + "data: \n\n",
+        json.dumps({"choices": [{"index": 1, "message": {"content": "second"}, "finish_reason": "stop"},
+                                {"index": 0, "message": {"content": TEXT}, "finish_reason": "stop"}]}),
+    ],
+)  # fmt: skip
+def test_more_shapes_of_an_answer(text):
+    assert read(text).text == TEXT
+
+
+def test_a_hole_in_the_log_probabilities_is_passed_over():
+    first = {"token": "A", "logprob": -0.1, "top_logprobs": [{"token": "A", "logprob": -0.1}, None]}
+    assert read(body("A", choice={"logprobs": {"content": [first]}})).top_logprobs == {"A": -0.1}
+
+
+def test_what_a_cache_holds_is_a_part_of_the_prompt():
+    assert read_usage({"prompt_tokens": 40, "completion_tokens": 9, "prompt_cache_hit_tokens": 30}) == Usage(40, 30, 9)
+    anthropic = {
+        "input_tokens": 40,
+        "output_tokens": 9,
+        "cache_read_input_tokens": 30,
+        "cache_creation_input_tokens": 7,
+    }
+    assert read_usage(anthropic) == Usage(77, 30, 9)

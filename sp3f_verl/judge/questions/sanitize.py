@@ -9,7 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from sp3f_verl.judge.verdicts.verdict import BRACKETS, THOUGHT_MARKS
+from sp3f_verl.judge.verdicts.thoughts import THOUGHT_MARKS
+from sp3f_verl.judge.verdicts.verdict import BRACKETS
 
 SHORTEST = 80  # characters that `shorten` needs for its mark and something of both ends
 
@@ -25,11 +26,12 @@ _HIDDEN = re.compile(
 )
 # What the tokenizers of common model families read as a control token wherever it stands.
 _CONTROL_TOKEN = re.compile(
-    r"<[|｜][^\s<>|｜]{1,64}[|｜]>"  # ChatML, Llama 3, Phi, GLM, Command R, gpt-oss; DeepSeek with full-width bars
+    r"[<＜][|｜][^\s<>＜＞|｜]{1,64}[|｜][>＞]"  # ChatML, Llama 3, Phi, GLM, Command R; DeepSeek with full-width bars
     r"|<\|[a-z_]{1,32}>|<[a-z_]{1,32}\|>"  # Gemma 4's pairs, <|turn> and <turn|>
     r"|</?(?:s|bos|eos|pad|unk|mask|sop|eop|cls|sep|think|thinking|tools?|tool_(?:call|response)s?"
     r"|(?:start|end)_of_(?:turn|image|audio)|(?:bos|eos|pad)_token|(?:unused|extra_id_|reserved_|special_?)\d{1,5}"
-    r"|seed:\w{1,32})>"
+    r"|seed:\w{1,32}|mask:\d{1,3})>"
+    r"|(?-i:<[A-Z]{2,8}\|[\w-]{2,16}>|>>[A-Z_]{4,32}<<|\|{3}[A-Z_]{4,32}\|{3}|\|[A-Z]{8,16}\|)"  # LLM-jp, Falcon 3
     r"|<</?sys>>"
     r"|</?\w{0,32}_[\w▁]{0,48}>|<0x[0-9a-f]{2}>|[<‹]\[[\w▁]{1,48}\]>"  # <SPECIAL_12>, <end_of_role>, <_user>
     r"|</?(?:role|assistant|user|human|bot|system|eod|beg|endofturn|endoftext)>|\]<\][^\s\[\]]{1,32}\[>\["

@@ -184,7 +184,10 @@ class BatchBackend(EndpointBackend):
         name, ident = note["name"], note["batch"]
         got = self._look(note, f"/batches/{ident}")
         batch = parse_json(got) if got is not None else None
-        if got is None or (isinstance(batch, dict) and batch.get("status") in WAITING):
+        if got is None:
+            return None
+        if isinstance(batch, dict) and batch.get("status") in WAITING:
+            self._odd.pop(name, None)
             return None
         if not isinstance(batch, dict) or batch.get("status") not in ENDED:
             self._tell_odd(note, one_line(got))
@@ -224,6 +227,10 @@ class BatchBackend(EndpointBackend):
             return self._thread.run(self._client.get(path))
         except AskFailed as error:
             if error.kind in RETRIED:
+                return None
+            # A page that asks to log in, an account that is looked at, a server that does not know yet what it took:
+            if self._odd[note["name"]] + 1 < ODD_LOOKS:
+                self._tell_odd(note, error.args[1])
                 return None
             if error.kind is FailureKind.NOT_FOUND:
                 file = self._folder / f"{note['name']}.json"

@@ -16,7 +16,7 @@ _NESTED = ("innererror", "inner_error", "metadata", "error", "errors", "details"
 
 _CODES = {  # of codes and types, in lower case and with _ between their words
     FailureKind.REFUSED: (
-        "content_?(filter|policy|moderation)",
+        "content_?(filter(?!_error)|policy|moderation)",  # Azure's content_filter_error: the filter is down
         "moderation|guardrail|safety|censor|high_risk|(?<!case_)sensitive|jailbreak|security_not_pass|^hooks_failed$",
         "responsible_?ai|data_?inspection|(prohibited|harmful|unsafe|inappropriate|toxic)_?content",
         "^invalid_prompt$",  # OpenAI
@@ -24,13 +24,13 @@ _CODES = {  # of codes and types, in lower case and with _ between their words
     ),
     FailureKind.TOO_LONG: (
         "context_?(length|window|size|limit)",
-        "(prompt|input|string|request|payload|entity)_(is_)?(too_(long|large)|above_max)",
+        "(prompt|input|string|request|payload|entity)(_tokens?|_length|_size)?_(is_)?(too_(long|large)|above_max)",
         "tokens_limit_reached|prompt_tokens_exceeded",
         "^1261$",  # Zhipu
     ),
     FailureKind.NO_MONEY: (
         "insufficient_?(user_?)?(quota|balance|credit|fund)|freetieronly",
-        "billing|payment_required|arrear|budget_?exceeded|quota_?exhausted|token_quota_failed",
+        "billing|payment_(required|instrument)|arrear|overdue|unpaid|budget_?exceeded|quota_?exhausted|token_quota_failed",
         "exceeded_current_quota|out_of_credit|no_credit",
         "^1113$",  # Zhipu
     ),
@@ -77,6 +77,7 @@ _WORDS = {  # of messages, in lower case
         "(余额|额度|配额)不足|欠费|扣费额度失败",
         "exceeded your (current|monthly|weekly|daily) (quota|usage|spend|budget|limit)",
         r"(out of|no|not enough|enough|more) (remaining |api )?credits?\b",
+        r"reached your \w+ usage limit|unpaid (bill|invoice)|payment[ _](method|instrument)",
         "(key|spend\\w*|budget|usage|monthly|credit|cost) limits? (was |has been |is |been )?(exceeded|reached|hit)",
         "budget has been exceeded|exceeded ?(its |the |your )?budget|specified (api )?usage limit|crossed spend",
         r"(budget|spend\w*|cost) limit|(free|paid) tier\b[^.]{0,40} exhausted|quota (is )?(not enough|insufficient)",
@@ -89,7 +90,7 @@ _WORDS = {  # of messages, in lower case
     FailureKind.AUTHENTICATION: (
         "(invalid|incorrect|wrong|missing|no|expired|revoked|disabled|unknown|bad)( or \\w+)?"
         " (x-)?(api[ _-]?key|(access|auth|bearer) token|credentials?|bearer|authentication)",
-        r"(api[ _-]?key|credentials?)( \w+)?( was| is| has been)?"
+        r"(api[ _-]?key|credentials?)( (you|we) (have )?\w+| \w+)?( was| is| has been)?"
         " (not valid|(could )?not (be )?found|invalid|incorrect|expired|missing|revoked|disabled|suspended|required)",
         r"(security|access|auth\w*|bearer) token\b[^.]{0,60} (invalid|expired)|your key is (not valid|invalid|expired)",
         r"\b(jwt|token) (is |has )?expired|unregistered callers|signature (we calculated )?does not match|login fail",
@@ -115,6 +116,16 @@ _OUTPUT = re.compile(r"\b(max_tokens|max_completion_tokens|max_new_tokens|(compl
 _AGAIN = re.compile(
     r"(retry|try again) (in|after)|concurren|retrydelay|per ?(minute|second|hour|day)|\b[rt]pm\b|rate limit"
 )
+# What is said of the server at statuses that mean what was sent, or in none.
+_BUSY = {
+    FailureKind.RATE_LIMITED: re.compile("rate_?limit|throttl|too_?many_?requests|resource_?exhausted|concurrency"),
+    FailureKind.SERVER_ERROR: re.compile(
+        "(server|internal)_?(server_?)?error|overloaded|^(service_?)?unavailable|^generation$"
+    ),
+}
+_THROTTLED = re.compile(
+    r"throttl(ing|ed)|rate limit (is |was |has been )?(exceeded|reached)|too many requests|wait before trying"
+)
 _NEVER = re.compile(r"request too large|must be reduced|input too large")  # a 429 to more than a minute allows
 _KINDS = {
     401: FailureKind.AUTHENTICATION,
@@ -125,6 +136,7 @@ _KINDS = {
     408: FailureKind.TIMEOUT,
     409: FailureKind.SERVER_ERROR,
     413: FailureKind.TOO_LONG,
+    424: FailureKind.SERVER_ERROR,  # TGI: the generation failed
     425: FailureKind.SERVER_ERROR,
     429: FailureKind.RATE_LIMITED,
     451: FailureKind.REFUSED,
@@ -153,7 +165,7 @@ def read_error(data: Mapping[str, Any], usage: Usage) -> Fault | None:
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
     message = choice.get("message") if isinstance(choice.get("message"), Mapping) else {}
     places = (data.get("error"), data.get("errors"), choice.get("error"), message.get("error"))
-    error = next(filter(None, places), None) or _base_resp(data)
+    error = next(filter(_says_something, places), None) or _base_resp(data)
     if not error and data.get("object") == "error":  # SGLang's, in a stream
         error = data
     if not error:
@@ -169,6 +181,24 @@ def read_error(data: Mapping[str, Any], usage: Usage) -> Fault | None:
     return Fault(kind, one_line(f"the server broke the answer off: {words.message}"), usage=usage)
 
 
+def read_envelope(data: Any, usage: Usage) -> Fault | None:
+    """A failure that a gateway says in a body of status 200 without an `error`, as in {"code": 401, "message": ...};
+    None where its words are not known."""
+    if not isinstance(data, Mapping) or data.get("choices"):
+        return None
+    words = server_words(data, "")
+    code = next((code for code in words.codes if code.isdecimal() and int(code) in _KINDS), "400")
+    kind = kind_of(int(code), words)
+    if kind in (FailureKind.BAD_REQUEST, FailureKind.FORBIDDEN, FailureKind.NOT_FOUND):
+        return None
+    return Fault(kind, one_line(words.message), usage=usage)
+
+
+def _says_something(error: Any) -> bool:
+    """Whether an error is one: some servers send its fields with nothing in them."""
+    return any(error.values()) if isinstance(error, Mapping) else bool(error)
+
+
 def _base_resp(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """MiniMax's words about its own failure; 0 is none."""
     said = data.get("base_resp")
@@ -178,13 +208,15 @@ def _base_resp(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def kind_of(status: int, words: Words) -> FailureKind:
     """The kind of an HTTP status with these words."""
     message = words.message[:READ].lower()
-    if status == 429 and _NEVER.search(message):
+    if status in (413, 429) and _NEVER.search(message):
         return FailureKind.TOO_LONG
     for kind, pattern in _CODES.items():
         if any(map(pattern.search, words.codes)) and not (
             kind is FailureKind.NO_MONEY and _waits(status, words, message)
         ):
             return kind
+    if status in (400, 403) and _THROTTLED.search(message):
+        return FailureKind.RATE_LIMITED
     for kind, pattern in _WORDS.items():
         if status not in _WORDED[kind] or not pattern.search(message):
             continue
@@ -197,6 +229,10 @@ def kind_of(status: int, words: Words) -> FailureKind:
         return kind
     if status >= 500:
         return FailureKind.SERVER_ERROR
+    if status in (400, 403, 424):
+        for kind, pattern in _BUSY.items():
+            if any(map(pattern.search, words.codes)):
+                return kind
     if status < 400:  # a redirect, which is not followed: the key is for this address only
         return FailureKind.NOT_FOUND
     return _KINDS.get(status, FailureKind.BAD_REQUEST)
@@ -256,7 +292,7 @@ def _codes(value: Any, depth: int = 0) -> Iterator[str]:
             yield from _codes(part, depth + 1)
     if not isinstance(value, Mapping) or depth > 4:
         return
-    for name in ("code", "type", "status", "reason", "error_type"):
+    for name in ("code", "type", "status", "reason", "error_type", "error_code", "__type"):
         if isinstance(code := value.get(name), str | int) and not isinstance(code, bool):
             yield re.sub(r"[\s-]+", "_", str(code)[:100]).lower()
     for name in _NESTED:

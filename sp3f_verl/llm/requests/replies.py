@@ -11,7 +11,7 @@ import numpy as np
 from sp3f_verl.characters import whole
 from sp3f_verl.errors import one_line
 from sp3f_verl.llm.outcome import Completion, FailureKind, Fault, Usage
-from sp3f_verl.llm.requests.failures import read_error, server_words
+from sp3f_verl.llm.requests.failures import read_envelope, read_error, server_words
 
 MOST_TOKENS = 10**9  # of a request; a server that counts more counts wrongly
 
@@ -70,11 +70,14 @@ def read_completion(body: str, seconds: float, retries: int, model: str) -> Comp
     if isinstance(data, dict) and (fault := read_error(data, usage)) is not None:
         return fault
     match data:
-        case {"choices": [{"message": dict(message)} as choice, *_]}:
-            pass
+        case {"choices": [{"message": dict()}, *_] as choices}:
+            choice = next((each for each in choices if isinstance(each, dict) and each.get("index") == 0), choices[0])
+            message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
         case {"promptFeedback": {"blockReason": reason}}:  # Gemini
             return Fault(FailureKind.REFUSED, one_line(f"the prompt was blocked: {reason}"), usage=usage)
         case _:
+            if (fault := read_envelope(data, usage)) is not None:
+                return fault
             words = one_line(server_words(data, body).message)
             return Fault(FailureKind.INVALID_RESPONSE, f"no chat completion: {words}", usage=usage)
     text, refusal = _text_and_refusal(message)
@@ -148,6 +151,10 @@ def read_usage(usage: Any) -> Usage:
     reasoning = max(reasoning, count(usage, "reasoning_tokens", "thinking_tokens"))
     beside = generated + reasoning if reasoning > generated else 0
     cached = max(count(part(name), "cached_tokens") for name in ("prompt_tokens_details", "input_tokens_details"))
+    cached = max(cached, count(usage, "prompt_cache_hit_tokens"))  # DeepSeek
+    if not count(usage, "prompt_tokens"):  # Anthropic counts what its cache holds beside the rest
+        read, written = count(usage, "cache_read_input_tokens"), count(usage, "cache_creation_input_tokens")
+        prompt, cached = prompt + read + written, max(cached, read)
     return Usage(prompt, cached, max(generated, beside, count(usage, "total_tokens") - prompt))
 
 
@@ -155,6 +162,8 @@ def _text_and_refusal(message: Mapping[str, Any]) -> tuple[Any, str]:
     """The content, the text parts of a list joined, and what the model says in place of an answer."""
     content, refusal = message.get("content"), message.get("refusal")
     refusals = [refusal] if refusal else []
+    if isinstance(content, Mapping):
+        content = [content]
     if isinstance(content, list):
         parts = [part if isinstance(part, Mapping) else {"type": "text", "text": part} for part in content]
         refusals += [part["refusal"] for part in parts if part.get("refusal")]
@@ -234,7 +243,8 @@ def _events(body: str) -> Iterator[str]:
     lines: list[str] = []
     for line in [*body.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
         if line.startswith("data:"):
-            lines.append(line.removeprefix("data:").removeprefix(" "))
+            said = line.removeprefix("data:").removeprefix(" ")
+            lines += [said] if said.strip() else []
         elif not line and lines:
             together = "\n".join(lines)
             yield from lines if len(lines) > 1 and _parsed(together) is None else [together]
@@ -247,7 +257,7 @@ def _first_token_logprobs(logprobs: Any) -> dict[str, float] | None:
     first = logprobs["content"][0]
     merged: dict[str, float] = {}
     for entry in first.get("top_logprobs") or ([first] if "token" in first else []):
-        if entry.get("logprob") is None:
+        if not entry or entry.get("logprob") is None:
             continue  # of a token of which the server knows none
         token, logprob = str(entry["token"]), float(entry["logprob"])
         if math.isnan(logprob):
