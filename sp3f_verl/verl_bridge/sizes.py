@@ -18,6 +18,10 @@ def model_node(config: DictConfig) -> DictConfig:
     return config.model if config.sp3f.trainer == "sft_trainer" else config.actor_rollout_ref.model
 
 
+def model_key(config: DictConfig) -> str:
+    return "model" if config.sp3f.trainer == "sft_trainer" else "actor_rollout_ref.model"
+
+
 @cache
 def _size(path: str, trust_remote_code: bool) -> ModelSize:
     return ModelSize.of(path, trust_remote_code)
