@@ -42,7 +42,7 @@ verl.utils.fsdp_utils
     after | engine.fused_head:install | fused log-probs with an untied head
 verl.utils.checkpoint.fsdp_checkpoint_manager
     after | engine.lora:loadable_checkpoints | huggingface/ with the adapter merged
-    after | engine.checkpoints:install | checkpoints to keep are counted over resumes
+    after | engine.checkpoints:install | checkpoints to keep are counted over resumes; models without others' code
 verl.workers.engine_workers
     after | engine.weight_sync:install | a buffer for the largest weight
     after | engine.step_metrics:loss_over_tokens | val/loss over tokens
@@ -262,6 +262,7 @@ verl.workers.config.rollout
     CheckpointEngineConfig.update_weights_bucket_megabytes | engine.weight_sync | its size, in a frozen field
 verl.workers.config.optimizer
     build_optimizer(parameters, config) | preference.worker | an optimiser for each iteration
+    build_optimizer(parameters, config) | preflight.keys | what its settings cannot make
 verl.utils.checkpoint.checkpoint_manager
     BaseCheckpointManager.previous_saved_paths | preference.worker | the ends of iterations are kept
     BaseCheckpointManager.previous_saved_paths | engine.checkpoints | counted over resumes
@@ -307,7 +308,7 @@ verl.utils.tracking
     Tracking.supported_backend | preflight.run | which loggers there are
 verl.utils.model
     get_hf_auto_model_class(hf_config) | preflight.run | the class that a run loads
-    get_hf_auto_model_class(hf_config) | preflight.saving | the class that a run saves
+    get_hf_auto_model_class(hf_config) | preflight.model | the class that a run trains and saves
 verl.utils.config
     omega_conf_to_dataclass(config) | preflight.sft | the model as a run loads it
     omega_conf_to_dataclass(config) | preflight.keys | what verl's own classes refuse

@@ -53,6 +53,18 @@ def config(**values):
         (f"{ACTOR}.loss_agg_mode", "mean", "use one of token-mean"),
         (f"{ROLLOUT}.name", "vlm", "did you mean 'vllm'"),
         (f"{ROLLOUT}.dtype", "fp8x", "use one of auto, half"),
+        (f"{ROLLOUT}.load_format", "dumy", "did you mean 'dummy'"),
+        ("data.num_workers", "-2", "a whole number of at least 0"),
+        ("data.dataloader_num_workers", "two", "a whole number of at least 0"),
+        ("trainer.max_ckpt_to_keep", "abc", "a whole number of at least 1, or -1 for all"),
+        ("trainer.max_actor_ckpt_to_keep", "0", "a whole number of at least 1, or -1 for all"),
+        ("optim.clip_grad", "0", "with which verl learns nothing; give a number above 0, or inf"),
+        (f"{ACTOR}.optim.clip_grad", "null", "with which verl ends; give a number above 0, or inf"),
+        ("data.enable_thinking_default", "none", "is neither true nor false"),
+        ("data.apply_chat_template_kwargs", "abc", "is no mapping; write"),
+        ("engine.forward_only", "true", "use one of False"),
+        ("trainer.use_v1", "false", "use one of True"),
+        ("trainer.save_freq", "0", "by which verl's SFT trainer divides; give -1 for never"),
     ],
 )
 def test_a_value_that_verl_cannot_use(key, value, words):
@@ -95,6 +107,15 @@ def test_parts_of_a_checkpoint_and_optimisers_are_there():
         ("grpo", "actor_rollout_ref.rollout.enforce_eager=maybe", "neither true nor false"),
         ("dpo", "actor_rollout_ref.actor.fsdp_config.fsdp_size=abc", "give a number"),
         ("sft", "+optim.warmup=1", "unexpected keyword argument 'warmup'"),
+        ("sft", "model.enable_gradient_checkpointing=often", "neither true nor false"),
+        ("dpo", "actor_rollout_ref.model.use_remove_padding=nope", "neither true nor false"),
+        ("sft", "optim.optimizer=LBFGS", "the optimiser LBFGS cannot be made (LBFGS.__init__() got an unexpected"),
+        (
+            "dpo",
+            "actor_rollout_ref.actor.optim.override_optimizer_config={foo: 1}",
+            "unexpected keyword argument 'foo'",
+        ),
+        ("grpo", "actor_rollout_ref.actor.optim.betas=[0,0]", "betas must be either both floats"),
     ],
 )
 def test_what_verls_own_config_objects_refuse_is_told_before_ray(recipe, override, words):
@@ -163,12 +184,32 @@ def test_a_run_whose_every_step_has_the_rate_0(values, words):
         ("tspin", "data.max_response_length=64", None),
         ("tspin", "data.filter_overlong_prompts=true", "leave it out"),
         ("sft", "data.max_length=64", None),
+        ("sft", "optim.total_training_steps=5", "set trainer.total_training_steps in its place"),
+        ("sft", "trainer.seed=7", "leave it out"),
+        ("sft", "+data.shuffle=false", "verl's SFT trainer always shuffles"),
+        ("sft", "+data.shufle=true", r"nothing reads it \(did you mean 'shuffle'\?\): leave it out"),
+        ("sft", "+data.image_key=pictures", None),
+        ("sft", "+data.apply_chat_template_kwargs.enable_thinking=false", None),
+        ("dpo", "+trainer.save_frq=3", r"nothing reads it \(did you mean 'save_freq'\?\): leave it out"),
+        ("dpo", "trainer.val_only=true", "leave it out"),
+        ("dpo", "distillation.enabled=true", "leave it out"),
+        ("dpo", "actor_rollout_ref.rollout.temperature=0.5", "leave it out"),
+        ("dpo", "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=true", None),
+        ("tspin", "actor_rollout_ref.rollout.temperature=0.5", None),
+        ("grpo", "actor_rollout_ref.model.lora.rank=8", "set actor_rollout_ref.model.lora_rank in its place"),
     ],
 )
 def test_a_key_that_has_no_part_in_the_run_is_refused_by_name(recipe, override, mend):
     parts = {"grpo": {}, "sft": {}, "tspin": {"preference": {}, "selfplay": {}}}
     given = OmegaConf.create(
-        {"sp3f": parts.get(recipe, {"preference": {}}), "hydra": {"overrides": {"task": [override]}}}
+        {
+            "sp3f": {
+                **parts.get(recipe, {"preference": {}}),
+                "trainer": "sft_trainer" if recipe == "sft" else "main_ppo",
+            },
+            "hydra": {"overrides": {"task": [override]}},
+            "data": {"custom_cls": {"path": "pkg://sp3f_verl.verl_bridge.sft.dataset"}},
+        }
     )
     if mend is None:
         unread(given)
@@ -176,3 +217,19 @@ def test_a_key_that_has_no_part_in_the_run_is_refused_by_name(recipe, override, 
         key = override.lstrip("+").partition("=")[0]
         with pytest.raises(BadInput, match=f"^{key} has no part in this run; {mend}"):
             unread(given)
+
+
+def test_settings_of_lora_have_no_part_without_it():
+    """Switched off by lora_rank=0 beside them, they may stay."""
+    for recipe, node in (("sft", "model"), ("grpo", "actor_rollout_ref.model")):
+        given = [f"{node}.lora_alpha=64", f"{node}.lora_adapter_path=/adapter"]
+        with pytest.raises(
+            BadInput, match=rf"^{node}.lora_alpha has no part in a run without LoRA; set {node}.lora_rank"
+        ):
+            unread(compose_recipe(recipe, *given))
+        unread(compose_recipe(recipe, *given, f"{node}.lora_rank=4"))
+        unread(compose_recipe(recipe, *given, f"{node}.lora_rank=0"))
+
+
+def test_a_gradient_may_stay_as_it_is():
+    keys(OmegaConf.create({"optim": {"clip_grad": float("inf")}}))

@@ -187,6 +187,11 @@ def test_a_checkpoint_goes_on_in_the_data_that_it_was_begun_with(run, tmp_path):
     with pytest.raises(BadInput, match=r"data.train_batch_size of \d+, not \d+"):
         preflight_run.same_data(config)
     config.data.train_batch_size -= 1
+    rates = config.optim if "optim" in config else config.actor_rollout_ref.actor.optim
+    rates.lr *= 2  # the checkpoint's own would be put back in silence
+    with pytest.raises(BadInput, match=r"goes on with .*optim.lr of [\d.e-]+, not"):
+        preflight_run.same_data(config)
+    rates.lr /= 2
     preference = "preference" in config.sp3f
     key = "sp3f.preference.max_length" if preference else "data.max_prompt_length"
     if preference or "max_prompt_length" in config.data:  # what is left out by length shifts what comes after it
@@ -255,6 +260,15 @@ def test_a_run_that_goes_on_keeps_as_many_checkpoints_as_one_that_never_stopped(
             manager.register_checkpoint(saved(step), 2)
     left = {int(checkpoints.step_of(str(file))) for file in tmp_path.rglob("model_world_size_*")}
     assert left == {5, 6}
+
+
+@pytest.mark.parametrize("module", ["transformers.models.qwen3", "transformers_modules.folder.modeling"])
+def test_a_class_of_transformers_is_saved_without_the_names_of_code(module):
+    """FSDP2 and peft put classes of their own around it."""
+    own = type("Own", (), {"__module__": module, "config": SimpleNamespace(auto_map={"AutoConfig": "a.B"})})
+    model = type("FSDPOwn", (own,), {"__module__": "torch.distributed.fsdp"})()
+    checkpoints.without_code_of_others(SimpleNamespace(get_base_model=lambda: model))
+    assert hasattr(own.config, "auto_map") == module.startswith("transformers_modules")
 
 
 @pytest.mark.parametrize("inside", ["", "actor"])

@@ -1,4 +1,9 @@
-"""`trainer.max_actor_ckpt_to_keep` over resumes: verl's manager knows only of what its own process saved."""
+"""What verl's checkpoint manager does not know: what earlier processes saved, and whose code a model is of.
+
+`trainer.max_actor_ckpt_to_keep` counts what is on disk. And where a config.json names code for a class that
+transformers has itself (`auto_map`, as many published ones do), verl takes the code that is running for the model's
+own: it copies files of torch into the checkpoint, and fails on the names that this leaves when weights are exported.
+"""
 
 import functools
 import os
@@ -7,6 +12,7 @@ from pathlib import Path
 
 from sp3f_verl.verl_bridge.cpu.platform import DEVICE_VARIABLE
 
+REMOTE = "transformers_modules"  # where transformers loads a model folder's code
 STEP = re.compile(r"global_step_(\d+)")
 
 
@@ -23,6 +29,24 @@ def install() -> None:
             self.previous_saved_paths = saved_until(local_path)
 
     FSDPCheckpointManager.load_checkpoint = load_checkpoint
+    save = FSDPCheckpointManager.save_checkpoint
+
+    @functools.wraps(save)
+    def save_checkpoint(self, *args, **kwargs):
+        if DEVICE_VARIABLE in os.environ:
+            without_code_of_others(self.model)
+        save(self, *args, **kwargs)
+
+    FSDPCheckpointManager.save_checkpoint = save_checkpoint
+
+
+def without_code_of_others(model) -> None:
+    """A model whose class is transformers' own needs no code to be loaded again."""
+    model = getattr(model, "_fsdp_wrapped_module", model)  # FSDP1's
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft's
+    own = any(kind.__module__.startswith(REMOTE) for kind in type(base).__mro__)
+    if not own and hasattr(base.config, "auto_map"):
+        del base.config.auto_map
 
 
 def step_of(path: str) -> int | None:

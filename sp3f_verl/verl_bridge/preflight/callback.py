@@ -30,6 +30,7 @@ from sp3f_verl.verl_bridge.preflight import teacher as preflight_teacher
 from sp3f_verl.verl_bridge.preflight.computed import cap_steps, computed, put_down
 from sp3f_verl.verl_bridge.preflight.files import first_process
 from sp3f_verl.verl_bridge.preflight.keys import built, keys, never_learns
+from sp3f_verl.verl_bridge.preflight.model import model_settings
 from sp3f_verl.verl_bridge.preflight.unread import unread
 from sp3f_verl.verl_bridge.trainers import is_sft, keys_of, method_of
 from sp3f_verl.verl_bridge.versions import check_versions
@@ -97,6 +98,9 @@ def device(config: DictConfig) -> None:
         raise BadInput(f"device=cpu, but verl found {present}; set VERL_PLATFORM=cpu so that every process agrees.")
     if wanted == "gpu" and present == "cpu" and not address:
         raise BadInput("device=gpu, but verl finds no accelerator here; use device=cpu, or RAY_ADDRESS for a cluster.")
+    place = "engine" if config.sp3f.trainer == "sft_trainer" else "actor_rollout_ref.actor"
+    if wanted == "cpu" and (strategy := OmegaConf.select(config, f"{place}.strategy")) != "fsdp2":
+        raise BadInput(f"{place}.strategy={strategy} takes an accelerator; set it to fsdp2 with device=cpu.")
     os.environ["SP3F_DEVICE"] = wanted  # inherited by Ray and handed on to a Ray that runs elsewhere
     judges = OmegaConf.select(config, "reward.reward_model")
     judge_gpus = judges.n_gpus_per_node if judges and judges.enable and judges.enable_resource_pool else 0
@@ -171,6 +175,7 @@ def batches(config: DictConfig) -> None:
             (key.format("actor.ppo"), actor.ppo_mini_batch_size * rollout.n, split, actor.use_dynamic_bsz),
             (key.format("rollout.log_prob"), data.train_batch_size * rollout.n, split, dynamic),
         ]
+    preflight_run.sequence_parallel(config)
     for key, rows, split, dynamic in cuts:
         size, sequences = OmegaConf.select(config, key), rows * split / workers
         if size and not dynamic and sequences % size:
@@ -248,6 +253,7 @@ def checks_of(config: DictConfig) -> tuple[Check, ...]:
     )
     of_the_model = (
         model,
+        model_settings,
         preflight_run.attention,
         preflight_run.adapter,
         preflight_run.longest_row,

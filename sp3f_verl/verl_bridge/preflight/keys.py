@@ -37,6 +37,7 @@ class Range(NamedTuple):
 
 
 COUNT, FREQUENCY, TOP_K = Range(1, whole=True), Range(-1, whole=True), Range(-1, whole=True)
+NONE_OR_MORE = Range(0, whole=True)
 NOT_NEGATIVE, SHARE = Range(0), Range(0, 1)
 PART = Range(0, 1, above=True)
 SEED = Range(0, 2**32 - 1, whole=True)  # what numpy and torch both take
@@ -53,13 +54,14 @@ KEYS: dict[str, Range] = {
     "data.max_length": COUNT,
     "data.micro_batch_size_per_gpu": COUNT,
     "data.max_token_len_per_gpu": COUNT,
-    **{f"{node}.lora_rank": Range(0, whole=True) for node in MODELS},
+    **{f"data.{name}": NONE_OR_MORE for name in ("num_workers", "dataloader_num_workers")},
+    **{f"{node}.lora_rank": NONE_OR_MORE for node in MODELS},
     **{f"{node}.lora_alpha": Range(0, above=True) for node in MODELS},  # 0: nothing is added
     "trainer.total_epochs": COUNT,
     "trainer.total_training_steps": COUNT,
     "trainer.n_gpus_per_node": COUNT,
     "trainer.nnodes": COUNT,
-    **{f"{key}.{name}": NOT_NEGATIVE for key in OPTIMISERS for name in ("lr", "weight_decay", "clip_grad")},
+    **{f"{key}.{name}": NOT_NEGATIVE for key in OPTIMISERS for name in ("lr", "weight_decay")},
     **{f"{key}.lr_warmup_steps": FREQUENCY for key in OPTIMISERS},
     **{f"{key}.{name}": SHARE for key in OPTIMISERS for name in ("lr_warmup_steps_ratio", "min_lr_ratio")},
     **{f"{key}.num_cycles": NOT_NEGATIVE for key in OPTIMISERS},
@@ -74,7 +76,7 @@ KEYS: dict[str, Range] = {
     **{f"{ROLE}.actor.{name}": NOT_NEGATIVE for name in ("clip_ratio", "clip_ratio_low", "clip_ratio_high")},
     f"{ROLE}.actor.clip_ratio_c": Range(1, above=True),
     f"{ROLE}.actor.entropy_coeff": Range(-math.inf),
-    f"{ROLE}.actor.ulysses_sequence_parallel_size": COUNT,
+    **{f"{key}.ulysses_sequence_parallel_size": COUNT for key in ("engine", f"{ROLE}.actor")},
     f"{ROLE}.rollout.n": COUNT,
     f"{ROLE}.rollout.temperature": NOT_NEGATIVE,
     f"{ROLE}.rollout.top_p": PART,
@@ -95,6 +97,8 @@ SCHEDULES = ("constant", "cosine")
 ENGINES = ("fsdp", "fsdp2", "fsdp_turbo", "megatron", "veomni", "torchtitan", "automodel", "mindspeed")
 AGGREGATES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
 SERVED = ("auto", "half", "float16", "bfloat16", "float", "float32")  # vLLM's ModelDType, whose module is slow to load
+LOADED = ("auto", "hf", "dummy", "fastsafetensors", "instanttensor", "mistral", "modelexpress", "npcache", "pt")
+LOADED += ("runai_streamer", "runai_streamer_sharded", "safetensors", "sharded_state", "tensorizer")  # its LoadFormats
 DIVERGENCES = tuple(
     f"{name}{through}" for name in ("kl", "k1", "abs", "mse", "k2", "low_var_kl", "k3") for through in ("", "+")
 )
@@ -145,6 +149,9 @@ CHOICES: dict[str, Sequence[str] | Callable[[], Sequence[str]]] = {
     f"{ROLE}.actor.loss_agg_mode": AGGREGATES,
     f"{ROLE}.rollout.name": _rollouts,
     f"{ROLE}.rollout.dtype": SERVED,
+    f"{ROLE}.rollout.load_format": LOADED,
+    **{f"{key}.forward_only": (False,) for key in ENGINE},  # without an optimiser
+    "trainer.use_v1": (True,),  # verl has no other trainer left
 }
 FREQUENCIES = ("trainer.save_freq", "trainer.test_freq")
 EACH_EPOCH = "after_each_epoch"  # what the SFT trainer takes there, too
@@ -152,12 +159,14 @@ NEEDED = ("data.train_batch_size", "data.max_prompt_length", "data.max_response_
 NEEDED += (f"{ROLE}.rollout.n", "trainer.n_gpus_per_node", "trainer.nnodes", "trainer.total_epochs")
 NEEDED += tuple(f"{key}.lr" for key in OPTIMISERS)
 SAMPLES = ("data.train_max_samples", "data.val_max_samples")  # verl takes null for no number, and 0 for all
+KEPT = tuple(f"trainer.max_{whose}ckpt_to_keep" for whose in ("", "actor_", "critic_"))  # verl keeps all for no number
 FLAGS = (
     "trainer.val_before_train",
     "trainer.balance_batch",
     "data.shuffle",
     "data.filter_overlong_prompts",
     "data.use_dynamic_bsz",
+    "data.enable_thinking_default",  # any text is true to verl, `none` and `off` too
     f"{ROLE}.actor.use_dynamic_bsz",
     f"{ROLE}.actor.use_kl_loss",
     f"{ROLE}.rollout.log_prob_use_dynamic_bsz",
@@ -171,12 +180,14 @@ def keys(config: DictConfig) -> None:
         value, other = OmegaConf.select(config, key), EACH_EPOCH if key in FREQUENCIES and ROLE not in config else None
         if value is not None and value != other and not range_.holds(value):
             raise BadInput(f"{key}={value}; give {range_}{f', or {other}' if other else ''}.")
+        if other and value == 0:
+            raise BadInput(f"{key}=0, by which verl's SFT trainer divides; give -1 for never.")
     for key in NEEDED:
         if OmegaConf.select(config, key, default=0) is None:
             raise BadInput(f"{key} is null, for which verl has no default; give {KEYS[key]}.")
-    for key in SAMPLES:
+    for key in (*SAMPLES, *KEPT):
         value = OmegaConf.select(config, key, default=-1)
-        if value != -1 and not COUNT.holds(value):
+        if value != -1 and not COUNT.holds(value) and not (key in KEPT and value is None):
             raise BadInput(f"{key}={value}; give {COUNT}, or -1 for all.")
     for key in FLAGS:
         value = OmegaConf.select(config, key)
@@ -189,17 +200,30 @@ def keys(config: DictConfig) -> None:
     if ROLE not in config and (cut := OmegaConf.select(config, "data.truncation")) is not None:
         _one_of("data.truncation", cut, CUTS)  # of SFT; in RL nothing is cut
     for key in OPTIMISERS:
-        betas = OmegaConf.select(config, f"{key}.betas")
-        if betas is not None and not (
-            isinstance(betas, ListConfig) and len(betas) == 2 and all(finite(beta) and 0 <= beta < 1 for beta in betas)
-        ):
-            raise BadInput(f"{key}.betas={betas}; give two numbers of at least 0 and below 1.")
-        name, library = (OmegaConf.select(config, f"{key}.{part}") for part in ("optimizer", "optimizer_impl"))
-        if name is not None and library == "torch.optim":
-            _one_of(f"{key}.optimizer", name, _classes(library))
+        _optimiser(config, key)
+    for key in ("data.apply_chat_template_kwargs", *(f"{node}.override_config" for node in MODELS)):
+        value = OmegaConf.select(config, key)
+        if value is not None and not isinstance(value, DictConfig):
+            raise BadInput(f"{key}={value} is no mapping; write {key}={{name: value}}.")
     folder = OmegaConf.select(config, FOLDER)
     if folder and "://" not in str(folder):
         check_folder(Path(str(folder)).expanduser(), FOLDER)
+
+
+def _optimiser(config: DictConfig, key: str) -> None:
+    betas, most = OmegaConf.select(config, f"{key}.betas"), OmegaConf.select(config, f"{key}.clip_grad", default=1.0)
+    if betas is not None and not (
+        isinstance(betas, ListConfig) and len(betas) == 2 and all(finite(beta) and 0 <= beta < 1 for beta in betas)
+    ):
+        raise BadInput(f"{key}.betas={betas}; give two numbers of at least 0 and below 1.")
+    if OmegaConf.select(config, key) is not None and most != math.inf and not Range(0, above=True).holds(most):
+        fate = "ends" if most is None else "learns nothing"  # a share of 0 is left of each gradient
+        raise BadInput(
+            f"{key}.clip_grad={most}, with which verl {fate}; give a number above 0, or inf to clip nothing."
+        )
+    name, library = (OmegaConf.select(config, f"{key}.{part}") for part in ("optimizer", "optimizer_impl"))
+    if name is not None and library == "torch.optim":
+        _one_of(f"{key}.optimizer", name, _classes(library))
 
 
 def built(config: DictConfig) -> None:
@@ -207,16 +231,34 @@ def built(config: DictConfig) -> None:
     together: in the workers, after Ray has started."""
     from verl.utils.config import omega_conf_to_dataclass
 
-    for key in (f"{ROLE}.actor", f"{ROLE}.rollout", "algorithm", "optim", "engine", "checkpoint"):
+    for key in (*MODELS, f"{ROLE}.actor", f"{ROLE}.rollout", "algorithm", "optim", "engine", "checkpoint"):
         part = OmegaConf.select(config, key)
         if part is None or "_target_" not in part:
             continue
         _typed(key, part)
+        if key in MODELS:
+            continue  # made of the model's files: preflight/model.py
         try:
-            omega_conf_to_dataclass(OmegaConf.create(OmegaConf.to_container(part, resolve=True)))
+            made = omega_conf_to_dataclass(OmegaConf.create(OmegaConf.to_container(part, resolve=True)))
         except Exception as error:  # whatever verl's own checks raise, which Hydra wraps
             reason = one_line(error.__cause__ or error).rstrip(".")
             raise BadInput(f"{key}: verl refuses these settings ({reason}); mend the one it names.") from None
+        if key.rpartition(".")[2] in ("optim", "actor"):
+            _steps_with(*((f"{key}.optim", made.optim) if key.endswith("actor") else (key, made)))
+
+
+def _steps_with(key: str, settings: object) -> None:
+    """BadInput where the optimiser cannot be made of its settings, or not for weights of one dimension and of two."""
+    import torch
+    from verl.workers.config.optimizer import build_optimizer
+
+    try:
+        build_optimizer([torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))], settings)
+    except Exception as error:  # a library that is not there, an argument that the class does not know
+        raise BadInput(
+            f"{key}: the optimiser {settings.optimizer} cannot be made ({one_line(error).rstrip('.')}); set "
+            f"{key}.optimizer=AdamW, or what that names."
+        ) from None
 
 
 def _typed(key: str, part: DictConfig) -> None:

@@ -13,7 +13,7 @@ from sp3f_verl.training.guard import GuardSettings
 from sp3f_verl.training.objective_record import ObjectiveRecord
 from sp3f_verl.training.preference.reference_store import check_model
 from sp3f_verl.verl_bridge.preflight.files import enough, files, named
-from sp3f_verl.verl_bridge.preflight.run import resumed
+from sp3f_verl.verl_bridge.preflight.run import resumed, sequence_parallel
 
 
 def objective_of(config: DictConfig) -> Objective:
@@ -32,6 +32,8 @@ def preference(config: DictConfig) -> None:
     for name in ("dropout", "share_under_flash"):
         if not isinstance(value := config.sp3f.preference[name], bool):
             raise BadInput(f"sp3f.preference.{name}={value} is neither true nor false; give one of them.")
+    if not config.sp3f.preference.reference_dir:
+        raise BadInput("sp3f.preference.reference_dir is empty; give a folder for the reference's log-probs.")
     if config.trainer.get("max_actor_ckpt_to_keep") == 1:
         raise BadInput(
             "trainer.max_actor_ckpt_to_keep=1 removes the old checkpoint before the new one is whole; set it to 2."
@@ -44,6 +46,7 @@ def group_batches(config: DictConfig) -> None:
     groups, workers = config.data.train_batch_size, config.trainer.n_gpus_per_node * config.trainer.nnodes
     if actor.use_dynamic_bsz != rollout.log_prob_use_dynamic_bsz:
         raise BadInput("actor.use_dynamic_bsz and rollout.log_prob_use_dynamic_bsz differ; set both to the same.")
+    sequence_parallel(config)
     ranks = workers // actor.ulysses_sequence_parallel_size
     if groups % ranks:
         raise BadInput(f"data.train_batch_size={groups} is not a multiple of the {ranks} workers; set it to one.")

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sp3f_verl.cost.devices import GIB
 from sp3f_verl.cost.memory import BF16, kv_bytes
@@ -22,6 +22,7 @@ from sp3f_verl.verl_bridge.trainers import is_sft, keys_of
 RECORD = "data.json"  # beside the checkpoints: what their positions are positions in
 ORDER = ("data.train_batch_size", "data.shuffle", "data.seed", "data.train_max_samples")
 LEFT_OUT_BY = ("data.max_prompt_length", "data.filter_overlong_prompts")  # rows of RL; of preference, its max_length
+KEPT_RATES = ("lr", "weight_decay", "optimizer")
 PACKAGES = {"tracking": "wandb", "vemlp_wandb": "volcengine_ml_platform"}  # verl's logger -> its package, if not alike
 BUILT_IN = ("console", "file")
 OTHERS = {"train_files": "other rows", "model.path": "another model"}
@@ -56,6 +57,8 @@ def loggers(config: DictConfig) -> None:
     chosen = config.trainer.logger
     if chosen is None:
         raise BadInput("trainer.logger is null; give a list, [] for none.")
+    if not isinstance(chosen, str | ListConfig):
+        raise BadInput(f"trainer.logger={chosen} is no list of names; give one, [] for none.")
     for name in [chosen] if isinstance(chosen, str) else chosen:
         if name not in (*Tracking.supported_backend, "tracking"):
             known = ", ".join(Tracking.supported_backend)
@@ -63,6 +66,20 @@ def loggers(config: DictConfig) -> None:
         package = PACKAGES.get(name, name)
         if name not in BUILT_IN and importlib.util.find_spec(package) is None:
             raise BadInput(f"trainer.logger={name} needs the package {package}, which is not installed; install it.")
+
+
+def sequence_parallel(config: DictConfig) -> None:
+    """Of as many workers as share a sequence, all must be there."""
+    sft = config.sp3f.trainer == "sft_trainer"
+    key = f"{'engine' if sft else f'{ROLE}.actor'}.ulysses_sequence_parallel_size"
+    size, workers = OmegaConf.select(config, key), worker_count(config)
+    if workers % size:
+        raise BadInput(f"{key}={size} does not divide the run's {workers} workers; set it to a divisor of that.")
+
+
+def worker_count(config: DictConfig) -> int:
+    workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
+    return int(os.environ.get("WORLD_SIZE", workers)) if config.sp3f.trainer == "sft_trainer" else workers  # torchrun's
 
 
 def attention(config: DictConfig) -> None:
@@ -246,8 +263,7 @@ def goes_on(config: DictConfig) -> None:
         )
     place = folder / f"global_step_{step}" / ("" if sft else "actor")
     saved = {int(match[1]) for file in place.glob("model_world_size_*") if (match := WORKERS.search(file.name))}
-    workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
-    workers = int(os.environ.get("WORLD_SIZE", workers)) if sft else workers  # torchrun decides
+    workers = worker_count(config)
     if saved and workers not in saved:
         raise BadInput(f"{place} was saved by {max(saved)} workers, and there are {workers}; start as many, or {anew}")
     for kind, name in SHARDS.items() if saved else ():
@@ -279,6 +295,9 @@ def same_data(config: DictConfig) -> None:
     identity = {"train_files": [digest(Path(path).expanduser()) for path in paths]}
     identity |= {key.removeprefix("data."): OmegaConf.select(config, key) for key in (*ORDER, *left_out_by)}
     identity["model.lora_rank"] = node.get("lora_rank", 0)
+    # a checkpoint keeps these in its optimiser's and schedule's state, and puts them back
+    optimiser = "optim" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.actor.optim"
+    identity |= {key: OmegaConf.select(config, key) for key in (f"{optimiser}.{name}" for name in KEPT_RATES)}
     if (settings := Path(path) / "config.json").is_file():
         identity["model.path"] = digest(settings)
     work = Work(folder / RECORD, identity)

@@ -18,6 +18,7 @@ from sp3f_verl.errors import BadInput
 from sp3f_verl.log import log
 from sp3f_verl.training.checkpoints import TRACKER
 from sp3f_verl.verl_bridge.preflight.files import first_process
+from sp3f_verl.verl_bridge.preflight.model import skeleton
 from sp3f_verl.verl_bridge.preflight.run import model_of
 from sp3f_verl.verl_bridge.trainers import keys_of
 
@@ -29,7 +30,9 @@ FEW = 3  # checkpoints; where fewer fit, that is told
 def saving(config: DictConfig) -> None:
     """BadInput where a checkpoint could not be written, or read again."""
     frequency = config.trainer.save_freq
-    if frequency != "after_each_epoch" and frequency <= 0 and "selfplay" not in config.sp3f:
+    # SFT and self-play save the last step, whatever save_freq is
+    always = config.sp3f.trainer == "sft_trainer" or "selfplay" in config.sp3f
+    if frequency != "after_each_epoch" and frequency <= 0 and not always:
         return
     if "://" in str(config.trainer.default_local_dir):
         return
@@ -80,7 +83,6 @@ def _weight(config: DictConfig, node: DictConfig, path: str, folder: Path) -> in
     import torch
     from safetensors.torch import load_file
     from transformers import AutoConfig
-    from verl.utils.model import get_hf_auto_model_class
 
     settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
     if "hf_model" in contents_of(config) and not any(kind in settings.architectures[0] for kind in KINDS):
@@ -88,9 +90,8 @@ def _weight(config: DictConfig, node: DictConfig, path: str, folder: Path) -> in
             f"no checkpoint could be saved: verl exports no {settings.architectures[0]} of {node.path}; set "
             f"{keys_of(config).checkpoint}.save_contents=[model,optimizer,extra]."
         )
-    with _refused(node, "the model"), torch.device("meta"):
-        kind = get_hf_auto_model_class(hf_config=settings)
-        model = kind.from_config(settings, trust_remote_code=node.trust_remote_code)
+    with _refused(node, "the model"):
+        model = skeleton(node, settings)
     name, smallest = min(model.named_parameters(), key=lambda named: named[1].numel())
     written = torch.linspace(-1, 1, smallest.numel()).reshape(smallest.shape)
     with _refused(node, name):
