@@ -19,10 +19,6 @@ def model_node(config: DictConfig) -> DictConfig:
     return keys_of(config).get(config, "model")
 
 
-def model_key(config: DictConfig) -> str:
-    return "model" if config.sp3f.trainer == "sft_trainer" else "actor_rollout_ref.model"
-
-
 @cache
 def _size(path: str, trust_remote_code: bool) -> ModelSize:
     return ModelSize.of(path, trust_remote_code)

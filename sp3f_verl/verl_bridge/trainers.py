@@ -12,6 +12,8 @@ class Keys(NamedTuple):
     optimizer: str
     engine: str
     checkpoint: str
+    strategy: str
+    sequence_parallel: str
     micro_batch: str
     prefix: str
     lengths: tuple[str, ...]
@@ -27,6 +29,8 @@ KEYS = {
         optimizer=f"{_ACTOR}.optim",
         engine=f"{_ACTOR}.fsdp_config",
         checkpoint=f"{_ACTOR}.checkpoint",
+        strategy=f"{_ACTOR}.strategy",
+        sequence_parallel=f"{_ACTOR}.ulysses_sequence_parallel_size",
         micro_batch=_ACTOR,
         prefix="ppo_",
         lengths=("data.max_prompt_length", "data.max_response_length"),
@@ -36,6 +40,8 @@ KEYS = {
         optimizer="optim",
         engine="engine",
         checkpoint="checkpoint",
+        strategy="engine.strategy",
+        sequence_parallel="engine.ulysses_sequence_parallel_size",
         micro_batch="data",
         prefix="",
         lengths=("data.max_length",),
@@ -51,7 +57,7 @@ def keys_of(config: DictConfig) -> Keys:
 
 def is_sft(config: DictConfig) -> bool:
     """Run by processes of torchrun, each of which composed the config: no Ray, no actor."""
-    return config.sp3f.trainer == "sft_trainer"
+    return config.sp3f.get("trainer") == "sft_trainer"
 
 
 def method_of(config: DictConfig) -> MethodName:

@@ -98,9 +98,9 @@ def device(config: DictConfig) -> None:
         raise BadInput(f"device=cpu, but verl found {present}; set VERL_PLATFORM=cpu so that every process agrees.")
     if wanted == "gpu" and present == "cpu" and not address:
         raise BadInput("device=gpu, but verl finds no accelerator here; use device=cpu, or RAY_ADDRESS for a cluster.")
-    place = "engine" if config.sp3f.trainer == "sft_trainer" else "actor_rollout_ref.actor"
-    if wanted == "cpu" and (strategy := OmegaConf.select(config, f"{place}.strategy")) != "fsdp2":
-        raise BadInput(f"{place}.strategy={strategy} takes an accelerator; set it to fsdp2 with device=cpu.")
+    place = keys_of(config).strategy
+    if wanted == "cpu" and (strategy := OmegaConf.select(config, place)) != "fsdp2":
+        raise BadInput(f"{place}={strategy} takes an accelerator; set it to fsdp2 with device=cpu.")
     os.environ["SP3F_DEVICE"] = wanted  # inherited by Ray and handed on to a Ray that runs elsewhere
     judges = OmegaConf.select(config, "reward.reward_model")
     judge_gpus = judges.n_gpus_per_node if judges and judges.enable and judges.enable_resource_pool else 0

@@ -7,18 +7,19 @@ from omegaconf import DictConfig
 
 from sp3f_verl.errors import BadInput, nearest, one_line
 from sp3f_verl.verl_bridge.preflight.run import model_of
-from sp3f_verl.verl_bridge.sizes import model_key
+from sp3f_verl.verl_bridge.trainers import keys_of
 
 OF_LOADING = ("attn_implementation", "model_config")  # of override_config, what is no name of the model's config
 
 
 def model_settings(config: DictConfig) -> None:
     """BadInput where verl cannot read the model's folder and settings, or no model can be built or loaded of them."""
+    import torch
     from transformers import AutoConfig
     from verl.utils.config import omega_conf_to_dataclass
 
     node, path = model_of(config)
-    key = model_key(config)
+    key = keys_of(config).model
     if node.use_liger:
         _import("liger_kernel", f"{key}.use_liger=true")
     with _told(f"{key}: verl cannot set up the model"), contextlib.redirect_stdout(io.StringIO()):
@@ -26,8 +27,9 @@ def model_settings(config: DictConfig) -> None:
         settings = AutoConfig.from_pretrained(path, trust_remote_code=node.trust_remote_code)
     if type(settings).__module__.startswith("transformers."):  # code of the folder may read what its config has not
         _known(f"{key}.override_config", node.override_config or {}, settings)
-    with _told(f"{key}.path={node.path} is quantised in a way that cannot be loaded here"):
-        _quantised(settings)
+    if config.sp3f.device == "cpu" or torch.cuda.is_available():  # a driver without a GPU cannot say what workers load
+        with _told(f"{key}.path={node.path} is quantised in a way that cannot be loaded here"):
+            _quantised(settings)
     with _told(f"{key}.path={node.path}: no model can be built"):
         skeleton(node, settings)
 

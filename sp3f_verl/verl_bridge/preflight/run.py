@@ -70,8 +70,7 @@ def loggers(config: DictConfig) -> None:
 
 def sequence_parallel(config: DictConfig) -> None:
     """Of as many workers as share a sequence, all must be there."""
-    sft = config.sp3f.trainer == "sft_trainer"
-    key = f"{'engine' if sft else f'{ROLE}.actor'}.ulysses_sequence_parallel_size"
+    key = keys_of(config).sequence_parallel
     size, workers = OmegaConf.select(config, key), worker_count(config)
     if workers % size:
         raise BadInput(f"{key}={size} does not divide the run's {workers} workers; set it to a divisor of that.")
@@ -79,7 +78,7 @@ def sequence_parallel(config: DictConfig) -> None:
 
 def worker_count(config: DictConfig) -> int:
     workers = config.trainer.n_gpus_per_node * config.trainer.nnodes
-    return int(os.environ.get("WORLD_SIZE", workers)) if config.sp3f.trainer == "sft_trainer" else workers  # torchrun's
+    return int(os.environ.get("WORLD_SIZE", workers)) if is_sft(config) else workers  # torchrun's
 
 
 def attention(config: DictConfig) -> None:
@@ -296,8 +295,8 @@ def same_data(config: DictConfig) -> None:
     identity |= {key.removeprefix("data."): OmegaConf.select(config, key) for key in (*ORDER, *left_out_by)}
     identity["model.lora_rank"] = node.get("lora_rank", 0)
     # a checkpoint keeps these in its optimiser's and schedule's state, and puts them back
-    optimiser = "optim" if config.sp3f.trainer == "sft_trainer" else f"{ROLE}.actor.optim"
-    identity |= {key: OmegaConf.select(config, key) for key in (f"{optimiser}.{name}" for name in KEPT_RATES)}
+    optimizer = keys_of(config).optimizer
+    identity |= {key: OmegaConf.select(config, key) for key in (f"{optimizer}.{name}" for name in KEPT_RATES)}
     if (settings := Path(path) / "config.json").is_file():
         identity["model.path"] = digest(settings)
     work = Work(folder / RECORD, identity)

@@ -20,7 +20,7 @@ from sp3f_verl.training.checkpoints import TRACKER
 from sp3f_verl.verl_bridge.preflight.files import first_process
 from sp3f_verl.verl_bridge.preflight.model import skeleton
 from sp3f_verl.verl_bridge.preflight.run import model_of
-from sp3f_verl.verl_bridge.trainers import keys_of
+from sp3f_verl.verl_bridge.trainers import keys_of, method_of
 
 KINDS = ("ForCausalLM", "ForConditionalGeneration", "ForTokenClassification")  # by which verl exports a model
 STATES = {"RMSprop": 1, "SGD": 0}  # numbers a parameter that an optimiser keeps; Adam and its kin: 2
@@ -31,7 +31,7 @@ def saving(config: DictConfig) -> None:
     """BadInput where a checkpoint could not be written, or read again."""
     frequency = config.trainer.save_freq
     # SFT and self-play save the last step, whatever save_freq is
-    always = config.sp3f.trainer == "sft_trainer" or "selfplay" in config.sp3f
+    always = method_of(config) in ("sft", "selfplay")
     if frequency != "after_each_epoch" and frequency <= 0 and not always:
         return
     if "://" in str(config.trainer.default_local_dir):

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sp3f_verl.errors import BadInput, nearest
 from sp3f_verl.verl_bridge.sizes import model_node
+from sp3f_verl.verl_bridge.trainers import is_sft
 
 ROLE = "actor_rollout_ref"
 ACTOR, ROLLOUT = f"{ROLE}.actor", f"{ROLE}.rollout."
@@ -55,7 +56,7 @@ def unread(config: DictConfig) -> None:
 
 def _mend(config: DictConfig, key: str) -> str | None:
     """What to do about a key that has no part in the run, "" for nothing in particular; None for all other keys."""
-    preference, sft = "preference" in config.sp3f, config.sp3f.get("trainer") == "sft_trainer"
+    preference, sft = "preference" in config.sp3f, is_sft(config)
     without_effect = EVERYWHERE | (OF_RL if preference else OF_SFT if sft else {})
     if (name := next((name for name in without_effect if key.startswith(name)), None)) is not None:
         return _instead(without_effect[name])
