@@ -83,18 +83,18 @@ def named(files: dict[Path, tuple[list[Imported], Counter[str]]]) -> dict[Path, 
     that the order plays no part. One that comes twice is taken once, and counted."""
     hashes, seen = defaultdict(set), set()
     for rows, _ in files.values():
-        for each in rows:
-            hashes[each.of_prompt].add(each.hash)
+        for entry in rows:
+            hashes[entry.of_prompt].add(entry.hash)
     rows_of: dict[Path, list[dict]] = {path: [] for path in files}
     for path, (rows, dropped) in files.items():
-        for each in rows:
-            of_prompt = each.of_prompt if len(hashes[each.of_prompt]) == 1 else None
-            ident = each.own or of_prompt or each.hash
-            if (ident, each.hash) in seen:
+        for entry in rows:
+            of_prompt = entry.of_prompt if len(hashes[entry.of_prompt]) == 1 else None
+            ident = entry.own or of_prompt or entry.hash
+            if (ident, entry.hash) in seen:
                 dropped["same_row_twice"] += 1
             else:
-                seen.add((ident, each.hash))
-                rows_of[path].append({"id": ident} | each.row)
+                seen.add((ident, entry.hash))
+                rows_of[path].append({"id": ident} | entry.row)
     return rows_of
 
 

@@ -71,7 +71,7 @@ def read_completion(body: str, seconds: float, retries: int, model: str) -> Comp
         return fault
     match data:
         case {"choices": [{"message": dict()}, *_] as choices}:
-            choice = next((each for each in choices if isinstance(each, dict) and each.get("index") == 0), choices[0])
+            choice = next((item for item in choices if isinstance(item, dict) and item.get("index") == 0), choices[0])
             message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
         case {"promptFeedback": {"blockReason": reason}}:  # Gemini
             return Fault(FailureKind.REFUSED, one_line(f"the prompt was blocked: {reason}"), usage=usage)
@@ -243,8 +243,8 @@ def _events(body: str) -> Iterator[str]:
     lines: list[str] = []
     for line in [*body.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
         if line.startswith("data:"):
-            said = line.removeprefix("data:").removeprefix(" ")
-            lines += [said] if said.strip() else []
+            event = line.removeprefix("data:").removeprefix(" ")
+            lines += [event] if event.strip() else []
         elif not line and lines:
             together = "\n".join(lines)
             yield from lines if len(lines) > 1 and _parsed(together) is None else [together]
