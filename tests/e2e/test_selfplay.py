@@ -2,12 +2,10 @@
 
 import json
 import os
-import signal
 import sqlite3
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from peft import PeftModel
@@ -48,26 +46,30 @@ def saved_step(folder: Path) -> int:
 
 
 def killed_while_saving(line: list[str], folder: Path) -> None:
-    """SIGKILL to the worker that writes a checkpoint inside iteration 1, the moment its folder is there; then to the
-    rest. On a busy machine the save can be over before the kill: the next one is tried then."""
-    before_it, attempt = 0, 0
-    while True:
-        with started(line, folder / f"killed{attempt}.log") as run:
-            if not before_it:
-                run.wait_for(lambda: recorded(folder, 0) is not None, 700, "manifest of iteration 0")
-                before_it = recorded(folder, 0)["steps"]  # a checkpoint ends the iteration
-            step = (before_it // EVERY + 1) * EVERY
-            run.wait_for(lambda least=before_it: saved_step(folder) >= least, 700, f"checkpoint of step {before_it}")
-            place = folder / "checkpoints" / f"global_step_{step}"
-            children = psutil.Process(run.process.pid).children(recursive=True)
-            worker = next(process.pid for process in children if "PreferenceWorker" in " ".join(process.cmdline()))
-            run.wait_for(place.exists, 400, f"the folder of step {step}", pause=0)
-            os.kill(worker, signal.SIGKILL)
-            run.kill()
-        if place.exists() and not (place / "data.pt").exists() and saved_step(folder) == before_it:
-            return
-        before_it, attempt = saved_step(folder), attempt + 1
-        assert before_it < 2 * recorded(folder, 0)["steps"], "no save was caught in the middle"
+    """SIGKILL to all processes while the weights of a checkpoint inside iteration 1 are half written: their file is a
+    pipe, which holds the worker up once it is full, however fast the machine is."""
+    with started(line, folder / "killed.log") as run:
+        run.wait_for(lambda: recorded(folder, 0) is not None, 700, "manifest of iteration 0")
+        before_it = recorded(folder, 0)["steps"]  # a checkpoint ends the iteration
+        place = folder / "checkpoints" / f"global_step_{(before_it // EVERY + 1) * EVERY}"
+        weights = place / "actor" / "model_world_size_1_rank_0.pt"
+        weights.parent.mkdir(parents=True)
+        os.mkfifo(weights)
+        reader, begun = os.open(weights, os.O_RDONLY | os.O_NONBLOCK), []
+
+        def first_bytes() -> bool:
+            try:
+                begun.append(os.read(reader, 1000))
+            except BlockingIOError:  # opened, and nothing written
+                return False
+            return bool(begun[-1])
+
+        run.wait_for(first_bytes, 700, f"save of {place.name}")
+        run.kill()
+    os.close(reader)
+    weights.unlink()
+    weights.write_bytes(begun[-1])
+    assert not (place / "data.pt").exists() and saved_step(folder) == before_it
 
 
 def recorded(folder: Path, iteration: int) -> dict | None:
