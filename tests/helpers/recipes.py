@@ -1,10 +1,13 @@
 """What several test files need."""
 
+import copy
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import verl
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -15,9 +18,23 @@ CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")  # verl's own, 
 CONFIG_OF = {recipe: CONFIG_NAMES[trainer_of(recipe)] for recipe in shipped()}  # recipe -> verl's config
 
 
+MERGE = ConfigLoaderImpl._compose_config_from_defaults_list
+MERGED: dict[str, DictConfig] = {}
+
+
+def merged_once(self, defaults, repo) -> DictConfig:
+    """Hydra's merge of the files that a command line names: the same for all who name the same, and half of the time in
+    which hundreds of tests compose a run. Their other overrides come after it."""
+    key = repr(([source.path for source in repo.get_sources()], defaults))
+    if key not in MERGED:
+        MERGED[key] = MERGE(self, defaults=defaults, repo=repo)
+    return copy.deepcopy(MERGED[key])
+
+
 def compose_run(*overrides: str, config: str = "ppo_trainer") -> DictConfig:
     """The config of a command line, hydra's own node included, as verl's entry point composes it."""
-    with initialize_config_dir(version_base=None, config_dir=CONFIGS):
+    merging = mock.patch.object(ConfigLoaderImpl, MERGE.__name__, merged_once)
+    with initialize_config_dir(version_base=None, config_dir=CONFIGS), merging:
         cfg = compose(config, list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     return cfg
