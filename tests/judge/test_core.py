@@ -354,13 +354,13 @@ class TestParseVerdict:
     def test_plain_text_fails(self, text):
         assert parse_verdict(text) is FAILED
 
-    @pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
+    @pytest.mark.timeout(120)  # linear: half a second; a quadratic scan would need many minutes
     @pytest.mark.parametrize(
         "unit",
         ["\\boxed{", "\\boxed{A}", "\\", "[[", "[[ ", "{", "}", "\\boxed ", " ", "A", "\\text{", "[[1", "**", "[[1]] "],
     )
-    def test_a_megabyte_of_junk_takes_linear_time(self, unit):
-        text = unit * (1_000_000 // len(unit))
+    def test_any_amount_of_junk_takes_linear_time(self, unit):
+        text = unit * (300_000 // len(unit))
         parse_verdict(text)
         parse_verdict(text + "}" * text.count("{"))
         parse_verdict("[[" + text + "]]")

@@ -133,12 +133,12 @@ class TestStepItems:
         assert step_f1("9 9 9 9", "9 9 8 8") == Fraction(1, 2)
         assert step_f1("", "") == 0
 
-    @pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
+    @pytest.mark.timeout(120)  # linear: half a second; a quadratic scan would need many minutes
     @pytest.mark.parametrize(
         "unit", ["1", "1,", "1 000 ", "####", "<<", "\\boxed{", "*", " ", "\n", "= ", "-(", "1 x "]
     )
-    def test_a_megabyte_of_junk_takes_linear_time(self, unit):
-        step_items(unit * (1_000_000 // len(unit)))
+    def test_any_amount_of_junk_takes_linear_time(self, unit):
+        step_items(unit * (300_000 // len(unit)))
 
     def test_a_long_answer_of_digits_is_only_text(self):
         """int() refuses more than 4300 digits; the items never pass through it."""

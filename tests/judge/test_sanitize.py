@@ -211,14 +211,14 @@ class TestFence:
         assert new_fence(random.Random(5), iter([f"..{first}..", second])) == third
 
 
-@pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
+@pytest.mark.timeout(120)  # linear: half a second; a quadratic scan would need many minutes
 @pytest.mark.parametrize(
     "unit",
     ["<|", "<", "<|a", "[[", "[[ ", "[[1", "]]", "\\boxed{", "\\", "\u200b", "\u0301", "\U000e0041", "\U0001f3f4",
      "\U0001f3f4\U000e0067\U000e0062", "</", "[/", "＜/think", "```think", "(/", "x", " ", "{{query}}", "\ud800"],
 )  # fmt: skip
-def test_a_megabyte_takes_linear_time(unit):
-    text = unit * (1_000_000 // len(unit))
+def test_any_amount_takes_linear_time(unit):
+    text = unit * (300_000 // len(unit))
     shorten(neutralise(text), 12_000)
 
 

@@ -85,10 +85,10 @@ class TestLanguage:
         assert code is None or (code.isascii() and code.islower() and len(code) in (2, 3))
 
 
-@pytest.mark.timeout(120)  # linear: a second; a quadratic scan would need hours
+@pytest.mark.timeout(120)  # linear: half a second; a quadratic scan would need many minutes
 @pytest.mark.parametrize("unit", ["\\boxed{", "\\boxed{1 > 2} ", "9", "1 > ", "\\succ", "a-", "a" * 8 + "-", "{", " "])
-def test_a_megabyte_of_junk_takes_linear_time(unit):
-    text = unit * (1_000_000 // len(unit))
+def test_any_amount_of_junk_takes_linear_time(unit):
+    text = unit * (300_000 // len(unit))
     for junk in (text, f"\\boxed{{{text}}}"):
         parse_ranking(junk, 8)
         parse_ranking(junk, 100_000)
