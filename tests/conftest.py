@@ -6,14 +6,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-import yaml
 
 # The start of all processes (helpers/startup): by PYTHONPATH in those that tests start, and in this one.
 _startup = str(Path(__file__).parent / "helpers" / "startup")
 if _startup not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_startup, os.environ.get("PYTHONPATH")]))
 gc.set_threshold(50_000, 20, 20)
-yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # Hydra's: half of the time of composing a run
 # A deadline is a timed assert: on a busy machine it fails tests that are right.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

@@ -85,11 +85,11 @@ def test_a_signal_ends_what_was_started(number, status, tmp_path):
         "sys.exit(exit_status('step', run))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == status
     assert said == f"step: stopped by {number.name}; the same command goes on, and what was answered is kept.\n"
     with pytest.raises(ProcessLookupError):

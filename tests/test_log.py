@@ -45,7 +45,7 @@ def test_a_line_of_a_ray_worker_arrives_once_at_the_driver(tmp_path):
             # a worker's lines arrive in their order: with the last one, every copy of the others is there
             while "the last line" not in screen.read_text() and driver.poll() is None and time.monotonic() < until:
                 time.sleep(0.2)
-            driver.communicate(timeout=60)
+            driver.communicate(timeout=240)
         finally:
             driver.kill()
     text = screen.read_text()

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -238,19 +237,28 @@ def test_turns_system_and_a_model_per_language(tmp_path):
         assert strong == [{"role": "system", "content": f"Answer in {name}."}, *prompt]
 
 
+def silent_after(goal: int, server: ModelServer):
+    """Answers until so many have been asked; then it is silent, so that a kill meets the run there."""
+    answer = stub()
+    return lambda body: answer(body) if len(server.chats()) <= goal else Reply(hang=True)
+
+
 def test_a_killed_run_asks_nothing_twice(base, tmp_path):
     command = [sys.executable, "-m", "data_prep.architectures", "--input", str(base), "--output", str(tmp_path / "out")]
-    with ModelServer(stub(), latency=0.02) as server:
+    with ModelServer() as server:
         file = config(tmp_path / "c.yaml", server.url, "C")
         command += ["--config", str(file)]
         command += ["--set", *(f"models.{name}.concurrency=2" for name in ("mt", "bad_mt", "strong"))]
         answered = 0
         for goal in (5, 25):  # in the middle of the first model, and of a later one
+            server.reply = silent_after(goal, server)
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-            assert server.wait_for(lambda server, goal=goal: len(server.chats()) >= goal, 60)
-            process.send_signal(signal.SIGKILL)
+            reached = server.wait_for(lambda server, goal=goal: len(server.chats()) > goal, 120)
+            process.kill()
             process.wait()
+            assert reached
             assert not (tmp_path / "out" / "manifest.json").exists()
+        server.reply = stub()
         assert subprocess.run(command, timeout=120, capture_output=True).returncode == 0
         counts = Counter(json.dumps([body["model"], body["messages"]]) for body in (e["body"] for e in server.chats()))
         answered = len(counts)

@@ -1,5 +1,6 @@
 """generate, score and croco, chained: a real HTTP server, a real reward model (small), real files."""
 
+import itertools
 import math
 import random
 import re
@@ -124,15 +125,20 @@ class TestGenerate:
         assert "Danish" not in kept[0]["prompt"][-1]["content"]
 
     def test_a_killed_run_asks_nothing_again_that_was_answered(self, tmp_path):
-        concurrency, output = 4, tmp_path / "out"
+        concurrency, output, asked = 4, tmp_path / "out", itertools.count(1)
+
+        def soon_silent(body):
+            return answer(body) if next(asked) <= 16 else Reply(hang=True)
+
         prompts = write_prompts(tmp_path / "p.jsonl", prompt_rows()[:3])
-        with ModelServer(answer, latency=0.05) as server:
+        with ModelServer(soon_silent) as server:
             options = ["--base-url", server.url, "--concurrency", str(concurrency), "--max-tokens", "99", "--seed", "3"]
             command = [sys.executable, "-m", "data_prep.generate", "--prompts", str(prompts), "--output", str(output)]
             command += ["--n", str(N), *options]
             with started(command, tmp_path / "log") as run:
-                assert server.wait_for(lambda server: len(server.chats()) >= 16, 60)
+                assert server.wait_for(lambda server: len(server.chats()) > 16, 120)
                 run.kill()
+            server.reply = answer
             assert not (output / "manifest.json").exists() and not (output / "candidates.parquet").exists()
             before = len(server.chats())
             assert before < 3 * N

@@ -3,7 +3,6 @@
 """
 
 import json
-import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -11,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from helpers.processes import started
+from helpers.processes import free_port, started
 from helpers.runs import RL, main_ppo, make, rollouts
 from helpers.shared import SHARED_DATA
 from sp3f_verl import languages
 from sp3f_verl.rewards.terms import rule_terms
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 RAY = str(Path(sys.executable).with_name("ray"))
 PROMPTS = 4  # a step
 CONTEXT = 4096
@@ -50,13 +49,10 @@ def cluster(tmp_path_factory) -> str:
 def takes_jobs(address: str, env: dict[str, str]) -> bool:
     """The head is up before the agent that starts jobs is: until then a job is refused with status 500."""
     submit = [RAY, "job", "submit", "--address", address, "--", "true"]
-    return subprocess.run(submit, env=env, capture_output=True, timeout=120).returncode == 0
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    try:
+        return subprocess.run(submit, env=env, capture_output=True, timeout=120).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def real_text(folder: Path) -> Path | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from helpers.model_server import ModelServer, Reply
-from helpers.processes import started
+from helpers.processes import free_port, started
 from helpers.runs import RL, SMOKE, main_ppo, question_of, rollouts
 from helpers.verdict_model import CONTEXT, build_verdict_model
 from sp3f_verl.data.files import read_parquet
@@ -25,7 +25,7 @@ from sp3f_verl.rewards.terms import rule_terms
 from sp3f_verl.rewards.text import strip_think
 from sp3f_verl.training.metrics_log import read_metrics
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 CANARY = "sk-canary-7Qd2vX9"
 # The policy answers with two texts, so that a step has 2 questions of each of up to 8 groups. The budget is that of 44:
 # it never ends after one step (2.2 x 16 questions), and leaves room for a whole step wherever it does not end.
@@ -61,12 +61,6 @@ def answers(port: int) -> bool:
             return response.status == 200
     except OSError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def verdicts_in(transcript: Path) -> dict[tuple[str, tuple[str, ...], str], list[dict]]:
@@ -165,6 +159,9 @@ def test_a_killed_and_restarted_server_the_runs_own_server_and_the_policy_judge_
         with started(command, tmp_path / "run.log", env) as run:
             run.wait_for((tmp_path / "rollouts" / "1.jsonl").exists, 700, "first step")
             first.kill()
+            with socket.create_server(("127.0.0.1", port)) as nobody:
+                nobody.settimeout(500)
+                nobody.accept()[0].close()  # the outage lasts until it is met
             with ModelServer(says_a, models=["verdicts"], api_key=CANARY, port=port):
                 log = run.wait(500)
     steps = read_metrics(metrics.parent)

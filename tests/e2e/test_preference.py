@@ -18,7 +18,7 @@ from sp3f_verl.report.command import report
 from sp3f_verl.training.metrics_log import read_metrics
 from sp3f_verl.training.preference.tokens import batch_of, encode_all
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 KEPT = Path(__file__).parent / "dpo_trajectory.json"  # written from a run of this test; a change of it needs a reason
 FOLLOWED = ("train/loss", "train/margin", "train/grad_norm", "train/logp/chosen", "train/lr")
 

@@ -18,7 +18,7 @@ from sp3f_verl.quickstart.habits import make
 from sp3f_verl.report.command import report
 from sp3f_verl.training.metrics_log import read_metrics
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 ROWS, HELD_OUT, ITERATIONS = 96, 48, 3
 EVERY = 4  # steps between the checkpoints inside an iteration: helpers/selfplay_runs.py
 

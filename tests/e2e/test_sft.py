@@ -13,7 +13,7 @@ from helpers.processes import started
 from sp3f_verl.data.files import write_parquet
 from sp3f_verl.quickstart.model import build_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
 def conversations(count: int, seed: int) -> list[dict]:
@@ -49,7 +49,7 @@ def test_lora_on_two_workers_learns_and_its_checkpoint_loads_both_ways(tmp_path)
     line += [f"model.path={tmp_path / 'model'}", "optim.lr=1e-2", f"trainer.default_local_dir={tmp_path / 'out'}"]
     line += ["trainer.logger=[console,file]", f"hydra.run.dir={tmp_path / 'hydra'}"]
     with started(line, tmp_path / "sft.log", {"VERL_FILE_LOGGER_PATH": str(tmp_path / "m.jsonl")}) as run:
-        text = run.wait(300)
+        text = run.wait(700)
     assert text.count("sp3f_verl: data.train_files, row 0: trained on are ") == 1, "said by the first worker only"
     losses = [step["train/loss"] for step in map(json_data, (tmp_path / "m.jsonl").open()) if "train/loss" in step]
     assert len(losses) == 8 and losses[-1] < losses[0] - 0.2

@@ -22,7 +22,7 @@ from sp3f_verl.quickstart.stages import Stages
 from sp3f_verl.rewards.terms import rule_terms
 from sp3f_verl.training.metrics_log import read_metrics
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")

@@ -260,12 +260,12 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, tiny_model):
     command += ["--output", str(tmp_path / "broken")]
     store = tmp_path / "broken.answers.sqlite"
     with started(command, tmp_path / "first.log") as first:
-        first.wait_for(lambda: answers_in(store) >= 10, 120, "answers")
+        first.wait_for(lambda: answers_in(store) >= 10, 400, "answers")
         first.kill()
     had = answers_in(store)
     assert had < 88 and not (tmp_path / "broken" / "summary.json").exists()
     with started(command, tmp_path / "second.log") as second:
-        second.wait(120)
+        second.wait(400)
     asked = json.loads((tmp_path / "broken" / "manifest.json").read_text())["notes"]["asked"]
     assert asked["from_store"] >= had and asked["asked"] + asked["from_store"] == 88
     for name in ("summary.json", *(f"mgsm/{one[5:7]}/output.jsonl" for one in files)):

@@ -77,6 +77,11 @@ class Page:
         file.write_bytes(base64.b64decode(data))
 
 
+def tabs_at(address: str) -> list[dict]:
+    with urllib.request.urlopen(address, timeout=LIMIT) as answer:
+        return [each for each in json.load(answer) if each["type"] == "page"]
+
+
 @contextlib.contextmanager
 def browser(profile: Path) -> Iterator[Page]:
     """A tab of a fresh Chromium whose profile is in the folder. It has no network but what files say."""
@@ -93,9 +98,11 @@ def browser(profile: Path) -> Iterator[Page]:
                 raise RuntimeError("Chromium did not start")
             time.sleep(0.05)
         address = f"http://127.0.0.1:{port.read_text().split()[0]}/json"
-        with urllib.request.urlopen(address, timeout=LIMIT) as answer:
-            tab = next(each for each in json.load(answer) if each["type"] == "page")
-        with connect(tab["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
+        while not (tabs := tabs_at(address)):  # it listens before its first tab is there
+            if time.monotonic() > deadline:
+                raise RuntimeError("Chromium opened no tab")
+            time.sleep(0.05)
+        with connect(tabs[0]["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
             yield Page(socket)
     finally:
         process.terminate()

@@ -5,14 +5,12 @@ Arguments: an empty folder, an output file. Writes {case: sentence, or null} as 
 
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "WORLD_SIZE": "1"}
+from helpers.processes import free_port
+
+os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RANK": "0", "WORLD_SIZE": "1"}
 os.environ |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "VERL_PLATFORM": "cpu", "OMP_NUM_THREADS": "1"}
 
 import torch

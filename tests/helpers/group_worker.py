@@ -25,7 +25,7 @@ def rollout(text: str = "ab") -> SimpleNamespace:
 class Worker:
     """A GroupAgentLoopWorker without Ray: `behave` is the agent loop, `score` the reward worker behind verl's call."""
 
-    def __init__(self, monkeypatch, behave, score=None, on_failed_sibling="drop_group", deadline=5.0):
+    def __init__(self, monkeypatch, behave, score=None, on_failed_sibling="drop_group", deadline=600.0):
         self.worker = object.__new__(GroupAgentLoopWorker)
         self.worker._groups, self.worker.background_tasks = {}, set()
         self.worker._drop_on_failure, self.worker._deadline = on_failed_sibling == "drop_group", deadline

@@ -156,7 +156,7 @@ class ModelServer:
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._stopping, self._failure = asyncio.get_running_loop(), asyncio.Event(), None
         server = web.Server(self._handle, handler_cancellation=True, access_log=None)  # no router: half the time
-        runner = web.ServerRunner(server, shutdown_timeout=0)
+        runner = web.ServerRunner(server, shutdown_timeout=0.001)  # 0 would wait for all that is in flight
         try:
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True, backlog=4096, ssl_context=self.tls)

@@ -1,12 +1,14 @@
 """Start a command that starts many others (Ray, vLLM), and end every one of them by id, however it ended."""
 
+import contextlib
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 import uuid
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -76,6 +78,8 @@ class Run:
 
     def kill(self) -> None:
         """SIGKILL to all of its processes; returns when they are gone."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)  # while all others are looked for, it does nothing more
         for _ in range(20):
             root = self.process.pid if self.process.poll() is None else -1
             alive = [process for process in _of(self.mark, root) if _is_alive(process)]
@@ -90,7 +94,7 @@ class Run:
         self.process.wait(20)
 
 
-@contextmanager
+@contextlib.contextmanager
 def started(command: list[str], log: Path, env: dict[str, str] | None = None):
     """A Run that is over when the block is: nothing that it started outlives it."""
     run = Run(command, log, env or {})
@@ -100,11 +104,21 @@ def started(command: list[str], log: Path, env: dict[str, str] | None = None):
         run.kill()
 
 
+def free_port() -> int:
+    """One that is still free when a process has started to bind it: below those that the system hands out to whoever
+    asks for any (a Ray run asks for hundreds), above those of Ray's workers."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
+
+
 def run_helper(name: str, *arguments: Path | str, workers: int | None = None) -> None:
     """Run a script of this folder to its end; with `workers`, by torchrun."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={workers}"] if workers else []
     command = [sys.executable, *torchrun, str(HELPERS / name), *map(str, arguments)]
     path = os.pathsep.join(filter(None, [str(HELPERS.parent), os.environ.get("PYTHONPATH")]))
     env = {**os.environ, "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu", "PYTHONPATH": path}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -16,7 +16,7 @@ def test_a_start_is_told_step_by_step(fast, tmp_path, capsys):
     """In the order of the log, each once; what an earlier attempt left in the log says nothing."""
     (tmp_path / "log").write_text("(vLLMHttpServer of an earlier attempt\n")
     log = ["ray init kwargs: {}", "Started a local Ray instance.", "Loading weights: 1", "ray init kwargs"]
-    program = f"import time\nfor line in {log}:\n    print(line, flush=True)\n    time.sleep(0.3)\n"
+    program = f"import time\nfor line in {log}:\n    print(line, flush=True)\n    time.sleep(1)\n"
     progress.run("sp3f", [sys.executable, "-c", program], tmp_path / "log", tmp_path / "metrics", 5, {}, 60)
     said = [line.rpartition(" s, ")[2] for line in capsys.readouterr().err.splitlines()]
     told = [progress.FIRST, *(progress.STARTS[mark] for mark in list(progress.STARTS)[:2]), "loading the model"]

@@ -181,7 +181,7 @@ def test_settling_an_answer_never_raises_and_it_equals_itself(text):
     compare(text, "12")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("hostile", ["9^{9^{9^9}}", "10^{10^{10}}", "(x+1)^{99999}"])
 def test_an_answer_that_never_ends_costs_one_deadline(hostile, monkeypatch):
     assert answers_match("1+x", "x+1")  # the worker is up: what follows is the deadline alone

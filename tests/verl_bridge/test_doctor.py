@@ -13,10 +13,11 @@ import psutil
 from sp3f_verl import RECIPES
 from sp3f_verl.verl_bridge import doctor as examine
 
-# The machine that runs the tests may be short of memory; what is not planted here is its own.
+# The machine that runs the tests may be short of memory, or share it with a run beside; the rest is its own.
 ROOMY = """
-import psutil, types
+import psutil, shutil, types
 psutil.virtual_memory = lambda: types.SimpleNamespace(available=64 * 2**30)
+shutil.disk_usage = lambda path: types.SimpleNamespace(free=64 * 2**30)
 """
 FAULTY = """
 import importlib.metadata, os, pathlib, shutil, types

@@ -37,7 +37,6 @@ LEAKS = ["convolution", "convolution, bf16", "convolution, fused, preference", "
 HEADS = ["bias", "scale", "soft cap, bf16", "no body named model"]
 
 
-@pytest.mark.timeout(300)
 def test_a_fault_is_met_and_names_its_mend(faults):
     assert sorted(faults) == sorted([*EXACT, *LEAKS, *HEADS, "cap in attention"])
     assert "set override_config.attn_implementation=eager" in faults["cap in attention"]

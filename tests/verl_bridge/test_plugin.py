@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 def python(code: str, **env: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **env})
 
 
 def test_the_entry_points_are_installed():

@@ -26,7 +26,6 @@ def model(request, tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("model", "workers"), [("untied", 1), ("tied", 2)], indirect=["model"])
 def test_gradients_do_not_depend_on_how_the_batch_is_cut(model, workers, tmp_path):
     output = tmp_path / "gradients.pt"

@@ -375,7 +375,7 @@ def test_rows_of_the_published_training_data_load_as_they_are(tmp_path):
 
 def run(*overrides: str, trainer: str = "main_ppo", **env: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", f"verl.trainer.{trainer}", "+recipe=sp3f", "judge=reference", *overrides]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **env})
 
 
 def test_the_command_line_says_one_sentence_and_starts_nothing(rl, tmp_path):

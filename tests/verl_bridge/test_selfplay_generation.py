@@ -109,5 +109,5 @@ def test_a_request_that_never_ends_is_given_up_and_asked_again(kept):
         return await answer(request_id, prompt_ids=prompt_ids, sampling_params=sampling_params)
 
     rollouts._client.generate = generate
-    assert kept.fill("p", requests(3), rollouts, Generation(timeout_seconds=0.2), "policy 0") == 1
+    assert kept.fill("p", requests(3), rollouts, Generation(timeout_seconds=2), "policy 0") == 1
     assert not kept.missing("p", requests(3))
