@@ -27,10 +27,11 @@ from sp3f_verl.training.metrics_log import read_metrics
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 CANARY = "sk-canary-7Qd2vX9"
-# The policy answers with two texts, so that a step has 2 questions of each of up to 8 groups. The budget is that of 44:
-# it never ends after one step (2.2 x 16 questions), and leaves room for a whole step wherever it does not end.
-STEPS, QUESTION_USD = 8, 0.0008
-BUDGET = 44 * QUESTION_USD
+# The policy answers with two texts, so that a step has 2 questions of each of up to 8 groups. Those of step 1 cost some
+# 0.0006 each, by vLLM's tokens; those of the server that comes after cost more. The budget lasts for 16 of them after
+# step 1, and ends the run after step 2 wherever 8 were asked, since 1.2 times as many no longer fit.
+STEPS, QUESTION_USD = 8, 0.008
+BUDGET = 18 * QUESTION_USD
 PRICE = "price: {input: 1.0, output: 1.0}"
 WEIGHTS = {"local": 1.0, "openai": 1.0, "policy": 0.5}  # of the judges, by name
 
@@ -48,7 +49,7 @@ def serve(model: Path, port: int, log: Path):
 
 
 def says_a(body: dict) -> Reply:
-    """What comes back on the killed server's port: another server of the same name and about the same price."""
+    """What comes back on the killed server's port: another server of the same name, whose answers are dearer."""
     return Reply(text=r"\boxed{A}", usage={"prompt_tokens": round(1e6 * QUESTION_USD), "completion_tokens": 9})
 
 
