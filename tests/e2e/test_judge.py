@@ -27,11 +27,11 @@ from sp3f_verl.training.metrics_log import read_metrics
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 CANARY = "sk-canary-7Qd2vX9"
-# The policy answers with two texts, so that a step has 2 questions of each of up to 8 groups. Those of step 1 cost some
-# 0.0006 each, by vLLM's tokens; those of the server that comes after cost more. The budget lasts for 16 of them after
-# step 1, and ends the run after step 2 wherever 8 were asked, since 1.2 times as many no longer fit.
-STEPS, QUESTION_USD = 8, 0.008
-BUDGET = 18 * QUESTION_USD
+# The policy answers with two texts, now and then with three: a step has 2 questions of each of up to 8 groups, or a few
+# more. All cost some 0.0006 by vLLM's tokens, but the first DEAR answers of the server that comes after: the budget
+# lasts for these, and ends the run after step 2 wherever 8 were asked, since 1.2 times as many no longer fit.
+STEPS, DEAR, DEAR_USD = 8, 10, 0.008
+BUDGET = 16 * DEAR_USD
 PRICE = "price: {input: 1.0, output: 1.0}"
 WEIGHTS = {"local": 1.0, "openai": 1.0, "policy": 0.5}  # of the judges, by name
 
@@ -48,9 +48,10 @@ def serve(model: Path, port: int, log: Path):
     return started(command, log, {"SP3F_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1"})
 
 
-def says_a(body: dict) -> Reply:
-    """What comes back on the killed server's port: another server of the same name, whose answers are dearer."""
-    return Reply(text=r"\boxed{A}", usage={"prompt_tokens": round(1e6 * QUESTION_USD), "completion_tokens": 9})
+def another_server():
+    """What comes back on the killed server's port: the replies of one of the same name, at first dear."""
+    tokens = itertools.chain([round(1e6 * DEAR_USD)] * DEAR, itertools.repeat(600))
+    return lambda body: Reply(text=r"\boxed{A}", usage={"prompt_tokens": next(tokens), "completion_tokens": 9})
 
 
 def answers(port: int) -> bool:
@@ -163,7 +164,7 @@ def test_a_killed_and_restarted_server_the_runs_own_server_and_the_policy_judge_
             with socket.create_server(("127.0.0.1", port)) as nobody:
                 nobody.settimeout(500)
                 nobody.accept()[0].close()  # the outage lasts until it is met
-            with ModelServer(says_a, models=["verdicts"], api_key=CANARY, port=port):
+            with ModelServer(another_server(), models=["verdicts"], api_key=CANARY, port=port):
                 log = run.wait(500)
     steps = read_metrics(metrics.parent)
     last = max(steps)
