@@ -1,6 +1,6 @@
 """What several test files need."""
 
-import copy
+from copy import deepcopy
 from pathlib import Path
 from unittest import mock
 
@@ -18,7 +18,6 @@ from sp3f_verl.verl_bridge.recipes import CONFIG_NAMES, shipped, trainer_of
 CONFIGS = str(Path(verl.__file__).parent / "trainer" / "config")  # verl's own, in which a recipe is an override
 CONFIG_OF = {recipe: CONFIG_NAMES[trainer_of(recipe)] for recipe in shipped()}  # recipe -> verl's config
 
-
 FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # Hydra's own is half of the time of composing a run
 MERGE = ConfigLoaderImpl._compose_config_from_defaults_list
 MERGED: dict[str, DictConfig] = {}
@@ -30,7 +29,7 @@ def merged_once(self, defaults, repo) -> DictConfig:
     key = repr(([source.path for source in repo.get_sources()], defaults))
     if key not in MERGED:
         MERGED[key] = MERGE(self, defaults=defaults, repo=repo)
-    return copy.deepcopy(MERGED[key])
+    return deepcopy(MERGED[key])
 
 
 def compose_run(*overrides: str, config: str = "ppo_trainer") -> DictConfig:

@@ -2,9 +2,11 @@
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from helpers.recipes import CONFIG_OF, CONFIGS, resolved
 from helpers.recipes import compose_recipe as composed
-from helpers.recipes import resolved
 from sp3f_verl import RECIPES
 
 
@@ -74,3 +76,12 @@ def test_the_papers_values_of_croco_sft():
     assert (cfg.trainer.total_epochs, cfg.trainer.total_training_steps, cfg.trainer.n_gpus_per_node) == (1, None, 8)
     assert cfg.model.enable_gradient_checkpointing and cfg.engine.mixed_precision.param_dtype == "bf16"
     assert cfg.data.custom_cls.name == "AssistantTurnsDataset" == composed("sft").data.custom_cls.name
+
+
+@pytest.mark.parametrize("recipe", CONFIG_OF)
+def test_what_the_tests_compose_faster_is_what_hydra_composes(recipe):
+    overrides = ["device=cpu", "trainer.save_freq=7", "+sp3f.a_test=1"]
+    composed(recipe, "device=cpu")  # merged once, and taken again below
+    with initialize_config_dir(version_base=None, config_dir=CONFIGS):
+        cfg = compose(CONFIG_OF[recipe], [f"+recipe={recipe}", *overrides], return_hydra_config=True)
+    assert OmegaConf.to_yaml(composed(recipe, *overrides)) == OmegaConf.to_yaml(cfg)  # `${now:}` as it is written
